@@ -1,0 +1,52 @@
+"""Two-layer networks trained to certified global optimality, standard or adversarial, on any solver.
+
+    from cvxrobust import AdversarialSDP, solve
+    result = solve(AdversarialSDP(X, y, radius=0.3, beta=0.01))
+    result.certificate.lower, result.certificate.upper, result.network.robust_accuracy(X, y, [0.1, 0.3])
+
+See `solve` for the front door, `AdversarialSDP` and `StandardSDP` for the problems, `backends` for the solvers.
+"""
+
+from cvxrobust.core.certificate import Certificate
+from cvxrobust.core.errors import (
+    BackendUnavailableError,
+    CvxRobustError,
+    InputError,
+    LicenceError,
+    PluginError,
+    UnknownNameError,
+    UnsupportedProgramError,
+)
+from cvxrobust.core.networks import PolynomialNetwork
+from cvxrobust.core.registry import backends, plugins
+from cvxrobust.core.result import Quality, Result, Termination
+from cvxrobust.core.settings import Settings
+from cvxrobust.core.solve import solve
+from cvxrobust.core.standardizer import Standardizer
+from cvxrobust.problems.adversarial_sdp import AdversarialSDP
+from cvxrobust.problems.standard_sdp import StandardSDP
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AdversarialSDP",
+    "BackendUnavailableError",
+    "Certificate",
+    "CvxRobustError",
+    "InputError",
+    "LicenceError",
+    "PluginError",
+    "PolynomialNetwork",
+    "Quality",
+    "Result",
+    "Settings",
+    "StandardSDP",
+    "Standardizer",
+    "Termination",
+    "UnknownNameError",
+    "UnsupportedProgramError",
+    "__version__",
+    "backends",
+    "plugins",
+    "solve",
+]

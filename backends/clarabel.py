@@ -1,0 +1,176 @@
+"""Clarabel: an interior-point method on the CPU (Goulart and Chen 2024, arXiv:2405.12762)."""
+
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from cvxrobust.core.backend import Capabilities, Monitor
+from cvxrobust.core.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero
+from cvxrobust.core.conic import ConicProgram, require_cones, upper_triangle_order
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.hookspecs import BackendDescription, hookimpl
+from cvxrobust.core.interrupt import sigint_stops
+from cvxrobust.core.result import Solution, Termination
+from cvxrobust.core.settings import Settings, check_options
+from cvxrobust.core.translation import blas_threads, native_tolerance, unused_settings
+
+Array = NDArray[np.float64]
+
+CONES: dict[type, Callable[[Any, Any], Any]] = {
+    Zero: lambda clarabel, cone: clarabel.ZeroConeT(cone.dim),
+    NonNegative: lambda clarabel, cone: clarabel.NonnegativeConeT(cone.dim),
+    SecondOrder: lambda clarabel, cone: clarabel.SecondOrderConeT(cone.dim),
+    PSD: lambda clarabel, cone: clarabel.PSDTriangleConeT(cone.order),
+    Exponential: lambda clarabel, cone: clarabel.ExponentialConeT(),
+}
+# What is missing here is Termination.ERROR. AlmostSolved met only the reduced tolerances, 1e-4 and 5e-5.
+TERMINATION = {
+    "Solved": Termination.CONVERGED,
+    "PrimalInfeasible": Termination.INFEASIBLE,
+    "DualInfeasible": Termination.UNBOUNDED,
+    "MaxIterations": Termination.ITERATION_LIMIT,
+    "MaxTime": Termination.TIME_LIMIT,
+    "AlmostSolved": Termination.NUMERICAL,
+    "AlmostPrimalInfeasible": Termination.NUMERICAL,
+    "AlmostDualInfeasible": Termination.NUMERICAL,
+    "InsufficientProgress": Termination.NUMERICAL,
+    "NumericalError": Termination.NUMERICAL,
+}
+# An interior point gains a digit per iteration, and objectives below 1 make its relative gap an absolute one.
+SHARE_OF_TOLERANCE = 0.01
+
+
+class Clarabel:
+    """Solves conic programmes with every cone of ours."""
+
+    name = "clarabel"
+    capabilities = Capabilities(
+        cones=frozenset(CONES),
+        monitored=True,
+        time_limit=True,
+        threads=True,
+        tightest_tolerance=1e-7,
+        method="interior-point",
+    )
+
+    def unavailable(self) -> str | None:
+        """Whether the package is missing."""
+        return None if find_spec("clarabel") else "clarabel is not installed: run `pip install clarabel`"
+
+    def solve(
+        self,
+        program: ConicProgram,
+        settings: Settings,
+        *,
+        warm_start: Solution | None = None,
+        monitor: Monitor | None = None,
+    ) -> Solution:
+        """Solve a conic programme; Ctrl-C, the monitor and the time limit stop it within an iteration.
+
+        Raises:
+            UnsupportedProgramError: The programme has a cone of somebody else's.
+            UnknownNameError: An option that Clarabel does not have.
+            InputError: An option has a value that Clarabel refuses.
+        """
+        require_cones(program, self.capabilities.cones, self.name)
+        import clarabel
+
+        # Clarabel loads these itself, in the middle of a solve, and panics if a signal arrives just then.
+        import scipy.linalg.cython_blas
+        import scipy.linalg.cython_lapack  # noqa: F401
+
+        native = clarabel.DefaultSettings()
+        applied = _apply(settings, native, native_tolerance(settings, self.capabilities, SHARE_OF_TOLERANCE))
+        ignored = unused_settings(settings, self.capabilities)
+        if warm_start is not None:
+            ignored["warm_start"] = "interior-point methods cannot use one"
+        monitor = monitor or Monitor()
+        order = _row_order(program.cones)
+        solver = _solver(clarabel, program, order, native)
+        solver.set_termination_callback(lambda info: monitor.should_stop)
+        try:
+            with blas_threads(settings.threads), sigint_stops(monitor):
+                found = solver.solve()
+        except BaseException as panic:
+            # A Rust panic is no `Exception`, and no reason to end somebody's programme.
+            if isinstance(panic, Exception | KeyboardInterrupt | SystemExit):
+                raise
+            return Solution(Termination.ERROR, message=f"panic: {panic}", applied=applied, ignored=ignored)
+        return _read(found, order, monitor, applied, ignored)
+
+
+def _solver(clarabel: Any, program: ConicProgram, order: NDArray[np.intp], native: Any) -> Any:
+    no_quadratic = sparse.csc_array((program.q.size, program.q.size))
+    cones = [CONES[type(cone)](clarabel, cone) for cone in program.cones]
+    try:
+        return clarabel.DefaultSolver(no_quadratic, program.q, program.A[order], program.b[order], cones, native)
+    except Exception as error:  # Clarabel raises nothing more specific
+        raise InputError(f"clarabel refuses its options: {error}") from error
+
+
+def _apply(settings: Settings, native: Any, tolerance: float) -> dict[str, Any]:
+    """Set everything on Clarabel's own settings object, and say what was set."""
+    # Underscored names are Python's; the one method is the constructor `default`.
+    known = {name for name in dir(native) if not name.startswith("_") and not callable(getattr(native, name))}
+    check_options(settings, known, "clarabel")
+    wanted: dict[str, Any] = {"verbose": settings.verbose}
+    wanted |= dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tolerance)
+    if settings.max_iterations is not None:
+        wanted["max_iter"] = settings.max_iterations
+    if settings.time_limit is not None:
+        wanted["time_limit"] = settings.time_limit
+    if settings.threads is not None:
+        wanted["max_threads"] = settings.threads
+    wanted |= settings.options
+    for name, value in wanted.items():
+        try:
+            setattr(native, name, value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"clarabel refuses {name}={value!r}: {error}") from error
+    return wanted
+
+
+def _row_order(cones: tuple[Cone, ...]) -> NDArray[np.intp]:
+    """Our rows in Clarabel's order, which stacks the upper triangle by columns."""
+    parts, start = [np.empty(0, dtype=np.intp)], 0
+    for cone in cones:
+        rows = upper_triangle_order(cone.order) if isinstance(cone, PSD) else np.arange(cone.dim)
+        parts.append(start + rows)
+        start += cone.dim
+    return np.concatenate(parts)
+
+
+def _read(
+    found: Any,
+    order: NDArray[np.intp],
+    monitor: Monitor,
+    applied: Mapping[str, Any],
+    ignored: Mapping[str, str],
+) -> Solution:
+    s, y = np.empty(order.size), np.empty(order.size)
+    s[order], y[order] = found.s, found.z
+    status = str(found.status)
+    termination = TERMINATION.get(status, Termination.ERROR)
+    if status == "CallbackTerminated":
+        termination = Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
+    return Solution(
+        termination,
+        x=np.array(found.x, dtype=np.float64),
+        s=s,
+        y=y,
+        iterations=found.iterations,
+        solve_seconds=found.solve_time,
+        message=status,
+        applied=applied,
+        ignored=ignored,
+    )
+
+
+@hookimpl
+def cvxrobust_backends() -> list[BackendDescription]:
+    """Clarabel, for the registry."""
+    return [BackendDescription(Clarabel.name, Clarabel, "interior-point method, CPU, every cone")]

@@ -1,0 +1,280 @@
+"""CVXPY: whatever solver it knows, as ``"cvxpy:NAME"`` (Diamond and Boyd 2016, JMLR 17).
+
+The slow road, for solvers that have no backend of their own, and for checking those that have.
+"""
+
+import time
+import warnings
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from cvxrobust.core.backend import Capabilities
+from cvxrobust.core.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, svec, svec_indices
+from cvxrobust.core.conic import ConicProgram, require_cones
+from cvxrobust.core.errors import InputError, LicenceError, UnknownNameError
+from cvxrobust.core.hookspecs import BackendDescription, hookimpl
+from cvxrobust.core.result import Solution, Termination
+from cvxrobust.core.settings import Settings, check_options
+from cvxrobust.core.translation import blas_threads, native_tolerance, unused_settings
+
+Array = NDArray[np.float64]
+
+DEFAULT_VARIANT = "CLARABEL"
+CONES: dict[type, frozenset[str]] = {
+    Zero: frozenset({"Zero"}),
+    NonNegative: frozenset({"NonNeg"}),
+    SecondOrder: frozenset({"SOC"}),
+    PSD: frozenset({"PSD", "SvecPSD"}),
+    Exponential: frozenset({"ExpCone"}),
+}
+"""What CVXPY calls a cone in a solver's list of supported constraints; any one of the names will do."""
+
+# What is missing here is Termination.ERROR; the limits and inaccurate statuses are read in `_termination`.
+TERMINATION = {
+    "optimal": Termination.CONVERGED,
+    "infeasible": Termination.INFEASIBLE,
+    "unbounded": Termination.UNBOUNDED,
+}
+SHARE_OF_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """How a solver behind CVXPY wants our settings to be called; empty where we do not know.
+
+    `complete` where these are all the options there are and the solver would take any other in silence.
+    """
+
+    tolerances: tuple[str, ...] = ()
+    iterations: str = ""
+    seconds: str = ""
+    threads: str = ""
+    others: frozenset[str] = frozenset()
+    complete: bool = False
+
+    @property
+    def names(self) -> set[str]:
+        """Every option known by name."""
+        return {*self.tolerances, self.iterations, self.seconds, self.threads, *self.others} - {""}
+
+
+VOCABULARIES = {
+    "CLARABEL": Vocabulary(("tol_gap_abs", "tol_gap_rel", "tol_feas"), "max_iter", "time_limit", "max_threads"),
+    "SCS": Vocabulary(("eps_abs", "eps_rel"), "max_iters", "time_limit_secs"),
+    "CVXOPT": Vocabulary(
+        ("abstol", "reltol", "feastol"),
+        "max_iters",
+        others=frozenset({"kktsolver", "refinement"}),
+        complete=True,
+    ),
+    "MOSEK": Vocabulary(("eps",), others=frozenset({"mosek_params", "bfs", "accept_unknown"})),
+    "SDPA": Vocabulary(("epsilonStar", "epsilonDash"), "maxIteration", threads="numThreads"),
+    "COPT": Vocabulary(("RelGap", "FeasTol", "DualTol"), "BarIterLimit", "TimeLimit", "Threads"),
+}
+
+
+class CVXPY:
+    """Solves conic programmes through CVXPY.
+
+    Args:
+        variant: CVXPY's name of the solver; None for Clarabel.
+
+    Raises:
+        UnknownNameError: CVXPY knows no conic solver of that name.
+    """
+
+    def __init__(self, variant: str | None = None) -> None:
+        self.solver = (variant or DEFAULT_VARIANT).upper()
+        self.name = "cvxpy" if variant is None else f"cvxpy:{self.solver}"
+        self.vocabulary = VOCABULARIES.get(self.solver, Vocabulary())
+        self.capabilities = Capabilities(
+            # Asking CVXPY means importing it, which a mere listing should not wait for.
+            cones=frozenset(CONES) if variant is None else _readable_cones(self.solver),
+            time_limit=bool(self.vocabulary.seconds),
+            threads=bool(self.vocabulary.threads),
+            tightest_tolerance=1e-7,
+            method="whatever the solver's is",
+        )
+
+    def unavailable(self) -> str | None:
+        """Whether CVXPY or the solver behind it is missing."""
+        if find_spec("cvxpy") is None:
+            return "cvxpy is not installed: run `pip install cvxpy`"
+        if self.solver == DEFAULT_VARIANT:
+            return None if find_spec("clarabel") else "clarabel is not installed: run `pip install clarabel`"
+        import cvxpy
+
+        installed = cvxpy.installed_solvers()
+        if self.solver in installed:
+            return None
+        return (
+            f"CVXPY does not find the solver {self.solver}: install its Python package, "
+            f"or choose one that is here ({', '.join(installed)})"
+        )
+
+    def solve(self, program: ConicProgram, settings: Settings) -> Solution:
+        """Solve a conic programme. Without a solution to report, CVXPY reports no iterate either.
+
+        Raises:
+            UnsupportedProgramError: The programme has a cone that the solver lacks.
+            UnknownNameError: An option that the solver is known not to have.
+            InputError: The solver refuses an option.
+            LicenceError: The solver needs a licence.
+        """
+        require_cones(program, self.capabilities.cones, self.name)
+        applied, ignored = self._translate(settings)
+        import cvxpy
+
+        x = cvxpy.Variable(program.q.size)
+        slack = cvxpy.Constant(program.b) - cvxpy.Constant(program.A) @ x
+        constraints = [
+            _constraint(cone, slack[rows]) for cone, rows in zip(program.cones, program.blocks, strict=True) if cone.dim
+        ]
+        problem = cvxpy.Problem(cvxpy.Minimize(program.q @ x), constraints)
+        began = time.perf_counter()
+        message = self._run(problem, settings, applied)
+        elapsed = time.perf_counter() - began
+        stats = problem.solver_stats if problem.status is not None else None
+        iterations = int(getattr(stats, "num_iters", None) or 0)
+        solving = float(getattr(stats, "solve_time", None) or 0.0)
+        point = None if x.value is None else np.asarray(x.value, dtype=np.float64)
+        return Solution(
+            _termination(problem.status, settings, elapsed),
+            x=point,
+            s=None if point is None else program.b - program.A @ point,
+            y=_multipliers(program, constraints),
+            iterations=iterations,
+            setup_seconds=max(0.0, elapsed - solving),
+            solve_seconds=solving,
+            message=message or str(problem.status),
+            applied=applied,
+            ignored=ignored,
+        )
+
+    def _translate(self, settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
+        words = self.vocabulary
+        if words.complete:
+            check_options(settings, words.names, self.name)
+        ignored = unused_settings(settings, self.capabilities)
+        tolerance = native_tolerance(settings, self.capabilities, SHARE_OF_TOLERANCE)
+        applied: dict[str, Any] = dict.fromkeys(words.tolerances, tolerance)
+        for name, value in (
+            (words.iterations, settings.max_iterations),
+            (words.seconds, settings.time_limit),
+            (words.threads, settings.threads),
+        ):
+            if name and value is not None:
+                applied[name] = value
+        if not words.tolerances:
+            ignored["tolerance"] = f"we do not know what {self.solver} calls it: pass it in `options`"
+        if settings.max_iterations is not None and not words.iterations:
+            ignored["max_iterations"] = f"we do not know what {self.solver} calls it: pass it in `options`"
+        return applied | dict(settings.options), ignored
+
+    def _run(self, problem: Any, settings: Settings, options: dict[str, Any]) -> str:
+        """Solve, and return what the solver complained of, if it did."""
+        import cvxpy
+
+        try:
+            with warnings.catch_warnings(), blas_threads(settings.threads):
+                # Said by the termination instead.
+                warnings.filterwarnings("ignore", message="Solution may be inaccurate")
+                problem.solve(solver=self.solver, verbose=settings.verbose, **options)
+        except cvxpy.SolverError as error:
+            return str(error)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"{self.name} refuses the options {options}: {error}") from error
+        except Exception as error:
+            # Each commercial solver has an error class of its own, and none may be installed.
+            if "licen" in str(error).lower():
+                raise LicenceError(f"{self.solver} has no valid licence here: {error}") from error
+            raise
+        return ""
+
+
+def _readable_cones(solver: str) -> frozenset[type]:
+    if find_spec("cvxpy") is None:
+        return frozenset(CONES)
+    from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC
+
+    if solver not in SOLVER_MAP_CONIC:
+        raise UnknownNameError("CVXPY solver", solver, SOLVER_MAP_CONIC)
+    supported = {constraint.__name__ for constraint in SOLVER_MAP_CONIC[solver].SUPPORTED_CONSTRAINTS}
+    return frozenset(cone for cone, names in CONES.items() if names & supported)
+
+
+def _constraint(cone: Cone, slack: Any) -> Any:
+    import cvxpy
+
+    if isinstance(cone, Zero):
+        return cvxpy.Zero(slack)
+    if isinstance(cone, NonNegative):
+        return cvxpy.NonNeg(slack)
+    if isinstance(cone, SecondOrder):
+        return cvxpy.SOC(slack[0], slack[1:])
+    if isinstance(cone, PSD):
+        return cvxpy.PSD(cvxpy.reshape(_unpacking(cone.order) @ slack, (cone.order, cone.order), order="F"))
+    return cvxpy.ExpCone(slack[0], slack[1], slack[2])
+
+
+def _unpacking(order: int) -> sparse.csc_array:
+    """The matrix that takes an svec vector to the whole symmetric matrix, stacked by columns."""
+    rows, columns, weights = svec_indices(order)
+    entries = np.arange(rows.size)
+    off = rows != columns
+    return sparse.csc_array(
+        (
+            np.concatenate([1.0 / weights, 1.0 / weights[off]]),
+            (
+                np.concatenate([columns * order + rows, (rows * order + columns)[off]]),
+                np.concatenate([entries, entries[off]]),
+            ),
+        ),
+        shape=(order * order, rows.size),
+    )
+
+
+def _multipliers(program: ConicProgram, constraints: list[Any]) -> Array | None:
+    cones = [cone for cone in program.cones if cone.dim]
+    parts = [_multiplier(cone, made) for cone, made in zip(cones, constraints, strict=True)]
+    known = [part for part in parts if part is not None]
+    return np.concatenate([np.empty(0), *known]) if len(known) == len(parts) else None
+
+
+def _multiplier(cone: Cone, constraint: Any) -> Array | None:
+    """The dual variable of one constraint in our sign: in the dual cone, and A'y + q = 0."""
+    value = constraint.dual_value
+    if value is None or (isinstance(value, list) and any(part is None for part in value)):
+        return None
+    if isinstance(cone, Zero):
+        # CVXPY adds the multiplier times b - A x to the Lagrangian for equalities; we subtract it.
+        return -np.asarray(value, dtype=np.float64).ravel()
+    if isinstance(cone, PSD):
+        matrix = np.asarray(value, dtype=np.float64).reshape(cone.order, cone.order)
+        return svec(0.5 * (matrix + matrix.T))
+    flat = value if isinstance(value, list) else [value]
+    return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in flat])
+
+
+def _termination(status: str | None, settings: Settings, elapsed: float) -> Termination:
+    if status in TERMINATION:
+        return TERMINATION[status]
+    if status is None or not (status == "user_limit" or status.endswith("_inaccurate")):
+        return Termination.ERROR
+    # CVXPY says only that some limit was met, or that accuracy was: the clock tells the limits apart.
+    if settings.time_limit is not None and elapsed >= settings.time_limit:
+        return Termination.TIME_LIMIT
+    if status == "user_limit" or settings.max_iterations is not None:
+        return Termination.ITERATION_LIMIT
+    return Termination.NUMERICAL
+
+
+@hookimpl
+def cvxrobust_backends() -> list[BackendDescription]:
+    """CVXPY, for the registry."""
+    return [BackendDescription("cvxpy", CVXPY, "any solver CVXPY knows, as cvxpy:NAME", variants=True)]

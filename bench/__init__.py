@@ -1,0 +1,1 @@
+"""The command line, the data and the experiments; everything here goes through the package's public face."""

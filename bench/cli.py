@@ -1,0 +1,227 @@
+"""The command line: ``cvxrobust solve | evaluate | backends | demo``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from cvxrobust.bench.commands_backends import backends_app
+from cvxrobust.bench.display import (
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_UNUSABLE,
+    Progress,
+    clean_errors,
+    fail,
+    print_json,
+)
+from cvxrobust.bench.options import parse_options, parse_radii, spread_values
+
+if TYPE_CHECKING:
+    from cvxrobust.bench.training import TrainingRequest
+
+app = typer.Typer(
+    name="cvxrobust",
+    help="Train two-layer networks, standard or adversarial, to certified global optimality.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(backends_app, name="backends")
+
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="breast-cancer, ionosphere, pima_diabetes, heart_statlog, breast_cancer_wisconsin_original, "
+        "or the path of a CSV or NPZ file.",
+    ),
+]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data-folder", help="Folder of the named sets. (default: $CVXROBUST_DATA)")
+]
+Label = Annotated[
+    str | None, typer.Option("--label", help="Label column of a CSV file, or label array of an NPZ file.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
+
+
+class SeveralRadii(TyperCommand):
+    """A command whose ``--radius`` takes all the values that follow it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the flag before each of its values, which is what the parser understands."""
+        return super().parse_args(ctx, spread_values(args, "--radius"))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"cvxrobust {version('cvxrobust')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Train two-layer networks, standard or adversarial, to certified global optimality."""
+
+
+@app.command()
+def solve(
+    data: Data,
+    problem: Annotated[str, typer.Option(help="standard-sdp, adversarial-sdp, or a plugin's.")] = "adversarial-sdp",
+    radius: Annotated[
+        float | None, typer.Option(help="l2 attack radius, in standard deviations of the training features.")
+    ] = None,
+    beta: Annotated[float | None, typer.Option(help="Weight of the penalty. (default: the problem's)")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="hinge, squared_hinge, logistic or squared. (default: the problem's)")
+    ] = None,
+    activation: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Coefficients a b c of the activation a t^2 + b t + c.", metavar="A B C"),
+    ] = None,
+    backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
+    method: Annotated[str, typer.Option(help="auto, direct or cutting-set.")] = "auto",
+    tolerance: Annotated[float, typer.Option(help="Relative certified gap to reach.")] = 1e-6,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds; the best network so far is kept.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of solver and BLAS.")] = None,
+    max_iterations: Annotated[int | None, typer.Option(help="Solver iterations or rounds.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="Native option of the backend; repeatable.", metavar="NAME=VALUE"),
+    ] = None,
+    test_fraction: Annotated[float, typer.Option(help="Share of rows held out; 0 trains on all.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    standardize: Annotated[
+        bool, typer.Option("--standardize/--no-standardize", help="Use the training rows' statistics.")
+    ] = True,
+    data_folder: DataFolder = None,
+    label: Label = None,
+    save: Annotated[Path | None, typer.Option(help="Write the network to this .npz file.")] = None,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")] = False,
+) -> None:
+    """Train a network and certify how far it can be from the best of its kind.
+
+    Ctrl-C and the time limit return (and save) the best certified network found so far.
+    """
+    with clean_errors():
+        from cvxrobust.bench.training import TrainingRequest
+        from cvxrobust.core.settings import Settings
+
+        given = {"radius": radius, "beta": beta, "loss": loss, "activation": activation}
+        settings = Settings(
+            tolerance=tolerance,
+            time_limit=time_limit,
+            threads=threads,
+            max_iterations=max_iterations,
+            seed=seed,
+            options=parse_options(option or []),
+        )
+        request = TrainingRequest(
+            data=data,
+            settings=settings,
+            problem=problem,
+            parameters={name: value for name, value in given.items() if value is not None},
+            backend=backend,
+            method=method,
+            data_folder=data_folder,
+            label=label,
+            test_fraction=test_fraction,
+            seed=seed,
+            standardize=standardize,
+            save=save,
+        )
+        _solve(request, as_json, quiet)
+
+
+def _solve(request: "TrainingRequest", as_json: bool, quiet: bool) -> None:
+    from cvxrobust.bench.reports import print_training
+    from cvxrobust.bench.training import train
+
+    with Progress(quiet=quiet) as progress:
+        training = train(request, progress)
+    if as_json:
+        print_json(training.to_dict())
+    else:
+        print_training(training, quiet)
+    if training.result.quality == "unusable":
+        raise typer.Exit(EXIT_UNUSABLE)
+
+
+@app.command(cls=SeveralRadii)
+def evaluate(
+    network: Annotated[Path, typer.Argument(help="A network written by `solve --save`.")],
+    data: Data,
+    radius: Annotated[
+        list[str],
+        typer.Option("--radius", help="l2 radii, in the network's unit; several may follow.", metavar="R ..."),
+    ],
+    split: Annotated[
+        str,
+        typer.Option(help="auto (the held-out rows of the network's own data, else all), train, test, all."),
+    ] = "auto",
+    data_folder: DataFolder = None,
+    label: Label = None,
+    as_json: Json = False,
+) -> None:
+    """Exact robust accuracy of a saved network at each radius, with nothing sampled or estimated."""
+    with clean_errors():
+        from cvxrobust.bench.evaluation import EvaluationRequest
+        from cvxrobust.bench.evaluation import evaluate as evaluate_network
+        from cvxrobust.bench.reports import print_evaluation
+
+        request = EvaluationRequest(network, data, parse_radii(radius), split, data_folder, label)
+        evaluation = evaluate_network(request)
+        if as_json:
+            print_json(evaluation.to_dict())
+        else:
+            print_evaluation(evaluation)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the picture, the numbers and the networks.")] = Path("demo"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Standard against adversarial training on Breast Cancer Wisconsin: a table and a picture."""
+    with clean_errors():
+        from cvxrobust.bench.experiments.breast_cancer import run
+
+        if not run(out, quiet):
+            raise typer.Exit(EXIT_UNUSABLE)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 unusable result, 2 bad input, 3 a defect, 130 interrupted.
+
+    Args:
+        arguments: What follows the program's name; None takes ``sys.argv``.
+    """
+    try:
+        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except typer.Abort:
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (a pager, `head`) has left; what it did not want is no error.
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        describe = getattr(error, "format_message", None)
+        if describe is None:
+            raise
+        code = fail(f"{str(describe()).rstrip('.')}. See `cvxrobust --help`.", EXIT_INPUT).exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

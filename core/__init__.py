@@ -1,0 +1,71 @@
+"""The vocabulary and the judge: programmes, cones, networks, certificates, the registry and `solve`."""
+
+from cvxrobust.core.backend import Backend, Capabilities, Monitor
+from cvxrobust.core.certificate import Certificate, MomentMultipliers, PointMultipliers
+from cvxrobust.core.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, smat, svec
+from cvxrobust.core.conic import ConicProgram
+from cvxrobust.core.errors import (
+    BackendUnavailableError,
+    CvxRobustError,
+    InputError,
+    LicenceError,
+    PluginError,
+    UnknownNameError,
+    UnsupportedProgramError,
+)
+from cvxrobust.core.hookspecs import BackendDescription, ProblemDescription, hookimpl
+from cvxrobust.core.networks import PolynomialNetwork, WorstCase
+from cvxrobust.core.problem import Attacks, Problem, RobustProblem
+from cvxrobust.core.registry import backends, get_backend, plugins, problems
+from cvxrobust.core.result import Quality, Result, Solution, Termination, Times, TracePoint
+from cvxrobust.core.settings import Settings
+from cvxrobust.core.solve import solve
+from cvxrobust.core.standardizer import Standardizer
+from cvxrobust.core.structured import PolynomialProgram
+
+__all__ = [
+    "PSD",
+    "Attacks",
+    "Backend",
+    "BackendDescription",
+    "BackendUnavailableError",
+    "Capabilities",
+    "Certificate",
+    "Cone",
+    "ConicProgram",
+    "CvxRobustError",
+    "Exponential",
+    "InputError",
+    "LicenceError",
+    "MomentMultipliers",
+    "Monitor",
+    "NonNegative",
+    "PluginError",
+    "PointMultipliers",
+    "PolynomialNetwork",
+    "PolynomialProgram",
+    "Problem",
+    "ProblemDescription",
+    "Quality",
+    "Result",
+    "RobustProblem",
+    "SecondOrder",
+    "Settings",
+    "Solution",
+    "Standardizer",
+    "Termination",
+    "Times",
+    "TracePoint",
+    "UnknownNameError",
+    "UnsupportedProgramError",
+    "WorstCase",
+    "Zero",
+    "backends",
+    "get_backend",
+    "hookimpl",
+    "plugins",
+    "problems",
+    "smat",
+    "solve",
+    "svec",
+]

@@ -1,0 +1,116 @@
+"""The backend contract: what a solver must say about itself, and the one method it must have."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from cvxrobust.core.result import Solution
+from cvxrobust.core.settings import Settings
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can read and do. Differences between backends are data here, never ``if name == ...``.
+
+    Args:
+        cones: Cone types it reads; empty if it reads no conic programmes.
+        structured: Structured programmes it reads, among ``"polynomial"`` and ``"gated"``.
+        devices: Devices it runs on.
+        dtypes: Precisions of its iterates.
+        duals: Whether it returns dual variables.
+        warm_start: Whether `solve` also takes ``warm_start=`` (a `Solution` of a programme of the same shape).
+        monitored: Whether `solve` also takes ``monitor=`` and heeds it, so that a solve can be interrupted.
+        time_limit: Whether the solver has a time limit of its own.
+        threads: Whether the solver's thread count can be set.
+        needs_licence: Whether the solver runs only with a licence.
+        tightest_tolerance: Smallest tolerance worth asking it for.
+        method: ``"interior-point"``, ``"first-order"`` or what describes it.
+    """
+
+    cones: frozenset[type] = frozenset()
+    structured: frozenset[str] = frozenset()
+    devices: tuple[str, ...] = ("cpu",)
+    dtypes: tuple[str, ...] = ("float64",)
+    duals: bool = True
+    warm_start: bool = False
+    monitored: bool = False
+    time_limit: bool = False
+    threads: bool = False
+    needs_licence: bool = False
+    tightest_tolerance: float = 1e-8
+    method: str = ""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A solver behind the common contract; authors inherit nothing.
+
+    `solve` never raises because it did not converge: that is a `Termination`. It never modifies the programme.
+    Where `capabilities` say so, `solve` also takes the keywords ``warm_start`` and ``monitor``.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name users type."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can read and do."""
+        ...
+
+    def unavailable(self) -> str | None:
+        """Why it cannot run here and what to do about it; None if it can."""
+        ...
+
+    def solve(self, program: Any, settings: Settings, *args: Any, **optional: Any) -> Solution:
+        """Solve a `ConicProgram`, or a structured programme named in the capabilities.
+
+        ``*args`` and ``**optional`` stand for "whatever else": together they tell type checkers to accept any
+        further parameters, so that an author declares only the keywords that the capabilities promise.
+        """
+        ...
+
+
+@dataclass
+class Monitor:
+    """Lets whoever waits stop a solver from outside, and a structured solver report its bounds.
+
+    Args:
+        deadline: ``time.perf_counter()`` value at which to stop; None for never.
+        report: Receives certified (upper, lower) from solvers that compute them.
+    """
+
+    deadline: float | None = None
+    report: Callable[[float, float], object] | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Ask the solver to return its iterate as soon as it can."""
+        self._stop.set()
+
+    def sharing(self, deadline: float | None, report: Callable[[float, float], object] | None) -> "Monitor":
+        """Another monitor that stops whenever this one is stopped, with a deadline and listener of its own."""
+        return Monitor(deadline, report, self._stop)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and time.perf_counter() >= self.deadline
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether a solver ought to return now."""
+        return self.stopped or self.expired
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, at least 0; None without one."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.perf_counter())

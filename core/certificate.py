@@ -1,0 +1,225 @@
+"""Certificates: bounds on the optimum of a training problem that trust no solver.
+
+The upper bound is the exact objective of the network handed back. The lower bound is a dual bound whose ingredients,
+multipliers from whatever source, are first repaired to exact feasibility here.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.losses import Loss
+from cvxrobust.core.trust_region import minimize_on_sphere
+
+Array = NDArray[np.float64]
+EPS = float(np.finfo(np.float64).eps)
+TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The optimum lies in ``[lower, upper]``.
+
+    Args:
+        upper: Objective of the network returned.
+        lower: A dual bound on the optimum.
+    """
+
+    upper: float
+    lower: float
+
+    @property
+    def absolute_gap(self) -> float:
+        """``upper - lower``; what rounding makes negative counts as 0."""
+        return max(0.0, self.upper - self.lower) if math.isfinite(self.upper) else math.inf
+
+    @property
+    def relative_gap(self) -> float:
+        """``(upper - lower) / upper``; 0 when both are 0, inf when the upper bound is not finite."""
+        if not (math.isfinite(self.upper) and math.isfinite(self.lower)):
+            return math.inf
+        return self.absolute_gap / max(abs(self.upper), TINY)
+
+    def best(self, other: "Certificate") -> "Certificate":
+        """The tighter of each bound; both must concern the same problem."""
+        return Certificate(min(self.upper, other.upper), max(self.lower, other.lower))
+
+
+@dataclass(frozen=True)
+class PointMultipliers:
+    """Multipliers that sit on points: how much each attacked copy of a sample matters.
+
+    Args:
+        weights: Multiplier of each point, shape (k,); the theta of DESIGN, spread over a sample's points.
+        owners: The sample that each point is an attack on, shape (k,), int.
+        points: The points, shape (k, d); they are moved into their sample's ball if rounding left them outside.
+    """
+
+    weights: Array
+    owners: NDArray[np.intp]
+    points: Array
+
+
+@dataclass(frozen=True)
+class MomentMultipliers:
+    """Multipliers that are moment matrices of attacks, as the duals of the S-procedure's LMIs are.
+
+    Args:
+        moments: Shape (n, d + 1, d + 1); entry (i) is ``E[D; 1][D; 1]'`` times theta_i for a random attack D on
+            sample i. Repaired to be psd with ``tr <= radius_i^2 theta_i`` before use.
+    """
+
+    moments: Array
+
+
+@dataclass(frozen=True)
+class DualBound:
+    """A lower bound and the neuron that violates dual feasibility most.
+
+    Args:
+        value: The bound.
+        neurons: Unit vectors, shape (2, d): the best neuron with positive and with negative output weight.
+        violations: ``max_u +-[u; 1]'G[u; 1]`` for the two signs, shape (2,); a neuron improves the network where its
+            entry exceeds beta.
+    """
+
+    value: float
+    neurons: Array
+    violations: Array
+
+
+def coefficients(activation: tuple[float, float, float], d: int) -> Array:
+    """The matrix C, shape (d + 1, d + 1), with ``A(x) = C o [x; 1][x; 1]'`` and ``f(x) = <A(x), T>``."""
+    a, b, c = activation
+    C = np.full((d + 1, d + 1), a)
+    C[:d, d] = C[d, :d] = 0.5 * b
+    C[d, d] = c
+    return C
+
+
+def dual_bound(
+    theta: Array,
+    second_moments: Array,
+    mass: float,
+    *,
+    loss: Loss,
+    target: Array,
+    activation: tuple[float, float, float],
+    beta: float,
+) -> DualBound:
+    """The lower bound of DESIGN 3.3 from multipliers and the signed second moments of their attacks.
+
+    With ``G = C o S`` and ``gamma = max_{||u|| = 1} |[u; 1]'G[u; 1]|``, scaling the multipliers by any s <= beta /
+    gamma makes them dual feasible; the best such s is taken. What rounding may have added to gamma is allowed for.
+
+    Args:
+        theta: Multiplier of each sample, in the domain of the loss's conjugate, shape (n,).
+        second_moments: ``S = sum_k theta_k sign_k [x_k; 1][x_k; 1]'``, shape (d + 1, d + 1).
+        mass: ``sum_k |theta_k| (||x_k||^2 + 1)``, the size of the terms that were summed, for the rounding allowance.
+        loss: The loss.
+        target: Targets (used by the squared loss only), shape (n,).
+        activation: (a, b, c).
+        beta: Weight of the penalty.
+    """
+    d = second_moments.shape[0] - 1
+    C = coefficients(activation, d)
+    G = C * second_moments
+    neurons, violations = price_neurons(G)
+    allowance = 8.0 * EPS * (math.sqrt(theta.size) + d) * mass * float(np.abs(C).max())
+    gamma = max(float(violations.max()), 0.0) + allowance
+    limit = beta / gamma if gamma > 0.0 else math.inf
+    scale = loss.best_scale(theta, target, limit) if np.isfinite(gamma) else 0.0
+    value = loss.bound(scale * theta, target)
+    value -= 4.0 * EPS * theta.size**0.5 * abs(value)
+    return DualBound(value, neurons, violations)
+
+
+def price_neurons(G: Array) -> tuple[Array, Array]:
+    """Maximise ``[u; 1]'G[u; 1]`` and ``-[u; 1]'G[u; 1]`` over the unit sphere, exactly.
+
+    Args:
+        G: Symmetric, shape (d + 1, d + 1).
+
+    Returns:
+        The two maximisers, shape (2, d), and rigorous upper bounds of the two maxima, shape (2,).
+    """
+    d = G.shape[0] - 1
+    if not np.isfinite(G).all():
+        return np.zeros((2, d)), np.full(2, np.inf)
+    neurons, bounds = np.empty((2, d)), np.empty(2)
+    for k, sign in enumerate((1.0, -1.0)):
+        found = minimize_on_sphere(-sign * G[:d, :d], -sign * G[:d, d][None, :])
+        neurons[k] = found.points[0]
+        bounds[k] = sign * G[d, d] - found.dual[0]
+    return neurons, bounds
+
+
+def repair_points(multipliers: PointMultipliers, X: Array, radius: Array, loss: Loss) -> tuple[Array, Array, Array]:
+    """Make point multipliers dual feasible: points inside the balls, sums of weights in the conjugate's domain.
+
+    Returns:
+        theta, shape (n,); weights, shape (k,), that sum to it; points, shape (k, d).
+    """
+    n, (owners, points) = X.shape[0], (multipliers.owners, multipliers.points)
+    weights = np.where(np.isfinite(multipliers.weights), multipliers.weights, 0.0)
+    if loss.margin:
+        weights = np.maximum(weights, 0.0)
+    moves = points - X[owners]
+    lengths = np.linalg.norm(moves, axis=1)
+    outside = lengths > radius[owners]
+    if outside.any():
+        factor = np.ones_like(lengths)
+        factor[outside] = radius[owners][outside] * (1.0 - 4.0 * EPS) / lengths[outside]
+        points = X[owners] + factor[:, None] * moves
+    total = np.bincount(owners, weights, minlength=n).astype(np.float64)
+    theta = loss.clip(total)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(total != 0.0, theta / total, 1.0)
+    return theta, weights * ratio[owners], points
+
+
+def repair_moments(multipliers: MomentMultipliers, radius: Array, loss: Loss) -> tuple[Array, Array]:
+    """Make moment matrices of attacks feasible: psd, within the trace bound, mass in the conjugate's domain.
+
+    Returns:
+        theta, shape (n,), and the repaired moments, shape (n, d + 1, d + 1).
+    """
+    moments = 0.5 * (multipliers.moments + np.swapaxes(multipliers.moments, 1, 2))
+    moments = np.where(np.isfinite(moments).all(axis=(1, 2), keepdims=True), moments, 0.0)
+    values, vectors = np.linalg.eigh(moments)
+    moments = (vectors * np.maximum(values, 0.0)[:, None, :]) @ np.swapaxes(vectors, 1, 2)
+    d = moments.shape[1] - 1
+    total = moments[:, d, d]
+    theta = loss.clip(total)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moments = moments * np.where(total > 0.0, theta / total, 0.0)[:, None, None]
+        spread = np.trace(moments[:, :d, :d], axis1=1, axis2=2)
+        excess = spread > radius**2 * theta
+        shrink = np.where(excess, np.sqrt(radius**2 * theta / spread) * (1.0 - 4.0 * EPS), 1.0)
+    # A congruence keeps the matrices psd.
+    moments[:, :d, :] *= shrink[:, None, None]
+    moments[:, :, :d] *= shrink[:, None, None]
+    return theta, moments
+
+
+def shift_moments(moments: Array, X: Array, signs: Array) -> tuple[Array, float]:
+    """Sum the moments of attacks into moments of attacked points, with the labels' signs.
+
+    Returns:
+        ``S = sum_i sign_i E_i moments_i E_i'`` with ``E_i = [[I, x_i], [0, 1]]``, and the size of what was summed.
+    """
+    d = X.shape[1]
+    theta = moments[:, d, d]
+    first = moments[:, :d, d]
+    signed = signs * theta
+    S = np.empty((d + 1, d + 1))
+    cross = (signs[:, None] * first).T @ X
+    S[:d, :d] = np.tensordot(signs, moments[:, :d, :d], axes=1) + cross + cross.T + X.T @ (signed[:, None] * X)
+    S[:d, d] = S[d, :d] = signs @ first + signed @ X
+    S[d, d] = signed.sum()
+    reach = np.linalg.norm(X, axis=1) + np.sqrt(
+        np.trace(moments[:, :d, :d], axis1=1, axis2=2) / np.maximum(theta, TINY)
+    )
+    return S, float(theta @ (reach**2 + 1.0))

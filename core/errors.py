@@ -1,0 +1,47 @@
+"""What can go wrong before a solver runs: every message says what was wrong, what was expected and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CvxRobustError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InputError(CvxRobustError, ValueError):
+    """Data or parameters that no problem can be built from."""
+
+
+class UnknownNameError(InputError):
+    """A name that nothing answers to (a backend, loss, method, option, data set).
+
+    Args:
+        kind: What the name was meant to name, e.g. ``"backend"``.
+        name: The name given.
+        known: The names that would have worked.
+        hint: What else could be done about it.
+    """
+
+    def __init__(self, kind: str, name: object, known: Iterable[str], hint: str = "") -> None:
+        names = sorted(known)
+        close = get_close_matches(str(name), names, n=1)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        listed = ", ".join(names) if names else "none"
+        super().__init__(f"unknown {kind} {name!r}; known: {listed}.{guess}{' ' + hint if hint else ''}")
+        self.kind, self.name, self.known = kind, name, names
+
+
+class BackendUnavailableError(CvxRobustError, RuntimeError):
+    """The backend is known, but its package, licence or device is missing here."""
+
+
+class UnsupportedProgramError(CvxRobustError, TypeError):
+    """The backend cannot read this programme, for example because it lacks a cone."""
+
+
+class LicenceError(CvxRobustError, RuntimeError):
+    """A commercial solver refused to run without a valid licence."""
+
+
+class PluginError(CvxRobustError, RuntimeError):
+    """A plugin is broken and ``CVXROBUST_STRICT_PLUGINS=1`` asks for that to be fatal."""

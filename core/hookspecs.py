@@ -1,0 +1,65 @@
+"""The plugin interface (pluggy, entry-point group ``cvxrobust``)."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pluggy
+
+from cvxrobust.core.backend import Backend
+
+PROJECT = "cvxrobust"
+API_VERSION = 1
+"""Raised whenever an existing plugin would stop working."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True)
+class BackendDescription:
+    """A backend that can be listed without importing its solver.
+
+    Args:
+        name: The name users type, without a colon.
+        factory: Makes the backend; called when it is first used. Takes the variant (what follows the colon in
+            ``"cvxpy:CVXOPT"``, None without one) if `variants`, else nothing.
+        summary: One line for listings.
+        variants: Whether a variant may follow the name.
+        api_version: The plugin interface it was written for.
+    """
+
+    name: str
+    factory: Callable[..., Backend]
+    summary: str = ""
+    variants: bool = False
+    api_version: int = API_VERSION
+
+
+@dataclass(frozen=True)
+class ProblemDescription:
+    """A problem family that can be listed without importing it.
+
+    Args:
+        name: The name users type on the command line, e.g. ``"adversarial-sdp"``.
+        factory: Returns the problem class.
+        summary: One line for listings.
+        parameters: Keyword parameters of the class that the command line may pass.
+        api_version: The plugin interface it was written for.
+    """
+
+    name: str
+    factory: Callable[[], Any]
+    summary: str = ""
+    parameters: tuple[str, ...] = ()
+    api_version: int = API_VERSION
+
+
+@hookspec
+def cvxrobust_backends() -> Iterable[BackendDescription]:  # type: ignore[empty-body]
+    """Descriptions of the backends that a plugin offers."""
+
+
+@hookspec
+def cvxrobust_problems() -> Iterable[ProblemDescription]:  # type: ignore[empty-body]
+    """Descriptions of the problem families that a plugin offers."""

@@ -1,0 +1,346 @@
+"""Two-layer networks with polynomial activation, and exact answers about them."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cvxrobust.core.certificate import coefficients
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.standardizer import Standardizer
+from cvxrobust.core.trust_region import Decomposition, decompose, distance_to_zero, minimize_in_ball
+
+if TYPE_CHECKING:
+    import torch
+
+Array = NDArray[np.float64]
+FORMAT = 1
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """The most damaging attack on each sample.
+
+    Args:
+        points: Attacked inputs, shape (n, d).
+        margins: Margins at those points, shape (n,).
+        lower: Rigorous lower bounds of the margins over the whole ball, shape (n,); they differ from `margins` by
+            rounding only.
+    """
+
+    points: Array
+    margins: Array
+    lower: Array
+
+
+@dataclass(frozen=True)
+class PolynomialNetwork:
+    """``f(x) = sum_j alpha_j s(x'u_j)`` with ``s(t) = a t^2 + b t + c`` and unit neurons u_j.
+
+    With one output the label is the sign of f; with K outputs it is the largest. Because f is a quadratic, the worst
+    case of every margin inside an l2 ball, and the distance to the decision boundary, are exact (trust-region
+    subproblems).
+
+    Args:
+        u: Neurons of norm 1, shape (m, d).
+        alpha: Output weights, shape (m,), or (m, K) for K outputs.
+        activation: Coefficients (a, b, c).
+        classes: Labels: two for one output (negative, then positive; None means -1 and +1), K for K outputs.
+        regression: Predict f itself instead of a label.
+        standardizer: How raw inputs were standardised; methods here take standardised inputs.
+        metadata: Strings and numbers saved along.
+
+    Raises:
+        InputError: Shapes do not agree.
+    """
+
+    u: Array
+    alpha: Array
+    activation: tuple[float, float, float] = (0.09, 0.5, 0.47)
+    classes: tuple[Any, ...] | None = None
+    regression: bool = False
+    standardizer: Standardizer | None = None
+    metadata: Mapping[str, str | int | float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.u.ndim != 2 or self.alpha.shape[:1] != self.u.shape[:1] or self.alpha.ndim not in (1, 2):
+            raise InputError(
+                f"u has shape {self.u.shape} and alpha {self.alpha.shape}; expected (m, d) with (m,) or (m, K)."
+            )
+        expected = 2 if self.alpha.ndim == 1 else self.alpha.shape[1]
+        if self.classes is not None and len(self.classes) != expected:
+            raise InputError(f"{len(self.classes)} classes given for a network that tells {expected} apart.")
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of hidden neurons."""
+        return int(self.u.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """Number of inputs."""
+        return int(self.u.shape[1])
+
+    @property
+    def penalty(self) -> float:
+        """``sum_j |alpha_j|``, over all outputs."""
+        return float(np.abs(self.alpha).sum())
+
+    def matrices(self) -> Array:
+        """The symmetric T with ``f(x) = <A(x), T>`` of each output, shape (K, d + 1, d + 1) (K = 1 for one output)."""
+        atoms = np.hstack([self.u, np.ones((self.n_neurons, 1))])
+        weights = self.alpha[:, None] if self.alpha.ndim == 1 else self.alpha
+        return np.stack([(atoms * column[:, None]).T @ atoms for column in weights.T])
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Outputs f, shape (n,), or (n, K) for K outputs.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+        """
+        a, b, c = self.activation
+        t = self._inputs(X) @ self.u.T
+        return np.asarray(((a * t + b) * t + c) @ self.alpha)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Labels, shape (n,); outputs for regression. Zero counts as positive."""
+        f = self.decision_function(X)
+        if self.regression:
+            return f
+        if self.alpha.ndim == 2:
+            picked = np.argmax(f, axis=1)
+            return np.asarray(picked if self.classes is None else np.asarray(self.classes)[picked])
+        positive = f >= 0.0
+        return np.asarray((-1.0, 1.0) if self.classes is None else self.classes)[positive.astype(np.intp)]
+
+    def margins(self, X: ArrayLike, y: ArrayLike) -> Array:
+        """``y f(x)``, or the smallest ``f_y - f_k`` over the other classes k; shape (n,).
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+            y: True labels, shape (n,).
+        """
+        f = self.decision_function(X)
+        index = self._label_index(y, f.shape[0])
+        if self.alpha.ndim == 1:
+            return np.asarray((2.0 * index - 1.0) * f)
+        own = f[np.arange(index.size), index]
+        rivals = f.copy()
+        rivals[np.arange(index.size), index] = -np.inf
+        return np.asarray(own - rivals.max(axis=1))
+
+    def worst_case(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> WorstCase:
+        """The attack ``||D||_2 <= radius`` that makes each margin smallest, exactly.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+            y: True labels, shape (n,).
+            radius: One radius or one per sample, in the units of X.
+
+        Raises:
+            InputError: A radius is negative, or shapes or labels do not fit.
+        """
+        inputs = self._inputs(X)
+        n = inputs.shape[0]
+        index = self._label_index(y, n)
+        radii = np.broadcast_to(np.asarray(radius, dtype=np.float64), (n,))
+        if not (np.isfinite(radii).all() and (radii >= 0.0).all()):
+            raise InputError("radius holds negative or non-finite values; expected l2 radii of 0 or more.")
+        best = WorstCase(inputs.copy(), np.full(n, np.inf), np.full(n, np.inf))
+        for quadratic, rows, sign in self._contests(index):
+            found = quadratic.worst_case(inputs[rows], sign, radii[rows])
+            better = found.margins < best.margins[rows]
+            best.points[rows[better]] = found.points[better]
+            best.margins[rows] = np.minimum(best.margins[rows], found.margins)
+            best.lower[rows] = np.minimum(best.lower[rows], found.lower)
+        return best
+
+    def distance_to_boundary(self, X: ArrayLike) -> Array:
+        """Exact l2 distance from each input to the nearest input with another label, shape (n,); inf if there is none.
+
+        Rounding is on the safe side: distances are lower bounds from the dual.
+        """
+        inputs = self._inputs(X)
+        f = self.decision_function(inputs)
+        index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
+        distance = np.full(inputs.shape[0], np.inf)
+        for quadratic, rows, _ in self._contests(index):
+            distance[rows] = np.minimum(distance[rows], quadratic.distance(inputs[rows]))
+        return distance
+
+    def robust_accuracy(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
+        """Exact fraction of samples that no attack within each radius can turn wrong.
+
+        One distance to the boundary per sample answers every radius.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+            y: True labels, shape (n,).
+            radii: l2 radii, shape (k,), in the units of X.
+
+        Returns:
+            Shape (k,). Radius 0 is the clean accuracy.
+        """
+        asked = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+        if not (asked >= 0.0).all():
+            raise InputError(f"radii are {asked.tolist()}; expected values of 0 or more.")
+        inputs = self._inputs(X)
+        correct = np.asarray(self.predict(inputs) == self._labels(self._label_index(y, inputs.shape[0])))
+        distance = self.distance_to_boundary(inputs)
+        return np.asarray([np.mean(correct & ((distance > r) | (r == 0.0))) for r in asked])
+
+    def to_torch(self) -> "torch.nn.Module":
+        """The same function as a ``torch.nn.Module`` in float64: inputs (n, d) to outputs (n,) or (n, K)."""
+        from cvxrobust.core.torch_network import polynomial_module
+
+        return polynomial_module(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an ``.npz`` file without pickles; `load` reads it back."""
+        arrays: dict[str, NDArray[Any]] = {"u": self.u, "alpha": self.alpha}
+        if self.classes is not None:
+            arrays["classes"] = np.asarray(self.classes)
+            if arrays["classes"].dtype == object:
+                raise InputError(f"classes {self.classes!r} mix types; only strings or numbers can be saved.")
+        names: tuple[str, ...] = ()
+        if self.standardizer is not None:
+            arrays |= {"mean": self.standardizer.mean, "scale": self.standardizer.scale}
+            names = self.standardizer.names
+        header = {
+            "format": FORMAT,
+            "kind": "polynomial",
+            "activation": list(self.activation),
+            "regression": self.regression,
+            "names": list(names),
+            "metadata": dict(self.metadata),
+        }
+        arrays["header"] = np.array(json.dumps(header))
+        with Path(path).open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "PolynomialNetwork":
+        """Read a network that `save` wrote.
+
+        Raises:
+            InputError: The file is not one.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            header = json.loads(str(arrays["header"]))
+            if header["kind"] != "polynomial" or header["format"] > FORMAT:
+                raise InputError(
+                    f"{path} holds {header['kind']!r} in format {header['format']}, not a network known here."
+                )
+            standardizer = None
+            if "mean" in arrays:
+                standardizer = Standardizer(arrays["mean"], arrays["scale"], tuple(header["names"]))
+            a, b, c = header["activation"]
+            classes = tuple(arrays["classes"].tolist()) if "classes" in arrays else None
+            return cls(
+                arrays["u"],
+                arrays["alpha"],
+                (a, b, c),
+                classes,
+                header["regression"],
+                standardizer,
+                header["metadata"],
+            )
+        except (ValueError, KeyError, TypeError, EOFError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path} is not a network saved by cvxrobust ({error}).") from error
+
+    def replace(self, **changes: Any) -> "PolynomialNetwork":
+        """The same network with some fields changed."""
+        return replace(self, **changes)
+
+    def _inputs(self, X: ArrayLike) -> Array:
+        inputs = np.asarray(X, dtype=np.float64)
+        if inputs.ndim != 2 or inputs.shape[1] != self.n_features:
+            raise InputError(f"X has shape {inputs.shape}; this network takes (n, {self.n_features}).")
+        return inputs
+
+    def _labels(self, index: NDArray[np.intp]) -> NDArray[Any]:
+        if self.alpha.ndim == 2 and self.classes is None:
+            return index
+        return np.asarray((-1.0, 1.0) if self.classes is None else self.classes)[index]
+
+    def _label_index(self, y: ArrayLike, n: int) -> NDArray[np.intp]:
+        labels = np.asarray(y)
+        if labels.shape != (n,):
+            raise InputError(f"y has shape {labels.shape}; expected ({n},), one label per row of X.")
+        if self.alpha.ndim == 2 and self.classes is None:
+            classes: NDArray[Any] = np.arange(self.alpha.shape[1])
+        else:
+            classes = np.asarray((-1.0, 1.0) if self.classes is None else self.classes)
+        matches = labels[:, None] == classes[None, :]
+        if not matches.any(axis=1).all():
+            unknown = sorted(set(labels[~matches.any(axis=1)].tolist()), key=str)[:5]
+            raise InputError(f"y holds labels {unknown}, but this network knows {classes.tolist()}.")
+        return np.asarray(np.argmax(matches, axis=1), dtype=np.intp)
+
+    def _contests(self, index: NDArray[np.intp]) -> list[tuple["_Quadratic", NDArray[np.intp], Array]]:
+        """The quadratics ``f_k - f_l`` whose sign decides, the rows each concerns and the sign of their label in it."""
+        matrices = self.matrices()
+        if self.alpha.ndim == 1:
+            everyone = np.arange(index.size)
+            return [(_Quadratic.of(matrices[0], self.activation), everyone, np.where(index == 1, 1.0, -1.0))]
+        contests = []
+        for k, rival in combinations(range(len(matrices)), 2):
+            rows = np.flatnonzero((index == k) | (index == rival))
+            if rows.size:
+                sign = np.where(index[rows] == k, 1.0, -1.0)
+                contests.append((_Quadratic.of(matrices[k] - matrices[rival], self.activation), rows, sign))
+        return contests
+
+
+@dataclass(frozen=True)
+class _Quadratic:
+    """``q(x) = [x; 1]'M[x; 1]`` with both signs' eigendecompositions shared by all samples."""
+
+    M: Array
+    up: Decomposition
+    down: Decomposition
+
+    @classmethod
+    def of(cls, T: Array, activation: tuple[float, float, float]) -> "_Quadratic":
+        d = T.shape[0] - 1
+        M = coefficients(activation, d) * T
+        up = decompose(M[:d, :d])
+        down = Decomposition(-up.values[::-1], np.ascontiguousarray(up.vectors[:, ::-1]))
+        return cls(M, up, down)
+
+    def expand(self, X: Array) -> tuple[Array, Array, Array]:
+        """Values, half gradients and rounding allowances of the values at the rows of X."""
+        d = X.shape[1]
+        half = X @ self.M[:d, :d] + self.M[:d, d]
+        value = np.einsum("ij,ij->i", half + self.M[:d, d], X) + self.M[d, d]
+        size = np.einsum("ij,ij->i", X, X) + 1.0
+        return value, half, (4.0 + d**0.5) * EPS * size * float(np.linalg.norm(self.M))
+
+    def worst_case(self, X: Array, sign: Array, radius: Array) -> WorstCase:
+        value, half, allowance = self.expand(X)
+        points, margins, lower = X.copy(), sign * value, sign * value - allowance
+        for side, shared in ((1.0, self.up), (-1.0, self.down)):
+            rows = np.flatnonzero((sign == side) & (radius > 0.0))
+            if rows.size:
+                found = minimize_in_ball(shared, side * half[rows], radius[rows])
+                points[rows] += found.points
+                margins[rows] += found.primal
+                lower[rows] += found.dual
+        return WorstCase(points, margins, lower)
+
+    def distance(self, X: Array) -> Array:
+        value, half, allowance = self.expand(X)
+        # Shrinking the value towards zero by what rounding may have added keeps the distance a lower bound.
+        safe = np.sign(value) * np.maximum(np.abs(value) - allowance, 0.0)
+        return np.asarray(distance_to_zero(self.up, half, safe).lower)

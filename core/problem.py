@@ -1,0 +1,156 @@
+"""The problem contract: data in, programme out, network and certificate back."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.certificate import DualBound
+from cvxrobust.core.conic import ConicProgram
+from cvxrobust.core.networks import PolynomialNetwork
+from cvxrobust.core.result import Solution
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Attacks:
+    """The worst attack on every sample.
+
+    Args:
+        points: Attacked inputs, shape (n, d).
+        values: What the loss sees there, the margin or the output, as rigorous lower bounds of margins, shape (n,).
+    """
+
+    points: Array
+    values: Array
+
+
+@runtime_checkable
+class Problem(Protocol):
+    """A training problem. It owns both directions, so that core can judge any answer without trusting its source."""
+
+    @property
+    def parts(self) -> tuple[Self, ...]:
+        """Independent problems whose objectives add up (one per class for one-versus-all), or the problem alone."""
+        ...
+
+    @property
+    def cones(self) -> frozenset[type]:
+        """The cone types of its programmes, known before any assembly."""
+        ...
+
+    @property
+    def conic_rows(self) -> int:
+        """Rows of `to_conic`, known before any assembly."""
+        ...
+
+    def to_conic(self) -> ConicProgram:
+        """The convex programme in standard form."""
+        ...
+
+    def to_structured(self) -> Any:
+        """The same as a structured programme (`cvxrobust.core.structured`), or None."""
+        ...
+
+    def to_cvxpy(self) -> Any:
+        """The readable reference as a `cvxpy.Problem`."""
+        ...
+
+    def recover(self, solution: Solution) -> PolynomialNetwork:
+        """An exactly feasible network from a primal solution, however inaccurate."""
+        ...
+
+    def trivial_network(self) -> PolynomialNetwork:
+        """A network that is always feasible."""
+        ...
+
+    def objective(self, network: PolynomialNetwork) -> float:
+        """The training objective of any network, from the definition; the adversary's worst case included."""
+        ...
+
+    def multipliers(self, solution: Solution) -> Any:
+        """Dual information of a solution, for `lower_bound`."""
+        ...
+
+    def network_multipliers(self, network: PolynomialNetwork) -> Any:
+        """Dual information read off a network, for when a solver gives none."""
+        ...
+
+    def lower_bound(self, multipliers: Any) -> float:
+        """A bound below the global optimum; multipliers are repaired to dual feasibility first."""
+        ...
+
+    def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
+        """One network from those of the `parts`."""
+        ...
+
+    def separate(self, network: PolynomialNetwork) -> list[PolynomialNetwork]:
+        """The `parts`' networks from a combined one."""
+        ...
+
+
+class Master(Protocol):
+    """A problem restricted to finitely many attacked points and to neurons in the span of given atoms."""
+
+    def to_conic(self) -> ConicProgram:
+        """The master programme."""
+        ...
+
+    def recover(self, solution: Solution) -> PolynomialNetwork:
+        """An exactly feasible network."""
+        ...
+
+    def multipliers(self, solution: Solution) -> Any:
+        """Multipliers of the points; they have an array `weights`, shape (k,)."""
+        ...
+
+
+@runtime_checkable
+class RobustProblem(Problem, Protocol):
+    """A problem that the cutting-set method can solve: exact worst cases, masters over points and atoms.
+
+    `atoms` are opaque to the method: whatever the problem needs to describe the span that a master searches.
+    """
+
+    def pessimize(self, network: PolynomialNetwork) -> Attacks:
+        """The exact worst case of each sample."""
+        ...
+
+    def losses_at(self, values: Array) -> Array:
+        """Loss of each sample, shape (n,), at the values that `pessimize` reports."""
+        ...
+
+    def losses_at_points(self, network: PolynomialNetwork, owners: NDArray[np.intp], points: Array) -> Array:
+        """Loss of the samples `owners` names at given points, shape (k,)."""
+        ...
+
+    @property
+    def needs_every_sample(self) -> bool:
+        """Whether a master needs a point of every sample, because the loss only approaches its infimum 0."""
+        ...
+
+    def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
+        """`objective`, given the network's own worst cases."""
+        ...
+
+    def dual(self, multipliers: Any) -> DualBound:
+        """`lower_bound` with the neurons that would improve the network most."""
+        ...
+
+    def atoms_of(self, network: PolynomialNetwork) -> Any:
+        """Atoms that span a network's neurons."""
+        ...
+
+    def extended(self, atoms: Any, bound: DualBound, threshold: float) -> Any:
+        """The atoms and the priced neurons whose relative violation exceeds `threshold`."""
+        ...
+
+    def restricted(self, owners: NDArray[np.intp], points: Array, atoms: Any) -> Master:
+        """The same problem over the points (each attacks the sample `owners` names) and within the atoms' span."""
+        ...
+
+    def blend(self, first: PolynomialNetwork, second: PolynomialNetwork, weight: float) -> PolynomialNetwork:
+        """``weight * first + (1 - weight) * second`` as a function, with no larger penalty than that mixture's."""
+        ...
