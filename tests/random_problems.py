@@ -1,0 +1,58 @@
+"""Small random training problems, degenerate ones included, each a pure function of its number."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust import AdversarialSDP, StandardSDP
+
+LOSSES = ("hinge", "squared_hinge", "logistic", "squared")
+ACTIVATIONS = ((0.09, 0.5, 0.47), (1.0, 0.0, 0.0), (0.5, 1.0, -0.3), (-0.2, 0.4, 0.1), (0.3, 0.0, 1.0), (2.0, -1.0, 0.5))
+RADII = (0.0, 1e-3, 0.1, 0.5, 1.0, 2.0)
+DEGENERACIES = ("none", "none", "none", "duplicate rows", "constant column", "one class", "n < d", "huge", "tiny")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem, and whether its data is scaled so that solvers can be expected to be accurate."""
+
+    problem: Any
+    degeneracy: str
+    well_scaled: bool
+
+    def __str__(self) -> str:
+        p = self.problem
+        return f"{p.family} {p.loss} {p.activation} r={np.max(p.radius):g} n,d={p.X.shape} beta={p.beta} {self.degeneracy}"
+
+
+def random_case(number: int) -> Case:
+    """Case `number` of an endless list: losses, radii, activations and degeneracies in turn, the rest random."""
+    rng = np.random.default_rng(number)
+    loss = LOSSES[number % 4]
+    activation = ACTIVATIONS[number // 4 % len(ACTIVATIONS)]
+    degeneracy = DEGENERACIES[number // 3 % len(DEGENERACIES)]
+    n, d = int(rng.integers(2, 26)), int(rng.integers(1, 7))
+    if degeneracy == "n < d":
+        n, d = int(rng.integers(1, 4)), int(rng.integers(4, 7))
+    X = rng.standard_normal((n, d))
+    score = X @ rng.standard_normal(d) + 0.5 * rng.standard_normal(n)
+    y = np.where(score > 0, 1.0, -1.0)
+    if degeneracy == "duplicate rows":
+        again = np.arange(n // 2 + 1)
+        X, y, score = np.vstack([X, X[again]]), np.append(y, -y[again]), np.append(score, -score[again])
+    if degeneracy == "constant column":
+        X[:, 0] = 1.0
+    if degeneracy == "one class":
+        y[:] = 1.0
+    scale = {"huge": 1e4, "tiny": 1e-4}.get(degeneracy, 1.0)
+    beta = float(10.0 ** rng.uniform(-3, -0.5))
+    if loss == "squared":
+        problem: Any = StandardSDP(scale * X, score, beta=beta, loss=loss, activation=activation)
+    else:
+        radius: float | NDArray[np.float64] = scale * RADII[number // 7 % len(RADII)]
+        if number % 11 == 0:
+            radius = radius * rng.integers(0, 2, y.size)
+        problem = AdversarialSDP(scale * X, y, radius=radius, beta=beta, loss=loss, activation=activation)
+    return Case(problem, degeneracy, scale == 1.0)
