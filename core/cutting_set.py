@@ -30,11 +30,17 @@ from cvxrobust.core.settings import Settings
 
 Array = NDArray[np.float64]
 
-NEGLIGIBLE = 1e-3
+NEGLIGIBLE = 1e-2
 """A point matters while its multiplier exceeds this fraction of 1 / n."""
+
+PURGE = 5e-2
+"""The same after a master that its solver could not solve accurately: fewer points condition the next one better."""
 
 PATIENCE = 1
 """Rounds that a point may be negligible before it is dropped."""
+
+SMALL = 300
+"""Masters with no more points than this keep them all."""
 
 WORTHWHILE = 0.1
 """Atoms and points are added if what they promise exceeds this fraction of the gap."""
@@ -176,11 +182,20 @@ def _update_working_set(
     known = np.zeros(n)
     losses = problem.losses_at_points(network, state.owners, state.points)
     np.maximum.at(known, state.owners, losses)
-    new = np.flatnonzero(problem.losses_at(attacks.values) - known > WORTHWHILE * gap)
-    state.idle = np.where(np.abs(weights) > NEGLIGIBLE / n, 0, state.idle + 1)
-    kept = state.idle < PATIENCE
+    everyone = np.arange(n)
+    violation = problem.losses_at_points(network, everyone, attacks.points) - known
+    if not (violation > WORTHWHILE * gap).any():
+        # Attacks on a mixture need not hurt the master's network; its own worst cases do, if anything does.
+        attacks = problem.pessimize(network)
+        violation = problem.losses_at(attacks.values) - known
+    new = np.flatnonzero(violation > WORTHWHILE * gap)
+    accurate = state.solution is None or state.solution.termination is Termination.CONVERGED
+    state.idle = np.where(np.abs(weights) > (NEGLIGIBLE if accurate else PURGE) / n, 0, state.idle + 1)
+    # Dropping in a slow round risks cycling; small masters never need it.
+    crowded = state.owners.size > max(SMALL, n // 2)
+    kept = (state.idle < PATIENCE) | (not crowded)
     if problem.needs_every_sample:
-        orphaned = np.setdiff1d(np.arange(n), np.union1d(state.owners[kept], new))
+        orphaned = np.setdiff1d(everyone, np.union1d(state.owners[kept], new))
         kept |= np.isin(state.owners, orphaned)
     state.owners = np.concatenate([state.owners[kept], new])
     state.points = np.vstack([state.points[kept], attacks.points[new]])

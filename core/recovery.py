@@ -23,7 +23,7 @@ def restore_feasibility(Z: Array) -> Array:
     Args:
         Z: Symmetric up to noise, shape (d + 1, d + 1).
     """
-    values, vectors = np.linalg.eigh(0.5 * (Z + Z.T))
+    values, vectors = np.linalg.eigh(0.5 * Z + 0.5 * Z.T)
     largest = max(float(values[-1]), 0.0)
     kept = values > CUTOFF * largest
     Z = (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
@@ -45,13 +45,16 @@ def rank_one_terms(Z: Array) -> Array:
     Returns:
         Shape (rank, d + 1).
     """
-    values, vectors = np.linalg.eigh(0.5 * (Z + Z.T))
-    kept = values > max(float(values[-1]), 0.0) * 1e-14
-    terms = (vectors[:, kept] * np.sqrt(values[kept])).T
+    values, vectors = np.linalg.eigh(0.5 * Z + 0.5 * Z.T)
+    largest = max(float(values[-1]), 0.0)
+    kept = values > 1e-14 * largest
+    # In units of the largest eigenvalue no product below overflows or underflows.
+    values = values[kept] / largest if kept.any() else values[kept]
+    terms = (vectors[:, kept] * np.sqrt(values)).T
     signature = np.ones(Z.shape[0])
     signature[-1] = -1.0
     defects = (terms * terms) @ signature
-    tolerance = 1e-15 * float(values.clip(0.0).sum())
+    tolerance = 1e-15 * float(values.sum())
     for _ in range(max(len(terms) - 1, 0)):
         i, j = int(np.argmax(defects)), int(np.argmin(defects))
         if defects[i] <= tolerance or defects[j] >= -tolerance:
@@ -61,7 +64,7 @@ def rank_one_terms(Z: Array) -> Array:
         length = np.hypot(1.0, t)
         terms[i], terms[j] = (p + t * q) / length, (q - t * p) / length
         defects[i], defects[j] = 0.0, float((terms[j] * terms[j]) @ signature)
-    return np.asarray(terms)
+    return np.asarray(terms * np.sqrt(largest))
 
 
 def neurons_from_matrix(Z: Array) -> tuple[Array, Array]:

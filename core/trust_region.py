@@ -124,16 +124,20 @@ def _dual_value(xp: Any, h: Array, gaps: Array, mu: Array, lam: Array, curvature
     shifted = gaps + mu[:, None]
     safe = xp.where(shifted > 0.0, shifted, xp.ones_like(shifted))
     terms = xp.sum(h * h / safe, axis=1)
-    d = h.shape[1]
-    # eigh is backward stable: it decomposed P + E exactly, with ||E|| a few eps ||P||. That costs ||E|| on the whole
-    # ball, and less where P + lam is safely positive, because the minimiser is then shorter.
-    error = (4.0 + d**0.5) * EPS * xp.max(xp.abs(curvature), axis=1)
+    # The error of eigh costs its norm on the whole ball, and less where P + lam is safely positive, because the
+    # minimiser is then shorter.
+    error = _eigh_error(xp, curvature)
     safely = mu > 4.0 * error
     relative = 2.0 * error * terms / xp.where(safely, mu, xp.ones_like(mu))
     error = xp.where(safely & (relative < error), relative, error)
     length = xp.minimum(_length(xp, h / safe), xp.ones_like(mu))
     error = error + 2.0 * EPS * (xp.abs(lam) + terms + _length(xp, h) * length)
     return -terms - lam - error
+
+
+def _eigh_error(xp: Any, values: Array) -> Array:
+    """``||E||`` of the P + E that eigh decomposed exactly: it is backward stable, so a few eps ||P||."""
+    return (4.0 + values.shape[-1] ** 0.5) * EPS * xp.max(xp.abs(values), axis=-1)
 
 
 def _length(xp: Any, rows: Array) -> Array:
@@ -200,7 +204,8 @@ class BoundaryDistance:
     Args:
         steps: The shortest D with ``q(D) = 0``, shape (n, d); NaN where there is none.
         distance: Its length, shape (n,); inf where there is none.
-        lower: A lower bound of the distance from the dual, shape (n,).
+        lower: A lower bound of the distance from the dual, shape (n,), with what rounding may have cost already
+            subtracted: finite, though huge, where rounding leaves open whether there is a D at all.
     """
 
     steps: Array
@@ -208,7 +213,7 @@ class BoundaryDistance:
     lower: Array
 
 
-def distance_to_zero(P: Array | Decomposition, g: Array, value: Array) -> BoundaryDistance:
+def distance_to_zero(P: Array | Decomposition, g: Array, value: Array, uncertainty: float = 0.0) -> BoundaryDistance:
     """The shortest D with ``q(D) = value + 2 g'D + D'P D = 0``, exactly, for every row of g.
 
     The minimiser lies on the path ``D(lam) = -(P + lam)^-1 g`` of the trust-region problem, where q increases with
@@ -218,6 +223,7 @@ def distance_to_zero(P: Array | Decomposition, g: Array, value: Array) -> Bounda
         P: Symmetric, shape (d, d), or its `Decomposition`.
         g: Half gradients at the centre, shape (n, d).
         value: Values at the centre, shape (n,), of either sign.
+        uncertainty: How far, in norm, the given P may be from the one that is meant; `lower` allows for it.
     """
     xp = array_namespace(g)
     shared = P if isinstance(P, Decomposition) else decompose(P)
@@ -228,14 +234,16 @@ def distance_to_zero(P: Array | Decomposition, g: Array, value: Array) -> Bounda
         vectors = shared.vectors if sign > 0 else xp.flip(shared.vectors, axis=1)
         chosen = (sign * value) > 0.0
         safe = xp.where(chosen, sign * value, xp.ones_like(value))
-        found = _distance_from_above(xp, values, (sign * g) @ vectors, safe)
+        found = _distance_from_above(xp, values, (sign * g) @ vectors, safe, uncertainty)
         steps = xp.where(chosen[:, None], found[0] @ vectors.T, steps)
         distance = xp.where(chosen, found[1], distance)
         lower = xp.where(chosen, found[2], lower)
     return BoundaryDistance(steps, distance, lower)
 
 
-def _distance_from_above(xp: Any, values: Array, h: Array, value: Array) -> tuple[Array, Array, Array]:
+def _distance_from_above(
+    xp: Any, values: Array, h: Array, value: Array, uncertainty: float
+) -> tuple[Array, Array, Array]:
     # Units in which the value is 1 and the largest coefficient is 1.
     w = values[None, :] / value[:, None]
     h = h / value[:, None]
@@ -243,6 +251,7 @@ def _distance_from_above(xp: Any, values: Array, h: Array, value: Array) -> tupl
     unit = 1.0 / xp.maximum(
         xp.maximum(xp.sqrt(xp.max(xp.abs(w), axis=1)), xp.max(xp.abs(h), axis=1)), tiny * xp.ones_like(value)
     )
+    error = (uncertainty + _eigh_error(xp, values)) / value * (unit * unit)
     w, h = w * (unit * unit)[:, None], h * unit[:, None]
     h = xp.where(xp.abs(h) < 1e-140, xp.zeros_like(h), h)
     lowest = w[:, 0]
@@ -279,17 +288,28 @@ def _distance_from_above(xp: Any, values: Array, h: Array, value: Array) -> tupl
     step = xp.concat(
         [xp.where(hard, first + xp.where(first < 0.0, -extra, extra), first)[:, None], step[:, 1:]], axis=1
     )
-    lam = mu - lowest
-    shifted = gaps + mu[:, None]
-    terms = xp.sum(xp.where(h != 0.0, h * h / xp.where(shifted > 0.0, shifted, xp.ones_like(shifted)), 0.0 * h), axis=1)
-    slack = 1.0 - terms - 8.0 * EPS * (1.0 + terms)
-    dual = xp.where(lam > 0.0, xp.maximum(slack, zero) / xp.where(lam > 0.0, lam, one), zero)
-    length = _length(xp, step)
-    lower = xp.minimum(xp.sqrt(dual), length)
-    infinite = xp.full_like(length, xp.inf)
-    length = xp.where(never, infinite, length * unit)
-    lower = xp.where(never, infinite, lower * unit)
-    return xp.where(never[:, None], xp.full_like(step, xp.nan), step * unit[:, None]), length, lower
+    length = xp.where(never, xp.full_like(mu, xp.inf), _length(xp, step))
+    # Where q only just touches zero lam vanishes; a somewhat larger one then proves more in spite of rounding.
+    lower = zero
+    for following in (mu, mu + 2.0**-26 * xp.max(xp.abs(w), axis=1)):
+        lower = xp.maximum(lower, _distance_bound(xp, h, gaps + following[:, None], following - lowest + error))
+    # No multiplier at all is needed where every matrix within the error is positive semidefinite.
+    definite = lowest >= error
+    unpriced = _distance_bound(xp, h, xp.where(definite[:, None], w - error[:, None], gaps), zero)
+    lower = xp.minimum(xp.where(definite, xp.maximum(lower, unpriced), lower), length)
+    return xp.where(never[:, None], xp.full_like(step, xp.nan), step * unit[:, None]), length * unit, lower * unit
+
+
+def _distance_bound(xp: Any, h: Array, shifted: Array, lam: Array) -> Array:
+    """``sqrt((1 - h'(P + lam)^-1 h) / lam)`` from the eigenvalues of P + lam, or of less; inf if lam is 0."""
+    usable = xp.all((shifted > 0.0) | (h == 0.0), axis=1)
+    step = xp.where(h != 0.0, h / xp.where(shifted > 0.0, shifted, xp.ones_like(shifted)), xp.zeros_like(h))
+    terms = xp.sum(h * step, axis=1)
+    rounding = (8.0 + h.shape[1] ** 0.5) * EPS * (1.0 + terms + _length(xp, h) * _length(xp, step))
+    slack = 1.0 - terms - rounding
+    bound = xp.sqrt(xp.maximum(slack, xp.zeros_like(lam)) / xp.where(lam > 0.0, lam, xp.ones_like(lam)))
+    bound = xp.where((lam <= 0.0) & (slack > 0.0), xp.full_like(lam, xp.inf), bound)
+    return xp.where(usable, bound, xp.zeros_like(lam))
 
 
 def _path_value(xp: Any, h: Array, gaps: Array, lowest: Array, mu: Array) -> Array:

@@ -47,7 +47,7 @@ def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
 
     Variables: the frame's, lambda (one per attacked sample, in units of ``1 / radius^2``), the loss's. Rows: traces,
         points of
-    the samples with radius 0, LMIs, loss, PSD.
+    the samples with radius 0, LMIs, lambda >= 0, loss, PSD.
     """
     block = task.loss.block(task.target)
     clean, attacked = np.flatnonzero(task.radius == 0.0), np.flatnonzero(task.radius > 0.0)
@@ -55,8 +55,20 @@ def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
     k = attacked.size
     plain = sparse.hstack([plain[:, : frame.size], sparse.csr_array((clean.size, k)), plain[:, frame.size :]])
     lmi, lmi_rhs = _lmi_rows(task, block, frame.d, attacked)
-    cones = tuple(PSD(frame.d + 1) for _ in range(k))
-    return _program(task, frame, block, k, [plain, lmi], [plain_rhs, lmi_rhs], [plain_cones, cones])
+    # Without lambda >= 0 the adversary would have to use all of its radius.
+    lam = sparse.hstack(
+        [sparse.csr_array((k, frame.size)), -sparse.eye_array(k), sparse.csr_array((k, block.cost.size))]
+    )
+    cones = (*(PSD(frame.d + 1) for _ in range(k)), NonNegative(k))
+    return _program(
+        task,
+        frame,
+        block,
+        k,
+        [plain, lmi, sparse.csr_array(lam)],
+        [plain_rhs, lmi_rhs, np.zeros(k)],
+        [plain_cones, cones],
+    )
 
 
 def point_rows(

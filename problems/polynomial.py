@@ -139,7 +139,7 @@ class PolynomialProblem:
         n, d = self.X.shape
         triangle = PSD(d + 1).dim
         attacked = int(np.count_nonzero(self.radius))
-        return len(self.parts) * int(attacked * triangle + (n - attacked) + 2 * triangle + n)
+        return len(self.parts) * int(attacked * triangle + n + 2 * triangle + n)
 
     def to_conic(self) -> ConicProgram:
         """The convex programme in standard form; one block per class for one-versus-all problems."""
