@@ -53,7 +53,7 @@ class Clarabel:
         monitored=True,
         time_limit=True,
         threads=True,
-        tightest_tolerance=1e-7,
+        tightest_tolerance=1e-8,
         method="interior-point",
     )
 

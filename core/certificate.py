@@ -16,6 +16,7 @@ from cvxrobust.core.trust_region import minimize_on_sphere
 Array = NDArray[np.float64]
 EPS = float(np.finfo(np.float64).eps)
 TINY = 1e-300
+HUGE = 1e100
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,9 @@ class Certificate:
 
     @property
     def absolute_gap(self) -> float:
-        """``upper - lower``; what rounding makes negative counts as 0."""
-        return max(0.0, self.upper - self.lower) if math.isfinite(self.upper) else math.inf
+        """``upper - lower``; what rounding makes negative counts as 0; inf when either bound is no number."""
+        known = math.isfinite(self.upper) and not math.isnan(self.lower)
+        return max(0.0, self.upper - self.lower) if known else math.inf
 
     @property
     def relative_gap(self) -> float:
@@ -43,8 +45,11 @@ class Certificate:
         return self.absolute_gap / max(abs(self.upper), TINY)
 
     def best(self, other: "Certificate") -> "Certificate":
-        """The tighter of each bound; both must concern the same problem."""
-        return Certificate(min(self.upper, other.upper), max(self.lower, other.lower))
+        """The tighter of each bound, NaN counting as none; both must concern the same problem."""
+        return Certificate(
+            float(np.fmin(self.upper, other.upper)),
+            float(np.fmax(self.lower, other.lower)),
+        )
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,10 @@ def repair_points(multipliers: PointMultipliers, X: Array, radius: Array, loss: 
     weights = np.where(np.isfinite(multipliers.weights), multipliers.weights, 0.0)
     if loss.margin:
         weights = np.maximum(weights, 0.0)
+    weights = _moderate(weights)
+    # A point that is no point, or is absurdly far away, becomes the sample itself.
+    sane = (np.abs(points) < HUGE).all(axis=1, keepdims=True)
+    points = np.where(sane, points, X[owners])
     moves = points - X[owners]
     lengths = np.linalg.norm(moves, axis=1)
     outside = lengths > radius[owners]
@@ -186,22 +195,29 @@ def repair_moments(multipliers: MomentMultipliers, radius: Array, loss: Loss) ->
     Returns:
         theta, shape (n,), and the repaired moments, shape (n, d + 1, d + 1).
     """
-    moments = 0.5 * (multipliers.moments + np.swapaxes(multipliers.moments, 1, 2))
-    moments = np.where(np.isfinite(moments).all(axis=(1, 2), keepdims=True), moments, 0.0)
-    values, vectors = np.linalg.eigh(moments)
-    moments = (vectors * np.maximum(values, 0.0)[:, None, :]) @ np.swapaxes(vectors, 1, 2)
+    finite = np.isfinite(multipliers.moments).all(axis=(1, 2), keepdims=True)
+    moments = _moderate(np.where(finite, multipliers.moments, 0.0))
+    values, vectors = np.linalg.eigh(0.5 * (moments + np.swapaxes(moments, 1, 2)))
+    # Everything happens to a factor F of the psd part F F': so the result is psd up to rounding relative to each
+    # entry, even where a block is many orders larger than theta and gets shrunk.
+    factors = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
     d = moments.shape[1] - 1
-    total = moments[:, d, d]
+    total = np.einsum("ik,ik->i", factors[:, d], factors[:, d])
     theta = loss.clip(total)
     with np.errstate(divide="ignore", invalid="ignore"):
-        moments = moments * np.where(total > 0.0, theta / total, 0.0)[:, None, None]
-        spread = np.trace(moments[:, :d, :d], axis1=1, axis2=2)
+        factors *= np.sqrt(np.where(total > TINY, theta / total, 0.0))[:, None, None]
+        theta = np.einsum("ik,ik->i", factors[:, d], factors[:, d])
+        spread = np.einsum("ijk,ijk->i", factors[:, :d], factors[:, :d])
         excess = spread > radius**2 * theta
         shrink = np.where(excess, np.sqrt(radius**2 * theta / spread) * (1.0 - 4.0 * EPS), 1.0)
-    # A congruence keeps the matrices psd.
-    moments[:, :d, :] *= shrink[:, None, None]
-    moments[:, :, :d] *= shrink[:, None, None]
-    return theta, moments
+    factors[:, :d] *= shrink[:, None, None]
+    return loss.clip(theta), factors @ np.swapaxes(factors, 1, 2)
+
+
+def _moderate(array: Array) -> Array:
+    """Multipliers of absurd size scaled to where arithmetic is safe: a common factor costs a bound nothing."""
+    largest = float(np.abs(array).max(initial=0.0))
+    return array / largest if largest > HUGE or 0.0 < largest < 1.0 / HUGE else array
 
 
 def shift_moments(moments: Array, X: Array, signs: Array) -> tuple[Array, float]:

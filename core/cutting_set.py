@@ -39,7 +39,7 @@ PURGE = 5e-2
 PATIENCE = 1
 """Rounds that a point may be negligible before it is dropped."""
 
-SMALL = 300
+SMALL = 150
 """Masters with no more points than this keep them all."""
 
 WORTHWHILE = 0.1
@@ -70,6 +70,7 @@ class CuttingSetState:
     iterations: int = 0
     milestone: tuple[int, float] = (0, float("inf"))
     in_out: bool = False
+    purge: bool = False
     assemble: float = 0.0
     setup: float = 0.0
     solve: float = 0.0
@@ -105,8 +106,12 @@ def cutting_set(
             return state, Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
         if state.certificate.relative_gap <= STALLED * state.milestone[1]:
             state.milestone = state.rounds, state.certificate.relative_gap
+            state.purge = False
         elif state.rounds - state.milestone[0] >= STALLED_ROUNDS:
-            return state, Termination.NUMERICAL
+            if state.purge:
+                return state, Termination.NUMERICAL
+            # Crowded masters are ill-conditioned: try once more with the points that matter alone.
+            state.milestone, state.purge = (state.rounds, state.milestone[1]), True
         before = state.certificate
         failure = _round(problem, solve_conic, settings, monitor, state)
         if failure is not None:
@@ -189,10 +194,10 @@ def _update_working_set(
         attacks = problem.pessimize(network)
         violation = problem.losses_at(attacks.values) - known
     new = np.flatnonzero(violation > WORTHWHILE * gap)
-    accurate = state.solution is None or state.solution.termination is Termination.CONVERGED
-    state.idle = np.where(np.abs(weights) > (NEGLIGIBLE if accurate else PURGE) / n, 0, state.idle + 1)
+    inaccurate = state.solution is not None and state.solution.termination is not Termination.CONVERGED
+    state.idle = np.where(np.abs(weights) > (PURGE if inaccurate else NEGLIGIBLE) / n, 0, state.idle + 1)
     # Dropping in a slow round risks cycling; small masters never need it.
-    crowded = state.owners.size > max(SMALL, n // 2)
+    crowded = state.purge or state.owners.size > max(SMALL, n // 2)
     kept = (state.idle < PATIENCE) | (not crowded)
     if problem.needs_every_sample:
         orphaned = np.setdiff1d(everyone, np.union1d(state.owners[kept], new))

@@ -13,7 +13,6 @@ which increases on the interval where a and c are positive.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
 Array = NDArray[np.float64]
 
@@ -68,6 +67,8 @@ def _boundary_point(r: float, s: float, t: float) -> Array:
     elif h(high) <= 0.0:
         rho = high
     else:
+        from scipy.optimize import brentq  # slow to import, and seldom needed
+
         rho = float(brentq(h, low, high, xtol=1e-15, rtol=4 * float(np.finfo(float).eps), maxiter=1000))
     if rho <= 0.0:
         weight = max(cone_part(rho), 0.0)

@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, xlogy
 
 from cvxrobust.core.cones import Cone, Exponential, NonNegative, SecondOrder
@@ -173,6 +172,8 @@ class Logistic:
         # Entropy grows until p = 1/2, so below that for all samples the limit itself is best.
         if largest * limit <= 0.5:
             return limit
+        from scipy.optimize import minimize_scalar  # slow to import, and only this loss needs it
+
         found = minimize_scalar(
             lambda s: -self.bound(s * theta, target), bounds=(0.0, limit), options={"xatol": 1e-12 * limit}
         )

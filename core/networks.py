@@ -2,11 +2,13 @@
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -187,7 +189,12 @@ class PolynomialNetwork:
 
         Returns:
             Shape (k,). Radius 0 is the clean accuracy.
+
+        Raises:
+            InputError: A radius is negative, shapes or labels do not fit, or the network does regression.
         """
+        if self.regression:
+            raise InputError("a regression network predicts numbers; take replace(regression=False) to judge its sign.")
         asked = np.atleast_1d(np.asarray(radii, dtype=np.float64))
         if not (asked >= 0.0).all():
             raise InputError(f"radii are {asked.tolist()}; expected values of 0 or more.")
@@ -207,7 +214,9 @@ class PolynomialNetwork:
         arrays: dict[str, NDArray[Any]] = {"u": self.u, "alpha": self.alpha}
         if self.classes is not None:
             arrays["classes"] = np.asarray(self.classes)
-            if arrays["classes"].dtype == object:
+            # NumPy would silently turn the numbers among strings into strings.
+            mixed = len({isinstance(label, str) for label in self.classes}) > 1
+            if mixed or arrays["classes"].dtype == object:
                 raise InputError(f"classes {self.classes!r} mix types; only strings or numbers can be saved.")
         names: tuple[str, ...] = ()
         if self.standardizer is not None:
@@ -233,12 +242,13 @@ class PolynomialNetwork:
             InputError: The file is not one.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             header = json.loads(str(arrays["header"]))
             if header["kind"] != "polynomial" or header["format"] > FORMAT:
                 raise InputError(
-                    f"{path} holds {header['kind']!r} in format {header['format']}, not a network known here."
+                    f"{path} holds {header['kind']!r} in format {header['format']}, but this version reads "
+                    f"'polynomial' up to format {FORMAT}; upgrade cvxrobust to read newer files."
                 )
             standardizer = None
             if "mean" in arrays:
@@ -254,7 +264,7 @@ class PolynomialNetwork:
                 standardizer,
                 header["metadata"],
             )
-        except (ValueError, KeyError, TypeError, EOFError) as error:
+        except (ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path} is not a network saved by cvxrobust ({error}).") from error
@@ -291,45 +301,54 @@ class PolynomialNetwork:
     def _contests(self, index: NDArray[np.intp]) -> list[tuple["_Quadratic", NDArray[np.intp], Array]]:
         """The quadratics ``f_k - f_l`` whose sign decides, the rows each concerns and the sign of their label in it."""
         matrices = self.matrices()
+        # Every neuron adds at most this much to the norm of a matrix, and a few eps of it to the rounding error.
+        sizes = 2.0 * np.abs(self.alpha).sum(axis=0) * (1.0 + self.n_neurons**0.5 / 4.0)
         if self.alpha.ndim == 1:
             everyone = np.arange(index.size)
-            return [(_Quadratic.of(matrices[0], self.activation), everyone, np.where(index == 1, 1.0, -1.0))]
+            quadratic = _Quadratic.of(matrices[0], self.activation, float(sizes))
+            return [(quadratic, everyone, np.where(index == 1, 1.0, -1.0))]
         contests = []
         for k, rival in combinations(range(len(matrices)), 2):
             rows = np.flatnonzero((index == k) | (index == rival))
             if rows.size:
                 sign = np.where(index[rows] == k, 1.0, -1.0)
-                contests.append((_Quadratic.of(matrices[k] - matrices[rival], self.activation), rows, sign))
+                size = float(sizes[k] + sizes[rival])
+                contests.append((_Quadratic.of(matrices[k] - matrices[rival], self.activation, size), rows, sign))
         return contests
 
 
 @dataclass(frozen=True)
 class _Quadratic:
-    """``q(x) = [x; 1]'M[x; 1]`` with both signs' eigendecompositions shared by all samples."""
+    """``q(x) = [x; 1]'M[x; 1]`` with both signs' eigendecompositions shared by all samples.
+
+    `uncertainty` bounds the norm of what rounding may have added to M, the rounding of q's evaluation included.
+    """
 
     M: Array
     up: Decomposition
     down: Decomposition
+    uncertainty: float
 
     @classmethod
-    def of(cls, T: Array, activation: tuple[float, float, float]) -> "_Quadratic":
+    def of(cls, T: Array, activation: tuple[float, float, float], size: float) -> "_Quadratic":
+        """From the matrix of a network and the sum of the norms of its terms, which may cancel in T."""
         d = T.shape[0] - 1
-        M = coefficients(activation, d) * T
+        C = coefficients(activation, d)
+        M = C * T
         up = decompose(M[:d, :d])
         down = Decomposition(-up.values[::-1], np.ascontiguousarray(up.vectors[:, ::-1]))
-        return cls(M, up, down)
+        return cls(M, up, down, (4.0 + d**0.5) * EPS * size * float(np.abs(C).max()))
 
-    def expand(self, X: Array) -> tuple[Array, Array, Array]:
-        """Values, half gradients and rounding allowances of the values at the rows of X."""
+    def expand(self, X: Array) -> tuple[Array, Array]:
+        """Values and half gradients at the rows of X."""
         d = X.shape[1]
         half = X @ self.M[:d, :d] + self.M[:d, d]
-        value = np.einsum("ij,ij->i", half + self.M[:d, d], X) + self.M[d, d]
-        size = np.einsum("ij,ij->i", X, X) + 1.0
-        return value, half, (4.0 + d**0.5) * EPS * size * float(np.linalg.norm(self.M))
+        return np.einsum("ij,ij->i", half + self.M[:d, d], X) + self.M[d, d], half
 
     def worst_case(self, X: Array, sign: Array, radius: Array) -> WorstCase:
-        value, half, allowance = self.expand(X)
-        points, margins, lower = X.copy(), sign * value, sign * value - allowance
+        value, half = self.expand(X)
+        reach = np.linalg.norm(X, axis=1) + radius
+        points, margins, lower = X.copy(), sign * value, sign * value - self.uncertainty * (reach * reach + 1.0)
         for side, shared in ((1.0, self.up), (-1.0, self.down)):
             rows = np.flatnonzero((sign == side) & (radius > 0.0))
             if rows.size:
@@ -340,7 +359,9 @@ class _Quadratic:
         return WorstCase(points, margins, lower)
 
     def distance(self, X: Array) -> Array:
-        value, half, allowance = self.expand(X)
-        # Shrinking the value towards zero by what rounding may have added keeps the distance a lower bound.
+        value, half = self.expand(X)
+        # Shrinking the value towards zero by what rounding may have added keeps the distance a lower bound; twice,
+        # because ||x + D||^2 <= 2 ||x||^2 + 2 ||D||^2.
+        allowance = 2.0 * self.uncertainty * (np.einsum("ij,ij->i", X, X) + 1.0)
         safe = np.sign(value) * np.maximum(np.abs(value) - allowance, 0.0)
-        return np.asarray(distance_to_zero(self.up, half, safe).lower)
+        return np.asarray(distance_to_zero(self.up, half, safe, 2.0 * self.uncertainty).lower)

@@ -1,5 +1,6 @@
 """The problem contract: data in, programme out, network and certificate back."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -76,6 +77,10 @@ class Problem(Protocol):
 
     def network_multipliers(self, network: PolynomialNetwork) -> Any:
         """Dual information read off a network, for when a solver gives none."""
+        ...
+
+    def multiplier_candidates(self, solution: Solution, network: PolynomialNetwork) -> Iterable[Any]:
+        """Every kind of multipliers worth trying: any of them gives a valid bound, the best one counts."""
         ...
 
     def lower_bound(self, multipliers: Any) -> float:

@@ -1,33 +1,36 @@
 """The front door: any problem, any backend, one judge."""
 
-import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+import numpy as np
 
 from cvxrobust.core.backend import Backend, Monitor
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic import ConicProgram, require_cones
 from cvxrobust.core.cutting_set import cutting_set
+from cvxrobust.core.environment import peak_memory, versions
 from cvxrobust.core.errors import (
     BackendUnavailableError,
+    CvxRobustError,
     InputError,
     UnknownNameError,
-    UnsupportedProgramError,
 )
 from cvxrobust.core.interrupt import sigint_stops
 from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.problem import Problem, RobustProblem
-from cvxrobust.core.registry import backends, get_backend
 from cvxrobust.core.result import Callback, Result, Solution, Termination, Times, TracePoint, judge
+from cvxrobust.core.selection import select
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.translation import blas_threads
 
 METHODS = ("auto", "direct", "cutting-set")
-DIRECT_ROWS = 20_000
-"""Above this many rows of the direct programme the cutting-set method is picked for robust problems."""
+ATTEMPTS = 3
+"""Times that the direct method runs a backend which converged by its own measure but not by the certificate's."""
+
+TIGHTER = 1e-2
+"""Factor on the tolerance from one attempt to the next."""
 
 
 def solve(
@@ -75,10 +78,18 @@ def solve(
         raise InputError(
             f"{type(problem).__name__} offers no exact worst case, so method 'cutting-set' does not apply."
         )
-    run = _Run.begin(problem, backend, method, settings, callback, warm_start)
+    clock = time.perf_counter()
+    chosen, picked, reasons = select(problem.parts[0], backend, method)
+    if (reason := chosen.unavailable()) is not None:
+        raise BackendUnavailableError(f"backend {chosen.name!r} cannot run here: {reason}")
+    starts = _starts(problem, warm_start)
+    solution = warm_start.solution if isinstance(warm_start, Result) and len(starts) == 1 else None
+    deadline = None if settings.time_limit is None else clock + settings.time_limit
+    run = _Run(problem, chosen, picked, reasons, settings, callback, starts, solution, clock, Monitor(deadline))
     with sigint_stops(run.monitor), blas_threads(settings.threads):
+        run.bound_starts()
         results = [run.solve_part(k) for k in range(len(problem.parts))]
-    return run.finish(results)
+        return run.finish(results)
 
 
 @dataclass
@@ -92,45 +103,19 @@ class _Run:
     settings: Settings
     callback: Callback | None
     starts: list[PolynomialNetwork | None]
+    warm_solution: Solution | None
     clock: float
     monitor: Monitor
     trace: list[TracePoint] = field(default_factory=list)
     bounds: list[Certificate] = field(default_factory=list)
 
-    @classmethod
-    def begin(
-        cls,
-        problem: Problem,
-        backend: str | Backend,
-        method: str,
-        settings: Settings,
-        callback: Callback | None,
-        warm_start: Result | PolynomialNetwork | None,
-    ) -> "_Run":
-        clock = time.perf_counter()
-        part = problem.parts[0]
-        chosen, picked_method, reasons = _select(part, backend, method)
-        if (reason := chosen.unavailable()) is not None:
-            raise BackendUnavailableError(f"backend {chosen.name!r} cannot run here: {reason}")
-        starts = _starts(problem, warm_start)
-        deadline = None if settings.time_limit is None else clock + settings.time_limit
-        run = cls(
-            problem,
-            chosen,
-            picked_method,
-            reasons,
-            settings,
-            callback,
-            starts,
-            clock,
-            Monitor(deadline=deadline),
-        )
-        for k, single in enumerate(problem.parts):
-            network = starts[k] or single.trivial_network()
+    def bound_starts(self) -> None:
+        """Bounds before any solver runs: the starting networks' objectives and own multipliers."""
+        for single, start in zip(self.problem.parts, self.starts, strict=True):
+            network = start or single.trivial_network()
             lower = single.lower_bound(single.network_multipliers(network))
-            run.bounds.append(Certificate(single.objective(network), lower))
-        run._report(0, run.bounds[0])
-        return run
+            self.bounds.append(Certificate(single.objective(network), lower))
+        self._report(0, self.bounds[0])
 
     def solve_part(self, k: int) -> Result:
         """Solve one binary problem within what is left of the time."""
@@ -162,40 +147,50 @@ class _Run:
         program = part.to_conic() if structured is None else structured
         if isinstance(program, ConicProgram):
             require_cones(program, self.backend.capabilities.cones, self.backend.name)
-        assembled = time.perf_counter()
-        limit = monitor.remaining
-        settings = self.settings if limit is None else self.settings.replace(time_limit=max(limit, 1e-3))
-        solution = self._run_backend(program, settings, monitor)
-        solved = time.perf_counter()
+        times = Times(assemble=time.perf_counter() - clock)
+        certificate, solution, iterations, attempts = known, self.warm_solution, 0, 0
+        tolerance = self.settings.tolerance
+        while True:
+            began = time.perf_counter()
+            settings = self.settings.replace(tolerance=tolerance, time_limit=_at_least_a_moment(monitor.remaining))
+            solution = self._run_backend(program, settings, monitor, solution)
+            solved = time.perf_counter()
+            found, certificate = self._certified(part, solution, network, certificate)
+            network = found
+            iterations, attempts = iterations + solution.iterations, attempts + 1
+            times = replace(
+                times,
+                setup=times.setup + solution.setup_seconds,
+                solve=times.solve + solved - began - solution.setup_seconds,
+                certify=times.certify + time.perf_counter() - solved,
+            )
+            self._report(k, certificate)
+            # A solver calls itself converged by residuals; the certificate is relative to the optimum.
+            tighter = max(TIGHTER * tolerance, self.backend.capabilities.tightest_tolerance)
+            converged = solution.termination is Termination.CONVERGED and not monitor.should_stop
+            done = certificate.relative_gap <= self.settings.tolerance
+            if done or not converged or attempts == ATTEMPTS or structured is not None or tighter >= tolerance:
+                break
+            tolerance = tighter
+        errors = program.dimacs_errors(solution) if isinstance(program, ConicProgram) else ()
+        return self._result(
+            network, certificate, solution.termination, solution=solution, dimacs_errors=errors, times=times,
+            rounds=attempts, iterations=iterations,
+        )  # fmt: skip
+
+    def _certified(
+        self, part: Problem, solution: Solution, network: PolynomialNetwork, known: Certificate
+    ) -> tuple[PolynomialNetwork, Certificate]:
+        """The better of the known network and the solution's, and the bounds with what the solution adds."""
         certificate = known
-        errors: tuple[float, ...] = ()
         if solution.has_primal:
             found = solution.network if solution.network is not None else part.recover(solution)
             upper = part.objective(found)
             if upper < certificate.upper:
                 network, certificate = found, replace(certificate, upper=upper)
-        for multipliers in self._multiplier_sources(part, solution, network):
+        for multipliers in part.multiplier_candidates(solution, network):
             certificate = certificate.best(Certificate(certificate.upper, part.lower_bound(multipliers)))
-        if isinstance(program, ConicProgram):
-            errors = program.dimacs_errors(solution)
-        times = Times(
-            assembled - clock,
-            solution.setup_seconds,
-            solved - assembled - solution.setup_seconds,
-            time.perf_counter() - solved,
-        )
-        return self._result(
-            network, certificate, solution.termination, solution=solution, dimacs_errors=errors, times=times, rounds=1,
-            iterations=solution.iterations,
-        )  # fmt: skip
-
-    @staticmethod
-    def _multiplier_sources(part: Problem, solution: Solution, network: PolynomialNetwork) -> Iterator[Any]:
-        if solution.multipliers is not None:
-            yield solution.multipliers
-        elif solution.has_dual:
-            yield part.multipliers(solution)
-        yield part.network_multipliers(network)
+        return network, certificate
 
     def _by_cutting_set(self, part: Problem, k: int, monitor: Monitor) -> Result:
         if not isinstance(part, RobustProblem):
@@ -222,9 +217,21 @@ class _Run:
         require_cones(program, self.backend.capabilities.cones, self.backend.name)
         return program
 
-    def _run_backend(self, program: Any, settings: Settings, monitor: Monitor) -> Solution:
-        optional = {"monitor": monitor} if self.backend.capabilities.monitored else {}
-        return self.backend.solve(program, settings, **optional)
+    def _run_backend(
+        self, program: Any, settings: Settings, monitor: Monitor, warm: Solution | None = None
+    ) -> Solution:
+        """Run the backend; whatever goes wrong in there is an answer, unless the caller made the mistake."""
+        optional: dict[str, Any] = {"monitor": monitor} if self.backend.capabilities.monitored else {}
+        if self.backend.capabilities.warm_start and warm is not None:
+            optional["warm_start"] = warm
+        try:
+            return _of_the_right_shape(self.backend.solve(program, settings, **optional), program)
+        except CvxRobustError:
+            raise
+        except MemoryError as error:
+            return Solution(Termination.OUT_OF_MEMORY, message=f"{self.backend.name} ran out of memory: {error}")
+        except Exception as error:
+            return Solution(Termination.ERROR, message=f"{self.backend.name} raised {type(error).__name__}: {error}")
 
     def _report(self, k: int, certificate: Certificate) -> None:
         """Note bounds of one part; the trace and the callback hear of the sum over all parts."""
@@ -252,11 +259,11 @@ class _Run:
             backend=self.backend.name,
             method=self.method,
             selection=self.selection,
-            peak_memory=_peak_memory(),
+            peak_memory=peak_memory(),
             applied={} if solution is None else dict(solution.applied),
             ignored={} if solution is None else dict(solution.ignored),
             message="" if solution is None else solution.message,
-            versions=_versions(self.backend.name),
+            versions=versions(self.backend.name),
             **known,
         )
 
@@ -283,26 +290,28 @@ class _Run:
         )
 
 
-def _select(part: Problem, backend: str | Backend, method: str) -> tuple[Backend, str, str]:
-    """Pick what the caller left open; says why."""
-    reasons = []
-    rows = part.conic_rows
-    if method == "auto":
-        robust = isinstance(part, RobustProblem) and rows > DIRECT_ROWS
-        method = "cutting-set" if robust else "direct"
-        reasons.append(f"method {method}: the direct programme has {rows} rows (limit {DIRECT_ROWS})")
-    if backend != "auto":
-        return get_backend(backend), method, "; ".join(reasons)
-    needed = part.cones
-    candidates = [b for b in backends().values() if needed <= b.capabilities.cones and b.unavailable() is None]
-    if not candidates:
-        names = ", ".join(sorted(cone.__name__ for cone in needed))
-        raise UnsupportedProgramError(f"no available backend reads the cones {names}; see `cvxrobust backends doctor`.")
-    # Interior points are accurate and, at the sizes that reach here, also the fastest to a tight certified gap.
-    interior = [b for b in candidates if b.capabilities.method == "interior-point"]
-    chosen = (interior or candidates)[0]
-    reasons.append(f"backend {chosen.name}: {chosen.capabilities.method or 'available'}, reads every cone needed")
-    return chosen, method, "; ".join(reasons)
+def _at_least_a_moment(seconds: float | None) -> float | None:
+    """Time limits of solvers must be positive."""
+    return None if seconds is None else max(seconds, 1e-3)
+
+
+def _of_the_right_shape(solution: Any, program: Any) -> Solution:
+    """The solution, with vectors that do not fit the programme taken out: nobody can judge those."""
+    if not isinstance(solution, Solution):
+        return Solution(Termination.ERROR, message=f"the backend returned {type(solution).__name__}, not a Solution")
+    if not isinstance(program, ConicProgram):
+        return solution
+    sizes = {"x": program.q.size, "s": program.b.size, "y": program.b.size}
+    fits = {
+        name: vector if vector is not None and np.shape(vector) == (size,) else None
+        for name, size in sizes.items()
+        for vector in [getattr(solution, name)]
+    }
+    wrong = [name for name, vector in fits.items() if vector is None and getattr(solution, name) is not None]
+    if not wrong:
+        return solution
+    message = f"the backend returned {', '.join(wrong)} of the wrong shape. {solution.message}"
+    return replace(solution, termination=Termination.ERROR, message=message, x=fits["x"], s=fits["s"], y=fits["y"])
 
 
 def _starts(problem: Problem, warm_start: Result | PolynomialNetwork | None) -> list[PolynomialNetwork | None]:
@@ -321,29 +330,3 @@ def _starts(problem: Problem, warm_start: Result | PolynomialNetwork | None) -> 
     if tuple(network.activation) != tuple(trivial.activation):
         raise InputError(f"warm_start has activation {network.activation}; this problem has {trivial.activation}.")
     return list(problem.separate(network))
-
-
-def _peak_memory() -> int:
-    """High-water mark of this process's resident memory in bytes; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/status") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-    except (OSError, StopIteration, ValueError):
-        pass
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
-
-
-def _versions(backend: str) -> dict[str, str]:
-    """Versions of what took part."""
-    found = {"python": sys.version.split()[0]}
-    for package in ("cvxrobust", "numpy", "scipy", backend):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -59,7 +59,7 @@ def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
     lam = sparse.hstack(
         [sparse.csr_array((k, frame.size)), -sparse.eye_array(k), sparse.csr_array((k, block.cost.size))]
     )
-    cones = (*(PSD(frame.d + 1) for _ in range(k)), NonNegative(k))
+    cones: tuple[Cone, ...] = (*(PSD(frame.d + 1) for _ in range(k)), NonNegative(k))
     return _program(
         task,
         frame,

@@ -1,5 +1,6 @@
 """What the two polynomial families share: data, recovery of networks, exact objectives and certificates."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -213,6 +214,21 @@ class PolynomialProblem:
         attacks = self.pessimize(network)
         theta = -self._loss.derivative(attacks.values, self.y) / self.X.shape[0]
         return PointMultipliers(theta, np.arange(self.X.shape[0]), attacks.points)
+
+    def multiplier_candidates(self, solution: Solution, network: PolynomialNetwork) -> Iterator[Multipliers]:
+        """The solver's multipliers, the network's own, and the solver's on the network's exact worst cases.
+
+        The last is the best where the solver's weights are accurate but its attacks are not.
+        """
+        if solution.multipliers is not None:
+            yield solution.multipliers
+        elif solution.has_dual:
+            found = self.multipliers(solution)
+            yield found
+            if isinstance(found, MomentMultipliers):
+                theta = found.moments[:, -1, -1]
+                yield PointMultipliers(theta, np.arange(theta.size), self.pessimize(network).points)
+        yield self.network_multipliers(network)
 
     # -- exact evaluation ---------------------------------------------------------------------------------------
 

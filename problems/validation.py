@@ -49,7 +49,7 @@ def checked_labels(y: ArrayLike, n: int, margin: bool, loss: str) -> tuple[NDArr
     Raises:
         InputError: Wrong shape, missing values, or two classes that are not -1 and +1.
     """
-    labels = np.array(y)
+    labels = _as_labels(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.shape != (n,):
@@ -63,10 +63,6 @@ def checked_labels(y: ArrayLike, n: int, margin: bool, loss: str) -> tuple[NDArr
         if not numeric:
             raise InputError(f"y has type {labels.dtype}, but {loss} loss needs real targets.")
         return _frozen(labels.astype(np.float64)), None
-    if labels.dtype == object:
-        if any(value is None or value != value for value in labels.tolist()):
-            raise InputError("y holds missing labels; every row needs a label.")
-        labels = np.array(labels.tolist())
     classes = np.unique(labels)
     if numeric and set(classes.tolist()) <= {-1, 1} and labels.dtype.kind != "b":
         return _frozen(labels.astype(np.float64)), None
@@ -85,11 +81,12 @@ def checked_radius(radius: ArrayLike, n: int) -> Array:
         InputError: Not a number or one per row, or negative or not finite.
     """
     try:
-        radii = np.array(np.broadcast_to(np.asarray(radius, dtype=np.float64), (n,)))
-    except ValueError as error:
-        raise InputError(
-            f"radius has shape {np.shape(radius)}; expected one number, or one per row of X, shape ({n},)."
-        ) from error
+        given = np.asarray(radius, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"radius is {radius!r}; expected a number, or one per row of X.") from error
+    if given.shape not in ((), (1,), (n,)):
+        raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X, shape ({n},).")
+    radii = np.array(np.broadcast_to(given, (n,)))
     if not (np.isfinite(radii).all() and (radii >= 0.0).all()):
         raise InputError(f"radius is {radius!r}; expected a finite l2 attack radius of 0 or more, in the units of X.")
     return _frozen(radii)
@@ -102,6 +99,8 @@ def checked_beta(beta: Any) -> float:
         InputError: Not a number above 0.
     """
     try:
+        if isinstance(beta, str):
+            raise TypeError("a string is not a number")
         weight = float(beta)
     except (TypeError, ValueError) as error:
         raise InputError(f"beta is {beta!r}; expected a number above 0.") from error
@@ -139,3 +138,27 @@ def _as_numbers(X: ArrayLike) -> Array:
         return np.array(X, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
         raise InputError(f"X cannot be read as numbers ({error}); encode categories as numbers first.") from error
+
+
+def _as_labels(y: ArrayLike) -> NDArray[Any]:
+    """A copy of y of the narrowest type that holds it: tables often carry plain numbers as objects."""
+    try:
+        labels = np.array(y)
+    except ValueError as error:
+        raise InputError(f"y cannot be read as labels ({error}); expected one label per row of X.") from error
+    if labels.dtype.kind not in "OUS":
+        return labels
+    # From the original, because NumPy has turned the numbers among strings into strings.
+    values = np.array(y, dtype=object).ravel().tolist()
+    if any(_missing(value) for value in values):
+        raise InputError("y holds missing labels; every row needs a label.")
+    if len({isinstance(value, str) for value in values}) > 1:
+        raise InputError("y mixes strings and numbers; expected labels of one kind.")
+    return np.array(values).reshape(labels.shape)
+
+
+def _missing(value: Any) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # the missing value of pandas does not compare
+        return True

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from cvxrobust import AdversarialSDP, StandardSDP
 
 LOSSES = ("hinge", "squared_hinge", "logistic", "squared")
-ACTIVATIONS = ((0.09, 0.5, 0.47), (1.0, 0.0, 0.0), (0.5, 1.0, -0.3), (-0.2, 0.4, 0.1), (0.3, 0.0, 1.0), (2.0, -1.0, 0.5))
+ACTIVATIONS = (
+    (0.09, 0.5, 0.47),
+    (1.0, 0.0, 0.0),
+    (0.5, 1.0, -0.3),
+    (-0.2, 0.4, 0.1),
+    (0.3, 0.0, 1.0),
+    (2.0, -1.0, 0.5),
+)
 RADII = (0.0, 1e-3, 0.1, 0.5, 1.0, 2.0)
 DEGENERACIES = ("none", "none", "none", "duplicate rows", "constant column", "one class", "n < d", "huge", "tiny")
 
@@ -24,7 +31,9 @@ class Case:
 
     def __str__(self) -> str:
         p = self.problem
-        return f"{p.family} {p.loss} {p.activation} r={np.max(p.radius):g} n,d={p.X.shape} beta={p.beta} {self.degeneracy}"
+        return (
+            f"{p.family} {p.loss} {p.activation} r={np.max(p.radius):g} n,d={p.X.shape} beta={p.beta} {self.degeneracy}"
+        )
 
 
 def random_case(number: int) -> Case:

@@ -1,0 +1,44 @@
+"""What `solve` picks where the caller leaves the choice open, and why."""
+
+from cvxrobust.core.backend import Backend
+from cvxrobust.core.errors import UnsupportedProgramError
+from cvxrobust.core.problem import Problem, RobustProblem
+from cvxrobust.core.registry import backends, get_backend
+
+DIRECT_ROWS = 5_000
+"""Above this many rows of the direct programme the cutting-set method is picked for robust problems."""
+
+
+def select(part: Problem, backend: str | Backend, method: str) -> tuple[Backend, str, str]:
+    """Pick what the caller left open.
+
+    Args:
+        part: A single problem.
+        backend: A name, an object, or ``"auto"``.
+        method: ``"direct"``, ``"cutting-set"`` or ``"auto"``.
+
+    Returns:
+        The backend, the method, and what was picked with the reason (empty if nothing was left open).
+
+    Raises:
+        UnsupportedProgramError: No available backend reads the cones needed.
+        UnknownNameError: There is no such backend.
+    """
+    reasons = []
+    rows = part.conic_rows
+    if method == "auto":
+        robust = isinstance(part, RobustProblem) and rows > DIRECT_ROWS
+        method = "cutting-set" if robust else "direct"
+        reasons.append(f"method {method}: the direct programme has {rows} rows (limit {DIRECT_ROWS})")
+    if backend != "auto":
+        return get_backend(backend), method, "; ".join(reasons)
+    needed = part.cones
+    candidates = [b for b in backends().values() if needed <= b.capabilities.cones and b.unavailable() is None]
+    if not candidates:
+        names = ", ".join(sorted(cone.__name__ for cone in needed))
+        raise UnsupportedProgramError(f"no available backend reads the cones {names}; see `cvxrobust backends doctor`.")
+    # Interior points are accurate and, at the sizes that reach here, also the fastest to a tight certified gap.
+    interior = [b for b in candidates if b.capabilities.method == "interior-point"]
+    chosen = (interior or candidates)[0]
+    reasons.append(f"backend {chosen.name}: {chosen.capabilities.method or 'available'}, reads every cone needed")
+    return chosen, method, "; ".join(reasons)
