@@ -86,7 +86,9 @@ def solve(
     solution = warm_start.solution if isinstance(warm_start, Result) and len(starts) == 1 else None
     deadline = None if settings.time_limit is None else clock + settings.time_limit
     run = _Run(problem, chosen, picked, reasons, settings, callback, starts, solution, clock, Monitor(deadline))
-    with sigint_stops(run.monitor), blas_threads(settings.threads):
+    # What a backend returns may be anything; overflow in judging it is not worth a warning.
+    quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    with sigint_stops(run.monitor), blas_threads(settings.threads), quiet:
         run.bound_starts()
         results = [run.solve_part(k) for k in range(len(problem.parts))]
         return run.finish(results)

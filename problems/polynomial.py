@@ -140,7 +140,9 @@ class PolynomialProblem:
         n, d = self.X.shape
         triangle = PSD(d + 1).dim
         attacked = int(np.count_nonzero(self.radius))
-        return len(self.parts) * int(attacked * triangle + n + 2 * triangle + n)
+        loss_rows = self._loss.block(np.zeros(n)).rhs.size
+        one = 2 + attacked * (triangle + 1) + (n - attacked) + loss_rows + 2 * triangle
+        return len(self.parts) * int(one)
 
     def to_conic(self) -> ConicProgram:
         """The convex programme in standard form; one block per class for one-versus-all problems."""
