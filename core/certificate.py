@@ -1,7 +1,25 @@
 """Certificates: bounds on the optimum of a training problem that trust no solver.
 
 The upper bound is the exact objective of the network handed back. The lower bound is a dual bound whose ingredients,
-multipliers from whatever source, are first repaired to exact feasibility here.
+multipliers from whatever source, are first repaired to exact feasibility here. Its derivation, for the polynomial
+network ``f(x) = sum_j alpha_j s(x'u_j)``, attacks in balls around the x_i and labels y_i:
+
+1. Let w_k >= 0 be weights of points x_k, each in the ball of the sample i it belongs to, and theta_i their sum over
+   that sample's points. The worst-case margin of a sample is at most the weighted mean of y_i f over its points, the
+   loss does not increase with the margin, and Fenchel's inequality holds for it. Hence, for every network,
+
+       mean_i loss(worst margin_i)  >=  -sum_k w_k y_i(k) f(x_k) - mean_i loss*(-n theta_i).
+
+2. With ``A(x) = C o [x; 1][x; 1]'`` (C holds a, b / 2 and c; o is the entrywise product) and
+   ``G = sum_k w_k y_i(k) A(x_k)``, the first sum is ``sum_j alpha_j [u_j; 1]'G[u_j; 1]``, so at most
+   ``gamma sum_j |alpha_j|`` with ``gamma = max_{||u|| = 1} |[u; 1]'G[u; 1]|``: two trust-region subproblems.
+
+3. If gamma <= beta, the penalty pays for it and ``-mean_i loss*(-n theta_i)`` is a lower bound of the optimum over all
+   networks of any width. Otherwise all weights are scaled by s <= beta / gamma. The maximiser u is the neuron that
+   would improve the network most.
+
+A moment matrix of a random attack does the work of several points: only second moments enter G. The squared loss takes
+weights of any sign, because its points are the samples themselves.
 """
 
 import math
@@ -57,7 +75,7 @@ class PointMultipliers:
     """Multipliers that sit on points: how much each attacked copy of a sample matters.
 
     Args:
-        weights: Multiplier of each point, shape (k,); the theta of DESIGN, spread over a sample's points.
+        weights: Multiplier of each point, shape (k,); the theta of its sample, spread over the sample's points.
         owners: The sample that each point is an attack on, shape (k,), int.
         points: The points, shape (k, d); they are moved into their sample's ball if rounding left them outside.
     """
@@ -114,7 +132,7 @@ def dual_bound(
     activation: tuple[float, float, float],
     beta: float,
 ) -> DualBound:
-    """The lower bound of DESIGN 3.3 from multipliers and the signed second moments of their attacks.
+    """The lower bound of the module's derivation from multipliers and the signed second moments of their attacks.
 
     With ``G = C o S`` and ``gamma = max_{||u|| = 1} |[u; 1]'G[u; 1]|``, scaling the multipliers by any s <= beta /
     gamma makes them dual feasible; the best such s is taken. What rounding may have added to gamma is allowed for.
@@ -204,7 +222,7 @@ def repair_moments(multipliers: MomentMultipliers, radius: Array, loss: Loss) ->
     d = moments.shape[1] - 1
     total = np.einsum("ik,ik->i", factors[:, d], factors[:, d])
     theta = loss.clip(total)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         factors *= np.sqrt(np.where(total > TINY, theta / total, 0.0))[:, None, None]
         theta = np.einsum("ik,ik->i", factors[:, d], factors[:, d])
         spread = np.einsum("ijk,ijk->i", factors[:, :d], factors[:, :d])

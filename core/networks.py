@@ -152,7 +152,10 @@ class PolynomialNetwork:
         inputs = self._inputs(X)
         n = inputs.shape[0]
         index = self._label_index(y, n)
-        radii = np.broadcast_to(np.asarray(radius, dtype=np.float64), (n,))
+        given = np.asarray(radius, dtype=np.float64)
+        if given.shape not in ((), (1,), (n,)):
+            raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X.")
+        radii = np.broadcast_to(given, (n,))
         if not (np.isfinite(radii).all() and (radii >= 0.0).all()):
             raise InputError("radius holds negative or non-finite values; expected l2 radii of 0 or more.")
         best = WorstCase(inputs.copy(), np.full(n, np.inf), np.full(n, np.inf))
@@ -277,6 +280,9 @@ class PolynomialNetwork:
         inputs = np.asarray(X, dtype=np.float64)
         if inputs.ndim != 2 or inputs.shape[1] != self.n_features:
             raise InputError(f"X has shape {inputs.shape}; this network takes (n, {self.n_features}).")
+        if not np.isfinite(inputs).all():
+            row, column = (int(k) for k in np.argwhere(~np.isfinite(inputs))[0])
+            raise InputError(f"X holds NaN or inf, first at row {row}, column {column}; impute missing values first.")
         return inputs
 
     def _labels(self, index: NDArray[np.intp]) -> NDArray[Any]:

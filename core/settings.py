@@ -1,6 +1,7 @@
 """Settings: one vocabulary for every backend."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from cvxrobust.core.errors import InputError, UnknownNameError
 
 DTYPES = ("float64", "float32")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Settings:
             raise InputError(f"time_limit is {self.time_limit!r}; expected seconds above 0, or None.")
         if self.threads is not None and self.threads < 1:
             raise InputError(f"threads is {self.threads!r}; expected 1 or more, or None.")
+        if not re.fullmatch(r"auto|mps|cpu|cuda(:\d+)?", self.device):
+            raise UnknownNameError("device", self.device, DEVICES, "A CUDA device may be numbered, as in 'cuda:1'.")
         if self.dtype not in DTYPES:
             raise UnknownNameError("dtype", self.dtype, DTYPES)
         if not all(isinstance(name, str) for name in self.options):

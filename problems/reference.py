@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def reference_problem(problem: "PolynomialProblem") -> "cvxpy.Problem":
-    """The problem of DESIGN 3.1 as a `cvxpy.Problem`; one-versus-all problems are added up."""
+    """The problem, as `StandardSDP` and `AdversarialSDP` state it, in cvxpy; one-versus-all problems are added up."""
     import cvxpy
 
     reference = _binary(problem.parts[0])

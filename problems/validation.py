@@ -135,7 +135,9 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 def _as_numbers(X: ArrayLike) -> Array:
     try:
-        return np.array(X, dtype=np.float64, order="C")
+        # What a masked array hides is missing, not whatever number lies underneath.
+        given = np.ma.filled(X.astype(np.float64), np.nan) if isinstance(X, np.ma.MaskedArray) else X
+        return np.array(given, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
         raise InputError(f"X cannot be read as numbers ({error}); encode categories as numbers first.") from error
 
