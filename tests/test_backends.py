@@ -162,10 +162,10 @@ def test_what_was_applied_is_reported(backend):
 
 def test_what_was_ignored_is_reported_with_reasons(backend):
     program, _ = planted_program(0, LINEAR)
-    asked = Settings(tolerance=1e-15, seed=5, device="quantum", dtype="float32")
+    asked = Settings(tolerance=1e-15, seed=5, device="cuda", dtype="float32")
     ignored = backend.solve(program, asked).ignored
     assert set(ignored) >= {"seed", "device", "dtype", "tolerance"}
-    assert "quantum" in ignored["device"]
+    assert "cuda" in ignored["device"]
 
 
 def test_options_overrule_settings():

@@ -40,5 +40,5 @@ def test_options_are_a_copy_and_settings_can_be_sent_to_workers():
 
 
 def test_an_unknown_option_suggests_the_nearest():
-    with pytest.raises(UnknownNameError, match="unknown scs option 'eps_ab'.*Did you mean 'eps_abs'"):
+    with pytest.raises(UnknownNameError, match=r"unknown scs option 'eps_ab'.*Did you mean 'eps_abs'"):
         check_options(Settings(options={"eps_ab": 1}), {"eps_abs", "alpha"}, "scs")
