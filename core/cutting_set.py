@@ -6,11 +6,15 @@ Mutapcic and Boyd 2009, *Cutting-set methods for robust convex optimization with
 Softw. 24), and which neurons the master's multipliers miss most (pricing, as in column generation). Both sharpen the
 next master; the first gives an upper bound of the optimum, the second a lower bound, every round.
 
-Three measures keep masters few and small, each measured on the Breast Cancer instance: points whose multiplier stays
-negligible for a few rounds are dropped (67 s became 5 s); atoms and points that cannot matter at the present gap are
-not added; and when progress slackens, worst cases are sought at a mixture of the master's network and the best one
-so far (in-out separation, Ben-Ameur and Neto 2007, *Acceleration of cutting-plane and column generation algorithms*,
-Networks 49), which damps the oscillation of cutting planes.
+Three measures keep masters few and small:
+
+- points whose multiplier is negligible are dropped, unless the master is small (Breast Cancer, n = 455, radius 0.3:
+a gap
+  of 2e-6 after 110 s without, 1e-6 in 5 s with);
+- atoms and points that cannot matter at the present gap are not added (10 s became 5 s on the same instance);
+- when progress slackens, worst cases are sought at a mixture of the master's network and the best one so far (in-out
+  separation, Ben-Ameur and Neto 2007, *Acceleration of cutting-plane and column generation algorithms*, Networks 49),
+  which damps the oscillation of cutting planes (radius 1, 40 s: a gap of 1e-3 without, 1e-4 with).
 """
 
 import time

@@ -16,6 +16,7 @@ from cvxrobust.core.errors import (
     CvxRobustError,
     InputError,
     UnknownNameError,
+    UnsupportedProgramError,
 )
 from cvxrobust.core.interrupt import sigint_stops
 from cvxrobust.core.networks import PolynomialNetwork
@@ -82,6 +83,10 @@ def solve(
     chosen, picked, reasons = select(problem.parts[0], backend, method)
     if (reason := chosen.unavailable()) is not None:
         raise BackendUnavailableError(f"backend {chosen.name!r} cannot run here: {reason}")
+    if picked == "cutting-set" and not chosen.capabilities.duals:
+        raise UnsupportedProgramError(
+            f"backend {chosen.name!r} returns no dual variables, which method 'cutting-set' needs; use 'direct'."
+        )
     starts = _starts(problem, warm_start)
     solution = warm_start.solution if isinstance(warm_start, Result) and len(starts) == 1 else None
     deadline = None if settings.time_limit is None else clock + settings.time_limit

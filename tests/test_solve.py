@@ -140,6 +140,11 @@ def test_a_missing_cone_is_refused_before_any_work(problem, method):
         solve(problem, backend=backend, method=method)
 
 
+def test_the_cutting_set_refuses_a_backend_without_duals(problem):
+    with pytest.raises(UnsupportedProgramError, match="'fake' returns no dual variables"):
+        solve(problem, backend=Fake(noise, duals=False), method="cutting-set")
+
+
 def test_an_unavailable_backend_says_what_to_do(problem):
     backend = Fake(noise)
     backend.unavailable = lambda: "run `pip install fake`"
