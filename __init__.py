@@ -7,6 +7,8 @@
 See `solve` for the front door, `AdversarialSDP` and `StandardSDP` for the problems, `backends` for the solvers.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.errors import (
     BackendUnavailableError,
@@ -26,6 +28,9 @@ from cvxrobust.core.standardizer import Standardizer
 from cvxrobust.problems.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.standard_sdp import StandardSDP
 
+if TYPE_CHECKING:
+    from cvxrobust.problems.estimator import PolynomialClassifier
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -36,6 +41,7 @@ __all__ = [
     "InputError",
     "LicenceError",
     "PluginError",
+    "PolynomialClassifier",
     "PolynomialNetwork",
     "Quality",
     "Result",
@@ -50,3 +56,12 @@ __all__ = [
     "plugins",
     "solve",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # scikit-learn takes half a second to import; whoever does not want the estimator need not wait for it.
+    if name == "PolynomialClassifier":
+        from cvxrobust.problems.estimator import PolynomialClassifier
+
+        return PolynomialClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

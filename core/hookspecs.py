@@ -56,10 +56,12 @@ class ProblemDescription:
 
 
 @hookspec
-def cvxrobust_backends() -> Iterable[BackendDescription]:  # type: ignore[empty-body]
+def cvxrobust_backends() -> Iterable[BackendDescription]:
     """Descriptions of the backends that a plugin offers."""
+    return ()
 
 
 @hookspec
-def cvxrobust_problems() -> Iterable[ProblemDescription]:  # type: ignore[empty-body]
+def cvxrobust_problems() -> Iterable[ProblemDescription]:
     """Descriptions of the problem families that a plugin offers."""
+    return ()
