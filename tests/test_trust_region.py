@@ -207,6 +207,16 @@ def test_an_interior_minimum_is_found_where_newton_puts_it():
     assert not solve(problem, sphere=True).interior[0]
 
 
+def test_on_the_sphere_even_a_positive_definite_matrix_has_hard_cases():
+    problem = Subproblem(np.diag([1.0, 4.0]), np.array([0.0, 0.3]), 1.0)
+    check_against_fifty_digits(problem, sphere=True)
+    found = solve(problem, sphere=True)
+    assert found.hard[0]
+    assert not found.interior[0]
+    assert found.multiplier[0] == -1.0  # a multiplier of either sign will do on the sphere
+    assert found.points[0, 1] == pytest.approx(-0.1)
+
+
 # -- brute force -----------------------------------------------------------------------------------------------------
 
 
