@@ -245,6 +245,16 @@ def test_a_warm_start_is_an_upper_bound_from_the_first_moment(problem, optimum):
     assert stopped.certificate.upper == pytest.approx(first.certificate.upper, rel=1e-12)
 
 
+@pytest.mark.parametrize("method", ["direct", "cutting-set"])
+def test_a_worse_network_never_replaces_a_better_one(problem, method):
+    good = solve(problem, backend="clarabel")
+    result = solve(
+        problem, backend=Fake(noise), method=method, warm_start=good.network, settings=Settings(max_iterations=3)
+    )
+    assert result.certificate.upper == pytest.approx(good.certificate.upper, rel=1e-12)
+    assert problem.objective(result.network) == pytest.approx(good.certificate.upper, rel=1e-12)
+
+
 def test_a_first_order_backend_starts_from_the_previous_solution():
     small = StandardSDP(*data(n=20, d=3), beta=0.02)
     first = solve(small, backend="scs", method="direct", settings=Settings(tolerance=1e-4))
