@@ -22,7 +22,7 @@ by_hand = {
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=lambda loss: loss.name)
 margin_losses = pytest.mark.parametrize("loss", [loss for loss in LOSSES.values() if loss.margin], ids=lambda k: k.name)
-derandomized = settings(derandomize=True, deadline=None, max_examples=200)
+derandomized = settings(derandomize=True, deadline=None, max_examples=60)
 
 
 def samples(n, size):

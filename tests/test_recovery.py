@@ -138,6 +138,7 @@ def test_residuals_of_a_solver_move_the_network_no_more_than_their_size(residual
             noisy = Z + residual * (noise if skewed else 0.5 * (noise + noise.T))
             u, alpha = neurons_from_matrix(noisy)
             assert_proper(u, alpha, d)
+            assert np.array_equal(alpha, neurons_from_matrix(noisy.T)[1])  # neither triangle counts for more
             assert np.abs(rebuilt(u, alpha) - Z).max() <= 10.0 * (d + 1) * residual * np.abs(Z).max()
 
 

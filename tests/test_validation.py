@@ -334,4 +334,5 @@ def test_parameters_may_be_numpy_numbers():
     activation = np.array([0.5, 1.0, 2.0], dtype=np.float32)
     problem = AdversarialSDP(WHOLE, Y, np.float32(0.5), beta=np.float64(0.25), activation=activation)
     assert problem.activation == (0.5, 1.0, 2.0)
+    assert {type(value) for value in (*problem.activation, problem.beta)} == {float}
     assert_same_programme(problem, AdversarialSDP(WHOLE, Y, 0.5, beta=0.25, activation=(0.5, 1, 2)))
