@@ -5,18 +5,20 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def peak_memory() -> int:
-    """High-water mark of this process's resident memory in bytes; 0 where the system does not tell."""
+    """High-water mark of resident memory, of this process or of a solver's child, in bytes; 0 where unknown."""
+    peak = 0
     try:
         with open("/proc/self/status") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+            peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
     except (OSError, StopIteration, ValueError):
         pass
     if sys.platform == "win32":
-        return 0
+        return peak
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    usages = [resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return int(max(peak, *usages))
 
 
 def versions(backend: str) -> dict[str, str]:

@@ -28,7 +28,11 @@ class UnknownNameError(InputError):
         guess = f" Did you mean {close[0]!r}?" if close else ""
         listed = ", ".join(names) if names else "none"
         super().__init__(f"unknown {kind} {name!r}; known: {listed}.{guess}{' ' + hint if hint else ''}")
-        self.kind, self.name, self.known = kind, name, names
+        self.kind, self.name, self.known, self.hint = kind, name, names, hint
+
+    def __reduce__(self) -> tuple[type["UnknownNameError"], tuple[str, object, list[str], str]]:
+        # Exceptions are pickled by their message alone, which this constructor does not take.
+        return type(self), (self.kind, self.name, self.known, self.hint)
 
 
 class BackendUnavailableError(CvxRobustError, RuntimeError):

@@ -19,8 +19,10 @@ from cvxrobust.core.errors import (
     UnsupportedProgramError,
 )
 from cvxrobust.core.interrupt import sigint_stops
+from cvxrobust.core.isolation import solve_isolated
 from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.problem import Problem, RobustProblem
+from cvxrobust.core.registry import plugins
 from cvxrobust.core.result import Callback, Result, Solution, Termination, Times, TracePoint, judge
 from cvxrobust.core.selection import select
 from cvxrobust.core.settings import Settings
@@ -29,6 +31,9 @@ from cvxrobust.core.translation import blas_threads
 METHODS = ("auto", "direct", "cutting-set")
 ATTEMPTS = 3
 """Times that the direct method runs a backend which converged by its own measure but not by the certificate's."""
+
+ISOLATED_ROWS = 20_000
+"""Programmes with more rows are solved in a child process, which can be stopped even while it sets them up."""
 
 TIGHTER = 1e-2
 """Factor on the tolerance from one attempt to the next."""
@@ -90,7 +95,19 @@ def solve(
     starts = _starts(problem, warm_start)
     solution = warm_start.solution if isinstance(warm_start, Result) and len(starts) == 1 else None
     deadline = None if settings.time_limit is None else clock + settings.time_limit
-    run = _Run(problem, chosen, picked, reasons, settings, callback, starts, solution, clock, Monitor(deadline))
+    run = _Run(
+        problem,
+        chosen,
+        _isolatable(backend, chosen),
+        picked,
+        reasons,
+        settings,
+        callback,
+        starts,
+        solution,
+        clock,
+        Monitor(deadline),
+    )
     # What a backend returns may be anything; overflow in judging it is not worth a warning.
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     with sigint_stops(run.monitor), blas_threads(settings.threads), quiet:
@@ -105,6 +122,7 @@ class _Run:
 
     problem: Problem
     backend: Backend
+    isolated: str | None
     method: str
     selection: str
     settings: Settings
@@ -232,7 +250,11 @@ class _Run:
         if self.backend.capabilities.warm_start and warm is not None:
             optional["warm_start"] = warm
         try:
-            return _of_the_right_shape(self.backend.solve(program, settings, **optional), program)
+            if self.isolated is not None and isinstance(program, ConicProgram) and program.b.size > ISOLATED_ROWS:
+                found = solve_isolated(self.isolated, program, settings, monitor, warm)
+            else:
+                found = self.backend.solve(program, settings, **optional)
+            return _of_the_right_shape(found, program)
         except CvxRobustError:
             raise
         except MemoryError as error:
@@ -319,6 +341,15 @@ def _of_the_right_shape(solution: Any, program: Any) -> Solution:
         return solution
     message = f"the backend returned {', '.join(wrong)} of the wrong shape. {solution.message}"
     return replace(solution, termination=Termination.ERROR, message=message, x=fits["x"], s=fits["s"], y=fits["y"])
+
+
+def _isolatable(asked: str | Backend, chosen: Backend) -> str | None:
+    """The name by which a fresh interpreter finds the backend too: only installed plugins have one."""
+    if not isinstance(asked, str):
+        return None
+    name = chosen.name if asked == "auto" else asked
+    installed = {known for record in plugins() if record.distribution for known in record.backends}
+    return name if name.partition(":")[0] in installed else None
 
 
 def _starts(problem: Problem, warm_start: Result | PolynomialNetwork | None) -> list[PolynomialNetwork | None]:
