@@ -199,8 +199,8 @@ class PolynomialNetwork:
         if self.regression:
             raise InputError("a regression network predicts numbers; take replace(regression=False) to judge its sign.")
         asked = np.atleast_1d(np.asarray(radii, dtype=np.float64))
-        if not (asked >= 0.0).all():
-            raise InputError(f"radii are {asked.tolist()}; expected values of 0 or more.")
+        if not ((asked >= 0.0) & np.isfinite(asked)).all():
+            raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
         inputs = self._inputs(X)
         correct = np.asarray(self.predict(inputs) == self._labels(self._label_index(y, inputs.shape[0])))
         distance = self.distance_to_boundary(inputs)

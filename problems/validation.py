@@ -116,6 +116,8 @@ def checked_activation(activation: Any) -> tuple[float, float, float]:
         InputError: Not three finite numbers, or a = 0.
     """
     try:
+        if isinstance(activation, str):
+            raise TypeError("a string")
         a, b, c = (float(value) for value in activation)
     except (TypeError, ValueError) as error:
         raise InputError(f"activation is {activation!r}; expected (a, b, c) of a t^2 + b t + c.") from error
@@ -139,7 +141,9 @@ def _as_numbers(X: ArrayLike) -> Array:
         given = np.ma.filled(X.astype(np.float64), np.nan) if isinstance(X, np.ma.MaskedArray) else X
         return np.array(given, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
-        raise InputError(f"X cannot be read as numbers ({error}); encode categories as numbers first.") from error
+        raise InputError(
+            f"X cannot be read as numbers ({error}); encode categories as numbers and fill or drop missing values first."
+        ) from error
 
 
 def _as_labels(y: ArrayLike) -> NDArray[Any]:

@@ -421,7 +421,7 @@ def test_inputs_and_labels_that_do_not_fit_are_refused():
         with pytest.raises(InputError, match="expected l2 radii of 0 or more"):
             network.worst_case(X, y, radius)
     for radii in ([0.1, -0.2], [np.nan], -1.0):
-        with pytest.raises(InputError, match="expected values of 0 or more"):
+        with pytest.raises(InputError, match="expected finite values of 0 or more"):
             network.robust_accuracy(X, y, radii)
 
 

@@ -49,6 +49,7 @@ def test_inputs_that_are_not_finite_are_named_by_their_place(make, value):
         ([[1.0, 2.0], [3.0]], "X cannot be read as numbers"),
         ([[1.0, None]], "X holds NaN or inf, first at row 0, column 1"),
         (pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), "X cannot be read as numbers"),
+        (pd.DataFrame({"a": [1.0, 2.0], "b": pd.array([1, pd.NA])}), "fill or drop missing values first"),
         (np.ma.masked_array([[1.0, 2.0]], [[False, True]]), "X holds NaN or inf, first at row 0, column 1"),
     ],
 )
@@ -179,6 +180,7 @@ def test_a_radius_that_is_no_number_is_refused(radius):
         ((0.0, 0.5, 0.5), "activation has a = 0, which makes the network linear .*; pass a != 0"),
         ((1.0, 2.0), r"activation is \(1.0, 2.0\); expected \(a, b, c\) of a t\^2 \+ b t \+ c"),
         ((1.0, 2.0, 3.0, 4.0), r"expected \(a, b, c\) of"),
+        ("123", r"activation is '123'; expected \(a, b, c\) of"),
         ("relu", r"activation is 'relu'; expected \(a, b, c\) of"),
         (None, r"activation is None; expected \(a, b, c\) of"),
         (1.0, r"activation is 1.0; expected \(a, b, c\) of"),
