@@ -142,7 +142,7 @@ def _as_numbers(X: ArrayLike) -> Array:
         return np.array(given, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"X cannot be read as numbers ({error}); encode categories as numbers and fill or drop missing values first."
+            f"X cannot be read as numbers ({error}); encode categories as numbers, fill or drop missing values."
         ) from error
 
 

@@ -49,7 +49,7 @@ def test_inputs_that_are_not_finite_are_named_by_their_place(make, value):
         ([[1.0, 2.0], [3.0]], "X cannot be read as numbers"),
         ([[1.0, None]], "X holds NaN or inf, first at row 0, column 1"),
         (pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}), "X cannot be read as numbers"),
-        (pd.DataFrame({"a": [1.0, 2.0], "b": pd.array([1, pd.NA])}), "fill or drop missing values first"),
+        (pd.DataFrame({"a": [1.0, 2.0], "b": pd.array([1, pd.NA])}), "fill or drop missing values"),
         (np.ma.masked_array([[1.0, 2.0]], [[False, True]]), "X holds NaN or inf, first at row 0, column 1"),
     ],
 )
