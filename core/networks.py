@@ -1,14 +1,9 @@
 """Two-layer networks with polynomial activation, and exact answers about them."""
 
-import json
-import os
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +12,7 @@ from cvxrobust.core.certificate import coefficients
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.standardizer import Standardizer
 from cvxrobust.core.trust_region import Decomposition, decompose, distance_to_zero, minimize_in_ball
+from cvxrobust.core.two_layer import TwoLayerNetwork
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +39,7 @@ class WorstCase:
 
 
 @dataclass(frozen=True)
-class PolynomialNetwork:
+class PolynomialNetwork(TwoLayerNetwork):
     """``f(x) = sum_j alpha_j s(x'u_j)`` with ``s(t) = a t^2 + b t + c`` and unit neurons u_j.
 
     With one output the label is the sign of f; with K outputs it is the largest. Because f is a quadratic, the worst
@@ -71,19 +67,11 @@ class PolynomialNetwork:
     standardizer: Standardizer | None = None
     metadata: Mapping[str, str | int | float] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.u.ndim != 2 or self.alpha.shape[:1] != self.u.shape[:1] or self.alpha.ndim not in (1, 2):
-            raise InputError(
-                f"u has shape {self.u.shape} and alpha {self.alpha.shape}; expected (m, d) with (m,) or (m, K)."
-            )
-        expected = 2 if self.alpha.ndim == 1 else self.alpha.shape[1]
-        if self.classes is not None and len(self.classes) != expected:
-            raise InputError(f"{len(self.classes)} classes given for a network that tells {expected} apart.")
+    kind: ClassVar[str] = "polynomial"
+    own_fields: ClassVar[tuple[str, ...]] = ("activation",)
 
-    @property
-    def n_neurons(self) -> int:
-        """Number of hidden neurons."""
-        return int(self.u.shape[0])
+    def __post_init__(self) -> None:
+        self._check_shapes()
 
     @property
     def n_features(self) -> int:
@@ -110,33 +98,6 @@ class PolynomialNetwork:
         a, b, c = self.activation
         t = self._inputs(X) @ self.u.T
         return np.asarray(((a * t + b) * t + c) @ self.alpha)
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Labels, shape (n,); outputs for regression. Zero counts as positive."""
-        f = self.decision_function(X)
-        if self.regression:
-            return f
-        if self.alpha.ndim == 2:
-            picked = np.argmax(f, axis=1)
-            return np.asarray(picked if self.classes is None else np.asarray(self.classes)[picked])
-        positive = f >= 0.0
-        return np.asarray((-1.0, 1.0) if self.classes is None else self.classes)[positive.astype(np.intp)]
-
-    def margins(self, X: ArrayLike, y: ArrayLike) -> Array:
-        """``y f(x)``, or the smallest ``f_y - f_k`` over the other classes k; shape (n,).
-
-        Args:
-            X: Standardised inputs, shape (n, d).
-            y: True labels, shape (n,).
-        """
-        f = self.decision_function(X)
-        index = self._label_index(y, f.shape[0])
-        if self.alpha.ndim == 1:
-            return np.asarray((2.0 * index - 1.0) * f)
-        own = f[np.arange(index.size), index]
-        rivals = f.copy()
-        rivals[np.arange(index.size), index] = -np.inf
-        return np.asarray(own - rivals.max(axis=1))
 
     def worst_case(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> WorstCase:
         """The attack ``||D||_2 <= radius`` that makes each margin smallest, exactly.
@@ -211,98 +172,6 @@ class PolynomialNetwork:
         from cvxrobust.core.torch_network import polynomial_module
 
         return polynomial_module(self)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an ``.npz`` file without pickles; `load` reads it back."""
-        arrays: dict[str, NDArray[Any]] = {"u": self.u, "alpha": self.alpha}
-        if self.classes is not None:
-            arrays["classes"] = np.asarray(self.classes)
-            # NumPy would silently turn the numbers among strings into strings.
-            mixed = len({isinstance(label, str) for label in self.classes}) > 1
-            if mixed or arrays["classes"].dtype == object:
-                raise InputError(f"classes {self.classes!r} mix types; only strings or numbers can be saved.")
-        names: tuple[str, ...] = ()
-        if self.standardizer is not None:
-            arrays |= {"mean": self.standardizer.mean, "scale": self.standardizer.scale}
-            names = self.standardizer.names
-        header = {
-            "format": FORMAT,
-            "kind": "polynomial",
-            "activation": list(self.activation),
-            "regression": self.regression,
-            "names": list(names),
-            "metadata": dict(self.metadata),
-        }
-        arrays["header"] = np.array(json.dumps(header))
-        with Path(path).open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "PolynomialNetwork":
-        """Read a network that `save` wrote.
-
-        Raises:
-            InputError: The file is not one.
-        """
-        try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            header = json.loads(str(arrays["header"]))
-            if header["kind"] != "polynomial" or header["format"] > FORMAT:
-                raise InputError(
-                    f"{path} holds {header['kind']!r} in format {header['format']}, but this version reads "
-                    f"'polynomial' up to format {FORMAT}; upgrade cvxrobust to read newer files."
-                )
-            standardizer = None
-            if "mean" in arrays:
-                standardizer = Standardizer(arrays["mean"], arrays["scale"], tuple(header["names"]))
-            a, b, c = header["activation"]
-            classes = tuple(arrays["classes"].tolist()) if "classes" in arrays else None
-            return cls(
-                arrays["u"],
-                arrays["alpha"],
-                (a, b, c),
-                classes,
-                header["regression"],
-                standardizer,
-                header["metadata"],
-            )
-        except (ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path} is not a network saved by cvxrobust ({error}).") from error
-
-    def replace(self, **changes: Any) -> "PolynomialNetwork":
-        """The same network with some fields changed."""
-        return replace(self, **changes)
-
-    def _inputs(self, X: ArrayLike) -> Array:
-        inputs = np.asarray(X, dtype=np.float64)
-        if inputs.ndim != 2 or inputs.shape[1] != self.n_features:
-            raise InputError(f"X has shape {inputs.shape}; this network takes (n, {self.n_features}).")
-        if not np.isfinite(inputs).all():
-            row, column = (int(k) for k in np.argwhere(~np.isfinite(inputs))[0])
-            raise InputError(f"X holds NaN or inf, first at row {row}, column {column}; impute missing values first.")
-        return inputs
-
-    def _labels(self, index: NDArray[np.intp]) -> NDArray[Any]:
-        if self.alpha.ndim == 2 and self.classes is None:
-            return index
-        return np.asarray((-1.0, 1.0) if self.classes is None else self.classes)[index]
-
-    def _label_index(self, y: ArrayLike, n: int) -> NDArray[np.intp]:
-        labels = np.asarray(y)
-        if labels.shape != (n,):
-            raise InputError(f"y has shape {labels.shape}; expected ({n},), one label per row of X.")
-        if self.alpha.ndim == 2 and self.classes is None:
-            classes: NDArray[Any] = np.arange(self.alpha.shape[1])
-        else:
-            classes = np.asarray((-1.0, 1.0) if self.classes is None else self.classes)
-        matches = labels[:, None] == classes[None, :]
-        if not matches.any(axis=1).all():
-            unknown = sorted(set(labels[~matches.any(axis=1)].tolist()), key=str)[:5]
-            raise InputError(f"y holds labels {unknown}, but this network knows {classes.tolist()}.")
-        return np.asarray(np.argmax(matches, axis=1), dtype=np.intp)
 
     def _contests(self, index: NDArray[np.intp]) -> list[tuple["_Quadratic", NDArray[np.intp], Array]]:
         """The quadratics ``f_k - f_l`` whose sign decides, the rows each concerns and the sign of their label in it."""
