@@ -6,6 +6,7 @@ import torch
 
 if TYPE_CHECKING:
     from cvxrobust.core.networks import PolynomialNetwork
+    from cvxrobust.core.relu_network import ReLUNetwork
 
 
 class PolynomialModule(torch.nn.Module):
@@ -36,4 +37,34 @@ def polynomial_module(network: "PolynomialNetwork") -> PolynomialModule:
         torch.tensor(network.u, dtype=torch.float64),
         torch.tensor(network.alpha, dtype=torch.float64),
         network.activation,
+    )
+
+
+class ReLUModule(torch.nn.Module):
+    """``x -> relu(x U') alpha``, in float64; with a bias, the last column of U multiplies a constant 1.
+
+    Args:
+        u: Neurons, shape (m, d), or (m, d + 1) with a bias.
+        alpha: Output weights, shape (m,) or (m, K).
+        bias: Whether the last column of u is a bias.
+    """
+
+    def __init__(self, u: torch.Tensor, alpha: torch.Tensor, bias: bool) -> None:
+        super().__init__()
+        self.u = torch.nn.Parameter(u)
+        self.alpha = torch.nn.Parameter(alpha)
+        self.bias = bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Outputs, shape (n,) or (n, K), of inputs of shape (n, d)."""
+        t = x @ self.u[:, :-1].T + self.u[:, -1] if self.bias else x @ self.u.T
+        return torch.relu(t) @ self.alpha
+
+
+def relu_module(network: "ReLUNetwork") -> ReLUModule:
+    """A module with copies of the network's weights."""
+    return ReLUModule(
+        torch.tensor(network.u, dtype=torch.float64),
+        torch.tensor(network.alpha, dtype=torch.float64),
+        network.bias,
     )
