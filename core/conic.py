@@ -1,6 +1,6 @@
 """The general tongue between problems and backends: conic programmes in standard form."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -102,15 +102,24 @@ class ConicProgram:
         return primal, distance_s, dual, distance_y, gap, complementarity
 
 
-def require_cones(program: ConicProgram, supported: Sequence[type] | frozenset[type], backend: str) -> None:
-    """Refuse a programme with cones that a backend cannot read, before any work starts.
+def require_cones(program: ConicProgram, supported: Collection[type], backend: str) -> None:
+    """Refuse a programme with cones that a backend cannot read.
 
     Raises:
         UnsupportedProgramError: Names the missing cones and what the backend does read.
     """
-    missing = sorted({type(cone).__name__ for cone in program.cones if type(cone) not in supported})
+    require_cone_types({type(cone) for cone in program.cones}, supported, backend)
+
+
+def require_cone_types(needed: Collection[type], supported: Collection[type], backend: str) -> None:
+    """`require_cones` for cone types that are known before there is a programme.
+
+    Raises:
+        UnsupportedProgramError: Names the missing cones and what the backend does read.
+    """
+    missing = sorted(cone.__name__ for cone in needed if cone not in supported)
     if missing:
-        readable = ", ".join(sorted(cone.__name__ for cone in supported))
+        readable = ", ".join(sorted(cone.__name__ for cone in supported)) or "none"
         raise UnsupportedProgramError(
             f"backend {backend!r} cannot read the cones {', '.join(missing)} of this programme "
             f"(it reads {readable}); choose a backend that does, see `cvxrobust backends list`."

@@ -8,7 +8,7 @@ import numpy as np
 
 from cvxrobust.core.backend import Backend, Monitor
 from cvxrobust.core.certificate import Certificate
-from cvxrobust.core.conic import ConicProgram, require_cones
+from cvxrobust.core.conic import ConicProgram, require_cone_types, require_cones
 from cvxrobust.core.cutting_set import cutting_set
 from cvxrobust.core.environment import peak_memory, versions
 from cvxrobust.core.errors import (
@@ -88,6 +88,8 @@ def solve(
     chosen, picked, reasons = select(problem.parts[0], backend, method)
     if (reason := chosen.unavailable()) is not None:
         raise BackendUnavailableError(f"backend {chosen.name!r} cannot run here: {reason}")
+    if picked == "cutting-set" or not chosen.capabilities.structured:
+        require_cone_types(problem.parts[0].cones, chosen.capabilities.cones, chosen.name)
     if picked == "cutting-set" and not chosen.capabilities.duals:
         raise UnsupportedProgramError(
             f"backend {chosen.name!r} returns no dual variables, which method 'cutting-set' needs; use 'direct'."

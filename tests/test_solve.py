@@ -130,12 +130,15 @@ def test_a_missing_licence_is_an_error(problem):
 
 
 @pytest.mark.parametrize("method", ["direct", "cutting-set"])
-def test_a_missing_cone_is_refused_before_any_work(problem, method):
+def test_a_missing_cone_is_refused_before_any_work(problem, method, monkeypatch):
     def never(program, settings):
         pytest.fail("the backend was asked all the same")
 
     backend = Fake(never)
     backend.capabilities = Capabilities(cones=frozenset({Zero, NonNegative}))
+    monkeypatch.setattr(
+        AdversarialSDP, "to_conic", lambda self: pytest.fail("the programme was assembled all the same")
+    )
     with pytest.raises(UnsupportedProgramError, match="'fake' cannot read the cones PSD"):
         solve(problem, backend=backend, method=method)
 
