@@ -61,6 +61,17 @@ class Clarabel:
         """Whether the package is missing."""
         return None if find_spec("clarabel") else "clarabel is not installed: run `pip install clarabel`"
 
+    def check_settings(self, settings: Settings) -> None:
+        """Refuse options that Clarabel does not have, and values that it refuses.
+
+        Raises:
+            UnknownNameError: An option that Clarabel does not have.
+            InputError: An option has a value that Clarabel refuses.
+        """
+        import clarabel
+
+        _apply(settings, clarabel.DefaultSettings(), settings.tolerance)
+
     def solve(
         self,
         program: ConicProgram,

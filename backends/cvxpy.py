@@ -117,6 +117,14 @@ class CVXPY:
             f"or choose one that is here ({', '.join(installed)})"
         )
 
+    def check_settings(self, settings: Settings) -> None:
+        """Refuse options that the solver is known not to have.
+
+        Raises:
+            UnknownNameError: There is one.
+        """
+        self._translate(settings)
+
     def solve(self, program: ConicProgram, settings: Settings) -> Solution:
         """Solve a conic programme. Without a solution to report, CVXPY reports no iterate either.
 

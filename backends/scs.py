@@ -69,6 +69,14 @@ class SCS:
         """Whether the package is missing."""
         return None if find_spec("scs") else "scs is not installed: run `pip install scs`"
 
+    def check_settings(self, settings: Settings) -> None:
+        """Refuse options that SCS does not have.
+
+        Raises:
+            UnknownNameError: There is one.
+        """
+        check_options(settings, OPTIONS, self.name)
+
     def solve(
         self,
         program: ConicProgram,
@@ -88,7 +96,7 @@ class SCS:
             InputError: An option has a value that SCS refuses.
         """
         require_cones(program, self.capabilities.cones, self.name)
-        check_options(settings, OPTIONS, self.name)
+        self.check_settings(settings)
         applied = _native(settings, native_tolerance(settings, self.capabilities, SHARE_OF_TOLERANCE))
         ignored = unused_settings(settings, self.capabilities)
         rows, cones = row_order(program, ORDER)

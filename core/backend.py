@@ -74,6 +74,15 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class ChecksSettings(Protocol):
+    """What a backend may offer besides: refusing unusable settings before anybody assembles a programme."""
+
+    def check_settings(self, settings: Settings) -> None:
+        """Raise the error that `solve` would raise for these settings."""
+        ...
+
+
 @dataclass
 class Monitor:
     """Lets whoever waits stop a solver from outside, and a structured solver report its bounds.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.core.backend import Backend, Monitor
+from cvxrobust.core.backend import Backend, ChecksSettings, Monitor
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic import ConicProgram, require_cone_types, require_cones
 from cvxrobust.core.cutting_set import cutting_set
@@ -90,6 +90,8 @@ def solve(
         raise BackendUnavailableError(f"backend {chosen.name!r} cannot run here: {reason}")
     if picked == "cutting-set" or not chosen.capabilities.structured:
         require_cone_types(problem.parts[0].cones, chosen.capabilities.cones, chosen.name)
+    if isinstance(chosen, ChecksSettings):
+        chosen.check_settings(settings)
     if picked == "cutting-set" and not chosen.capabilities.duals:
         raise UnsupportedProgramError(
             f"backend {chosen.name!r} returns no dual variables, which method 'cutting-set' needs; use 'direct'."

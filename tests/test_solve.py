@@ -168,6 +168,16 @@ def test_unknown_names_are_errors_with_a_suggestion(problem, arguments, message)
         solve(problem, **{"backend": "clarabel", **arguments})
 
 
+# Through CVXPY only some solvers' options are known beforehand; the others refuse for themselves.
+@pytest.mark.parametrize("backend", ["clarabel", "scs", "cvxpy:CVXOPT"])
+@pytest.mark.parametrize("method", ["direct", "cutting-set"])
+def test_an_unknown_option_is_refused_before_any_work(problem, backend, method, monkeypatch):
+    for work in ("to_conic", "restricted", "objective"):
+        monkeypatch.setattr(AdversarialSDP, work, lambda *_: pytest.fail("something was computed all the same"))
+    with pytest.raises(UnknownNameError, match=r"option 'no_such_option'"):
+        solve(problem, backend=backend, method=method, settings=Settings(options={"no_such_option": 1}))
+
+
 def test_something_that_is_no_problem_is_refused():
     with pytest.raises(InputError, match="StandardSDP or AdversarialSDP"):
         solve(np.eye(3))
