@@ -66,7 +66,7 @@ class Training:
     dataset: Dataset
     train: Dataset
     test: Dataset
-    result: "Result"
+    result: "Result[Any]"
 
     @property
     def radius(self) -> float:

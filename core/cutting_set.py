@@ -20,17 +20,17 @@ a gap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.backend import Monitor
 from cvxrobust.core.certificate import Certificate, DualBound
-from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.problem import Attacks, RobustProblem
 from cvxrobust.core.result import Solution, Termination
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.two_layer import N
 
 Array = NDArray[np.float64]
 
@@ -61,10 +61,10 @@ MAX_ROUNDS = 500
 
 
 @dataclass
-class CuttingSetState:
+class CuttingSetState(Generic[N]):
     """What the method knows: bounds, the network that attains the upper one, and the working set."""
 
-    best: PolynomialNetwork
+    best: N
     certificate: Certificate
     owners: NDArray[np.intp]
     points: Array
@@ -84,12 +84,12 @@ class CuttingSetState:
 
 
 def cutting_set(
-    problem: RobustProblem,
+    problem: RobustProblem[N],
     solve_conic: Callable[[Any, Settings], Solution],
     settings: Settings,
     monitor: Monitor,
-    start: PolynomialNetwork | None = None,
-) -> tuple[CuttingSetState, Termination]:
+    start: N | None = None,
+) -> tuple[CuttingSetState[N], Termination]:
     """Solve a robust problem by masters.
 
     Args:
@@ -127,7 +127,7 @@ def cutting_set(
     return state, Termination.CONVERGED if converged else Termination.ITERATION_LIMIT
 
 
-def _initial_state(problem: RobustProblem, start: PolynomialNetwork | None) -> CuttingSetState:
+def _initial_state(problem: RobustProblem[N], start: N | None) -> CuttingSetState[N]:
     network = problem.trivial_network() if start is None else start
     attacks = problem.pessimize(network)
     bound = problem.dual(problem.network_multipliers(network))
@@ -138,11 +138,11 @@ def _initial_state(problem: RobustProblem, start: PolynomialNetwork | None) -> C
 
 
 def _round(
-    problem: RobustProblem,
+    problem: RobustProblem[N],
     solve_conic: Callable[[Any, Settings], Solution],
     settings: Settings,
     monitor: Monitor,
-    state: CuttingSetState,
+    state: CuttingSetState[N],
 ) -> Termination | None:
     """One master, its worst cases and its prices; returns a termination if the master gave nothing to go on with."""
     clock = time.perf_counter()
@@ -177,9 +177,9 @@ def _round(
 
 
 def _update_working_set(
-    problem: RobustProblem,
-    state: CuttingSetState,
-    network: PolynomialNetwork,
+    problem: RobustProblem[N],
+    state: CuttingSetState[N],
+    network: N,
     attacks: Attacks,
     weights: Array,
     bound: DualBound,

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.certificate import DualBound
 from cvxrobust.core.conic import ConicProgram
-from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.result import Solution
+from cvxrobust.core.two_layer import N, N_co, TwoLayerNetwork
 
 Array = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class Attacks:
 
 
 @runtime_checkable
-class Problem(Protocol):
+class Problem(Protocol[N]):
     """A training problem. It owns both directions, so that core can judge any answer without trusting its source."""
 
     @property
@@ -59,15 +59,15 @@ class Problem(Protocol):
         """The readable reference as a `cvxpy.Problem`."""
         ...
 
-    def recover(self, solution: Solution) -> PolynomialNetwork:
+    def recover(self, solution: Solution) -> N:
         """An exactly feasible network from a primal solution, however inaccurate."""
         ...
 
-    def trivial_network(self) -> PolynomialNetwork:
+    def trivial_network(self) -> N:
         """A network that is always feasible."""
         ...
 
-    def objective(self, network: PolynomialNetwork) -> float:
+    def objective(self, network: N) -> float:
         """The training objective of any network, from the definition; the adversary's worst case included."""
         ...
 
@@ -75,11 +75,11 @@ class Problem(Protocol):
         """Dual information of a solution, for `lower_bound`."""
         ...
 
-    def network_multipliers(self, network: PolynomialNetwork) -> Any:
+    def network_multipliers(self, network: N) -> Any:
         """Dual information read off a network, for when a solver gives none."""
         ...
 
-    def multiplier_candidates(self, solution: Solution, network: PolynomialNetwork) -> Iterable[Any]:
+    def multiplier_candidates(self, solution: Solution, network: N) -> Iterable[Any]:
         """Every kind of multipliers worth trying: any of them gives a valid bound, the best one counts."""
         ...
 
@@ -87,23 +87,27 @@ class Problem(Protocol):
         """A bound below the global optimum; multipliers are repaired to dual feasibility first."""
         ...
 
-    def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
+    def combine(self, networks: list[N]) -> N:
         """One network from those of the `parts`."""
         ...
 
-    def separate(self, network: PolynomialNetwork) -> list[PolynomialNetwork]:
-        """The `parts`' networks from a combined one."""
+    def separate(self, network: TwoLayerNetwork) -> list[N]:
+        """The `parts`' networks from a combined one, from whatever source.
+
+        Raises:
+            InputError: The network does not fit the problem.
+        """
         ...
 
 
-class Master(Protocol):
+class Master(Protocol[N_co]):
     """A problem restricted to finitely many attacked points and to neurons in the span of given atoms."""
 
     def to_conic(self) -> ConicProgram:
         """The master programme."""
         ...
 
-    def recover(self, solution: Solution) -> PolynomialNetwork:
+    def recover(self, solution: Solution) -> N_co:
         """An exactly feasible network."""
         ...
 
@@ -113,13 +117,13 @@ class Master(Protocol):
 
 
 @runtime_checkable
-class RobustProblem(Problem, Protocol):
+class RobustProblem(Problem[N], Protocol[N]):
     """A problem that the cutting-set method can solve: exact worst cases, masters over points and atoms.
 
     `atoms` are opaque to the method: whatever the problem needs to describe the span that a master searches.
     """
 
-    def pessimize(self, network: PolynomialNetwork) -> Attacks:
+    def pessimize(self, network: N) -> Attacks:
         """The exact worst case of each sample."""
         ...
 
@@ -127,7 +131,7 @@ class RobustProblem(Problem, Protocol):
         """Loss of each sample, shape (n,), at the values that `pessimize` reports."""
         ...
 
-    def losses_at_points(self, network: PolynomialNetwork, owners: NDArray[np.intp], points: Array) -> Array:
+    def losses_at_points(self, network: N, owners: NDArray[np.intp], points: Array) -> Array:
         """Loss of the samples `owners` names at given points, shape (k,)."""
         ...
 
@@ -136,7 +140,7 @@ class RobustProblem(Problem, Protocol):
         """Whether a master needs a point of every sample, because the loss only approaches its infimum 0."""
         ...
 
-    def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
+    def objective_at(self, network: N, attacks: Attacks) -> float:
         """`objective`, given the network's own worst cases."""
         ...
 
@@ -144,7 +148,7 @@ class RobustProblem(Problem, Protocol):
         """`lower_bound` with the neurons that would improve the network most."""
         ...
 
-    def atoms_of(self, network: PolynomialNetwork) -> Any:
+    def atoms_of(self, network: N) -> Any:
         """Atoms that span a network's neurons."""
         ...
 
@@ -152,10 +156,10 @@ class RobustProblem(Problem, Protocol):
         """The atoms and the priced neurons whose relative violation exceeds `threshold`."""
         ...
 
-    def restricted(self, owners: NDArray[np.intp], points: Array, atoms: Any) -> Master:
+    def restricted(self, owners: NDArray[np.intp], points: Array, atoms: Any) -> Master[N]:
         """The same problem over the points (each attacks the sample `owners` names) and within the atoms' span."""
         ...
 
-    def blend(self, first: PolynomialNetwork, second: PolynomialNetwork, weight: float) -> PolynomialNetwork:
+    def blend(self, first: N, second: N, weight: float) -> N:
         """``weight * first + (1 - weight) * second`` as a function, with no larger penalty than that mixture's."""
         ...

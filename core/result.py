@@ -3,15 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.certificate import Certificate
-
-if TYPE_CHECKING:
-    from cvxrobust.core.networks import PolynomialNetwork
+from cvxrobust.core.two_layer import N, TwoLayerNetwork
 
 Array = NDArray[np.float64]
 Callback = Callable[[float, float, float], object]
@@ -78,7 +76,7 @@ class Solution:
     x: Array | None = None
     s: Array | None = None
     y: Array | None = None
-    network: "PolynomialNetwork | None" = None
+    network: TwoLayerNetwork | None = None
     multipliers: Any = None
     iterations: int = 0
     setup_seconds: float = 0.0
@@ -119,7 +117,7 @@ class TracePoint:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Generic[N]):
     """A network, how far from the global optimum it can be at most, and how it was found.
 
     Args:
@@ -144,7 +142,7 @@ class Result:
         message: The backend's own words.
     """
 
-    network: "PolynomialNetwork"
+    network: N
     certificate: Certificate
     termination: Termination
     quality: Quality
@@ -158,7 +156,7 @@ class Result:
     rounds: int = 0
     peak_memory: int = 0
     trace: tuple[TracePoint, ...] = ()
-    parts: tuple["Result", ...] = ()
+    parts: tuple["Result[N]", ...] = ()
     applied: Mapping[str, Any] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

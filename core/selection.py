@@ -1,5 +1,7 @@
 """What `solve` picks where the caller leaves the choice open, and why."""
 
+from typing import Any
+
 from cvxrobust.core.backend import Backend
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.problem import Problem, RobustProblem
@@ -9,7 +11,7 @@ DIRECT_ROWS = 5_000
 """Above this many rows of the direct programme the cutting-set method is picked for robust problems."""
 
 
-def select(part: Problem, backend: str | Backend, method: str) -> tuple[Backend, str, str]:
+def select(part: Problem[Any], backend: str | Backend, method: str) -> tuple[Backend, str, str]:
     """Pick what the caller left open.
 
     Args:

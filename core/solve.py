@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
@@ -20,13 +20,13 @@ from cvxrobust.core.errors import (
 )
 from cvxrobust.core.interrupt import sigint_stops
 from cvxrobust.core.isolation import solve_isolated
-from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.problem import Problem, RobustProblem
 from cvxrobust.core.registry import plugins
 from cvxrobust.core.result import Callback, Result, Solution, Termination, Times, TracePoint, judge
 from cvxrobust.core.selection import select
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.translation import blas_threads
+from cvxrobust.core.two_layer import N, TwoLayerNetwork
 
 METHODS = ("auto", "direct", "cutting-set")
 ATTEMPTS = 3
@@ -40,14 +40,14 @@ TIGHTER = 1e-2
 
 
 def solve(
-    problem: Problem,
+    problem: Problem[N],
     backend: str | Backend = "auto",
     method: str = "auto",
     settings: Settings | None = None,
     *,
     callback: Callback | None = None,
-    warm_start: Result | PolynomialNetwork | None = None,
-) -> Result:
+    warm_start: Result[N] | N | None = None,
+) -> Result[N]:
     """Train to certified global optimality.
 
     The answer is a network whose exact objective is an upper bound of the optimum, and a dual lower bound; both are
@@ -121,17 +121,17 @@ def solve(
 
 
 @dataclass
-class _Run:
+class _Run(Generic[N]):
     """One call of `solve`: choices made, clock started."""
 
-    problem: Problem
+    problem: Problem[N]
     backend: Backend
     isolated: str | None
     method: str
     selection: str
     settings: Settings
     callback: Callback | None
-    starts: list[PolynomialNetwork | None]
+    starts: list[N | None]
     warm_solution: Solution | None
     clock: float
     monitor: Monitor
@@ -146,7 +146,7 @@ class _Run:
             self.bounds.append(Certificate(single.objective(network), lower))
         self._report(0, self.bounds[0])
 
-    def solve_part(self, k: int) -> Result:
+    def solve_part(self, k: int) -> Result[N]:
         """Solve one binary problem within what is left of the time."""
         part, began = self.problem.parts[k], time.perf_counter()
         first_trace = len(self.trace)
@@ -167,7 +167,7 @@ class _Run:
             deadline = began + (deadline - began) / (len(self.problem.parts) - k)
         return self.monitor.sharing(deadline, lambda upper, lower: self._report(k, Certificate(upper, lower)))
 
-    def _directly(self, part: Problem, k: int, monitor: Monitor, known: Certificate) -> Result:
+    def _directly(self, part: Problem[N], k: int, monitor: Monitor, known: Certificate) -> Result[N]:
         network = self.starts[k] or part.trivial_network()
         if monitor.should_stop:
             return self._result(network, known, Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT)
@@ -207,21 +207,17 @@ class _Run:
             rounds=attempts, iterations=iterations,
         )  # fmt: skip
 
-    def _certified(
-        self, part: Problem, solution: Solution, network: PolynomialNetwork, known: Certificate
-    ) -> tuple[PolynomialNetwork, Certificate]:
+    def _certified(self, part: Problem[N], solution: Solution, network: N, known: Certificate) -> tuple[N, Certificate]:
         """The better of the known network and the solution's, and the bounds with what the solution adds."""
         certificate = known
-        if solution.has_primal:
-            found = solution.network if solution.network is not None else part.recover(solution)
-            upper = part.objective(found)
-            if upper < certificate.upper:
-                network, certificate = found, replace(certificate, upper=upper)
+        found = _network_of(part, solution)
+        if found is not None and (upper := part.objective(found)) < certificate.upper:
+            network, certificate = found, replace(certificate, upper=upper)
         for multipliers in part.multiplier_candidates(solution, network):
             certificate = certificate.best(Certificate(certificate.upper, part.lower_bound(multipliers)))
         return network, certificate
 
-    def _by_cutting_set(self, part: Problem, k: int, monitor: Monitor) -> Result:
+    def _by_cutting_set(self, part: Problem[N], k: int, monitor: Monitor) -> Result[N]:
         if not isinstance(part, RobustProblem):
             raise InputError(f"{type(part).__name__} cannot be solved by the cutting-set method.")
         state, termination = cutting_set(
@@ -237,7 +233,7 @@ class _Run:
             dimacs_errors=state.errors, times=times, iterations=state.iterations, rounds=state.rounds,
         )  # fmt: skip
 
-    def _structured(self, part: Problem) -> Any:
+    def _structured(self, part: Problem[N]) -> Any:
         readable = self.backend.capabilities.structured
         program = part.to_structured() if readable else None
         return program if getattr(program, "kind", None) in readable else None
@@ -280,9 +276,7 @@ class _Run:
     def _total(self) -> Certificate:
         return Certificate(sum(part.upper for part in self.bounds), sum(part.lower for part in self.bounds))
 
-    def _result(
-        self, network: PolynomialNetwork, certificate: Certificate, termination: Termination, **known: Any
-    ) -> Result:
+    def _result(self, network: N, certificate: Certificate, termination: Termination, **known: Any) -> Result[N]:
         solution: Solution | None = known.get("solution")
         return Result(
             network=network,
@@ -300,7 +294,7 @@ class _Run:
             **known,
         )
 
-    def finish(self, results: list[Result]) -> Result:
+    def finish(self, results: list[Result[N]]) -> Result[N]:
         """The parts' results as one."""
         trace, wall = tuple(self.trace), time.perf_counter() - self.clock
         if len(results) == 1:
@@ -356,19 +350,25 @@ def _isolatable(asked: str | Backend, chosen: Backend) -> str | None:
     return name if name.partition(":")[0] in installed else None
 
 
-def _starts(problem: Problem, warm_start: Result | PolynomialNetwork | None) -> list[PolynomialNetwork | None]:
+def _network_of(part: Problem[N], solution: Solution) -> N | None:
+    """The network of a backend's answer, None if there is none that fits the problem."""
+    if solution.network is None:
+        return part.recover(solution) if solution.has_primal else None
+    try:
+        (network,) = part.separate(solution.network)
+    except InputError:
+        return None
+    return network
+
+
+def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> list[N | None]:
     """The parts' networks to start from."""
     if warm_start is None:
         return [None] * len(problem.parts)
     network = warm_start.network if isinstance(warm_start, Result) else warm_start
-    if not isinstance(network, PolynomialNetwork):
+    if not isinstance(network, TwoLayerNetwork):
         raise InputError(f"warm_start is {type(warm_start).__name__}; expected a Result or a network.")
-    trivial = problem.trivial_network()
-    if network.n_features != trivial.n_features or network.alpha.shape[1:] != trivial.alpha.shape[1:]:
-        raise InputError(
-            f"warm_start has {network.n_features} inputs and outputs of shape {network.alpha.shape[1:]}; "
-            f"this problem needs {trivial.n_features} and {trivial.alpha.shape[1:]}."
-        )
-    if tuple(network.activation) != tuple(trivial.activation):
-        raise InputError(f"warm_start has activation {network.activation}; this problem has {trivial.activation}.")
-    return list(problem.separate(network))
+    try:
+        return list(problem.separate(network))
+    except InputError as error:
+        raise InputError(f"warm_start does not fit: {error}") from error

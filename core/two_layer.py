@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -183,3 +183,9 @@ class TwoLayerNetwork:
             unknown = sorted(set(labels[~matches.any(axis=1)].tolist()), key=str)[:5]
             raise InputError(f"y holds labels {unknown}, but this network knows {classes.tolist()}.")
         return np.asarray(np.argmax(matches, axis=1), dtype=np.intp)
+
+
+N = TypeVar("N", bound=TwoLayerNetwork)
+"""The family of networks that a problem trains."""
+
+N_co = TypeVar("N_co", bound=TwoLayerNetwork, covariant=True)

@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.result import Result
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solve import solve
@@ -84,7 +85,9 @@ class PolynomialClassifier(ClassifierMixin, BaseEstimator):
             inputs, targets, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation
         )
         settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
-        self.result_: Result = solve(problem, backend=self.backend, method=self.method, settings=settings)
+        self.result_: Result[PolynomialNetwork] = solve(
+            problem, backend=self.backend, method=self.method, settings=settings
+        )
         self.network_ = self.result_.network.replace(classes=tuple(self.classes_.tolist()), standardizer=standardizer)
         return self
 

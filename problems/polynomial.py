@@ -26,6 +26,7 @@ from cvxrobust.core.problem import Attacks
 from cvxrobust.core.recovery import neurons_from_matrix
 from cvxrobust.core.result import Solution
 from cvxrobust.core.structured import PolynomialProgram
+from cvxrobust.core.two_layer import TwoLayerNetwork
 from cvxrobust.problems.assembly import Task, attack_moments, lmi_program, points_program
 from cvxrobust.problems.frames import Frame, FullFrame, SpanFrame
 from cvxrobust.problems.validation import (
@@ -101,8 +102,13 @@ class PolynomialProblem:
             start += network.n_neurons
         return PolynomialNetwork(u, alpha, self.activation, self.classes)
 
-    def separate(self, network: PolynomialNetwork) -> list[PolynomialNetwork]:
-        """The parts' networks from a combined one: what `combine` joined."""
+    def separate(self, network: TwoLayerNetwork) -> list[PolynomialNetwork]:
+        """The parts' networks from a combined one: what `combine` joined.
+
+        Raises:
+            InputError: The network is of another kind, or its inputs, outputs or activation are not this problem's.
+        """
+        network = self._fitting(network)
         if self.classes is None:
             return [network]
         columns = []
@@ -110,6 +116,19 @@ class PolynomialProblem:
             used = column != 0.0
             columns.append(PolynomialNetwork(network.u[used], column[used], self.activation))
         return columns
+
+    def _fitting(self, network: TwoLayerNetwork) -> PolynomialNetwork:
+        if not isinstance(network, PolynomialNetwork):
+            raise InputError(f"the network is a {type(network).__name__}; this problem trains a PolynomialNetwork.")
+        shape = () if self.classes is None else (len(self.classes),)
+        if network.n_features != self.X.shape[1] or network.alpha.shape[1:] != shape:
+            raise InputError(
+                f"the network has {network.n_features} inputs and outputs of shape {network.alpha.shape[1:]}; "
+                f"this problem needs {self.X.shape[1]} and {shape}."
+            )
+        if tuple(network.activation) != tuple(self.activation):
+            raise InputError(f"the network has activation {network.activation}; this problem has {self.activation}.")
+        return network
 
     # -- the programme ------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from cvxrobust import (
 from cvxrobust.core.backend import Capabilities
 from cvxrobust.core.cones import NonNegative, Zero
 from cvxrobust.core.registry import get_backend
+from cvxrobust.core.relu_network import ReLUNetwork
 from cvxrobust.core.result import Solution
 
 
@@ -277,7 +278,7 @@ def test_a_first_order_backend_starts_from_the_previous_solution():
 
 def test_a_warm_start_that_does_not_fit_is_refused(problem):
     other = solve(StandardSDP(*data(n=10, d=3)))
-    with pytest.raises(InputError, match="warm_start has 3 inputs"):
+    with pytest.raises(InputError, match="warm_start does not fit: the network has 3 inputs"):
         solve(problem, warm_start=other)
     with pytest.raises(InputError, match="expected a Result or a network"):
         solve(problem, warm_start="yesterday")
@@ -332,6 +333,20 @@ def test_a_structured_backend_is_given_the_structured_programme(problem, optimum
     assert asked[0].labels.shape == (40, 1)
     assert result.certificate.upper == pytest.approx(optimum.upper, rel=1e-5)
     assert result.quality is Quality.CERTIFIED
+
+
+def test_a_structured_backend_whose_network_does_not_fit_gives_none(problem):
+    class Confused(Fake):
+        def solve(self, program, settings):
+            return Solution(Termination.CONVERGED, network=ReLUNetwork(np.ones((1, problem.X.shape[1])), np.ones(1)))
+
+    backend = Confused(None)
+    backend.capabilities = Capabilities(structured=frozenset({"polynomial"}))
+    result = solve(problem, backend=backend, method="direct")
+    assert result.certificate.lower <= result.certificate.upper
+    assert result.network.n_neurons == 0
+    with pytest.raises(InputError, match="the network is a ReLUNetwork"):
+        solve(problem, warm_start=ReLUNetwork(np.ones((1, problem.X.shape[1])), np.ones(1)))
 
 
 def test_the_public_face_offers_what_it_lists():
