@@ -68,6 +68,7 @@ class ReLUNetwork(TwoLayerNetwork):
         regression: Predict f itself instead of a label.
         standardizer: How raw inputs were standardised; methods here take standardised inputs.
         metadata: Strings and numbers saved along.
+        slots: The slot of the gated programme that each neuron was trained in, shape (m,); None if unknown.
 
     Raises:
         InputError: Shapes do not agree.
@@ -80,15 +81,18 @@ class ReLUNetwork(TwoLayerNetwork):
     regression: bool = False
     standardizer: Standardizer | None = None
     metadata: Mapping[str, str | int | float] = field(default_factory=dict)
+    slots: tuple[int, ...] | None = None
 
     kind: ClassVar[str] = "relu"
-    own_fields: ClassVar[tuple[str, ...]] = ("bias",)
+    own_fields: ClassVar[tuple[str, ...]] = ("bias", "slots")
 
     def __post_init__(self) -> None:
         self._check_shapes()
         if self.n_features < 1:
             besides = " besides the bias" if self.bias else ""
             raise InputError(f"u has shape {self.u.shape}; expected at least one column{besides}.")
+        if self.slots is not None and len(self.slots) != self.n_neurons:
+            raise InputError(f"{len(self.slots)} slots given for {self.n_neurons} neurons; expected one each.")
 
     @property
     def n_features(self) -> int:

@@ -1,0 +1,266 @@
+"""Lower bounds of gated ReLU programmes from any multipliers.
+
+Notation of `cvxrobust.core.gated`. Take theta_i in the domain of the loss's conjugate, directions ``||p_i||_p <= 1``
+and ``||q_k||_p <= 1`` (zero in a bias coordinate) and multipliers mu_ik >= 0, and let
+
+    B_k = s_k sum_i g_ik (theta_i y_i x_i + theta_i r_i p_i) + sum_i mu_ik ((2 g_ik - 1) x_i + r_i q_k).
+
+If ``||B_k||_2 <= beta`` for every slot, then ``-mean_i loss*(-n theta_i)`` is a lower bound of the programme's optimum:
+
+1. Fenchel: ``mean_i loss(m_i) >= -mean_i loss*(-n theta_i) - sum_i theta_i m_i``.
+2. ``m_i <= y_i x_i'H_i + r_i p_i'H_i - (harmful terms)``, because ``-N(H) <= p'H``.
+3. Cone form: at a feasible point ``((2 g_ik - 1) x_i + r_i q_k)'u_k >= (2 g_ik - 1) x_i'u_k - r_i N(u_k) >= 0``, so
+   adding mu_ik times it only raises the sum. One-sided form: with ``0 <= mu_ik <= theta_i``, and mu_ik = 0 where k is
+   helpful to i, ``theta_i relu(z) >= mu_ik z`` for the harmful terms, and ``r_i N(u_k) >= -r_i q_k'u_k``. Gated form:
+   mu = 0.
+4. Together ``sum_i theta_i m_i <= sum_k B_k'u_k <= beta sum_k ||u_k||_2``, which the penalty pays for.
+
+Multipliers that violate this are scaled by ``beta / max_k ||B_k||``, which keeps everything else. With the squared loss
+theta_i is minus the derivative in the output, of either sign; the x_i carry no y_i, and attacks weigh
+``omega_i >= |theta_i|`` instead of theta_i. From ``rho^2 >= 2 t rho - t^2`` for the worst residual rho the bound is
+``sum theta_i y_i - n/4 sum omega_i^2``. With C outputs everything carries an output index and ``||B_k||`` is the
+Frobenius norm.
+
+Where scaling costs too much, mu is first improved slot by slot: ``min_mu ||B_k||`` is a non-negative (cone) or
+box-constrained (one-sided) least-squares problem, and q_k follows as the direction that shortens B_k most.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.gated import EPS, dual_norms, harmful, slopes, sums, values
+from cvxrobust.core.losses import Loss, loss_by_name
+from cvxrobust.core.relu_bounds import Norm, project, steepest
+from cvxrobust.core.structured import GatedProgram
+
+Array = NDArray[np.float64]
+HUGE = 1e100
+
+DUAL: dict[Norm, Norm] = {"inf": 1, 1: "inf", 2: 2}
+
+REPAIR_ROUNDS = 4
+"""Alternations between the multipliers mu of a slot and its direction q."""
+
+
+@dataclass(frozen=True)
+class GatedMultipliers:
+    """Dual information of a gated programme, from whatever source.
+
+    Args:
+        theta: Multipliers of the margins, minus the derivative of the loss over n, shape (n, C).
+        attacks: Directions p of the attacks, shape (n, C, d), d the coordinates that an attack can touch.
+        mu: Multipliers of the cone constraints or of the harmful ReLUs, shape (n, K, C).
+        directions: Directions q of the slots, shape (K, C, d).
+        omega: Weights of the attacks for the squared loss, shape (n, C); None for ``|theta|``.
+    """
+
+    theta: Array
+    attacks: Array
+    mu: Array
+    directions: Array
+    omega: Array | None = None
+
+
+@dataclass(frozen=True)
+class GatedBound:
+    """A lower bound and what it rests on.
+
+    Args:
+        value: The bound.
+        violations: ``||B_k||`` before scaling, shape (K,); above beta where a slot could improve the objective.
+        multipliers: The multipliers, repaired, before scaling.
+        scale: The factor on them that the bound uses.
+    """
+
+    value: float
+    violations: Array
+    multipliers: GatedMultipliers
+    scale: float
+
+
+def gated_bound(program: GatedProgram, multipliers: GatedMultipliers) -> GatedBound:
+    """The lower bound of the module's derivation, by scaling alone; multipliers are made feasible otherwise first."""
+    m = repaired(program, multipliers)
+    B, mass = brackets(program, m)
+    n, D = program.X.shape
+    # What rounding may have added to a norm: every entry is a sum of at most n (2 K) products.
+    allowance = 8.0 * EPS * (math.sqrt(n) + D) * mass
+    violations = np.sqrt((B**2).sum(axis=(1, 2))) + allowance
+    gamma = float(violations.max(initial=0.0))
+    limit = program.beta / gamma if gamma > 0.0 else math.inf
+    loss = loss_by_name(program.loss)
+    value, scale = (-math.inf, 0.0) if not np.isfinite(gamma) else _best(loss, m, program.labels, limit)
+    return GatedBound(value, violations, m, scale)
+
+
+def tightened(program: GatedProgram, multipliers: GatedMultipliers, threshold: float = 0.0) -> GatedMultipliers:
+    """The multipliers with mu and q improved by least squares in every slot that exceeds ``beta (1 + threshold)``."""
+    m = repaired(program, multipliers)
+    if program.formulation == "gated":
+        return m
+    B, _ = brackets(program, m)
+    over = np.flatnonzero(np.sqrt((B**2).sum(axis=(1, 2))) > program.beta * (1.0 + threshold))
+    if over.size == 0 or not np.isfinite(B[over]).all():
+        return m
+    mu, directions = m.mu.copy(), m.directions.copy()
+    free = harmful(program) if program.formulation == "one-sided" else np.ones(program.gates.shape, dtype=np.bool_)
+    for k in map(int, over):
+        for c in range(program.shape[1]):
+            fixed = B[k, c] - _slot_part(program, k, mu[:, k, c], directions[k, c])
+            rows = np.flatnonzero(free[:, k] & ((m.theta[:, c] > 0.0) | (program.formulation == "cone")))
+            mu[:, k, c], directions[k, c] = _repair_slot(
+                program, k, rows, fixed, m.theta[rows, c], mu[:, k, c], directions[k, c]
+            )
+    return replace(m, mu=mu, directions=directions)
+
+
+def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
+    """Multipliers that need no solver: derivatives of the loss, worst attacks and active terms at a point."""
+    n, d = program.X.shape[0], program.attackable
+    found, H = values(program, U), sums(program, U)
+    loss = loss_by_name(program.loss)
+    omega = None
+    if program.loss == "squared":
+        omega = 2.0 * found / n
+        theta = -omega * np.sign(np.einsum("id,icd->ic", program.X, H) - program.labels)
+    else:
+        theta = -loss.derivative(found, program.labels) / n
+    K, C, _ = program.shape
+    attacks = -steepest(H[..., :d].reshape(n * C, d), program.norm).reshape(n, C, d)
+    directions = -steepest(U[..., :d].reshape(K * C, d), program.norm).reshape(K, C, d)
+    mu = np.zeros((n, K, C))
+    if program.formulation == "one-sided":
+        argument = -slopes(program, U)
+        mu = np.where(harmful(program)[..., None], 0.5 * (1.0 + np.sign(argument)) * theta[:, None, :], 0.0)
+    return GatedMultipliers(theta, attacks, mu, directions, omega)
+
+
+def repaired(program: GatedProgram, multipliers: GatedMultipliers) -> GatedMultipliers:
+    """Multipliers inside all constraints but the one on ``||B_k||``; what is no number counts as zero."""
+    loss = loss_by_name(program.loss)
+    theta = _numbers(multipliers.theta)
+    omega = np.abs(theta) if multipliers.omega is None else np.maximum(_numbers(multipliers.omega), np.abs(theta))
+    mu = np.maximum(_numbers(multipliers.mu), 0.0)
+    largest = max(float(np.abs(part).max(initial=0.0)) for part in (theta, omega, mu))
+    if largest > HUGE or 0.0 < largest < 1.0 / HUGE:
+        # A common factor costs a bound nothing and keeps the arithmetic safe.
+        theta, omega, mu = theta / largest, omega / largest, mu / largest
+    clipped = loss.clip(theta)
+    if loss.margin:
+        omega = clipped
+    if program.formulation == "one-sided":
+        # A cap on theta is a cap on what rests on it.
+        mu = np.where(harmful(program)[..., None], np.minimum(mu, clipped[:, None, :]), 0.0)
+    elif program.formulation == "gated":
+        mu = np.zeros_like(mu)
+    attacks = _into_ball(_numbers(multipliers.attacks), program.norm)
+    directions = _into_ball(_numbers(multipliers.directions), program.norm)
+    return GatedMultipliers(clipped, attacks, mu, directions, omega)
+
+
+def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
+    """The vectors B_k, shape (K, C, D), and the sizes of the terms that were summed, shape (K,)."""
+    K, C, D = program.shape
+    d = program.attackable
+    signs = np.ones_like(program.labels) if program.loss == "squared" else program.labels
+    omega = np.abs(m.theta) if m.omega is None else m.omega
+    weights = program.gates * program.signs
+    points = (signs * m.theta)[..., None] * program.X[:, None, :]
+    points[..., :d] += (program.radius[:, None] * omega)[..., None] * m.attacks
+    B = (weights.T @ points.reshape(-1, C * D)).reshape(K, C, D)
+    turned = np.where(program.gates[..., None], m.mu, -m.mu)
+    B += np.einsum("ikc,id->kcd", turned, program.X, optimize=True)
+    pull = np.einsum("i,ikc->kc", program.radius, m.mu)
+    B[..., :d] += pull[..., None] * m.directions
+    lengths = np.linalg.norm(program.X, axis=1)
+    # No p-ball of radius r reaches further than r sqrt(d) in the Euclidean norm.
+    reach = lengths + program.radius * (math.sqrt(d) if program.norm == "inf" else 1.0)
+    mass = program.gates.T @ (omega.sum(axis=1) * reach) + np.einsum("ikc,i->k", m.mu, reach, optimize=True)
+    return B, np.asarray(mass)
+
+
+def _best(loss: Loss, m: GatedMultipliers, labels: Array, limit: float) -> tuple[float, float]:
+    """The bound at the best feasible scale, and that scale."""
+    n, C = m.theta.shape
+    theta, target = m.theta.ravel(), labels.ravel()
+    if loss.margin:
+        scale = loss.best_scale(theta, target, limit)
+        value = loss.bound(scale * theta, target)
+    else:
+        omega = m.theta if m.omega is None else m.omega
+        curvature = n * float((omega**2).sum())
+        linear = float(theta @ target)
+        scale = min(max(2.0 * linear / curvature, 0.0), limit) if curvature > 0.0 else 0.0
+        value = scale * linear - 0.25 * scale**2 * curvature
+    return value - 4.0 * EPS * math.sqrt(n * C) * abs(value), scale
+
+
+def _slot_part(program: GatedProgram, k: int, mu: Array, direction: Array) -> Array:
+    part = np.where(program.gates[:, k], mu, -mu) @ program.X
+    part[: direction.size] += (program.radius @ mu) * direction
+    return np.asarray(part)
+
+
+def _repair_slot(
+    program: GatedProgram, k: int, rows: NDArray[np.intp], fixed: Array, caps: Array, mu: Array, direction: Array
+) -> tuple[Array, Array]:
+    """The best mu and q found for one slot and output: B = fixed + sum_i mu_i (turned x_i + r_i q)."""
+    d = direction.size
+    turned = np.where(program.gates[rows, k, None], program.X[rows], -program.X[rows])
+    best = mu, direction, float(np.linalg.norm(fixed + _slot_part(program, k, mu, direction)))
+    attacked = bool((program.radius[rows] > 0.0).any())
+    for _ in range(REPAIR_ROUNDS if attacked else 1):
+        generators = turned.copy()
+        generators[:, :d] += program.radius[rows, None] * direction
+        found = np.zeros_like(mu)
+        found[rows] = _least_squares(generators, fixed, None if program.formulation == "cone" else caps, best[0][rows])
+        bracket = fixed + _slot_part(program, k, found, direction)
+        # For this mu, the q that shortens B most lies opposite to it.
+        turned_direction = _shortening(bracket[:d], float(program.radius @ found), direction, program.norm)
+        length = float(np.linalg.norm(fixed + _slot_part(program, k, found, turned_direction)))
+        if not length < best[2]:
+            break
+        progress = length < 0.999 * best[2]
+        best, direction = (found, turned_direction, length), turned_direction
+        if not progress:
+            break
+    return best[0], best[1]
+
+
+def _least_squares(generators: Array, fixed: Array, caps: Array | None, start: Array) -> Array:
+    """Non-negative (or capped) weights that make ``||fixed + weights @ generators||`` small, shape (rows,)."""
+    from scipy.optimize import lsq_linear, nnls  # slow to import, and rarely needed
+
+    if generators.shape[0] == 0:
+        return np.zeros(0)
+    try:
+        if caps is None:
+            return np.asarray(nnls(generators.T, -fixed)[0])
+        found = lsq_linear(generators.T, -fixed, bounds=(0.0, caps), method="bvls", tol=1e-14)
+        return np.asarray(np.clip(found.x, 0.0, caps))
+    except (RuntimeError, ValueError, np.linalg.LinAlgError):
+        return start
+
+
+def _shortening(bracket: Array, mass: float, direction: Array, norm: Norm) -> Array:
+    """The q of the unit ball that makes ``||rest + mass q||`` least, where ``bracket = rest + mass direction``."""
+    if mass <= 0.0:
+        return direction
+    wanted = direction - bracket / mass
+    return np.asarray(_into_ball(wanted[None, :], norm)[0])
+
+
+def _into_ball(directions: Array, norm: Norm) -> Array:
+    """The nearest points of the unit ball, just inside where rounding could leave them outside."""
+    flat = directions.reshape(-1, directions.shape[-1])
+    near = project(flat, np.ones(flat.shape[0]), norm)
+    lengths = dual_norms(near, DUAL[norm])  # the p-norm is dual to the q-norm
+    near = near / np.maximum(lengths * (1.0 + 4.0 * EPS), 1.0)[:, None]
+    return np.asarray(near.reshape(directions.shape))
+
+
+def _numbers(part: Array) -> Array:
+    return np.where(np.isfinite(part), part, 0.0)
