@@ -4,8 +4,8 @@ Solvers look at time limits and interrupts between iterations, but not while the
 held Python for 15 of 23 seconds at n = 150, d = 30 (direct form, a limit of 15 s), and minutes at n = 455. So large
 programmes are solved in a child: first asked to stop, with SIGINT, then killed after a moment of grace.
 
-The child is a fresh interpreter (``python -m cvxrobust.core.isolation``), not a fork: forking a process whose BLAS runs
-threads can deadlock, and multiprocessing would run the caller's script again where it lacks a ``__main__`` guard.
+The child is a fresh interpreter, not a fork: forking a process whose BLAS runs threads can deadlock, and
+multiprocessing would run the caller's script again where it lacks a ``__main__`` guard.
 """
 
 import os
@@ -15,9 +15,11 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from typing import IO, Any
 
 from cvxrobust.core.backend import Monitor
+from cvxrobust.core.environment import peak_memory
 from cvxrobust.core.result import Solution, Termination
 from cvxrobust.core.settings import Settings
 
@@ -25,6 +27,9 @@ GRACE = 5.0
 """Seconds that a solver may take to stop by itself, after Ctrl-C or beyond its time limit."""
 
 POLL = 0.05
+
+CHILD = "from cvxrobust.core.isolation import serve; serve()"
+"""Not ``-m``, which would run a second copy of this module beside the one that the package imports."""
 
 
 def solve_isolated(
@@ -44,7 +49,7 @@ def solve_isolated(
     """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     child = subprocess.Popen(
-        [sys.executable, "-m", "cvxrobust.core.isolation"],
+        [sys.executable, "-c", CHILD],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
@@ -113,19 +118,19 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
         optional["warm_start"] = warm
     try:
         with sigint_stops(monitor), blas_threads(settings.threads):
-            answer: tuple[str, Any] = ("returned", backend.solve(program, settings, **optional))
+            found = backend.solve(program, settings, **optional)
+        if isinstance(found, Solution):
+            found = replace(found, peak_memory=peak_memory())
+        answer: tuple[str, Any] = ("returned", found)
     except Exception as error:
         answer = ("raised", error)
     sink.write(pickle.dumps(answer))
     sink.flush()
 
 
-def _main() -> None:
+def serve() -> None:
+    """Answer one request on standard input; what the child process runs."""
     # Solvers print to standard output; the answer must have it to itself.
     with os.fdopen(os.dup(1), "wb") as sink:
         os.dup2(2, 1)
         _serve(sys.stdin.buffer, sink)
-
-
-if __name__ == "__main__":
-    _main()

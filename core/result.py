@@ -67,6 +67,7 @@ class Solution:
         iterations: Iterations the solver counted.
         setup_seconds: Time the solver spent before its first iteration.
         solve_seconds: Time the solver spent iterating.
+        peak_memory: High-water mark in bytes of the process that solved, where that is not this one.
         message: The solver's own words.
         applied: Settings that were applied, by their native names.
         ignored: Settings that were not, with the reason.
@@ -81,6 +82,7 @@ class Solution:
     iterations: int = 0
     setup_seconds: float = 0.0
     solve_seconds: float = 0.0
+    peak_memory: int = 0
     message: str = ""
     applied: Mapping[str, Any] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
@@ -117,6 +119,23 @@ class TracePoint:
 
 
 @dataclass(frozen=True)
+class Round:
+    """One programme of a sequence in which the problem improved its own gates.
+
+    Args:
+        kind: How this programme came about: ``"given"``, ``"grown"`` or ``"regated"``.
+        elapsed: Seconds into the solve at its end.
+        certificate: Bounds on this programme's optimum.
+        size: Slots of this programme.
+    """
+
+    kind: str
+    elapsed: float
+    certificate: Certificate
+    size: int
+
+
+@dataclass(frozen=True)
 class Result(Generic[N]):
     """A network, how far from the global optimum it can be at most, and how it was found.
 
@@ -133,9 +152,13 @@ class Result(Generic[N]):
         times: Seconds by phase.
         iterations: Solver iterations in all, over every master programme solved.
         rounds: Master programmes solved (1 for the direct method).
-        peak_memory: High-water mark of the process's resident memory in bytes; 0 where unknown.
+        peak_memory: High-water mark of resident memory in bytes, of this process or of the child that solved, if that
+            is larger; 0 where unknown.
         trace: Certified bounds over time.
         parts: One-versus-all results, one per class; empty for a single problem.
+        problem: The problem that the certificate is about, where it is not the one given: with refined gates.
+        history: The programmes solved on the way, where gates were refined; `certificate` is about the last.
+        report: What the problem says about itself and the network, ready for JSON.
         applied: Settings applied, by the backend's native names.
         ignored: Settings not applied, with the reason.
         versions: Versions of the packages involved.
@@ -157,6 +180,9 @@ class Result(Generic[N]):
     peak_memory: int = 0
     trace: tuple[TracePoint, ...] = ()
     parts: tuple["Result[N]", ...] = ()
+    problem: Any = None
+    history: tuple[Round, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
     applied: Mapping[str, Any] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -190,6 +216,11 @@ class Result(Generic[N]):
             "peak_memory": self.peak_memory,
             "trace": [[point.elapsed, point.upper, point.lower] for point in self.trace],
             "parts": [part.to_dict() for part in self.parts],
+            "history": [
+                [step.kind, step.elapsed, step.certificate.upper, step.certificate.lower, step.size]
+                for step in self.history
+            ],
+            "report": dict(self.report),
             "applied": {name: _plain(value) for name, value in self.applied.items()},
             "ignored": dict(self.ignored),
             "versions": dict(self.versions),

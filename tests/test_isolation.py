@@ -34,6 +34,12 @@ def test_a_child_gives_the_same_answer(problem, backend):
     assert there.applied == here.applied
 
 
+def test_a_child_says_what_memory_it_took_and_nothing_else(problem, capfd):
+    found = isolation.solve_isolated("clarabel", problem.to_conic(), Settings(), Monitor())
+    assert found.peak_memory > 1e7
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_first_order_child_starts_warm(problem):
     program = problem.to_conic()
     cold = isolation.solve_isolated("scs", program, Settings(tolerance=1e-4), Monitor())
