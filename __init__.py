@@ -4,7 +4,8 @@
     result = solve(AdversarialSDP(X, y, radius=0.3, beta=0.01))
     result.certificate.lower, result.certificate.upper, result.network.robust_accuracy(X, y, [0.1, 0.3])
 
-See `solve` for the front door, `AdversarialSDP` and `StandardSDP` for the problems, `backends` for the solvers.
+See `solve` for the front door, `AdversarialSDP`, `StandardSDP`, `AdversarialReLU` and `ConvexReLU` for the problems,
+`backends` for the solvers.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,22 +22,27 @@ from cvxrobust.core.errors import (
 )
 from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.registry import backends, plugins
+from cvxrobust.core.relu_network import ReLUNetwork
 from cvxrobust.core.result import Quality, Result, Termination
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solve import solve
 from cvxrobust.core.standardizer import Standardizer
+from cvxrobust.problems.adversarial_relu import AdversarialReLU
 from cvxrobust.problems.adversarial_sdp import AdversarialSDP
+from cvxrobust.problems.convex_relu import ConvexReLU
 from cvxrobust.problems.standard_sdp import StandardSDP
 
 if TYPE_CHECKING:
-    from cvxrobust.problems.estimator import PolynomialClassifier
+    from cvxrobust.problems.estimator import PolynomialClassifier, ReLUClassifier
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdversarialReLU",
     "AdversarialSDP",
     "BackendUnavailableError",
     "Certificate",
+    "ConvexReLU",
     "CvxRobustError",
     "InputError",
     "LicenceError",
@@ -44,6 +50,8 @@ __all__ = [
     "PolynomialClassifier",
     "PolynomialNetwork",
     "Quality",
+    "ReLUClassifier",
+    "ReLUNetwork",
     "Result",
     "Settings",
     "StandardSDP",
@@ -59,9 +67,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # scikit-learn takes half a second to import; whoever does not want the estimator need not wait for it.
-    if name == "PolynomialClassifier":
-        from cvxrobust.problems.estimator import PolynomialClassifier
+    # scikit-learn takes half a second to import; whoever does not want the estimators need not wait for it.
+    if name in ("PolynomialClassifier", "ReLUClassifier"):
+        from cvxrobust.problems import estimator
 
-        return PolynomialClassifier
+        return getattr(estimator, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,15 +13,18 @@ from cvxrobust.core.errors import (
     UnknownNameError,
     UnsupportedProgramError,
 )
+from cvxrobust.core.gated_certificate import GatedMultipliers
 from cvxrobust.core.hookspecs import BackendDescription, ProblemDescription, hookimpl
 from cvxrobust.core.networks import PolynomialNetwork, WorstCase
-from cvxrobust.core.problem import Attacks, Problem, RobustProblem
+from cvxrobust.core.problem import Attacks, Problem, RefinableProblem, RobustProblem
 from cvxrobust.core.registry import backends, get_backend, plugins, problems
-from cvxrobust.core.result import Quality, Result, Solution, Termination, Times, TracePoint
+from cvxrobust.core.relu_network import ReLUNetwork
+from cvxrobust.core.result import Quality, Result, Round, Solution, Termination, Times, TracePoint
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solve import solve
 from cvxrobust.core.standardizer import Standardizer
-from cvxrobust.core.structured import PolynomialProgram
+from cvxrobust.core.structured import GatedProgram, PolynomialProgram
+from cvxrobust.core.two_layer import TwoLayerNetwork
 
 __all__ = [
     "PSD",
@@ -35,6 +38,8 @@ __all__ = [
     "ConicProgram",
     "CvxRobustError",
     "Exponential",
+    "GatedMultipliers",
+    "GatedProgram",
     "InputError",
     "LicenceError",
     "MomentMultipliers",
@@ -47,8 +52,11 @@ __all__ = [
     "Problem",
     "ProblemDescription",
     "Quality",
+    "ReLUNetwork",
+    "RefinableProblem",
     "Result",
     "RobustProblem",
+    "Round",
     "SecondOrder",
     "Settings",
     "Solution",
@@ -56,6 +64,7 @@ __all__ = [
     "Termination",
     "Times",
     "TracePoint",
+    "TwoLayerNetwork",
     "UnknownNameError",
     "UnsupportedProgramError",
     "WorstCase",

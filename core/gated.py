@@ -47,6 +47,7 @@ constraints. One slot of sign +1 serves both signs. Its optimum is a lower bound
 recovered by writing ``u_k = v_k - w_k`` with both in the cone, which keeps the outputs and raises the penalty.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -185,24 +186,57 @@ def from_network(program: GatedProgram, network: ReLUNetwork) -> Array:
     """The point of a programme that a network stands for, shape (K, C, D).
 
     Neurons that know their slot go there, the others to the slot of their sign whose gates agree with their signs on
-    most of the data (each sample counting by the size of its pre-activation).
+    most of the data (each sample counting by the size of its pre-activation). What shares a slot is added up.
     """
     K, C, D = program.shape
     alpha = network.alpha.reshape(network.n_neurons, C)
     U = np.zeros((K, C, D))
     if K == 0:
         return U
-    known = network.slots
-    if known is None or any(not 0 <= slot < K for slot in known):
-        slots = np.stack([_closest_slots(program, network.u, alpha[:, c]) for c in range(C)], axis=1)
-    else:
-        slots = np.repeat(np.asarray(known, dtype=np.intp)[:, None], C, axis=1)
+    slots = _slots_of(program, network)
     for c in range(C):
         vectors = alpha[:, c, None] * network.u * program.signs[slots[:, c], None]
         # A neuron of the wrong sign would need a negative output weight, which no slot of these has.
         fits = (program.formulation == "gated") | (alpha[:, c] * program.signs[slots[:, c]] > 0.0)
         np.add.at(U[:, c], slots[fits, c], vectors[fits])
     return U
+
+
+def network_objective(program: GatedProgram, network: ReLUNetwork) -> float:
+    """The programme's objective at a network, every neuron in a slot; no less than its objective at `from_network`.
+
+    Neurons that share a slot are taken one by one, as if the slot came several times: added up, they would be another
+    network, with a smaller penalty. So with one output this is no less than the network's own objective, either.
+    Infinite if a neuron fits no slot or leaves its cone.
+    """
+    placed = apart(program, network)
+    return float("inf") if placed is None else objective(*placed)
+
+
+def apart(program: GatedProgram, network: ReLUNetwork) -> tuple[GatedProgram, Array] | None:
+    """A programme with one slot for every neuron, and the network's point in it; None if a neuron fits no slot.
+
+    With several outputs, whose neurons share slots by nature, and in the gated form, where a slot holds a difference,
+    it is the programme itself with `from_network`.
+    """
+    if not holds(program, network):
+        return None
+    if program.formulation == "gated" or program.shape[1] > 1 or network.n_neurons == 0:
+        return program, from_network(program, network)
+    slots = _slots_of(program, network)[:, 0]
+    spread = replace(program, gates=program.gates[:, slots], signs=program.signs[slots])
+    if not bool((network.alpha * spread.signs >= 0.0).all()):
+        return None
+    return spread, (np.abs(network.alpha)[:, None] * network.u)[:, None, :]
+
+
+def _slots_of(program: GatedProgram, network: ReLUNetwork) -> NDArray[np.intp]:
+    """The slot of each neuron and output, shape (m, C): the one that it names, or the closest."""
+    (K, C, _), known = program.shape, network.slots
+    if known is not None and all(0 <= slot < K for slot in known):
+        return np.repeat(np.asarray(known, dtype=np.intp)[:, None], C, axis=1)
+    alpha = network.alpha.reshape(network.n_neurons, C)
+    return np.stack([_closest_slots(program, network.u, alpha[:, c]) for c in range(C)], axis=1)
 
 
 def holds(program: GatedProgram, network: ReLUNetwork) -> bool:

@@ -42,7 +42,10 @@ HUGE = 1e100
 DUAL: dict[Norm, Norm] = {"inf": 1, 1: "inf", 2: 2}
 
 REPAIR_ROUNDS = 4
-"""Alternations between the multipliers mu of a slot and its direction q."""
+"""Alternations between the multipliers mu of a slot and its direction q (one-sided form)."""
+
+GENERATION_ROUNDS = 60
+"""Rounds of column generation for the multipliers of a cone under attack."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,20 @@ class GatedBound:
     scale: float
 
 
+def fits(program: GatedProgram, multipliers: object) -> bool:
+    """Whether something is multipliers of the shapes that a programme needs."""
+    if not isinstance(multipliers, GatedMultipliers):
+        return False
+    (n, d), (K, C, _) = (program.X.shape[0], program.attackable), program.shape
+    wanted = {"theta": (n, C), "attacks": (n, C, d), "mu": (n, K, C), "directions": (K, C, d), "omega": (n, C)}
+    parts = {name: getattr(multipliers, name) for name in wanted}
+    return all(
+        isinstance(part, np.ndarray) and part.shape == wanted[name] and part.dtype.kind == "f"
+        for name, part in parts.items()
+        if not (name == "omega" and part is None)
+    )
+
+
 def gated_bound(program: GatedProgram, multipliers: GatedMultipliers) -> GatedBound:
     """The lower bound of the module's derivation, by scaling alone; multipliers are made feasible otherwise first."""
     m = repaired(program, multipliers)
@@ -88,7 +105,7 @@ def gated_bound(program: GatedProgram, multipliers: GatedMultipliers) -> GatedBo
     n, D = program.X.shape
     # What rounding may have added to a norm: every entry is a sum of at most n (2 K) products.
     allowance = 8.0 * EPS * (math.sqrt(n) + D) * mass
-    violations = np.sqrt((B**2).sum(axis=(1, 2))) + allowance
+    violations = lengths(B) + allowance
     gamma = float(violations.max(initial=0.0))
     limit = program.beta / gamma if gamma > 0.0 else math.inf
     loss = loss_by_name(program.loss)
@@ -102,7 +119,7 @@ def tightened(program: GatedProgram, multipliers: GatedMultipliers, threshold: f
     if program.formulation == "gated":
         return m
     B, _ = brackets(program, m)
-    over = np.flatnonzero(np.sqrt((B**2).sum(axis=(1, 2))) > program.beta * (1.0 + threshold))
+    over = np.flatnonzero(lengths(B) > program.beta * (1.0 + threshold))
     if over.size == 0 or not np.isfinite(B[over]).all():
         return m
     mu, directions = m.mu.copy(), m.directions.copy()
@@ -111,9 +128,13 @@ def tightened(program: GatedProgram, multipliers: GatedMultipliers, threshold: f
         for c in range(program.shape[1]):
             fixed = B[k, c] - _slot_part(program, k, mu[:, k, c], directions[k, c])
             rows = np.flatnonzero(free[:, k] & ((m.theta[:, c] > 0.0) | (program.formulation == "cone")))
-            mu[:, k, c], directions[k, c] = _repair_slot(
-                program, k, rows, fixed, m.theta[rows, c], mu[:, k, c], directions[k, c]
-            )
+            if program.formulation == "cone" and (program.radius > 0.0).any():
+                target = 0.5 * program.beta / math.sqrt(program.shape[1])
+                mu[:, k, c], directions[k, c] = _generated(program, k, fixed, target, mu[:, k, c], directions[k, c])
+            else:
+                mu[:, k, c], directions[k, c] = _repair_slot(
+                    program, k, rows, fixed, m.theta[rows, c], mu[:, k, c], directions[k, c]
+                )
     return replace(m, mu=mu, directions=directions)
 
 
@@ -141,24 +162,24 @@ def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
 def repaired(program: GatedProgram, multipliers: GatedMultipliers) -> GatedMultipliers:
     """Multipliers inside all constraints but the one on ``||B_k||``; what is no number counts as zero."""
     loss = loss_by_name(program.loss)
-    theta = _numbers(multipliers.theta)
-    omega = np.abs(theta) if multipliers.omega is None else np.maximum(_numbers(multipliers.omega), np.abs(theta))
+    theta = loss.clip(_numbers(multipliers.theta))
+    omega = np.abs(theta)
+    if not loss.margin and multipliers.omega is not None:
+        omega = np.maximum(_numbers(multipliers.omega), omega)
     mu = np.maximum(_numbers(multipliers.mu), 0.0)
-    largest = max(float(np.abs(part).max(initial=0.0)) for part in (theta, omega, mu))
-    if largest > HUGE or 0.0 < largest < 1.0 / HUGE:
-        # A common factor costs a bound nothing and keeps the arithmetic safe.
-        theta, omega, mu = theta / largest, omega / largest, mu / largest
-    clipped = loss.clip(theta)
-    if loss.margin:
-        omega = clipped
     if program.formulation == "one-sided":
         # A cap on theta is a cap on what rests on it.
-        mu = np.where(harmful(program)[..., None], np.minimum(mu, clipped[:, None, :]), 0.0)
+        mu = np.where(harmful(program)[..., None], np.minimum(mu, theta[:, None, :]), 0.0)
     elif program.formulation == "gated":
         mu = np.zeros_like(mu)
+    largest = max(float(np.abs(part).max(initial=0.0)) for part in (theta, omega, mu))
+    if largest > HUGE or 0.0 < largest < 1.0 / HUGE:
+        # A common factor costs a bound nothing and keeps the arithmetic safe; up to 1/n every loss allows.
+        factor = 1.0 / (largest * theta.shape[0])
+        theta, omega, mu = factor * theta, factor * omega, factor * mu
     attacks = _into_ball(_numbers(multipliers.attacks), program.norm)
     directions = _into_ball(_numbers(multipliers.directions), program.norm)
-    return GatedMultipliers(clipped, attacks, mu, directions, omega)
+    return GatedMultipliers(theta, attacks, mu, directions, omega)
 
 
 def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
@@ -180,6 +201,13 @@ def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
     reach = lengths + program.radius * (math.sqrt(d) if program.norm == "inf" else 1.0)
     mass = program.gates.T @ (omega.sum(axis=1) * reach) + np.einsum("ikc,i->k", m.mu, reach, optimize=True)
     return B, np.asarray(mass)
+
+
+def lengths(B: Array) -> Array:
+    """``||B_k||``, shape (K,), with no square lost to underflow, which could make a bound false."""
+    largest = np.abs(B).max(axis=(1, 2), initial=0.0)
+    unit = np.where(largest > 0.0, largest, 1.0)
+    return np.asarray(largest * np.sqrt(((B / unit[:, None, None]) ** 2).sum(axis=(1, 2))))
 
 
 def _best(loss: Loss, m: GatedMultipliers, labels: Array, limit: float) -> tuple[float, float]:
@@ -228,6 +256,59 @@ def _repair_slot(
         if not progress:
             break
     return best[0], best[1]
+
+
+def _generated(
+    program: GatedProgram, k: int, fixed: Array, target: float, mu: Array, direction: Array
+) -> tuple[Array, Array]:
+    """The mu and q of one attacked cone that make ``||B||`` least, or at most `target`: it need not be less.
+
+    ``B - fixed`` is any point of the dual cone, whose generators are ``turned x_i + r_i q`` over all q in the ball.
+    Those that the present residual violates are added, those of weight zero dropped: non-negative least squares by
+    column generation. At the optimum B is the projection of `fixed` onto the cone (Moreau).
+    """
+    from scipy.optimize import nnls  # slow to import, and rarely needed
+
+    d, radius = direction.size, program.radius
+    turned = np.where(program.gates[:, k, None], program.X, -program.X)
+    owners, directions = np.flatnonzero(mu > 0.0), np.tile(direction, (int((mu > 0.0).sum()), 1))
+    bracket = fixed + _slot_part(program, k, mu, direction)
+    best = mu, direction, float(np.linalg.norm(bracket))
+    weights = np.empty(0)
+    for round_ in range(GENERATION_ROUNDS):
+        if best[2] <= target:
+            break
+        reach = float(dual_norms(bracket[:d], program.norm))
+        slack = turned @ bracket - radius * reach
+        worst = -steepest(bracket[None, :d], program.norm)[0]
+        new = np.flatnonzero(slack < -1e-12 * (1.0 + np.abs(slack).max(initial=0.0)))
+        if round_ > 0:
+            kept = weights > 0.0
+            owners, directions = owners[kept], directions[kept]
+        if new.size == 0:
+            break
+        owners = np.concatenate([owners, new])
+        directions = np.vstack([directions, np.tile(worst, (new.size, 1))])
+        generators = turned[owners].copy()
+        generators[:, :d] += radius[owners, None] * directions
+        try:
+            weights, length = nnls(generators.T, -fixed)
+        except RuntimeError:
+            break
+        bracket = fixed + weights @ generators
+        if length < best[2]:
+            best = *_gathered(radius, owners, directions, weights, direction), float(length)
+    return best[0], best[1]
+
+
+def _gathered(
+    radius: Array, owners: NDArray[np.intp], directions: Array, weights: Array, otherwise: Array
+) -> tuple[Array, Array]:
+    """Weights of samples, and the mean of their directions, which moves as much as they do."""
+    mu = np.bincount(owners, weights, minlength=radius.size).astype(np.float64)
+    pull = weights * radius[owners]
+    total = float(pull.sum())
+    return mu, (pull @ directions) / total if total > 0.0 else otherwise
 
 
 def _least_squares(generators: Array, fixed: Array, caps: Array | None, start: Array) -> Array:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cvxrobust.core.certificate import DualBound
 from cvxrobust.core.conic import ConicProgram
 from cvxrobust.core.result import Solution
-from cvxrobust.core.two_layer import N, N_co, TwoLayerNetwork
+from cvxrobust.core.two_layer import N, N_co, N_contra, TwoLayerNetwork
 
 Array = NDArray[np.float64]
 
@@ -97,6 +97,38 @@ class Problem(Protocol[N]):
         Raises:
             InputError: The network does not fit the problem.
         """
+        ...
+
+
+@runtime_checkable
+class RefinableProblem(Problem[N], Protocol[N]):
+    """A problem that can follow its own solution to another programme whose optimum is no higher."""
+
+    @property
+    def regate(self) -> int:
+        """Rounds of `regated` that the caller of `solve` asked for."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Size of the programme, for the history: slots."""
+        ...
+
+    def regated(self, network: N) -> Self | None:
+        """A programme in which the network's objective is no higher; None if there is no better one."""
+        ...
+
+    def grown(self, network: N, solution: Solution | None) -> Self | None:
+        """A larger programme that the solution says has a lower optimum; None if nothing is found to add."""
+        ...
+
+
+@runtime_checkable
+class Reports(Protocol[N_contra]):
+    """What a problem may offer besides: words and numbers about a network for the result."""
+
+    def report(self, network: N_contra) -> dict[str, Any]:
+        """Ready for JSON."""
         ...
 
 

@@ -285,7 +285,7 @@ class ReLUNetwork(TwoLayerNetwork):
                 found = self.attack(
                     inputs[rows], labels[rows], asked[k], norm, steps=steps, restarts=restarts, seed=seed
                 )
-                alive[rows] = found.margins > 0.0
+                alive[rows] = self.predict(found.points) == labels[rows]
             fractions[k] = np.mean(alive)
         return fractions
 

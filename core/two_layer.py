@@ -189,3 +189,5 @@ N = TypeVar("N", bound=TwoLayerNetwork)
 """The family of networks that a problem trains."""
 
 N_co = TypeVar("N_co", bound=TwoLayerNetwork, covariant=True)
+
+N_contra = TypeVar("N_contra", bound=TwoLayerNetwork, contravariant=True)

@@ -17,13 +17,33 @@ def _adversarial_sdp() -> Any:
     return AdversarialSDP
 
 
+def _convex_relu() -> Any:
+    from cvxrobust.problems.convex_relu import ConvexReLU
+
+    return ConvexReLU
+
+
+def _adversarial_relu() -> Any:
+    from cvxrobust.problems.adversarial_relu import AdversarialReLU
+
+    return AdversarialReLU
+
+
 @hookimpl
 def cvxrobust_problems() -> list[ProblemDescription]:
-    """The families with polynomial activation."""
+    """The families with polynomial and with ReLU activation."""
     shared = ("beta", "loss", "activation")
+    relu = ("beta", "loss", "formulation", "n_gates", "seed", "bias", "regate", "multiclass")
     return [
         ProblemDescription("standard-sdp", _standard_sdp, "polynomial activation, no adversary", shared),
         ProblemDescription(
             "adversarial-sdp", _adversarial_sdp, "polynomial activation, l2 adversary", ("radius", *shared)
+        ),
+        ProblemDescription("convex-relu", _convex_relu, "ReLU activation, no adversary", relu),
+        ProblemDescription(
+            "adversarial-relu",
+            _adversarial_relu,
+            "ReLU activation, adversary in the norm inf, 2 or 1",
+            ("radius", "norm", "bound", "resample", *relu),
         ),
     ]

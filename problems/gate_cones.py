@@ -149,9 +149,9 @@ def resampled(
 ) -> GateSet:
     """Patterns that can carry a neuron under this attack, with vectors that prove it.
 
-    Under attack almost every hyperplane crosses some ball. So random vectors, drawn like those of `gates.sampled`, are
-    moved until theirs crosses none: by long Polyak steps along a subgradient of
-    ``sum_i max(0, (r_i N(u) - |x_i'u|) / ||x_i||)``, with the sides on which the samples are at present.
+    Under attack almost every hyperplane crosses some ball. So standard normal vectors are moved until theirs crosses
+    none: by long Polyak steps along a subgradient of ``sum_i max(0, (r_i N(u) - |x_i'u|) / ||x_i||)``, with the sides
+    on which the samples are at present.
     With a bias the first candidate is the bias alone, which is open for all samples under every attack.
 
     Args:
@@ -167,7 +167,7 @@ def resampled(
         At most n_gates patterns; `asked` counts the candidates, duplicates and empty patterns those that succeeded.
 
     Raises:
-        InputError: n_gates, seed or tries is no such integer, or no candidate succeeded.
+        InputError: n_gates, seed or tries is no such integer, or no candidate succeeded with an open gate.
     """
     wanted, tries = checked_count(n_gates, "n_gates", 1), checked_count(tries, "tries", 1)
     rng = np.random.default_rng(checked_count(seed, "seed", 0))
@@ -178,7 +178,7 @@ def resampled(
         if asked == 0 and attackable < X.shape[1]:
             starts[0] = np.eye(X.shape[1])[-1]
         asked += len(starts)
-        vectors = np.hstack([vectors, _cleared(cone, starts, wanted - seen.size).T])
+        vectors = np.hstack([vectors, _cleared(cone, starts).T])
         seen = first_seen(X @ vectors >= 0.0)
     if seen.size == 0:
         raise InputError(
@@ -267,35 +267,34 @@ def _is_active(cone: GateCone, effect: Array, cuts: Array) -> bool:
     return True  # nothing has ruled it out
 
 
-def _cleared(cone: GateCone, starts: Array, wanted: int) -> Array:
-    """Unit vectors near the given ones, as rows, whose hyperplanes cross no ball; any number, at first `wanted`.
+def _cleared(cone: GateCone, starts: Array) -> Array:
+    """Unit vectors near the given ones whose hyperplanes cross no ball, for those that got there; all are rows.
 
     Args:
         cone: The cone of the pattern that is open for all samples.
         starts: One per row.
-        wanted: How many end the search; those that others succeed before are given up.
     """
     d = cone.attackable
-    free = np.ones(starts.shape[1])
+    U = starts.copy()
     if cone.flat:
-        free[:d] = 0.0
-    U = _unit_rows(starts * free)
-    clear = np.zeros(len(U), dtype=np.bool_)
+        U[:, :d] = 0.0  # and stays so: without N(u) nothing is ever missing
+    U = _unit_rows(U)
+    moving = np.arange(len(U))
     for _ in range(STEPS):
-        products = U @ cone.turned.T
-        slacks = np.abs(products) - dual_norms(U[:, :d], cone.norm)[:, None] * cone.reach
-        clear = slacks.min(axis=1, initial=np.inf) > 0.0
-        if clear.sum() >= wanted or clear.all():
+        products = U[moving] @ cone.turned.T
+        slacks = np.abs(products) - dual_norms(U[moving, :d], cone.norm)[:, None] * cone.reach
+        crossing = slacks <= 0.0
+        stuck = crossing.any(axis=1)
+        moving, products, slacks, crossing = moving[stuck], products[stuck], slacks[stuck], crossing[stuck]
+        if moving.size == 0:
             break
-        short = slacks < 0.0
-        ascent = np.where(short, np.where(products >= 0.0, 1.0, -1.0), 0.0) @ cone.turned
+        ascent = np.where(crossing, np.where(products >= 0.0, 1.0, -1.0), 0.0) @ cone.turned
         if d:
-            ascent[:, :d] -= (short @ cone.reach)[:, None] * steepest(U[:, :d], cone.norm)
-        ascent *= free
-        missing = np.where(short, -slacks, 0.0).sum(axis=1)
+            ascent[:, :d] -= (crossing @ cone.reach)[:, None] * steepest(U[moving, :d], cone.norm)
+        missing = np.where(crossing, -slacks, 0.0).sum(axis=1)
         length = np.maximum((ascent**2).sum(axis=1), np.finfo(np.float64).tiny)
-        U = np.where(clear[:, None], U, _unit_rows(U + (LONG * missing / length)[:, None] * ascent))
-    return np.asarray(U[clear])
+        U[moving] = _unit_rows(U[moving] + (LONG * missing / length)[:, None] * ascent)
+    return np.delete(U, moving, axis=0)
 
 
 def _unit_rows(A: Array) -> Array:

@@ -88,7 +88,7 @@ def checked_radius(radius: ArrayLike, n: int) -> Array:
         raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X, shape ({n},).")
     radii = np.array(np.broadcast_to(given, (n,)))
     if not (np.isfinite(radii).all() and (radii >= 0.0).all()):
-        raise InputError(f"radius is {radius!r}; expected a finite l2 attack radius of 0 or more, in the units of X.")
+        raise InputError(f"radius is {radius!r}; expected a finite attack radius of 0 or more, in the units of X.")
     return _frozen(radii)
 
 

@@ -1,14 +1,19 @@
-"""The scikit-learn estimator keeps scikit-learn's conventions and our certificates."""
+"""The scikit-learn estimators keep scikit-learn's conventions and our certificates."""
 
 import numpy as np
 import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cvxrobust import PolynomialClassifier, Quality
+from cvxrobust import PolynomialClassifier, Quality, ReLUClassifier
 
 
-@parametrize_with_checks([PolynomialClassifier(tolerance=1e-2, time_limit=5.0)])
+@parametrize_with_checks(
+    [
+        PolynomialClassifier(tolerance=1e-2, time_limit=5.0),
+        ReLUClassifier(radius=0.01, n_gates=6, tolerance=1e-2, time_limit=5.0),
+    ]
+)
 def test_it_keeps_the_conventions(estimator, check):
     check(estimator)
 
@@ -29,6 +34,26 @@ def test_it_fits_robustly_and_says_how_well(data):
     assert clean == model.score(X, y)
     assert robust == (model.network_.worst_case(model.network_.standardizer.transform(X), y, 0.2).lower > 0).mean()
     np.testing.assert_array_equal(model.predict(X), model.network_.predict(model.network_.standardizer.transform(X)))
+
+
+def test_a_relu_classifier_brackets_its_robust_accuracy(data):
+    X, y = data
+    model = ReLUClassifier(radius=0.1, n_gates=8, regate=1).fit(X, y)
+    assert model.result_.quality is Quality.CERTIFIED
+    assert model.result_.problem.radius[0] == 0.1
+    assert model.score(X, y) > 0.9
+    certified, attacked = model.certified_score(X, y, [0.0, 0.1]), model.attacked_score(X, y, [0.0, 0.1])
+    assert certified[0] == attacked[0] == model.score(X, y)
+    assert 0.5 < certified[1] <= attacked[1] <= attacked[0]
+
+
+def test_a_relu_classifier_tells_three_classes_apart():
+    rng = np.random.default_rng(0)
+    y = np.repeat(["a", "b", "c"], 20)
+    X = rng.standard_normal((60, 2)) + 4.0 * np.repeat([[0, 0], [1, 0], [0, 1]], 20, axis=0)
+    model = ReLUClassifier(n_gates=5, tolerance=1e-3).fit(X, y)
+    assert model.score(X, y) > 0.9
+    assert model.decision_function(X).shape == (60, 3)
 
 
 def test_it_searches_over_grids(data):

@@ -88,12 +88,12 @@ def test_rounding_is_no_interior(seed):
 
 
 def test_a_search_that_ends_early_returns_the_best_so_far_or_nothing(monkeypatch):
-    X, radius = data(60, 8, 0), np.full(60, 0.05)
-    patterns = resampled(X, 10, 0, radius, 2, 8).patterns
-    before = np.zeros(10)
-    for rounds in range(1, 9):
+    X, radius = data(60, 8, 0), np.full(60, 0.03)
+    patterns = resampled(X, 40, 0, radius, "inf", 8).patterns
+    before = np.zeros(40)
+    for rounds in range(1, 14):
         monkeypatch.setattr(gate_cones, "ROUNDS", rounds)
-        found = interiors(X, patterns, radius, 2, 8)
+        found = interiors(X, patterns, radius, "inf", 8)
         margins = np.array([0.0 if each is None else each.margin for each in found])
         assert all(each is None or each.margin > 0.0 for each in found)
         assert (margins >= before).all()
@@ -257,7 +257,7 @@ def test_resampled_gates_keep_every_ball_on_one_side(norm, bias, scale):
     radius = scale * np.random.default_rng(2).uniform(0.5, 1.0, 60)
     found = resampled(X, 15, 4, radius, norm, 8)
     assert found.patterns.shape == (60, 15)
-    assert found.source == "resampled"
+    assert (found.source, found.asked) == ("resampled", 256)
     assert len({tuple(column) for column in found.patterns.T.tolist()}) == 15
     for pattern, vector in zip(found.patterns.T, found.vectors.T, strict=True):
         assert pattern.any()
@@ -291,6 +291,9 @@ def test_few_tries_give_few_gates_and_are_counted():
     found = resampled(X, 50, 0, radius, "inf", 5, tries=20)
     assert found.asked == 20
     assert 0 < found.patterns.shape[1] <= 20
+    # What crosses a ball to the end is no gate: of these candidates only some arrive.
+    found = resampled(data(100, 10, 0), 64, 0, np.full(100, 0.12), "inf", 10, tries=256)
+    assert found.patterns.shape[1] + found.duplicates + found.empty < found.asked == 256
     # In one dimension there are two patterns, one of them empty.
     found = resampled(np.ones((3, 1)), 5, 0, np.full(3, 0.1), "inf", 1, tries=300)
     assert (found.patterns.shape[1], found.asked) == (1, 300)
@@ -321,6 +324,9 @@ def test_samples_that_are_zero_do_not_stop_the_search():
     # Attacked zeros leave what the attack does not touch.
     rest = resampled(X, 3, 0, np.full(21, 0.02), "inf", 3)
     assert np.abs(rest.vectors[:3]).max() == 0.0
+    X[5, 3] = 0.0
+    with pytest.raises(InputError, match="no pattern was found"):
+        resampled(X, 3, 0, np.full(21, 0.02), "inf", 3, tries=20)
 
 
 @pytest.mark.parametrize(

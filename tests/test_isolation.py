@@ -3,7 +3,6 @@
 import os
 import pickle
 import signal
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -13,6 +12,7 @@ import pytest
 
 import cvxrobust.core.isolation as isolation
 from cvxrobust import AdversarialSDP, Settings, Termination, UnknownNameError, solve
+from cvxrobust.core import run
 from cvxrobust.core.backend import Monitor
 from cvxrobust.core.registry import get_backend
 
@@ -123,9 +123,6 @@ def test_a_child_that_dies_is_reported(problem, monkeypatch):
     assert "status -9" in found.message
 
 
-front_door = sys.modules["cvxrobust.core.solve"]  # the package's attribute of that name is the function
-
-
 def test_only_large_programmes_of_installed_backends_run_in_a_child(problem, monkeypatch):
     asked = []
 
@@ -133,10 +130,10 @@ def test_only_large_programmes_of_installed_backends_run_in_a_child(problem, mon
         asked.append(backend)
         return get_backend(backend).solve(program, settings)
 
-    monkeypatch.setattr(front_door, "solve_isolated", spy)
+    monkeypatch.setattr(run, "solve_isolated", spy)
     solve(problem, backend="clarabel", method="direct")
     assert asked == []
-    monkeypatch.setattr(front_door, "ISOLATED_ROWS", 10)
+    monkeypatch.setattr(run, "ISOLATED_ROWS", 10)
     solve(problem, backend="clarabel", method="direct")
     assert asked == ["clarabel"]
     asked.clear()

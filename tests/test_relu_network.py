@@ -141,9 +141,9 @@ def test_a_network_without_neurons_is_constant_zero(norm):
         assert not exact.margins.any()
         assert not exact.lower.any()
         assert exact.proven.all()
-        # A margin of 0 resists nothing.
+        # A margin of 0 proves nothing, but nothing is found against it either.
         assert network.certified_accuracy(X, labels, [0.0, 0.5], norm).tolist() == [1.0, 0.0]
-        assert network.attacked_accuracy(X, labels, [0.0, 0.5], norm).tolist() == [1.0, 0.0]
+        assert network.attacked_accuracy(X, labels, [0.0, 0.5], norm).tolist() == [1.0, 1.0]
         assert not network.to_torch()(torch.ones(3, 2, dtype=torch.float64)).any()
 
 
@@ -581,3 +581,11 @@ def test_settings_that_make_no_sense_are_refused():
             accuracy(X, y, [0.1, -1.0])
         with pytest.raises(UnknownNameError, match="unknown norm 'l1'"):
             accuracy(X, y, [0.0], "l1")
+
+
+def test_a_margin_of_zero_counts_for_the_class_that_zero_predicts():
+    network = ReLUNetwork(np.empty((0, 2)), np.empty(0))
+    X = np.random.default_rng(0).standard_normal((6, 2))
+    y = np.array([1.0, 1.0, -1.0, 1.0, -1.0, -1.0])
+    np.testing.assert_array_equal(network.attacked_accuracy(X, y, [0.0, 0.5]), [0.5, 0.5])
+    assert (network.certified_accuracy(X, y, [0.5]) <= 0.5).all()

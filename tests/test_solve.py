@@ -316,6 +316,23 @@ def test_the_same_call_twice_gives_the_same_answer(problem):
     np.testing.assert_array_equal(first.network.u, second.network.u)
 
 
+@pytest.mark.parametrize(("method", "first"), [("interior-point", 1e-6), ("first-order", 1e-4)])
+def test_interior_points_are_asked_for_more_than_the_gap_at_once(problem, method, first):
+    asked = []
+
+    def honest(program, settings):
+        asked.append(settings.tolerance)
+        found = get_backend("clarabel").solve(program, settings)
+        return replace(found, termination=Termination.NUMERICAL)
+
+    backend = Fake(honest)
+    backend.capabilities = replace(backend.capabilities, method=method)
+    result = solve(problem, backend=backend, method="direct", settings=Settings(tolerance=1e-4))
+    assert asked == [pytest.approx(first)]
+    # Whoever reaches the gap that the caller wanted has converged, even if it stalled on the way to more.
+    assert result.quality is not Quality.CERTIFIED or result.termination is Termination.CONVERGED
+
+
 def test_a_structured_backend_is_given_the_structured_programme(problem, optimum):
     reference = solve(problem, backend="clarabel")
     asked = []

@@ -157,7 +157,7 @@ def test_a_penalty_weight_that_is_no_positive_number_is_refused(make, beta):
 
 @pytest.mark.parametrize("radius", [-0.1, np.nan, np.inf, None, [0.1, 0.1, -1e-9, 0.1], [0.0, np.nan, 0.0, 0.0]])
 def test_a_radius_that_is_negative_or_not_finite_is_refused(radius):
-    with pytest.raises(InputError, match=r"radius is .*; expected a finite l2 attack radius of 0 or more"):
+    with pytest.raises(InputError, match=r"radius is .*; expected a finite attack radius of 0 or more"):
         AdversarialSDP(X, Y, radius)
 
 
