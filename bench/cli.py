@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from cvxrobust.bench import arguments
 from cvxrobust.bench.commands_backends import backends_app
 from cvxrobust.bench.display import (
     EXIT_INPUT,
@@ -31,22 +32,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(backends_app, name="backends")
-
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        help="breast-cancer, ionosphere, pima_diabetes, heart_statlog, breast_cancer_wisconsin_original, "
-        "or the path of a CSV or NPZ file.",
-    ),
-]
-DataFolder = Annotated[
-    Path | None, typer.Option("--data-folder", help="Folder of the named sets. (default: $CVXROBUST_DATA)")
-]
-Label = Annotated[
-    str | None, typer.Option("--label", help="Label column of a CSV file, or label array of an NPZ file.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 
 
 class SeveralRadii(TyperCommand):
@@ -76,10 +61,17 @@ def root(
 
 @app.command()
 def solve(
-    data: Data,
-    problem: Annotated[str, typer.Option(help="standard-sdp, adversarial-sdp, or a plugin's.")] = "adversarial-sdp",
+    data: arguments.Data,
+    problem: Annotated[
+        str,
+        typer.Option(help="standard-sdp, adversarial-sdp, convex-relu, adversarial-relu, or a plugin's."),
+    ] = "adversarial-sdp",
     radius: Annotated[
-        float | None, typer.Option(help="l2 attack radius, in standard deviations of the training features.")
+        float | None,
+        typer.Option(
+            help="Attack radius, in standard deviations of the training features (or units of the data with "
+            "--no-standardize); l2 for adversarial-sdp, in the norm --norm for adversarial-relu."
+        ),
     ] = None,
     beta: Annotated[float | None, typer.Option(help="Weight of the penalty. (default: the problem's)")] = None,
     loss: Annotated[
@@ -89,6 +81,16 @@ def solve(
         tuple[float, float, float] | None,
         typer.Option(help="Coefficients a b c of the activation a t^2 + b t + c.", metavar="A B C"),
     ] = None,
+    norm: arguments.Norm = None,
+    formulation: arguments.Formulation = None,
+    bound: arguments.Bound = None,
+    n_gates: arguments.Gates = None,
+    gate_seed: arguments.GateSeed = None,
+    bias: arguments.Bias = None,
+    regate: arguments.Regate = None,
+    resample: arguments.Resample = None,
+    multiclass: arguments.Multiclass = None,
+    grow: arguments.Grow = False,
     backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
     method: Annotated[str, typer.Option(help="auto, direct or cutting-set.")] = "auto",
     tolerance: Annotated[float, typer.Option(help="Relative certified gap to reach.")] = 1e-6,
@@ -100,14 +102,14 @@ def solve(
         typer.Option("--option", help="Native option of the backend; repeatable.", metavar="NAME=VALUE"),
     ] = None,
     test_fraction: Annotated[float, typer.Option(help="Share of rows held out; 0 trains on all.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the split and, without --gate-seed, of sampled gates.")] = 0,
     standardize: Annotated[
         bool, typer.Option("--standardize/--no-standardize", help="Use the training rows' statistics.")
     ] = True,
-    data_folder: DataFolder = None,
-    label: Label = None,
+    data_folder: arguments.DataFolder = None,
+    label: arguments.Label = None,
     save: Annotated[Path | None, typer.Option(help="Write the network to this .npz file.")] = None,
-    as_json: Json = False,
+    as_json: arguments.Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")] = False,
 ) -> None:
     """Train a network and certify how far it can be from the best of its kind.
@@ -115,10 +117,25 @@ def solve(
     Ctrl-C and the time limit return (and save) the best certified network found so far.
     """
     with clean_errors():
+        from cvxrobust.bench.robustness import parse_norm
         from cvxrobust.bench.training import TrainingRequest
         from cvxrobust.core.settings import Settings
 
-        given = {"radius": radius, "beta": beta, "loss": loss, "activation": activation}
+        given = {
+            "radius": radius,
+            "beta": beta,
+            "loss": loss,
+            "activation": activation,
+            "norm": None if norm is None else parse_norm(norm),
+            "formulation": formulation,
+            "bound": bound,
+            "n_gates": n_gates,
+            "seed": gate_seed,
+            "bias": bias,
+            "regate": regate,
+            "resample": resample,
+            "multiclass": multiclass,
+        }
         settings = Settings(
             tolerance=tolerance,
             time_limit=time_limit,
@@ -134,6 +151,7 @@ def solve(
             parameters={name: value for name, value in given.items() if value is not None},
             backend=backend,
             method=method,
+            grow=grow,
             data_folder=data_folder,
             label=label,
             test_fraction=test_fraction,
@@ -161,26 +179,57 @@ def _solve(request: "TrainingRequest", as_json: bool, quiet: bool) -> None:
 @app.command(cls=SeveralRadii)
 def evaluate(
     network: Annotated[Path, typer.Argument(help="A network written by `solve --save`.")],
-    data: Data,
+    data: arguments.Data,
     radius: Annotated[
         list[str],
-        typer.Option("--radius", help="l2 radii, in the network's unit; several may follow.", metavar="R ..."),
+        typer.Option("--radius", help="Radii, in the network's unit; several may follow.", metavar="R ..."),
     ],
+    norm: Annotated[
+        str | None,
+        typer.Option(
+            help="Norm of the attacks on a ReLU network: inf, 2 or 1. (default: the one it was trained against, "
+            "else inf; polynomial networks answer 2 only)"
+        ),
+    ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact", help="Settle what the bounds of a small ReLU network leave open, by mixed-integer programming."
+        ),
+    ] = False,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds for --exact; rows not proven by then count as such.")
+    ] = None,
     split: Annotated[
         str,
         typer.Option(help="auto (the held-out rows of the network's own data, else all), train, test, all."),
     ] = "auto",
-    data_folder: DataFolder = None,
-    label: Label = None,
-    as_json: Json = False,
+    data_folder: arguments.DataFolder = None,
+    label: arguments.Label = None,
+    as_json: arguments.Json = False,
 ) -> None:
-    """Exact robust accuracy of a saved network at each radius, with nothing sampled or estimated."""
+    """Accuracy of a saved network under attacks of each radius.
+
+    Exact for polynomial networks. For ReLU networks it lies between the certified accuracy, which no attack can lower,
+    and the attacked accuracy, which an attack that was found reaches.
+    """
     with clean_errors():
         from cvxrobust.bench.evaluation import EvaluationRequest
         from cvxrobust.bench.evaluation import evaluate as evaluate_network
         from cvxrobust.bench.reports import print_evaluation
+        from cvxrobust.bench.robustness import parse_norm
 
-        request = EvaluationRequest(network, data, parse_radii(radius), split, data_folder, label)
+        request = EvaluationRequest(
+            network,
+            data,
+            parse_radii(radius),
+            split,
+            data_folder,
+            label,
+            norm=None if norm is None else parse_norm(norm),
+            exact=exact,
+            time_limit=time_limit,
+        )
         evaluation = evaluate_network(request)
         if as_json:
             print_json(evaluation.to_dict())
@@ -193,7 +242,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the picture, the numbers and the networks.")] = Path("demo"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Standard against adversarial training on Breast Cancer Wisconsin: a table and a picture."""
+    """Standard against adversarial training on Breast Cancer Wisconsin: a table and a picture for each activation."""
     with clean_errors():
         from cvxrobust.bench.experiments.breast_cancer import run
 

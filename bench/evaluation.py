@@ -1,20 +1,29 @@
-"""Exact robust accuracy of a saved network, on the rows it has not seen where they can be told."""
+"""Accuracy of a saved network under attack, on the rows it has not seen where they can be told."""
 
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cvxrobust.bench.data import Dataset, load_dataset, stratified_split
+from cvxrobust.bench.robustness import (
+    AccuracyBracket,
+    AnyNetwork,
+    ExactAccuracy,
+    bracketed_accuracies,
+    exact_accuracies,
+    load_network,
+    settled_accuracies,
+    trained_norm,
+)
 from cvxrobust.bench.training import clean_accuracy, describe, in_network_units, radius_unit
 from cvxrobust.core.errors import InputError, UnknownNameError
-
-if TYPE_CHECKING:
-    from cvxrobust.core.networks import PolynomialNetwork
+from cvxrobust.core.networks import PolynomialNetwork
+from cvxrobust.core.relu_bounds import Norm
 
 SPLITS = ("auto", "train", "test", "all")
 
@@ -31,6 +40,9 @@ class EvaluationRequest:
             ``"all"``.
         data_folder: Where known sets lie.
         label: Name of the label column.
+        norm: Of the attacks; None for the norm that the network was trained against.
+        exact: Settle by mixed-integer proofs what the bounds of a ReLU network leave open.
+        time_limit: Seconds for these proofs, all radii together.
     """
 
     network: Path
@@ -39,11 +51,25 @@ class EvaluationRequest:
     split: str = "auto"
     data_folder: Path | None = None
     label: str | None = None
+    norm: Norm | None = None
+    exact: bool = False
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise UnknownNameError("split", self.split, SPLITS)
+        for radius in self.radii:
+            if not (radius >= 0 and math.isfinite(radius)):
+                raise InputError(f"the radius {radius!r} is no radius; expected finite numbers, 0 or more.")
+        if self.time_limit is not None and not self.exact:
+            raise InputError("--time-limit limits the proofs of --exact; give both, or neither.")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise InputError(f"time_limit is {self.time_limit!r}; expected seconds above 0.")
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Exact accuracies on the rows named by `rows`.
+    """Accuracies on the rows named by `rows`.
 
     Args:
         request: What was asked for.
@@ -51,8 +77,10 @@ class Evaluation:
         rows: Which rows were evaluated: ``"train"``, ``"test"`` or ``"all"``.
         n_rows: How many these are.
         clean: Accuracy without an attack.
-        robust: Accuracy under the worst attack of each radius.
-        median_distance: Median l2 distance of the rows to the decision boundary, in the network's unit.
+        norm: Norm of the attacks.
+        robust: Accuracy under the attacks of each radius: exact for a polynomial network, else two bounds.
+        median_distance: Median l2 distance of the rows to the decision boundary, in the network's unit; None for a ReLU
+            network, where it is not known.
         unit: The unit of radii and distances.
         notes: What a reader should know, one sentence each.
     """
@@ -62,21 +90,22 @@ class Evaluation:
     rows: str
     n_rows: int
     clean: float
-    robust: tuple[float, ...]
-    median_distance: float
+    norm: Norm
+    robust: tuple[ExactAccuracy, ...] | tuple[AccuracyBracket, ...]
+    median_distance: float | None
     unit: str
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, ready for JSON."""
-        pairs = zip(self.request.radii, self.robust, strict=True)
         return {
             "network": str(self.request.network),
             "data": describe(self.dataset),
             "split": self.rows,
             "rows": self.n_rows,
             "clean_accuracy": self.clean,
-            "robust_accuracy": [{"radius": radius, "accuracy": accuracy} for radius, accuracy in pairs],
+            "norm": self.norm,
+            "robust_accuracy": [accuracy.to_dict() for accuracy in self.robust],
             "median_distance": self.median_distance,
             "radius_unit": self.unit,
             "notes": list(self.notes),
@@ -89,12 +118,10 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     Raises:
         InputError: The network or the data cannot be used, or do not belong together.
     """
-    if request.split not in SPLITS:
-        raise UnknownNameError("split", request.split, SPLITS)
-    for radius in request.radii:
-        if not (radius >= 0 and math.isfinite(radius)):
-            raise InputError(f"the radius {radius!r} is no radius; expected finite numbers, 0 or more.")
     network = load_network(request.network)
+    norm = trained_norm(network) if request.norm is None else request.norm
+    if isinstance(network, PolynomialNetwork):
+        _check_polynomial(request, norm)
     dataset = load_dataset(request.data, request.data_folder, request.label, _expected_classes(network))
     dataset = _align(dataset, network)
     chosen, rows, note = _choose_rows(dataset, network, request.split)
@@ -105,34 +132,45 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
         rows,
         chosen.n_rows,
         clean_accuracy(network, chosen),
-        tuple(map(float, network.robust_accuracy(chosen.X, chosen.y, list(request.radii)))),
-        float(np.median(network.distance_to_boundary(chosen.X))),
+        norm,
+        _under_attack(request, network, chosen, norm),
+        _median_distance(network, chosen),
         radius_unit(network),
         (*dataset.notes, note),
     )
 
 
-def load_network(path: Path) -> "PolynomialNetwork":
-    """Read a saved network.
-
-    Raises:
-        InputError: There is no such file, or it holds no network.
-    """
-    from cvxrobust import PolynomialNetwork
-
-    if not path.is_file():
-        raise InputError(f"there is no network file {path}; write one with `cvxrobust solve ... --save {path}`.")
-    try:
-        return PolynomialNetwork.load(path)
-    except InputError:
-        raise
-    except Exception as error:  # a damaged archive raises many kinds
+def _check_polynomial(request: EvaluationRequest, norm: Norm) -> None:
+    if norm != 2:
         raise InputError(
-            f"{path} cannot be read as a network ({error}); expected a file written by `--save` or `network.save`."
-        ) from error
+            f"{request.network} holds a polynomial network, whose robust accuracies are for l2 attacks only, but "
+            f"--norm is {norm}; leave it out or give --norm 2."
+        )
+    if request.exact:
+        raise InputError(
+            f"{request.network} holds a polynomial network, whose accuracies are exact anyway; leave out --exact."
+        )
 
 
-def _expected_classes(network: "PolynomialNetwork") -> Sequence[Any] | None:
+def _under_attack(
+    request: EvaluationRequest, network: AnyNetwork, rows: Dataset, norm: Norm
+) -> tuple[ExactAccuracy, ...] | tuple[AccuracyBracket, ...]:
+    if isinstance(network, PolynomialNetwork):
+        return exact_accuracies(network, rows, request.radii)
+    brackets = bracketed_accuracies(network, rows, request.radii, norm)
+    if not request.exact:
+        return brackets
+    settled = settled_accuracies(network, rows, request.radii, norm, request.time_limit)
+    return tuple(replace(bracket, settled=found) for bracket, found in zip(brackets, settled, strict=True))
+
+
+def _median_distance(network: AnyNetwork, rows: Dataset) -> float | None:
+    if not isinstance(network, PolynomialNetwork):
+        return None
+    return float(np.median(network.distance_to_boundary(rows.X)))
+
+
+def _expected_classes(network: AnyNetwork) -> Sequence[Any] | None:
     """Labels in the network's terms, so that +1 means the same as in training whatever this file holds."""
     if network.classes is not None and len(network.classes) > 2:
         return tuple(network.classes)
@@ -140,15 +178,15 @@ def _expected_classes(network: "PolynomialNetwork") -> Sequence[Any] | None:
     return None if stored is None else tuple(json.loads(str(stored)))
 
 
-def _feature_names(network: "PolynomialNetwork") -> tuple[str, ...]:
+def _feature_names(network: AnyNetwork) -> tuple[str, ...]:
     if network.standardizer is not None and network.standardizer.names:
         return tuple(network.standardizer.names)
     return tuple(json.loads(str(network.metadata.get("feature_names", "[]"))))
 
 
-def _align(dataset: Dataset, network: "PolynomialNetwork") -> Dataset:
+def _align(dataset: Dataset, network: AnyNetwork) -> Dataset:
     """The columns the network was trained on, by name where both have names."""
-    width = network.u.shape[1]
+    width = network.n_features
     names, own = _feature_names(network), dataset.feature_names
     unnamed = own == tuple(f"x{j + 1}" for j in range(len(own)))
     if not names or unnamed or names == own:
@@ -172,7 +210,7 @@ def _align(dataset: Dataset, network: "PolynomialNetwork") -> Dataset:
     )
 
 
-def _choose_rows(dataset: Dataset, network: "PolynomialNetwork", split: str) -> tuple[Dataset, str, str]:
+def _choose_rows(dataset: Dataset, network: AnyNetwork, split: str) -> tuple[Dataset, str, str]:
     """The rows to evaluate, which part they are, and a sentence that says why."""
     stored = network.metadata
     if split == "all":

@@ -4,7 +4,7 @@ import inspect
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data import Dataset, load_dataset, stratified_split
+from cvxrobust.bench.robustness import bracketed_accuracies, exact_accuracies, trained_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.relu_network import ReLUNetwork
 
 if TYPE_CHECKING:
-    from cvxrobust.core.networks import PolynomialNetwork
+    from cvxrobust.core.relu_bounds import Norm
     from cvxrobust.core.result import Callback, Result
     from cvxrobust.core.settings import Settings
     from cvxrobust.core.standardizer import Standardizer
+    from cvxrobust.core.two_layer import TwoLayerNetwork
 
 STANDARDISED_UNIT = "standard deviations of the training features"
 DATA_UNIT = "units of the data"
+FLAGS = {"seed": "--gate-seed"}
+"""Options that are not called like the parameter they set: --seed is the split's."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,11 @@ class TrainingRequest:
         parameters: Its keyword parameters, those that were given.
         backend: Name of the backend, or ``"auto"``.
         method: ``"auto"``, ``"direct"`` or ``"cutting-set"``.
+        grow: Whether a problem with gates may add some while they lower the optimum.
         data_folder: Where known sets lie.
         label: Name of the label column.
         test_fraction: Share of the rows held out.
-        seed: Of the split.
+        seed: Of the split, and of the problem's own random choices where its parameters give no other.
         standardize: Whether to standardise with the training rows' statistics.
         save: Where the network goes; None to keep it in memory.
     """
@@ -50,6 +56,7 @@ class TrainingRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     backend: str = "auto"
     method: str = "auto"
+    grow: bool = False
     data_folder: Path | None = None
     label: str | None = None
     test_fraction: float = 0.2
@@ -73,14 +80,27 @@ class Training:
         """The radius trained for; 0 without an adversary."""
         return float(self.request.parameters.get("radius", 0.0))
 
+    @property
+    def norm(self) -> "Norm":
+        """Norm of the attacks that the radius is about."""
+        return trained_norm(self.result.network)
+
     def accuracies(self) -> dict[str, float]:
-        """Clean and exact robust accuracies; without held-out rows, those of the training rows alone."""
+        """Clean accuracies and those under attack; without held-out rows, those of the training rows alone.
+
+        Under attack a polynomial network has an exact accuracy (``robust``), a ReLU network a lower and an upper bound
+        (``certified`` and ``attacked``).
+        """
         network, radii = self.result.network, [self.radius]
         parts = {"train": self.train} | ({"test": self.test} if self.test.n_rows else {})
         found = {f"{part}_clean": clean_accuracy(network, rows) for part, rows in parts.items()}
-        if self.radius:
-            for part, rows in parts.items():
-                found[f"{part}_robust"] = float(network.robust_accuracy(rows.X, rows.y, radii)[0])
+        for part, rows in parts.items() if self.radius else ():
+            if isinstance(network, ReLUNetwork):
+                (bracket,) = bracketed_accuracies(network, rows, radii, self.norm)
+                found |= {f"{part}_certified": bracket.certified, f"{part}_attacked": bracket.attacked}
+            else:
+                (exact,) = exact_accuracies(network, rows, radii)
+                found[f"{part}_robust"] = exact.accuracy
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,20 +132,26 @@ def train(request: TrainingRequest, callback: "Callback | None" = None) -> Train
     from cvxrobust import solve
 
     family = problem_class(request.problem, request.parameters)
+    request = completed(request, family)
     if request.save is not None:
         check_writable(request.save)
     dataset = load_dataset(request.data, request.data_folder, request.label)
     training, test = stratified_split(dataset, request.test_fraction, request.seed)
     standardizer = fit_standardizer(training) if request.standardize else None
     training, test = in_network_units(training, standardizer), in_network_units(test, standardizer)
-    _check_loss_fits(request.parameters, dataset)
+    _check_loss_fits(request, dataset)
     problem = family(training.X, training.y, **request.parameters)
     result = solve(
-        problem, backend=request.backend, method=request.method, settings=request.settings, callback=callback
+        problem,
+        backend=request.backend,
+        method=request.method,
+        settings=request.settings,
+        gates="grow" if request.grow else "fixed",
+        callback=callback,
     )
     network = replace(
         result.network,
-        regression=False,  # the squared loss fits -1 and +1 here, so the sign of the output is a label
+        regression=False,  # the squared loss fits -1 and +1 here, so outputs are labels by sign or by size
         standardizer=standardizer,
         metadata=network_metadata(request, dataset, training),
     )
@@ -162,8 +188,27 @@ def problem_class(name: str, given: Mapping[str, Any]) -> Any:
     return family
 
 
-def _flags(parameters: Any) -> str:
-    return ", ".join(f"--{parameter.replace('_', '-')}" for parameter in parameters)
+def _flags(parameters: Iterable[str]) -> str:
+    return ", ".join(FLAGS.get(parameter, f"--{parameter.replace('_', '-')}") for parameter in parameters)
+
+
+def completed(request: TrainingRequest, family: Any) -> TrainingRequest:
+    """The request with the seed and the norm that its problem falls back on, so that both are reported and saved.
+
+    Raises:
+        InputError: Gates are to grow in a problem that has none.
+    """
+    from cvxrobust.core.registry import problems
+
+    if request.grow and not hasattr(family, "grown"):
+        raise InputError(f"problem {request.problem!r} has no gates, so --grow does not apply; leave it out.")
+    takes, signature = problems()[request.problem].parameters, inspect.signature(family).parameters
+    defaults: dict[str, Any] = {}
+    if "seed" in takes:
+        defaults["seed"] = request.seed
+    if "norm" in takes and "norm" in signature and signature["norm"].default is not inspect.Parameter.empty:
+        defaults["norm"] = signature["norm"].default
+    return replace(request, parameters=defaults | dict(request.parameters))
 
 
 def check_writable(path: Path) -> None:
@@ -189,13 +234,18 @@ def check_writable(path: Path) -> None:
         ) from error
 
 
-def _check_loss_fits(parameters: Mapping[str, Any], dataset: Dataset) -> None:
-    if parameters.get("loss") == "squared" and len(dataset.classes) > 2:
-        raise InputError(
-            f"the loss 'squared' fits real numbers, but data set {dataset.name!r} has "
-            f"{len(dataset.classes)} classes; choose another loss, or fit real targets with StandardSDP in "
-            "Python."
-        )
+def _check_loss_fits(request: TrainingRequest, dataset: Dataset) -> None:
+    from cvxrobust.core.registry import problems
+
+    if request.parameters.get("loss") != "squared" or len(dataset.classes) <= 2 or "multiclass" in request.parameters:
+        return
+    start = (
+        f"the loss 'squared' fits real numbers, but data set {dataset.name!r} has {len(dataset.classes)} classes; "
+        "choose another loss, "
+    )
+    if "multiclass" in problems()[request.problem].parameters:
+        raise InputError(f"{start}or say how it fits labels: --multiclass one-versus-all or vector-output.")
+    raise InputError(f"{start}or fit real targets with StandardSDP in Python.")
 
 
 def fit_standardizer(training: Dataset) -> "Standardizer":
@@ -230,12 +280,12 @@ def network_metadata(request: TrainingRequest, dataset: Dataset, training: Datas
     }
 
 
-def radius_unit(network: "PolynomialNetwork") -> str:
+def radius_unit(network: "TwoLayerNetwork") -> str:
     """In which unit the network's radii and distances are."""
     return DATA_UNIT if network.standardizer is None else STANDARDISED_UNIT
 
 
-def clean_accuracy(network: "PolynomialNetwork", dataset: Dataset) -> float:
+def clean_accuracy(network: "TwoLayerNetwork", dataset: Dataset) -> float:
     """Share of rows that are classified correctly without an attack."""
     predicted: NDArray[Any] = np.asarray(network.predict(dataset.X))
     return float(np.mean(predicted == dataset.y))

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import cvxrobust
 from cvxrobust.bench.cli import app, main
 from cvxrobust.bench.display import Progress, to_json
-from cvxrobust.bench.experiments import breast_cancer
+from cvxrobust.bench.experiments import breast_cancer, setting
 from cvxrobust.bench.options import parse_options, parse_radii, spread_values
 from cvxrobust.bench.training import TrainingRequest, train
 from cvxrobust.core import registry
@@ -249,7 +249,7 @@ BAD_SOLVES = [
     ),
     (
         ["--data", "CSV", "--problem", "robust-sdp"],
-        "unknown problem 'robust-sdp'; known: adversarial-sdp, standard-sdp",
+        "unknown problem 'robust-sdp'; known: adversarial-relu, adversarial-sdp, convex-relu, standard-sdp",
     ),
     (["--data", "CSV", "--radius", "-1"], "radius"),
     (["--data", "CSV"], "problem 'adversarial-sdp' needs --radius"),
@@ -427,8 +427,8 @@ def test_ctrl_c_returns_and_saves_a_certified_network(tmp_path):
 @pytest.fixture
 def demo(run, csv, tmp_path, monkeypatch):
     """The main job on thirty rows instead of its own."""
-    monkeypatch.setattr(breast_cancer, "BREAST_CANCER", str(csv))
-    monkeypatch.setattr(breast_cancer, "TOLERANCE", 1e-4)
+    monkeypatch.setattr(setting, "DATA", str(csv))
+    monkeypatch.setattr(setting, "TOLERANCE", 1e-4)
     out = tmp_path / "made" / "here"
     return out, *run("demo", "--out", out)
 
@@ -447,6 +447,21 @@ def test_the_main_job_leaves_table_picture_numbers_and_networks(demo):
         assert accuracies == sorted(accuracies, reverse=True)
         assert network["result"]["relative_gap"] <= 1e-4
         assert cvxrobust.PolynomialNetwork.load(network["saved"]).metadata["data"] == "small.csv"
+
+
+def test_the_main_job_compares_relu_networks_too(demo):
+    out, code, printed, err = demo
+    assert code == 0
+    assert all(words in printed for words in ("no adversary", "cone form", "one-sided", "own objective", "carriers"))
+    assert "ReLU, one-sided" in err
+    assert (out / "relu_robust_accuracy.png").read_bytes().startswith(b"\x89PNG")
+    relu = pure_json((out / "results.json").read_text(encoding="utf-8"))["relu"]
+    assert [network["problem"] for network in relu["networks"]] == ["convex-relu", *["adversarial-relu"] * 2]
+    for network in relu["networks"]:
+        assert [found["radius"] for found in network["robust_test_accuracy"]] == [0.01, 0.05, 0.1]
+        assert all(found["certified"] <= found["attacked"] for found in network["drawn"])
+        assert network["result"]["report"]["gates_asked"] == 20
+        assert cvxrobust.ReLUNetwork.load(network["saved"]).metadata["data"] == "small.csv"
 
 
 def test_the_main_job_refuses_a_folder_that_cannot_be_made(run, csv):

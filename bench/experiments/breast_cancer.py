@@ -3,11 +3,11 @@
 A seeded stratified 80/20 split, standardised with the training rows' statistics; the hinge loss with beta =
 0.01; one network trained without an adversary and two against l2 attacks of radius 0.3 and 1.0. Each is the
 best of its kind up to its certified gap, and every robust accuracy is exact: one distance to the decision
-boundary per row.
+boundary per row. The networks with ReLU activation follow (`breast_cancer_relu`).
 """
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cvxrobust.bench.data import Dataset
-from cvxrobust.bench.display import Progress, console, make_table, percent, to_json
-from cvxrobust.bench.known_data import BREAST_CANCER
-from cvxrobust.bench.training import STANDARDISED_UNIT, Training, TrainingRequest, train
+from cvxrobust.bench.display import console, make_table, percent, to_json
+from cvxrobust.bench.experiments import breast_cancer_relu
+from cvxrobust.bench.experiments.setting import COLOURS, new_picture, save_picture, table_title, train_one
+from cvxrobust.bench.training import STANDARDISED_UNIT, Training
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.result import Quality
-from cvxrobust.core.settings import Settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,19 +28,13 @@ if TYPE_CHECKING:
 
     from cvxrobust.core.networks import PolynomialNetwork
 
-BETA = 0.01
-LOSS = "hinge"
-SEED = 0
-TEST_FRACTION = 0.2
-TOLERANCE = 1e-6
 TIME_LIMIT = 50.0
-"""Seconds per network, so that the whole job stays under two minutes; a certificate shows what they were worth."""
+"""Seconds per network, so that this part stays under two minutes; a certificate shows what they were worth."""
 TRAINING_RADII = (0.0, 0.3, 1.0)
 TEST_RADII = (0.1, 0.3, 0.5, 1.0, 1.5)
 
 PICTURE = "robust_accuracy.png"
 NUMBERS = "results.json"
-COLOURS = ("tab:blue", "tab:orange", "tab:green")
 
 
 @dataclass(frozen=True)
@@ -71,33 +65,33 @@ def run(out: Path, quiet: bool = False) -> bool:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out} cannot be a folder ({error.strerror}); name another with --out.") from error
-    entries = [train_one(radius, out, quiet) for radius in TRAINING_RADII]
-    (out / NUMBERS).write_text(to_json(to_dict(entries)) + "\n", encoding="utf-8")
+    entries = [train_for(radius, out, quiet) for radius in TRAINING_RADII]
+    numbers = to_dict(entries)
+    write(numbers, out / NUMBERS)
     draw(entries, out / PICTURE)
     report(entries)
-    print(f"Picture: {out / PICTURE}; numbers: {out / NUMBERS}; networks: {out}/*.npz")
-    return all(entry.training.result.quality is not Quality.UNUSABLE for entry in entries)
+    relu = [breast_cancer_relu.train_for(network, out, quiet) for network in breast_cancer_relu.NETWORKS]
+    write(numbers | {"relu": breast_cancer_relu.to_dict(relu)}, out / NUMBERS)
+    breast_cancer_relu.draw(relu, out / breast_cancer_relu.PICTURE)
+    breast_cancer_relu.report(relu)
+    pictures = f"{out / PICTURE} and {out / breast_cancer_relu.PICTURE}"
+    print(f"Pictures: {pictures}; numbers: {out / NUMBERS}; networks: {out}/*.npz")
+    trained = [entry.training for entry in entries] + [entry.training for entry in relu]
+    return all(training.result.quality is not Quality.UNUSABLE for training in trained)
 
 
-def train_one(radius: float, out: Path, quiet: bool) -> Entry:
+def write(numbers: Mapping[str, Any], path: Path) -> None:
+    """Write numbers as JSON."""
+    path.write_text(to_json(numbers) + "\n", encoding="utf-8")
+
+
+def train_for(radius: float, out: Path, quiet: bool) -> Entry:
     """Train for one radius (0 is the standard problem), save the network and measure it on the held-out
     rows."""
-    parameters: dict[str, Any] = {"beta": BETA, "loss": LOSS}
-    label, name = "standard", "standard.npz"
+    label, name, problem = "standard", "standard.npz", "standard-sdp"
     if radius:
-        parameters["radius"] = radius
-        label, name = f"adversarial, r = {radius:g}", f"adversarial_{radius:g}.npz"
-    request = TrainingRequest(
-        data=BREAST_CANCER,
-        settings=Settings(tolerance=TOLERANCE, time_limit=TIME_LIMIT, seed=SEED),
-        problem="adversarial-sdp" if radius else "standard-sdp",
-        parameters=parameters,
-        test_fraction=TEST_FRACTION,
-        seed=SEED,
-        save=out / name,
-    )
-    with Progress(f"{label:<21}", quiet) as progress:
-        training = train(request, progress)
+        label, name, problem = f"adversarial, r = {radius:g}", f"adversarial_{radius:g}.npz", "adversarial-sdp"
+    training = train_one(label, problem, {"radius": radius} if radius else {}, TIME_LIMIT, out / name, quiet)
     network, test = training.result.network, training.test
     return Entry(label, training, tuple(map(float, network.robust_accuracy(test.X, test.y, TEST_RADII))))
 
@@ -120,12 +114,7 @@ def report(entries: Sequence[Entry]) -> None:
                 f"{result.times.wall:.1f} s",
             ]
         )
-    first = entries[0].training
-    title = (
-        f"Breast Cancer Wisconsin (Diagnostic): {first.train.n_rows} training rows, accuracies on the "
-        f"{first.test.n_rows} held-out rows"
-    )
-    console().print(make_table(title, columns, rows))
+    console().print(make_table(table_title(entries[0].training), columns, rows))
     print(f"Robust accuracies are exact, under every l2 attack of radius r, in {STANDARDISED_UNIT}.")
     print("Certified gap: (objective - lower bound) / objective, over all networks of the kind.")
 
@@ -146,28 +135,19 @@ def to_dict(entries: Sequence[Entry]) -> dict[str, Any]:
 
 def draw(entries: Sequence[Entry], path: Path) -> None:
     """Exact robust accuracy against attack radius, one step per held-out row, as a PNG."""
-    # Figure and canvas by hand: pyplot would choose a window system and keep global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.0, 5.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = new_picture()
     curves = [robustness_radii(entry.training.result.network, entry.training.test) for entry in entries]
     # A few rows withstand far larger attacks than the others and would squeeze the rest of the picture.
     limit = max(float(np.quantile(curve, 0.97, method="lower")) for curve in curves)
     limit = limit if 0.0 < limit < np.inf else 2.0 * TEST_RADII[-1]
     for entry, curve, colour in zip(entries, curves, COLOURS, strict=True):
         _draw_curve(axes, curve, limit, entry, colour)
-    test = entries[0].training.test
-    axes.set_title("Exact l2-robust test accuracy, Breast Cancer Wisconsin (Diagnostic)")
-    axes.set_xlabel(f"attack radius r (l2, in {STANDARDISED_UNIT})")
-    axes.set_ylabel(f"robust accuracy on {test.n_rows} held-out rows (%)")
-    axes.set_xlim(0.0, limit)
-    axes.set_ylim(0.0, 102.0)
-    axes.grid(alpha=0.3)
+    labels = (
+        f"attack radius r (l2, in {STANDARDISED_UNIT})",
+        f"robust accuracy on {entries[0].training.test.n_rows} held-out rows (%)",
+    )
     axes.legend(title="network", loc="upper right")
-    figure.savefig(path, dpi=150)
+    save_picture(figure, axes, path, "Exact l2-robust test accuracy", labels, limit)
 
 
 def _draw_curve(axes: "Axes", radii: "NDArray[np.float64]", limit: float, entry: Entry, colour: str) -> None:
