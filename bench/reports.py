@@ -104,6 +104,10 @@ def _print_scope(report: Mapping[str, Any]) -> None:
     """What the bounds of a ReLU network are about, and what they are not."""
     if not report:
         return
+    below = report.get("objective_below_given_programme_by", 0.0)
+    if below > 0.0:
+        floor = report["given_programme_at_least"]
+        print(f"The optimum on the gates first given is at least {floor:.8g}; better gates are {below:.2g} below that.")
     low, high = report["network_objective_at_least"], report["network_objective_at_most"]
     own = f"is {high:.8g}" if low == high else f"lies within [{low:.8g}, {high:.8g}]"
     print(

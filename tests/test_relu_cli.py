@@ -186,6 +186,14 @@ def test_gates_grow_where_asked(run, csv, solved):
     assert history[-1][2] < history[0][2]
 
 
+def test_grown_gates_are_compared_with_the_first_ones(run, csv):
+    out = run(*PLAIN, "--data", csv, "--grow")[1]
+    report = pure_json(run(*PLAIN, "--data", csv, "--grow", "--json")[1])["result"]["report"]
+    assert report["objective_below_given_programme_by"] > 0.0
+    assert f"The optimum on the gates first given is at least {report['given_programme_at_least']:.8g}" in out
+    assert "The optimum on the gates first given" not in run(*PLAIN, "--data", csv)[1]
+
+
 def test_gates_follow_the_seed_unless_they_have_one_of_their_own(run, csv, solved):
     for seeds in (["--seed", 3], ["--seed", 3, "--gate-seed", 4]):
         code, out, _ = run(*PLAIN, "--data", csv, *seeds, "--json")
