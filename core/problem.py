@@ -114,6 +114,10 @@ class RefinableProblem(Problem[N], Protocol[N]):
         """Size of the programme, for the history: slots."""
         ...
 
+    def with_parts(self, parts: tuple[Self, ...]) -> Self:
+        """The same problem with refined `parts`."""
+        ...
+
     def regated(self, network: N) -> Self | None:
         """A programme in which the network's objective is no higher; None if there is no better one."""
         ...

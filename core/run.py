@@ -254,8 +254,15 @@ class Run(Generic[N]):
         combined = self._result(self.problem.combine([r.network for r in results]), total, worst)
         phases = ("assemble", "setup", "solve", "certify")
         sums: dict[str, float] = {name: sum(getattr(r.times, name) for r in results) for name in phases}
+        refined_parts: tuple[Any, ...] = tuple(
+            r.problem or part for r, part in zip(results, self.problem.parts, strict=True)
+        )
+        joined = None
+        if isinstance(self.problem, RefinableProblem) and any(r.problem is not None for r in results):
+            joined = self.problem.with_parts(refined_parts)
         return replace(
             combined,
+            problem=joined,
             times=Times(**sums),
             iterations=sum(r.iterations for r in results),
             rounds=sum(r.rounds for r in results),

@@ -152,10 +152,11 @@ class ReLUProblem(ReLUData):
         return gated.from_network(self.program, network)
 
     def objective(self, network: ReLUNetwork) -> float:
-        """The programme's objective at a network: what the certificate bounds, and no less than the network's own.
+        """The programme's objective at a network: what the certificate bounds.
 
-        Neurons sit in the slots that they name. For one-versus-all problems the sum over the classes. Infinite if a
-        neuron fits no slot, or leaves its cone.
+        No less than the network's own objective, but for the gated relaxation, and for several outputs, whose group
+        penalty is below the sum of their neurons' norms. Neurons sit in the slots that they name. For one-versus-all
+        problems the sum over the classes. Infinite if a neuron fits no slot, or leaves its cone.
         """
         if self.one_versus_all:
             pairs = zip(self.parts, self.separate(network), strict=True)
@@ -195,13 +196,20 @@ class ReLUProblem(ReLUData):
 
     def multiplier_candidates(self, solution: Solution, network: ReLUNetwork) -> Iterator[GatedMultipliers]:
         """The solver's multipliers and the network's own, each also repaired by least squares where scaling costs."""
-        given = solution.multipliers
+        given, loose = solution.multipliers, True
         if fits(self.program, given) or (given is None and solution.has_dual):
             found: GatedMultipliers = self.multipliers(solution) if given is None else given
             yield found
-            if self.dual(found).violations.max(initial=0.0) > self.beta * (1.0 + LOOSE):
+            loose = self._is_loose(found)
+            if loose:
                 yield tightened(self.program, found, LOOSE)
-        yield self.network_multipliers(network)
+        own = self.network_multipliers(network)
+        yield own
+        if loose and self._is_loose(own):
+            yield tightened(self.program, own, LOOSE)
+
+    def _is_loose(self, multipliers: GatedMultipliers) -> bool:
+        return bool(self.dual(multipliers).violations.max(initial=0.0) > self.beta * (1.0 + LOOSE))
 
     def lower_bound(self, multipliers: GatedMultipliers) -> float:
         """A bound below the programme's optimum from any multipliers, repaired to dual feasibility first."""

@@ -1,6 +1,5 @@
 """Checks of the parameters of the ReLU problems, and from them the gates."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,7 +153,10 @@ def gate_set(problem: "ReLUData") -> GateSet:
     """The patterns of a problem: given, from given gates, all of them, or sampled."""
     inputs, n = problem.inputs, problem.X.shape[0]
     if problem.slots is not None:
-        return replace(gates.from_patterns(problem.slots.gates, n), source="given slots")
+        given = np.asarray(problem.slots.gates)
+        kept = gates.first_seen(given)
+        empty = int(np.count_nonzero(~given.any(axis=0)))
+        return GateSet(given[:, kept], None, given.shape[1], given.shape[1] - kept.size - empty, empty, "given slots")
     if isinstance(problem.patterns, str):
         if problem.patterns != "all":
             raise UnknownNameError("patterns", problem.patterns, ("all",), "Or pass an array of bools, shape (n, P).")

@@ -75,6 +75,13 @@ class ReLUData:
             single.__dict__["gate_set"] = self.gate_set  # drawn and checked once, for all classes
         return singles
 
+    def with_parts(self, parts: tuple[Self, ...]) -> Self:
+        """The same one-versus-all problem with these parts, whose gates may differ from class to class."""
+        other = replace(self)
+        other.__dict__["parts"] = parts
+        other.__dict__["gate_set"] = self.gate_set
+        return other
+
     def combine(self, networks: list[ReLUNetwork]) -> ReLUNetwork:
         """One network with an output per part from the parts' networks."""
         if not self.one_versus_all:

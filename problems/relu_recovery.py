@@ -37,7 +37,8 @@ def into_cones(program: GatedProgram, U: Array, memory: Memory) -> Array:
     """
     lengths = np.linalg.norm(program.X, axis=1)
     sizes = np.sqrt((U**2).sum(axis=2))
-    outside = (slopes(program, U) < -FEASIBLE * lengths[:, None, None] * sizes).any(axis=0)
+    # Half of what counts as rounding is left to the arithmetic of the network.
+    outside = (slopes(program, U) < -0.5 * FEASIBLE * lengths[:, None, None] * sizes).any(axis=0)
     moved = U.copy()
     for k, c in np.argwhere(outside):
         inside = _inside(program, int(k), memory)

@@ -313,6 +313,20 @@ def test_a_common_factor_on_multipliers_that_are_too_large_costs_nothing(number)
         assert smaller == pytest.approx(bound, rel=1e-7, abs=1e-9)
 
 
+@pytest.mark.parametrize("size", [1e50, 1e99, 1e150, 1e200, 1e300])
+def test_multipliers_too_small_to_be_squared_are_scaled_all_the_same(size):
+    """Those of a sample that is zero count for nothing, however large; the others must not vanish beside them."""
+    program, _ = random_program(1, 2, formulation="cone")
+    X = program.X.copy()
+    X[0] = 0.0
+    program = replace(program, X=X, radius=np.zeros(7))
+    ones = replace(
+        network_multipliers(program, np.zeros(program.shape)), theta=np.full((7, 1), 1.0 / 7), mu=np.zeros((7, 6, 1))
+    )
+    large = replace(ones, mu=np.where(np.arange(7)[:, None, None] == 0, size, ones.mu))
+    assert gated_bound(program, large).value == pytest.approx(gated_bound(program, ones).value, rel=1e-6)
+
+
 def smooth(number):
     found = random_recipe(number)
     return found.loss != "hinge" and np.max(found.radius) == 0.0

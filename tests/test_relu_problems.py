@@ -269,6 +269,20 @@ def test_with_all_patterns_the_optimum_is_that_of_nonconvex_training(loss, seed)
 
 
 @pytest.mark.parametrize("norm", NORMS)
+def test_mixed_gates_of_harmful_neurons_are_closed_where_a_ball_crosses_their_boundary(norm):
+    X, y = data(n=20, d=2)
+    vectors, moves = np.random.default_rng(0).standard_normal((3, 12)), ball(norm, 2, 4000)
+    problem = AdversarialReLU(X, y, 0.4, norm=norm, gates=vectors, bias=True, bound="mixed")
+    inside = np.einsum("nmd,dp->nmp", X[:, None] + 0.4 * moves, vectors[:2]) + vectors[2]
+    crossed = np.tile((inside.min(axis=1) < 0.0) & (inside.max(axis=1) > 0.0), 2)
+    # On either side of a tangent the grid may err.
+    clear = np.tile(np.minimum(np.abs(inside.min(axis=1)), np.abs(inside.max(axis=1))) > 1e-3, 2)
+    patterns, harmful = np.tile(problem.inputs @ vectors >= 0.0, 2), y[:, None] * problem.program.signs < 0.0
+    np.testing.assert_array_equal(problem.program.gates[clear], (patterns & ~(harmful & crossed))[clear])
+    assert 0.2 < crossed.mean() < 0.8
+
+
+@pytest.mark.parametrize("norm", NORMS)
 def test_radius_zero_is_training_without_an_attack(norm):
     X, y = data(n=14)
     for formulation in ("cone", "one-sided", "gated"):
@@ -389,6 +403,16 @@ def test_regating_never_raises_the_optimum(radius, norm):
     assert result.problem.own_objective(result.network).upper <= result.certificate.upper * (1 + ROUNDING)
 
 
+def test_every_round_of_regating_that_was_asked_for_is_run():
+    X, y = data(3, n=18)
+    problem = ConvexReLU(X, y, n_gates=6, beta=0.005)
+    histories = [solve(replace(problem, regate=k), backend="clarabel", settings=SETTINGS).history for k in range(4)]
+    # After two rounds no sample gains by changing its gates.
+    assert [len(history) for history in histories] == [0, 2, 3, 3]
+    for shorter, longer in pairwise(histories[1:]):
+        assert [step.certificate for step in shorter] == [step.certificate for step in longer][: len(shorter)]
+
+
 def test_without_attack_no_regated_optimum_is_below_that_of_all_patterns():
     X, y = data(4, n=9, d=2)
     everything = optimum(ConvexReLU(X, y, "all", beta=0.02))
@@ -401,7 +425,8 @@ def test_without_attack_no_regated_optimum_is_below_that_of_all_patterns():
 @pytest.mark.parametrize("seed", range(2))
 def test_growing_from_one_poor_gate_reaches_the_optimum_of_all_patterns(seed, loss):
     X, y = data(seed, n=9, d=2)
-    target = np.abs(X[:, 0]) - X[:, 1] if loss == "squared" else y
+    # One seed needs neurons of the one sign, the other of the other.
+    target = (1.0 - 2.0 * seed) * (np.abs(X[:, 0]) - X[:, 1] if loss == "squared" else y)
     poor = [[1.0], [0.3]]
     formulation = "cone" if loss == "squared" else None
     everything = optimum(ConvexReLU(X, target, "all", loss=loss, beta=0.01, formulation=formulation))
@@ -777,3 +802,24 @@ def test_several_programmes_are_not_one():
     with pytest.raises(InputError, match="use its `parts`"):
         _ = problem.program
     assert problem.to_structured() is None
+
+
+@pytest.mark.parametrize("refinement", [{"regate": 2}, {"grow": 2}])
+def test_refined_classes_are_one_problem_again(refinement):
+    X, _ = data(n=18)
+    y = np.arange(18) % 3
+    problem = ConvexReLU(X, y, n_gates=3, **refinement)
+    result = solve(problem, gates="grow" if "grow" in refinement else "fixed", settings=Settings(time_limit=20))
+    assert result.problem is not None
+    assert result.problem.objective(result.network) == pytest.approx(result.certificate.upper, rel=1e-12)
+    assert result.problem.size == sum(part.history[-1].size for part in result.parts)
+    assert [part.problem for part in result.parts if part.problem] != []
+    assert result.certificate.upper == pytest.approx(sum(part.certificate.upper for part in result.parts))
+
+
+def test_slots_without_any_open_gate_are_allowed_and_reported():
+    X, y = data(n=12)
+    closed = Slots(np.zeros((12, 2), dtype=np.bool_), np.array([1.0, -1.0]))
+    result = solve(ConvexReLU(X, y, slots=closed))
+    assert result.quality is Quality.CERTIFIED
+    assert result.report["gates_from"] == "given slots"
