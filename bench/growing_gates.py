@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BETA = 0.01
 FIRST = 20
-SAMPLED = (20, 50, 100, 200)
+SAMPLED = (20, 50, 100)
 REFERENCE = 50
 PICTURE = "growing_gates.png"
 
