@@ -458,7 +458,7 @@ def test_the_main_job_compares_relu_networks_too(demo):
     relu = pure_json((out / "results.json").read_text(encoding="utf-8"))["relu"]
     assert [network["problem"] for network in relu["networks"]] == ["convex-relu", *["adversarial-relu"] * 2]
     for network in relu["networks"]:
-        assert [found["radius"] for found in network["robust_test_accuracy"]] == [0.01, 0.05, 0.1]
+        assert [found["radius"] for found in network["robust_test_accuracy"]] == [0.05, 0.1, 0.2]
         assert all(found["certified"] <= found["attacked"] for found in network["drawn"])
         assert network["result"]["report"]["gates_asked"] == 20
         assert cvxrobust.ReLUNetwork.load(network["saved"]).metadata["data"] == "small.csv"
