@@ -113,6 +113,9 @@ class Run(Generic[N]):
             require_cones(program, self.backend.capabilities.cones, self.backend.name)
         times = Times(assemble=time.perf_counter() - clock)
         certificate, solution, iterations, attempts = known, self.warm_solution, 0, 0
+        if structured is not None and self.starts[k] is not None:
+            # What reads structure starts from a network.
+            solution = Solution(Termination.INTERRUPTED, network=self.starts[k])
         tolerance = self._first_tolerance()
         while True:
             began = time.perf_counter()

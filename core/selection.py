@@ -27,6 +27,8 @@ def select(part: Problem[Any], backend: str | Backend, method: str) -> tuple[Bac
         UnknownNameError: There is no such backend.
     """
     reasons = []
+    if backend != "auto" and method == "auto" and reads_structure(get_backend(backend), part):
+        return get_backend(backend), "direct", "method direct: the backend reads the problem's own structure"
     rows = part.conic_rows
     if method == "auto":
         robust = isinstance(part, RobustProblem) and rows > DIRECT_ROWS
@@ -44,3 +46,9 @@ def select(part: Problem[Any], backend: str | Backend, method: str) -> tuple[Bac
     chosen = (interior or candidates)[0]
     reasons.append(f"backend {chosen.name}: {chosen.capabilities.method or 'available'}, reads every cone needed")
     return chosen, method, "; ".join(reasons)
+
+
+def reads_structure(backend: Backend, part: Problem[Any]) -> bool:
+    """Whether a backend reads the structured programme of a single problem, so that nothing need be assembled."""
+    readable = backend.capabilities.structured
+    return bool(readable) and getattr(part.to_structured(), "kind", None) in readable

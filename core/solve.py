@@ -18,7 +18,7 @@ from cvxrobust.core.refinement import GATES
 from cvxrobust.core.registry import plugins
 from cvxrobust.core.result import Callback, Result
 from cvxrobust.core.run import Run
-from cvxrobust.core.selection import select
+from cvxrobust.core.selection import reads_structure, select
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.translation import blas_threads
 from cvxrobust.core.two_layer import N, TwoLayerNetwork
@@ -83,7 +83,7 @@ def solve(
     chosen, picked, reasons = select(problem.parts[0], backend, method)
     if (reason := chosen.unavailable()) is not None:
         raise BackendUnavailableError(f"backend {chosen.name!r} cannot run here: {reason}")
-    if picked == "cutting-set" or not chosen.capabilities.structured:
+    if picked == "cutting-set" or not reads_structure(chosen, problem.parts[0]):
         require_cone_types(problem.parts[0].cones, chosen.capabilities.cones, chosen.name)
     if isinstance(chosen, ChecksSettings):
         chosen.check_settings(settings)

@@ -13,6 +13,7 @@ import cvxrobust
 from cvxrobust import (
     AdversarialSDP,
     BackendUnavailableError,
+    ConvexReLU,
     InputError,
     LicenceError,
     Quality,
@@ -350,6 +351,29 @@ def test_a_structured_backend_is_given_the_structured_programme(problem, optimum
     assert asked[0].labels.shape == (40, 1)
     assert result.certificate.upper == pytest.approx(optimum.upper, rel=1e-5)
     assert result.quality is Quality.CERTIFIED
+
+
+def test_a_structured_backend_starts_from_the_network_and_needs_no_cones(problem):
+    begun = solve(problem, backend="clarabel")
+    seen = []
+
+    class Structured(Fake):
+        def solve(self, program, settings, warm_start=None):
+            seen.append(warm_start)
+            return Solution(Termination.TIME_LIMIT)
+
+    backend = Structured(None)
+    backend.capabilities = Capabilities(structured=frozenset({"polynomial"}), warm_start=True)
+    # No cones, and large enough that a conic backend would be given the cutting-set method.
+    X, y = data(n=300, d=8)
+    result = solve(AdversarialSDP(X, y, radius=0.3), backend=backend)
+    assert (result.method, seen) == ("direct", [None])
+    assert "structure" in result.selection
+    result = solve(problem, backend=backend, warm_start=begun)
+    assert seen[1].network is begun.network
+    assert result.certificate.upper == pytest.approx(begun.certificate.upper, rel=1e-12)
+    with pytest.raises(UnsupportedProgramError, match="cannot read the cones"):
+        solve(ConvexReLU(X, y, n_gates=3), backend=backend)
 
 
 def test_a_structured_backend_whose_network_does_not_fit_gives_none(problem):
