@@ -31,9 +31,12 @@ def select(part: Problem[Any], backend: str | Backend, method: str) -> tuple[Bac
         return get_backend(backend), "direct", "method direct: the backend reads the problem's own structure"
     rows = part.conic_rows
     if method == "auto":
-        robust = isinstance(part, RobustProblem) and rows > DIRECT_ROWS
-        method = "cutting-set" if robust else "direct"
-        reasons.append(f"method {method}: the direct programme has {rows} rows (limit {DIRECT_ROWS})")
+        if isinstance(part, RobustProblem):
+            method = "cutting-set" if rows > DIRECT_ROWS else "direct"
+            reasons.append(f"method {method}: the direct programme has {rows} rows (limit {DIRECT_ROWS})")
+        else:
+            method = "direct"
+            reasons.append(f"method direct: the only one for {type(part).__name__} ({rows} rows)")
     if backend != "auto":
         return get_backend(backend), method, "; ".join(reasons)
     needed = part.cones

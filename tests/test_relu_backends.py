@@ -38,3 +38,7 @@ def test_every_backend_certifies_every_formulation(backend, name):
     assert result.certificate.lower <= reference.upper * (1 + 1e-12)
     assert reference.lower <= result.certificate.upper * (1 + 1e-12)
     assert problem.objective(result.network) == pytest.approx(result.certificate.upper, rel=1e-12)
+
+
+def test_the_method_picked_is_explained_truthfully():
+    assert "method direct: the only one for ConvexReLU" in solve(PROBLEMS["one-sided"]).selection
