@@ -1,0 +1,80 @@
+"""The factorised neurons ``v = sqrt(alpha) u`` of a polynomial network: how they begin, multiply and merge."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.certificate import DualBound
+from cvxrobust.core.networks import PolynomialNetwork
+from cvxrobust.core.recovery import neurons_from_matrix
+
+Array = NDArray[np.float64]
+NEAR = 0.95
+"""Cosine between two neurons that describe the same direction."""
+NEGLIGIBLE = 1e-7
+"""Length, as a fraction of the longest, of neurons left out of a network; output weights are its square."""
+
+
+def random_neurons(X: Array, activation: tuple[float, float, float], count: int, seed: int) -> tuple[Array, Array]:
+    """As many neurons of either sign, so small that together they change outputs by about 1.
+
+    Returns:
+        Unit vectors u, shape (2 count, d), and output weights alpha, shape (2 count,).
+    """
+    u = np.random.default_rng(seed).standard_normal((2 * count, X.shape[1]))
+    u /= np.linalg.norm(u, axis=1, keepdims=True)
+    a, b, c = activation
+    t = X @ u.T
+    size = float(np.mean(np.abs((a * t + b) * t + c))) * 2 * count
+    alpha = np.full(2 * count, 1.0 / max(size, 1e-8))
+    alpha[count:] *= -1.0
+    return u, alpha
+
+
+def with_priced_neurons(neurons: Array, signs: Array, bound: DualBound, threshold: float) -> tuple[Array, Array]:
+    """The neurons, and the priced one of each sign where it would help and no neuron is near it.
+
+    Args:
+        neurons: v_j in rows, shape (m, d).
+        signs: Signs of the output weights, shape (m,).
+        bound: The certificate's priced neurons.
+        threshold: What their violation must exceed.
+    """
+    lengths = np.linalg.norm(neurons, axis=1)
+    alive = lengths > 1e-4 * lengths.max(initial=0.0)
+    parts, kinds = [neurons], [signs]
+    for sign, u, violation in zip((1.0, -1.0), bound.neurons, bound.violations, strict=True):
+        mine = alive & (signs == sign)
+        near = (neurons[mine] @ u > NEAR * lengths[mine]).any()
+        if near or not threshold < violation < math.inf:
+            continue
+        # Small against the others: it changes little at once, but its gradient is not lost in theirs.
+        size = max(1e-2 * float(np.sqrt(np.mean(lengths[mine] ** 2))) if mine.any() else 0.0, 1e-4)
+        parts.append(size * u[None, :])
+        kinds.append(np.array([sign]))
+    return np.vstack(parts), np.concatenate(kinds)
+
+
+def compressed(neurons: Array, signs: Array) -> tuple[Array, Array]:
+    """The same function by at most d + 1 neurons of either sign."""
+    if all(np.count_nonzero(signs == sign) <= neurons.shape[1] + 1 for sign in (1.0, -1.0)):
+        return neurons, signs
+    parts, kinds = [], []
+    for sign in (1.0, -1.0):
+        mine = neurons[signs == sign]
+        lifted = np.hstack([mine, np.linalg.norm(mine, axis=1, keepdims=True)])
+        u, alpha = neurons_from_matrix(lifted.T @ lifted)
+        parts.append(np.sqrt(alpha)[:, None] * u)
+        kinds.append(np.full(alpha.size, sign))
+    return np.vstack(parts), np.concatenate(kinds)
+
+
+def network_of(
+    neurons: Array, signs: Array, activation: tuple[float, float, float], regression: bool
+) -> PolynomialNetwork:
+    """The network, with unit neurons and without those that are as good as zero."""
+    lengths = np.linalg.norm(neurons, axis=1)
+    kept = lengths > NEGLIGIBLE * lengths.max(initial=0.0)
+    u = neurons[kept] / lengths[kept, None]
+    return PolynomialNetwork(u, signs[kept] * lengths[kept] ** 2, activation, regression=regression)
