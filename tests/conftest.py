@@ -1,9 +1,13 @@
 """Puts the helpers of this folder within reach of its tests."""
 
+import signal
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# Shells start background jobs with Ctrl-C ignored, and then there would be nothing to test about it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from hypothesis import settings
 

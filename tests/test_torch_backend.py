@@ -1,5 +1,7 @@
 """The torch backend through the front door: all four families, its settings, and what it refuses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,9 @@ from cvxrobust import (
     UnsupportedProgramError,
     solve,
 )
+from cvxrobust.backends.torch import polynomial
 from cvxrobust.core.registry import get_backend
+from cvxrobust.core.result import Solution
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((40, 4))
@@ -86,6 +90,21 @@ def test_settings_that_reach_nothing_are_reported():
     result = solve(PROBLEMS["adversarial-sdp"], backend="torch", settings=settings)
     assert "deterministic" in result.ignored["seed"]
     assert result.applied["dtype"] == "float64"
+
+
+def test_small_data_gets_one_thread_unless_more_are_asked_for(monkeypatch):
+    asked = []
+
+    def spy(program, settings, *rest):
+        asked.append(settings.threads)
+        return Solution(Termination.TIME_LIMIT)
+
+    monkeypatch.setattr(polynomial, "solve_polynomial", spy)
+    backend, small = get_backend("torch"), PROBLEMS["adversarial-sdp"].to_structured()
+    large = replace(small, X=np.zeros((1001, 500)))
+    for program, settings in ((small, Settings()), (small, Settings(threads=2)), (large, Settings())):
+        backend.solve(program, settings)
+    assert asked == [1, 2, None]
 
 
 def test_it_reads_no_conic_programme_and_says_so():

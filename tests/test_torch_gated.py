@@ -193,8 +193,9 @@ def test_a_tolerance_out_of_reach_ends_too():
     assert solution.termination in (Termination.NUMERICAL, Termination.ITERATION_LIMIT)
 
 
-def test_the_answer_is_the_same_every_time():
-    program = moons(radius=0.02).program
+@pytest.mark.parametrize("formulation", ["one-sided", "cone"])
+def test_the_answer_is_the_same_every_time(formulation):
+    program = moons(radius=0.02, formulation=formulation).program
     first, second = (solve_gated(program, Settings(tolerance=1e-4)) for _ in range(2))
     assert np.array_equal(first.network.u, second.network.u)
     assert np.array_equal(first.multipliers.theta, second.multipliers.theta)

@@ -17,7 +17,7 @@ from cvxrobust.core.relu_network import ReLUNetwork
 from cvxrobust.core.result import Solution
 from cvxrobust.core.settings import Settings, check_options
 from cvxrobust.core.structured import GatedProgram, PolynomialProgram
-from cvxrobust.core.translation import unused_settings
+from cvxrobust.core.translation import blas_threads, unused_settings
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 OPTIONS = {"neurons"}
 """Neurons per sign to start from (polynomial programmes only)."""
+
+
+SMALL = 500_000
+"""Data with no more entries than this is solved with one thread, unless the settings ask for more."""
 
 
 class Torch:
@@ -69,7 +73,8 @@ class Torch:
 
         Args:
             program: The programme; one column of labels where it is polynomial.
-            settings: ``tolerance`` is the certified relative gap to reach, ``dtype`` the precision of the iterates.
+            settings: ``tolerance`` is the certified relative gap to reach, ``dtype`` the precision of the iterates;
+                without ``threads``, small data gets one.
             monitor: Says when to stop, and hears of certified bounds.
             warm_start: Its network is where to start.
 
@@ -77,6 +82,24 @@ class Torch:
             UnsupportedProgramError: The programme is of another kind.
         """
         self.check_settings(settings)
+        if not isinstance(program, PolynomialProgram | GatedProgram):
+            raise UnsupportedProgramError(
+                f"backend {self.name!r} reads polynomial and gated programmes, not {type(program).__name__}; "
+                "choose a conic backend, see `cvxrobust backends list`."
+            )
+        if settings.threads is None and program.X.size <= SMALL:
+            # On a busy machine the threads of small products wait for each other: 45 s instead of 5 were seen.
+            settings = settings.replace(threads=1)
+        with blas_threads(settings.threads):
+            return self._solve(program, settings, monitor, warm_start)
+
+    def _solve(
+        self,
+        program: PolynomialProgram | GatedProgram,
+        settings: Settings,
+        monitor: Monitor | None,
+        warm_start: Solution | None,
+    ) -> Solution:
         device = _device(settings)
         start = None if warm_start is None else warm_start.network
         if isinstance(program, PolynomialProgram):
@@ -85,16 +108,11 @@ class Torch:
             known = start if isinstance(start, PolynomialNetwork) else None
             found = solve_polynomial(program, settings, monitor, known, device, settings.dtype)
             return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
-        if isinstance(program, GatedProgram):
-            from cvxrobust.backends.torch.gated import solve_gated
+        from cvxrobust.backends.torch.gated import solve_gated
 
-            given = start if isinstance(start, ReLUNetwork) else None
-            found = solve_gated(program, settings, monitor, given, device, settings.dtype)
-            return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
-        raise UnsupportedProgramError(
-            f"backend {self.name!r} reads polynomial and gated programmes, not {type(program).__name__}; "
-            "choose a conic backend, see `cvxrobust backends list`."
-        )
+        given = start if isinstance(start, ReLUNetwork) else None
+        found = solve_gated(program, settings, monitor, given, device, settings.dtype)
+        return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
 
 
 def _device(settings: Settings) -> str:

@@ -7,6 +7,7 @@ its barrier. At every width the point gives a network and the derivatives of the
 (`gated_cones`) and stays there, so that its networks are feasible as they are.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -382,8 +383,6 @@ def _ended(best: Best, settings: Settings, steps: int) -> Termination | None:
 
 
 def _deadline(settings: Settings) -> float | None:
-    import time
-
     return None if settings.time_limit is None else time.perf_counter() + settings.time_limit
 
 

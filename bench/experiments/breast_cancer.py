@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from cvxrobust.core.networks import PolynomialNetwork
 
+BACKEND = "torch"
+"""At radius 1 the cutting-set method reached a gap of 8e-5 in 50 seconds, this backend 7e-7 in 5."""
+
 TIME_LIMIT = 50.0
 """Seconds per network, so that this part stays under two minutes; a certificate shows what they were worth."""
 TRAINING_RADII = (0.0, 0.3, 1.0)
@@ -91,7 +94,7 @@ def train_for(radius: float, out: Path, quiet: bool) -> Entry:
     label, name, problem = "standard", "standard.npz", "standard-sdp"
     if radius:
         label, name, problem = f"adversarial, r = {radius:g}", f"adversarial_{radius:g}.npz", "adversarial-sdp"
-    training = train_one(label, problem, {"radius": radius} if radius else {}, TIME_LIMIT, out / name, quiet)
+    training = train_one(label, problem, {"radius": radius} if radius else {}, TIME_LIMIT, out / name, quiet, BACKEND)
     network, test = training.result.network, training.test
     return Entry(label, training, tuple(map(float, network.robust_accuracy(test.X, test.y, TEST_RADII))))
 

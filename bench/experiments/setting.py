@@ -24,7 +24,13 @@ COLOURS = ("tab:blue", "tab:orange", "tab:green")
 
 
 def train_one(
-    label: str, problem: str, parameters: Mapping[str, Any], time_limit: float, save: Path, quiet: bool
+    label: str,
+    problem: str,
+    parameters: Mapping[str, Any],
+    time_limit: float,
+    save: Path,
+    quiet: bool,
+    backend: str = "auto",
 ) -> Training:
     """Train one network of the job on its split, and save it.
 
@@ -35,11 +41,13 @@ def train_one(
         time_limit: Seconds.
         save: File of the network.
         quiet: Show no progress.
+        backend: Which solver trains it.
     """
     request = TrainingRequest(
         data=DATA,
         settings=Settings(tolerance=TOLERANCE, time_limit=time_limit, seed=SEED),
         problem=problem,
+        backend=backend,
         parameters={"beta": BETA, "loss": LOSS, **parameters},
         test_fraction=TEST_FRACTION,
         seed=SEED,
