@@ -4,12 +4,12 @@ import signal
 import sys
 from pathlib import Path
 
+from hypothesis import settings
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 # Shells start background jobs with Ctrl-C ignored, and then there would be nothing to test about it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-from hypothesis import settings
 
 # How long a test takes depends on what else the machine does; no test fails for that.
 settings.register_profile("patient", deadline=None)
