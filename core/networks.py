@@ -113,12 +113,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         inputs = self._inputs(X)
         n = inputs.shape[0]
         index = self._label_index(y, n)
-        given = np.asarray(radius, dtype=np.float64)
-        if given.shape not in ((), (1,), (n,)):
-            raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X.")
-        radii = np.broadcast_to(given, (n,))
-        if not (np.isfinite(radii).all() and (radii >= 0.0).all()):
-            raise InputError("radius holds negative or non-finite values; expected l2 radii of 0 or more.")
+        radii = self._radii(radius, n, "l2 radii")
         best = WorstCase(inputs.copy(), np.full(n, np.inf), np.full(n, np.inf))
         for quadratic, rows, sign in self._contests(index):
             found = quadratic.worst_case(inputs[rows], sign, radii[rows])

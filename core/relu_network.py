@@ -308,12 +308,7 @@ class ReLUNetwork(TwoLayerNetwork):
         inputs = self._inputs(X)
         n = inputs.shape[0]
         index = self._label_index(y, n)
-        given = np.asarray(radius, dtype=np.float64)
-        if given.shape not in ((), (1,), (n,)):
-            raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X.")
-        radii = np.broadcast_to(given, (n,))
-        if not (np.isfinite(radii).all() and (radii >= 0.0).all()):
-            raise InputError("radius holds negative or non-finite values; expected radii of 0 or more.")
+        radii = self._radii(radius, n)
         return inputs, index, radii, check_norm(norm)
 
     def _judged(

@@ -165,6 +165,15 @@ class TwoLayerNetwork:
             raise InputError(f"X holds NaN or inf, first at row {row}, column {column}; impute missing values first.")
         return inputs
 
+    def _radii(self, radius: ArrayLike, n: int, expected: str = "radii") -> Array:
+        given = np.asarray(radius, dtype=np.float64)
+        if given.shape not in ((), (1,), (n,)):
+            raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X.")
+        radii = np.broadcast_to(given, (n,))
+        if not (np.isfinite(radii).all() and (radii >= 0.0).all()):
+            raise InputError(f"radius holds negative or non-finite values; expected {expected} of 0 or more.")
+        return radii
+
     def _labels(self, index: NDArray[np.intp]) -> NDArray[Any]:
         if self.alpha.ndim == 2 and self.classes is None:
             return index

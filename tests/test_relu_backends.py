@@ -1,10 +1,14 @@
 """Every registered backend solves every ReLU formulation to the same certified optimum."""
 
+import os
+
 import numpy as np
 import pytest
 
 from cvxrobust import AdversarialReLU, ConvexReLU, Quality, Settings, solve
 from cvxrobust.core.registry import backends
+
+REQUIRED = os.environ.get("CVXROBUST_REQUIRE_BACKENDS", "").split(",")
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((30, 4))
@@ -23,7 +27,7 @@ PROBLEMS = {
 @pytest.fixture(params=sorted(backends()))
 def backend(request):
     if reason := backends()[request.param].unavailable():
-        pytest.skip(reason)
+        (pytest.fail if request.param in REQUIRED else pytest.skip)(reason)
     return request.param
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise, product
 import numpy as np
 import pandas as pd
 import pytest
+from fakes import Fake
 from random_relu import FORMS, LOSSES, NORMS, Recipe, any_gates, random_recipe
 from scipy.optimize import minimize
 from textbook_relu import textbook_value
@@ -585,22 +586,6 @@ def test_a_first_order_solver_is_certified_too(loss, formulation):
     reference = optimum(problem)
     assert result.certificate.lower <= reference.upper
     assert result.certificate.upper >= reference.lower
-
-
-class Fake:
-    """A backend made of a function from (program, settings) to whatever it likes."""
-
-    name = "fake"
-
-    def __init__(self, answer, **capabilities):
-        self.answer = answer
-        self.capabilities = replace(get_backend("clarabel").capabilities, monitored=False, **capabilities)
-
-    def unavailable(self):
-        return None
-
-    def solve(self, program, settings):
-        return self.answer(program, settings)
 
 
 def honest(program, settings):

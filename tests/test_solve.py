@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fakes import Fake
 
 import cvxrobust
 from cvxrobust import (
@@ -45,22 +46,6 @@ def problem():
 @pytest.fixture(scope="module")
 def optimum(problem):
     return solve(problem, backend="clarabel", settings=Settings(tolerance=1e-7)).certificate
-
-
-class Fake:
-    """A backend made of a function from (program, settings) to whatever it likes."""
-
-    name = "fake"
-
-    def __init__(self, answer, **capabilities):
-        self.answer = answer
-        self.capabilities = replace(get_backend("clarabel").capabilities, monitored=False, **capabilities)
-
-    def unavailable(self):
-        return None
-
-    def solve(self, program, settings):
-        return self.answer(program, settings)
 
 
 def noise(program, settings):
