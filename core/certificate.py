@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.losses import Loss
-from cvxrobust.core.trust_region import minimize_on_sphere
+from cvxrobust.core.trust_region import Decomposition, decompose, minimize_on_sphere
 
 Array = NDArray[np.float64]
 EPS = float(np.finfo(np.float64).eps)
@@ -172,8 +172,10 @@ def price_neurons(G: Array) -> tuple[Array, Array]:
     if not np.isfinite(G).all():
         return np.zeros((2, d)), np.full(2, np.inf)
     neurons, bounds = np.empty((2, d)), np.empty(2)
-    for k, sign in enumerate((1.0, -1.0)):
-        found = minimize_on_sphere(-sign * G[:d, :d], -sign * G[:d, d][None, :])
+    up = decompose(G[:d, :d])
+    down = Decomposition(-up.values[::-1], np.ascontiguousarray(up.vectors[:, ::-1]))
+    for k, (sign, shared) in enumerate(((1.0, down), (-1.0, up))):
+        found = minimize_on_sphere(shared, -sign * G[:d, d][None, :])
         neurons[k] = found.points[0]
         bounds[k] = sign * G[d, d] - found.dual[0]
     return neurons, bounds
@@ -189,7 +191,7 @@ def repair_points(multipliers: PointMultipliers, X: Array, radius: Array, loss: 
     weights = np.where(np.isfinite(multipliers.weights), multipliers.weights, 0.0)
     if loss.margin:
         weights = np.maximum(weights, 0.0)
-    weights = _moderate(weights)
+    weights = moderate(weights)
     # A point that is no point, or is absurdly far away, becomes the sample itself.
     sane = (np.abs(points) < HUGE).all(axis=1, keepdims=True)
     points = np.where(sane, points, X[owners])
@@ -214,7 +216,7 @@ def repair_moments(multipliers: MomentMultipliers, radius: Array, loss: Loss) ->
         theta, shape (n,), and the repaired moments, shape (n, d + 1, d + 1).
     """
     finite = np.isfinite(multipliers.moments).all(axis=(1, 2), keepdims=True)
-    moments = _moderate(np.where(finite, multipliers.moments, 0.0))
+    moments = moderate(np.where(finite, multipliers.moments, 0.0))
     values, vectors = np.linalg.eigh(0.5 * (moments + np.swapaxes(moments, 1, 2)))
     # Everything happens to a factor F of the psd part F F': so the result is psd up to rounding relative to each
     # entry, even where a block is many orders larger than theta and gets shrunk.
@@ -232,7 +234,7 @@ def repair_moments(multipliers: MomentMultipliers, radius: Array, loss: Loss) ->
     return loss.clip(theta), factors @ np.swapaxes(factors, 1, 2)
 
 
-def _moderate(array: Array) -> Array:
+def moderate(array: Array) -> Array:
     """Multipliers of absurd size scaled to where arithmetic is safe: a common factor costs a bound nothing."""
     largest = float(np.abs(array).max(initial=0.0))
     return array / largest if largest > HUGE or 0.0 < largest < 1.0 / HUGE else array

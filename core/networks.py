@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.certificate import coefficients
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.quadratic import Quadratic
 from cvxrobust.core.standardizer import Standardizer
-from cvxrobust.core.trust_region import Decomposition, decompose, distance_to_zero, minimize_in_ball
 from cvxrobust.core.two_layer import TwoLayerNetwork
 
 if TYPE_CHECKING:
     import torch
 
 Array = NDArray[np.float64]
-FORMAT = 1
-EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -116,12 +113,24 @@ class PolynomialNetwork(TwoLayerNetwork):
         radii = self._radii(radius, n, "l2 radii")
         best = WorstCase(inputs.copy(), np.full(n, np.inf), np.full(n, np.inf))
         for quadratic, rows, sign in self._contests(index):
-            found = quadratic.worst_case(inputs[rows], sign, radii[rows])
-            better = found.margins < best.margins[rows]
-            best.points[rows[better]] = found.points[better]
-            best.margins[rows] = np.minimum(best.margins[rows], found.margins)
-            best.lower[rows] = np.minimum(best.lower[rows], found.lower)
+            margins, lower, moves = quadratic.worst_case(inputs[rows], sign, radii[rows])
+            better = margins < best.margins[rows]
+            best.points[rows[better]] = inputs[rows[better]] + moves[better] @ quadratic.vectors.T
+            best.margins[rows] = np.minimum(best.margins[rows], margins)
+            best.lower[rows] = np.minimum(best.lower[rows], lower)
         return best
+
+    def worst_margins(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> Array:
+        """``worst_case(X, y, radius).lower``, shape (n,), in less memory: no attacked points."""
+        inputs = self._inputs(X)
+        index = self._label_index(y, inputs.shape[0])
+        radii = self._radii(radius, inputs.shape[0], "l2 radii")
+        lower = np.full(inputs.shape[0], np.inf)
+        for quadratic, rows, sign in self._contests(index):
+            # Most often the rows are all there are: no copy then.
+            chosen = inputs if rows.size == inputs.shape[0] else inputs[rows]
+            lower[rows] = np.minimum(lower[rows], quadratic.worst_margins(chosen, sign, radii[rows]))
+        return lower
 
     def distance_to_boundary(self, X: ArrayLike) -> Array:
         """Exact l2 distance from each input to the nearest input with another label, shape (n,); inf if there is none.
@@ -133,7 +142,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
         distance = np.full(inputs.shape[0], np.inf)
         for quadratic, rows, _ in self._contests(index):
-            distance[rows] = np.minimum(distance[rows], quadratic.distance(inputs[rows]))
+            distance[rows] = np.minimum(distance[rows], np.asarray(quadratic.distance(inputs[rows])))
         return distance
 
     def robust_accuracy(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
@@ -168,70 +177,24 @@ class PolynomialNetwork(TwoLayerNetwork):
 
         return polynomial_module(self)
 
-    def _contests(self, index: NDArray[np.intp]) -> list[tuple["_Quadratic", NDArray[np.intp], Array]]:
+    def quadratic(self, output: Array) -> Quadratic:
+        """The quadratic of a combination of outputs: of the only one by ``alpha``, of a contest by a difference.
+
+        Args:
+            output: Output weight of each neuron, shape (m,).
+        """
+        used = output != 0.0
+        return Quadratic.of(self.u[used], output[used], self.activation)
+
+    def _contests(self, index: NDArray[np.intp]) -> list[tuple[Quadratic, NDArray[np.intp], Array]]:
         """The quadratics ``f_k - f_l`` whose sign decides, the rows each concerns and the sign of their label in it."""
-        matrices = self.matrices()
-        # Every neuron adds at most this much to the norm of a matrix, and a few eps of it to the rounding error.
-        sizes = 2.0 * np.abs(self.alpha).sum(axis=0) * (1.0 + self.n_neurons**0.5 / 4.0)
         if self.alpha.ndim == 1:
             everyone = np.arange(index.size)
-            quadratic = _Quadratic.of(matrices[0], self.activation, float(sizes))
-            return [(quadratic, everyone, np.where(index == 1, 1.0, -1.0))]
+            return [(self.quadratic(self.alpha), everyone, np.where(index == 1, 1.0, -1.0))]
         contests = []
-        for k, rival in combinations(range(len(matrices)), 2):
+        for k, rival in combinations(range(self.alpha.shape[1]), 2):
             rows = np.flatnonzero((index == k) | (index == rival))
             if rows.size:
                 sign = np.where(index[rows] == k, 1.0, -1.0)
-                size = float(sizes[k] + sizes[rival])
-                contests.append((_Quadratic.of(matrices[k] - matrices[rival], self.activation, size), rows, sign))
+                contests.append((self.quadratic(self.alpha[:, k] - self.alpha[:, rival]), rows, sign))
         return contests
-
-
-@dataclass(frozen=True)
-class _Quadratic:
-    """``q(x) = [x; 1]'M[x; 1]`` with both signs' eigendecompositions shared by all samples.
-
-    `uncertainty` bounds the norm of what rounding may have added to M, the rounding of q's evaluation included.
-    """
-
-    M: Array
-    up: Decomposition
-    down: Decomposition
-    uncertainty: float
-
-    @classmethod
-    def of(cls, T: Array, activation: tuple[float, float, float], size: float) -> "_Quadratic":
-        """From the matrix of a network and the sum of the norms of its terms, which may cancel in T."""
-        d = T.shape[0] - 1
-        C = coefficients(activation, d)
-        M = C * T
-        up = decompose(M[:d, :d])
-        down = Decomposition(-up.values[::-1], np.ascontiguousarray(up.vectors[:, ::-1]))
-        return cls(M, up, down, (4.0 + d**0.5) * EPS * size * float(np.abs(C).max()))
-
-    def expand(self, X: Array) -> tuple[Array, Array]:
-        """Values and half gradients at the rows of X."""
-        d = X.shape[1]
-        half = X @ self.M[:d, :d] + self.M[:d, d]
-        return np.einsum("ij,ij->i", half + self.M[:d, d], X) + self.M[d, d], half
-
-    def worst_case(self, X: Array, sign: Array, radius: Array) -> WorstCase:
-        value, half = self.expand(X)
-        reach = np.linalg.norm(X, axis=1) + radius
-        points, margins, lower = X.copy(), sign * value, sign * value - self.uncertainty * (reach * reach + 1.0)
-        for side, shared in ((1.0, self.up), (-1.0, self.down)):
-            rows = np.flatnonzero((sign == side) & (radius > 0.0))
-            if rows.size:
-                found = minimize_in_ball(shared, side * half[rows], radius[rows])
-                points[rows] += found.points
-                margins[rows] += found.primal
-                lower[rows] += found.dual
-        return WorstCase(points, margins, lower)
-
-    def distance(self, X: Array) -> Array:
-        value, half = self.expand(X)
-        # Shrinking the value towards zero by what rounding may have added keeps the distance a lower bound; twice,
-        # because ||x + D||^2 <= 2 ||x||^2 + 2 ||D||^2.
-        allowance = 2.0 * self.uncertainty * (np.einsum("ij,ij->i", X, X) + 1.0)
-        safe = np.sign(value) * np.maximum(np.abs(value) - allowance, 0.0)
-        return np.asarray(distance_to_zero(self.up, half, safe, 2.0 * self.uncertainty).lower)

@@ -21,6 +21,7 @@ from cvxrobust.core.cones import PSD, NonNegative, Zero
 from cvxrobust.core.conic import ConicProgram, join_programs, split_solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses import Loss, loss_by_name
+from cvxrobust.core.moments import SecondMoments, SpanMultipliers, repair_span
 from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.problem import Attacks
 from cvxrobust.core.recovery import neurons_from_matrix
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Atoms = tuple[Array, Array]
-Multipliers = PointMultipliers | MomentMultipliers
+Multipliers = PointMultipliers | MomentMultipliers | SpanMultipliers
 DEFAULT_ACTIVATION = (0.09, 0.5, 0.47)
 
 
@@ -230,11 +231,12 @@ class PolynomialProblem:
         moments[attacked] = attack_moments(self.task, y[start : start + length])
         return MomentMultipliers(moments)
 
-    def network_multipliers(self, network: PolynomialNetwork) -> PointMultipliers:
+    def network_multipliers(self, network: PolynomialNetwork) -> SpanMultipliers:
         """Multipliers that need no solver: ``theta_i = -loss'(margin_i) / n`` at the worst cases of a network."""
-        attacks = self.pessimize(network)
-        theta = -self._loss.derivative(attacks.values, self.y) / self.X.shape[0]
-        return PointMultipliers(theta, np.arange(self.X.shape[0]), attacks.points)
+        quadratic = network.quadratic(network.alpha)
+        _, lower, moves = quadratic.worst_case(self.X, self.task.signs, self.radius)
+        theta = -self._loss.derivative(lower, self.y) / self.X.shape[0]
+        return SpanMultipliers(theta, quadratic.vectors, moves)
 
     def multiplier_candidates(self, solution: Solution, network: PolynomialNetwork) -> Iterator[Multipliers]:
         """The solver's multipliers, the network's own, and the solver's on the network's exact worst cases.
@@ -272,11 +274,18 @@ class PolynomialProblem:
         if self.classes is not None:
             pairs = zip(self.parts, self.separate(network), strict=True)
             return sum(part.objective(column) for part, column in pairs)
-        return self.objective_at(network, self.pessimize(network))
+        if not self._loss.margin:
+            values = network.decision_function(self.X)
+        else:
+            values = network.worst_margins(self.X, self.y, self.radius)
+        return self._objective(network, values)
 
     def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
         """`objective`, given the network's own worst cases."""
-        return float(np.mean(self.losses_at(attacks.values))) + self.beta * network.penalty
+        return self._objective(network, attacks.values)
+
+    def _objective(self, network: PolynomialNetwork, values: Array) -> float:
+        return float(np.mean(self.losses_at(values))) + self.beta * network.penalty
 
     def lower_bound(self, multipliers: Multipliers) -> float:
         """A bound below the global optimum from any multipliers, repaired to dual feasibility first."""
@@ -288,12 +297,16 @@ class PolynomialProblem:
         if isinstance(multipliers, MomentMultipliers):
             theta, moments = repair_moments(multipliers, self.radius, task.loss)
             S, mass = shift_moments(moments, self.X, task.signs)
+        elif isinstance(multipliers, SpanMultipliers):
+            theta, feasible = repair_span(multipliers, self.radius, task.loss)
+            sums = SecondMoments(feasible.basis)
+            sums.add(self.X, theta * task.signs, feasible.mean, feasible.variance)
+            S, mass = sums.matrix(), sums.mass
         else:
             theta, weights, points = repair_points(multipliers, self.X, self.radius, task.loss)
-            signed = weights * task.signs[multipliers.owners]
-            lifted = np.hstack([points, np.ones((points.shape[0], 1))])
-            S = (lifted * signed[:, None]).T @ lifted
-            mass = float(np.abs(weights) @ np.einsum("ij,ij->i", lifted, lifted))
+            sums = SecondMoments(np.empty((self.X.shape[1], 0)))
+            sums.add(points, weights * task.signs[multipliers.owners])
+            S, mass = sums.matrix(), sums.mass
         return dual_bound(theta, S, mass, loss=task.loss, target=self.y, activation=self.activation, beta=self.beta)
 
     # -- finitely many attacks, few atoms ------------------------------------------------------------------------

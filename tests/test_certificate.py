@@ -18,6 +18,7 @@ from cvxrobust.core.certificate import (
     repair_points,
 )
 from cvxrobust.core.losses import loss_by_name
+from cvxrobust.core.moments import SecondMoments, SpanMultipliers, repair_span
 from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.registry import get_backend
 from cvxrobust.core.settings import Settings
@@ -96,6 +97,20 @@ def random_moments(rng, problem):
     return MomentMultipliers(M * 10.0 ** rng.uniform(-8, 3, (n, 1, 1)))
 
 
+def random_span(rng, problem):
+    """Random attacks of every kind: a basis of any rank and size, too long ones, negative variances."""
+    n, d = problem.X.shape
+    k = int(rng.integers(0, d + 3))
+    basis = rng.standard_normal((d, k)) * 10.0 ** rng.uniform(-2, 2)
+    if rng.integers(2) and 0 < k <= d:
+        basis = np.linalg.qr(basis)[0]
+    size = problem.radius.max(initial=0.1) / max(k, 1) ** 0.5
+    mean = size * rng.choice([0.0, 0.5, 1.0, 30.0], (n, 1)) * rng.standard_normal((n, k))
+    variance = size**2 * rng.choice([0.0, 0.5, 1.0, 30.0], (n, 1)) * rng.uniform(-0.05, 1.0, (n, k))
+    theta = rng.uniform(-0.2, 1.0, n) / n * 10.0 ** rng.choice([-3.0, 0.0, 0.0, 3.0])
+    return SpanMultipliers(theta, basis, mean, variance if rng.integers(2) else None)
+
+
 def optimum_from_above(rng, problem):
     return min(problem.objective(network) for network in candidates(rng, problem))
 
@@ -143,6 +158,61 @@ def test_no_point_multipliers_prove_more_than_any_network_attains(loss, seed):
         assert problem.lower_bound(random_points(rng, problem)) <= attained
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@derandomized
+@given(seed=seeds)
+def test_no_multipliers_on_random_attacks_prove_more_than_any_network_attains(loss, seed):
+    rng = np.random.default_rng(seed)
+    problem = random_problem(rng, loss)
+    attained = optimum_from_above(rng, problem)
+    for _ in range(8):
+        assert problem.lower_bound(random_span(rng, problem)) <= attained
+
+
+def test_random_attacks_count_as_much_as_points_with_their_moments():
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        problem = random_problem(rng, "logistic")
+        given = random_span(rng, problem)
+        theta, fair = repair_span(given, problem.radius, loss_by_name("logistic"))
+        variance = np.zeros_like(fair.mean) if fair.variance is None else fair.variance
+        lengths = np.einsum("ij,ij->i", fair.mean @ fair.basis.T, fair.mean @ fair.basis.T)
+        lengths += variance @ (fair.basis**2).sum(axis=0)
+        assert (lengths <= problem.radius**2 * (1.0 + 1e-12)).all()
+        weights, owners, points = [], [], []
+        for i, j, side in np.ndindex(*variance.shape, 2):
+            # k coordinates, one of them moved at a time, by the root of k times its variance, to either side.
+            k = variance.shape[1]
+            move = fair.mean[i] + (2 * side - 1) * (k * variance[i, j]) ** 0.5 * np.eye(k)[j]
+            weights.append(theta[i] / (2 * k))
+            owners.append(i)
+            points.append(problem.X[i] + fair.basis @ move)
+        if not weights:
+            continue
+        # Wherever these lie: only sums of moments matter here, so the radius that points are held to is larger.
+        wide = AdversarialSDP(problem.X, problem.y, 1e6, problem.beta, "logistic", problem.activation)
+        apart = wide.lower_bound(PointMultipliers(np.array(weights), np.array(owners), np.array(points)))
+        assert problem.lower_bound(given) == pytest.approx(apart, rel=1e-9, abs=1e-12)
+
+
+def test_second_moments_do_not_depend_on_blocks_or_on_who_sums_them():
+    rng = np.random.default_rng(3)
+    n, d, k = 5000, 60, 4
+    X, weights = rng.standard_normal((n, d)), rng.standard_normal(n)
+    basis, mean, variance = rng.standard_normal((d, k)), rng.standard_normal((n, k)), rng.random((n, k))
+    whole, first, second = (SecondMoments(basis) for _ in range(3))
+    whole.add(X, weights, mean, variance)
+    first.add(X[:1234], weights[:1234], mean[:1234], variance[:1234])
+    second.add(X[1234:], weights[1234:], mean[1234:], variance[1234:])
+    first.set_parts(first.parts() + second.parts())
+    attacked = np.hstack([X + mean @ basis.T, np.ones((n, 1))])
+    direct = (attacked * weights[:, None]).T @ attacked
+    direct[:d, :d] += (basis * (weights @ variance)) @ basis.T
+    for sums in (whole, first):
+        assert sums.matrix() == pytest.approx(direct, rel=1e-10, abs=1e-8)
+        assert sums.mass >= np.abs(weights) @ (attacked**2).sum(axis=1)
+
+
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
 @derandomized
 @given(seed=seeds)
@@ -171,10 +241,13 @@ def perturbed(rng, multipliers, size):
     """The multipliers with noise relative to the largest of them, and points that have left their places."""
 
     def noisy(array):
-        return array + size * np.abs(array).max() * rng.standard_normal(array.shape)
+        return array + size * np.abs(array).max(initial=0.0) * rng.standard_normal(array.shape)
 
     if isinstance(multipliers, MomentMultipliers):
         return MomentMultipliers(noisy(multipliers.moments))
+    if isinstance(multipliers, SpanMultipliers):
+        parts = (noisy(part) for part in (multipliers.theta, multipliers.basis, multipliers.mean))
+        return SpanMultipliers(*parts, np.abs(noisy(np.ones_like(multipliers.mean)) - 1.0))
     return PointMultipliers(noisy(multipliers.weights), multipliers.owners, noisy(multipliers.points))
 
 
@@ -190,9 +263,13 @@ def test_the_multipliers_of_a_solver_prove_almost_all_and_perturbed_ones_never_m
         lower = problem.lower_bound(multipliers)
         assert lower <= upper
         assert lower >= upper - 1e-6 * max(upper, 0.01)
-        points = problem.network_multipliers(network)
+        attacks = problem.network_multipliers(network)
+        points = PointMultipliers(
+            attacks.theta, np.arange(problem.X.shape[0]), problem.X + attacks.mean @ attacks.basis.T
+        )
+        assert problem.lower_bound(attacks) == pytest.approx(problem.lower_bound(points), rel=1e-12, abs=1e-12)
         for size in (1e-12, 1e-9, 1e-6, 1e-3, 1e-1, 1.0):
-            for source in (multipliers, points, points):
+            for source in (multipliers, points, attacks):
                 assert problem.lower_bound(perturbed(rng, source, size)) <= upper
 
 
@@ -264,7 +341,14 @@ def test_garbage_among_point_multipliers_never_proves_anything_false(loss):
         weights, points = given.weights.copy(), given.points.copy()
         weights[rng.random(weights.size) < 0.5] = rng.choice(GARBAGE)
         points[rng.random(weights.size) < 0.3] = rng.choice(GARBAGE)
+        attacks = random_span(rng, problem)
+        theta, basis, mean = attacks.theta.copy(), attacks.basis.copy(), attacks.mean.copy()
+        theta[rng.random(theta.size) < 0.5] = rng.choice(GARBAGE)
+        mean[rng.random(theta.size) < 0.3] = rng.choice(GARBAGE)
+        basis[rng.random(basis.shape) < 0.3] = rng.choice(GARBAGE)
         for multipliers in (
+            SpanMultipliers(theta, attacks.basis, mean, attacks.variance),
+            SpanMultipliers(attacks.theta, basis, attacks.mean, np.full_like(mean, rng.choice(GARBAGE))),
             PointMultipliers(weights, given.owners, given.points),
             PointMultipliers(given.weights, given.owners, points),
             PointMultipliers(weights, given.owners, points),
