@@ -8,7 +8,7 @@ data is.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from array_api_compat import array_namespace, device
@@ -17,22 +17,52 @@ from numpy.typing import NDArray
 from cvxrobust.core.certificate import EPS, HUGE, TINY, moderate
 from cvxrobust.core.losses import Loss
 from cvxrobust.core.quadratic import blocks
+from cvxrobust.core.rows import Rows, row_blocks
 
 Array = NDArray[np.float64]
 AnyArray = Any
 """A NumPy array or a torch tensor of float64."""
 
 
+class AttackMultipliers(Protocol):
+    """Multipliers that sit on random attacks ``D_i = basis z_i`` whose coordinates are uncorrelated.
+
+    A solver that can say what the attacks on some samples are need not keep those on all of them.
+    """
+
+    @property
+    def theta(self) -> Array:
+        """Multiplier of each sample, shape (n,)."""
+        ...
+
+    @property
+    def basis(self) -> Array:
+        """Shape (d, k)."""
+        ...
+
+    def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
+        """Means and variances of the coordinates, in the units of X, for a block of consecutive samples.
+
+        Args:
+            rows: Which samples.
+            X: Their inputs, shape (b, d).
+
+        Returns:
+            Two arrays of shape (b, k); None for variances of 0. Where an attack's expected squared length,
+            ``E ||D_i||^2``, exceeds ``radius_i^2`` it is shortened before use.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class SpanMultipliers:
-    """Multipliers that sit on random attacks ``D_i = basis z_i`` with independent coordinates.
+    """`AttackMultipliers` that are kept whole.
 
     Args:
         theta: Multiplier of each sample, shape (n,).
         basis: Shape (d, k).
         mean: Means of the coordinates, shape (n, k), in the units of X.
-        variance: Variances of the coordinates, shape (n, k); None for attacks that are not random. An attack's
-            expected squared length, ``E ||D_i||^2``, is repaired to be at most ``radius_i^2`` before use.
+        variance: Variances of the coordinates, shape (n, k); None for attacks that are not random.
     """
 
     theta: Array
@@ -40,31 +70,57 @@ class SpanMultipliers:
     mean: Array
     variance: Array | None = None
 
+    def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
+        """Means and variances of a block."""
+        return self.mean[rows], None if self.variance is None else self.variance[rows]
 
-def repair_span(multipliers: SpanMultipliers, radius: Array, loss: Loss) -> tuple[Array, SpanMultipliers]:
-    """Make multipliers dual feasible: theta in the conjugate's domain, attacks within the balls on average.
+
+def span_moments(
+    multipliers: AttackMultipliers, X: Array | Rows, signs: Array, radius: Array, loss: Loss
+) -> tuple[Array, Array, float]:
+    """Repaired multipliers and the signed second moments of their attacks, for `dual_bound`.
+
+    Args:
+        multipliers: Of any origin: theta is moved into the conjugate's domain, attacks into their balls.
+        X: Shape (n, d).
+        signs: Labels as signs of the output, shape (n,).
+        radius: Shape (n,).
+        loss: The loss.
 
     Returns:
-        theta, shape (n,), and multipliers with that theta whose attacks are feasible.
+        theta, shape (n,); ``S``, shape (d + 1, d + 1); and the mass for rounding allowances.
     """
-    theta = np.where(np.isfinite(multipliers.theta), multipliers.theta, 0.0)
-    theta = loss.clip(moderate(np.maximum(theta, 0.0) if loss.margin else theta))
-    basis, mean = multipliers.basis, multipliers.mean
-    variance = np.zeros((mean.shape[0], 0)) if multipliers.variance is None else multipliers.variance
-    # Attacks that are none, or absurdly long, become none.
+    theta = repaired_theta(multipliers.theta, loss)
+    basis = multipliers.basis
+    # A basis that is none allows for no attack.
     basis = basis if (np.abs(basis) < HUGE).all() else np.zeros_like(basis)
+    sums = SecondMoments(basis)
+    for rows, block in row_blocks(X):
+        attacks = repaired_attacks(*multipliers.attacks(rows, block), basis, radius[rows])
+        sums.add(block, theta[rows] * signs[rows], *attacks)
+    return theta, sums.matrix(), sums.mass
+
+
+def repaired_theta(theta: Array, loss: Loss) -> Array:
+    """The nearest multipliers in the conjugate's domain; what is no number counts as 0. Shape (n,)."""
+    finite = np.where(np.isfinite(theta), theta, 0.0)
+    return loss.clip(moderate(np.maximum(finite, 0.0) if loss.margin else finite))
+
+
+def repaired_attacks(mean: Array, variance: Array | None, basis: Array, radius: Array) -> tuple[Array, Array | None]:
+    """Attacks shortened to ``E ||D||^2 <= radius^2``; those that are none, or absurdly long, become none."""
     sane: NDArray[np.bool_] = np.all(np.abs(mean) < HUGE, axis=1)
-    sane &= np.all((variance >= 0.0) & (variance < HUGE), axis=1)
+    if variance is not None:
+        sane &= np.all((variance >= 0.0) & (variance < HUGE), axis=1)
     gram = basis.T @ basis
     with np.errstate(invalid="ignore", over="ignore"):
         length = np.einsum("ij,ij->i", mean @ gram, mean)
-        if multipliers.variance is not None:
+        if variance is not None:
             length = length + variance @ np.diag(gram)
         shrink = np.where(length > radius**2, radius**2 / np.maximum(length, TINY) * (1.0 - 16.0 * EPS), 1.0)
     shrink = np.where(sane & np.isfinite(length), shrink, 0.0)[:, None]
-    clean = np.where(sane[:, None], mean, 0.0) * np.sqrt(shrink)
-    spread = None if multipliers.variance is None else np.where(sane[:, None], variance, 0.0) * shrink
-    return theta, SpanMultipliers(theta, basis, clean, spread)
+    fair = np.where(sane[:, None], mean, 0.0) * np.sqrt(shrink)
+    return fair, None if variance is None else np.where(sane[:, None], variance, 0.0) * shrink
 
 
 class SecondMoments:

@@ -21,7 +21,7 @@ from cvxrobust.core.cones import PSD, NonNegative, Zero
 from cvxrobust.core.conic import ConicProgram, join_programs, split_solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses import Loss, loss_by_name
-from cvxrobust.core.moments import SecondMoments, SpanMultipliers, repair_span
+from cvxrobust.core.moments import AttackMultipliers, SecondMoments, SpanMultipliers, span_moments
 from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.problem import Attacks
 from cvxrobust.core.recovery import neurons_from_matrix
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Atoms = tuple[Array, Array]
-Multipliers = PointMultipliers | MomentMultipliers | SpanMultipliers
+Multipliers = PointMultipliers | MomentMultipliers | AttackMultipliers
 DEFAULT_ACTIVATION = (0.09, 0.5, 0.47)
 
 
@@ -297,11 +297,8 @@ class PolynomialProblem:
         if isinstance(multipliers, MomentMultipliers):
             theta, moments = repair_moments(multipliers, self.radius, task.loss)
             S, mass = shift_moments(moments, self.X, task.signs)
-        elif isinstance(multipliers, SpanMultipliers):
-            theta, feasible = repair_span(multipliers, self.radius, task.loss)
-            sums = SecondMoments(feasible.basis)
-            sums.add(self.X, theta * task.signs, feasible.mean, feasible.variance)
-            S, mass = sums.matrix(), sums.mass
+        elif not isinstance(multipliers, PointMultipliers):
+            theta, S, mass = span_moments(multipliers, self.X, task.signs, self.radius, task.loss)
         else:
             theta, weights, points = repair_points(multipliers, self.X, self.radius, task.loss)
             sums = SecondMoments(np.empty((self.X.shape[1], 0)))

@@ -18,7 +18,7 @@ from cvxrobust.core.certificate import (
     repair_points,
 )
 from cvxrobust.core.losses import loss_by_name
-from cvxrobust.core.moments import SecondMoments, SpanMultipliers, repair_span
+from cvxrobust.core.moments import SecondMoments, SpanMultipliers, repaired_attacks, repaired_theta
 from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.registry import get_backend
 from cvxrobust.core.settings import Settings
@@ -174,19 +174,19 @@ def test_random_attacks_count_as_much_as_points_with_their_moments():
         rng = np.random.default_rng(seed)
         problem = random_problem(rng, "logistic")
         given = random_span(rng, problem)
-        theta, fair = repair_span(given, problem.radius, loss_by_name("logistic"))
-        variance = np.zeros_like(fair.mean) if fair.variance is None else fair.variance
-        lengths = np.einsum("ij,ij->i", fair.mean @ fair.basis.T, fair.mean @ fair.basis.T)
-        lengths += variance @ (fair.basis**2).sum(axis=0)
+        theta = repaired_theta(given.theta, loss_by_name("logistic"))
+        mean, variance = repaired_attacks(given.mean, given.variance, given.basis, problem.radius)
+        variance = np.zeros_like(mean) if variance is None else variance
+        lengths = ((mean @ given.basis.T) ** 2).sum(axis=1) + variance @ (given.basis**2).sum(axis=0)
         assert (lengths <= problem.radius**2 * (1.0 + 1e-12)).all()
         weights, owners, points = [], [], []
         for i, j, side in np.ndindex(*variance.shape, 2):
             # k coordinates, one of them moved at a time, by the root of k times its variance, to either side.
             k = variance.shape[1]
-            move = fair.mean[i] + (2 * side - 1) * (k * variance[i, j]) ** 0.5 * np.eye(k)[j]
+            move = mean[i] + (2 * side - 1) * (k * variance[i, j]) ** 0.5 * np.eye(k)[j]
             weights.append(theta[i] / (2 * k))
             owners.append(i)
-            points.append(problem.X[i] + fair.basis @ move)
+            points.append(problem.X[i] + given.basis @ move)
         if not weights:
             continue
         # Wherever these lie: only sums of moments matter here, so the radius that points are held to is larger.
