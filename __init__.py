@@ -4,8 +4,8 @@
     result = solve(AdversarialSDP(X, y, radius=0.3, beta=0.01))
     result.certificate.lower, result.certificate.upper, result.network.robust_accuracy(X, y, [0.1, 0.3])
 
-See `solve` for the front door, `AdversarialSDP`, `StandardSDP`, `AdversarialReLU` and `ConvexReLU` for the problems,
-`backends` for the solvers.
+See `solve` for the front door, `AdversarialSDP`, `StandardSDP`, `StreamedSDP` (data too large for memory),
+`AdversarialReLU` and `ConvexReLU` for the problems, `backends` for the solvers.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -29,8 +29,10 @@ from cvxrobust.core.solve import solve
 from cvxrobust.core.standardizer import Standardizer
 from cvxrobust.problems.adversarial_relu import AdversarialReLU
 from cvxrobust.problems.adversarial_sdp import AdversarialSDP
+from cvxrobust.problems.batches import Batches
 from cvxrobust.problems.convex_relu import ConvexReLU
 from cvxrobust.problems.standard_sdp import StandardSDP
+from cvxrobust.problems.streamed_sdp import StreamedSDP
 
 if TYPE_CHECKING:
     from cvxrobust.problems.estimator import PolynomialClassifier, ReLUClassifier
@@ -41,6 +43,7 @@ __all__ = [
     "AdversarialReLU",
     "AdversarialSDP",
     "BackendUnavailableError",
+    "Batches",
     "Certificate",
     "ConvexReLU",
     "CvxRobustError",
@@ -56,6 +59,7 @@ __all__ = [
     "Settings",
     "StandardSDP",
     "Standardizer",
+    "StreamedSDP",
     "Termination",
     "UnknownNameError",
     "UnsupportedProgramError",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.relu_bounds import Norm
+from cvxrobust.core.rows import Rows
 
 Array = NDArray[np.float64]
 Formulation = Literal["cone", "one-sided", "gated"]
@@ -24,7 +25,7 @@ class PolynomialProgram:
     With the squared loss the labels are real targets and there is no attack.
 
     Args:
-        X: Inputs, shape (n, d).
+        X: Inputs, shape (n, d); an array, or inputs that are read in blocks.
         labels: Labels in {-1, +1} (targets for the squared loss), shape (n, K).
         loss: Name of a loss in `cvxrobust.core.losses`.
         activation: Coefficients (a, b, c) of ``a t^2 + b t + c``.
@@ -32,7 +33,7 @@ class PolynomialProgram:
         beta: Weight of the penalty.
     """
 
-    X: Array
+    X: Array | Rows
     labels: Array
     loss: str
     activation: tuple[float, float, float]

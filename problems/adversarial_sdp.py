@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cvxrobust.problems.polynomial import DEFAULT_ACTIVATION, PolynomialProblem
+from cvxrobust.problems.polynomial import PolynomialProblem
+from cvxrobust.problems.polynomial_training import DEFAULT_ACTIVATION
 
 
 @dataclass(frozen=True, eq=False)

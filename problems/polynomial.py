@@ -1,135 +1,35 @@
-"""What the two polynomial families share: data, recovery of networks, exact objectives and certificates."""
+"""Polynomial problems whose data is in memory: conic programmes, recovery of networks, and masters."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.certificate import (
-    DualBound,
-    MomentMultipliers,
-    PointMultipliers,
-    dual_bound,
-    repair_moments,
-    repair_points,
-    shift_moments,
-)
+from cvxrobust.core.certificate import DualBound, MomentMultipliers, PointMultipliers
 from cvxrobust.core.cones import PSD, NonNegative, Zero
 from cvxrobust.core.conic import ConicProgram, join_programs, split_solution
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.losses import Loss, loss_by_name
-from cvxrobust.core.moments import AttackMultipliers, SecondMoments, SpanMultipliers, span_moments
 from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.problem import Attacks
 from cvxrobust.core.recovery import neurons_from_matrix
 from cvxrobust.core.result import Solution
-from cvxrobust.core.structured import PolynomialProgram
-from cvxrobust.core.two_layer import TwoLayerNetwork
 from cvxrobust.problems.assembly import Task, attack_moments, lmi_program, points_program
 from cvxrobust.problems.frames import Frame, FullFrame, SpanFrame
-from cvxrobust.problems.validation import (
-    checked_activation,
-    checked_beta,
-    checked_inputs,
-    checked_labels,
-    checked_radius,
-)
+from cvxrobust.problems.polynomial_training import Multipliers, PolynomialTraining
 
 if TYPE_CHECKING:
     import cvxpy
 
 Array = NDArray[np.float64]
 Atoms = tuple[Array, Array]
-Multipliers = PointMultipliers | MomentMultipliers | AttackMultipliers
-DEFAULT_ACTIVATION = (0.09, 0.5, 0.47)
 
 
 @dataclass(frozen=True, eq=False)
-class PolynomialProblem:
-    """Base of `StandardSDP` and `AdversarialSDP`; see those for the mathematics."""
-
-    X: Any
-    y: Any
-    radius: Any
-    beta: float
-    loss: str
-    activation: tuple[float, float, float]
-
-    losses: ClassVar[tuple[str, ...]]
-    family: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        loss = loss_by_name(self.loss, self.losses)
-        X = checked_inputs(self.X)
-        y, classes = checked_labels(self.y, X.shape[0], loss.margin, self.loss)
-        values = {
-            "X": X,
-            "y": y,
-            "radius": checked_radius(self.radius, X.shape[0]),
-            "beta": checked_beta(self.beta),
-            "activation": checked_activation(self.activation),
-            "_classes": classes,
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    # -- one-versus-all -----------------------------------------------------------------------------------------
-
-    @property
-    def classes(self) -> tuple[Any, ...] | None:
-        """The classes of a one-versus-all problem, sorted; None for labels -1 and +1 and for regression."""
-        found: tuple[Any, ...] | None = self.__dict__["_classes"]
-        return found
-
-    @cached_property
-    def parts(self) -> tuple[Self, ...]:
-        """The independent binary problems: one per class, or this problem alone."""
-        if self.classes is None:
-            return (self,)
-        return tuple(replace(self, y=np.where(self.y == label, 1.0, -1.0)) for label in self.classes)
-
-    def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
-        """One network with an output per part from the parts' networks."""
-        if self.classes is None:
-            return networks[0]
-        u = np.vstack([network.u for network in networks])
-        alpha = np.zeros((u.shape[0], len(networks)))
-        start = 0
-        for k, network in enumerate(networks):
-            alpha[start : start + network.n_neurons, k] = network.alpha
-            start += network.n_neurons
-        return PolynomialNetwork(u, alpha, self.activation, self.classes)
-
-    def separate(self, network: TwoLayerNetwork) -> list[PolynomialNetwork]:
-        """The parts' networks from a combined one: what `combine` joined.
-
-        Raises:
-            InputError: The network is of another kind, or its inputs, outputs or activation are not this problem's.
-        """
-        network = self._fitting(network)
-        if self.classes is None:
-            return [network]
-        columns = []
-        for column in network.alpha.T:
-            used = column != 0.0
-            columns.append(PolynomialNetwork(network.u[used], column[used], self.activation))
-        return columns
-
-    def _fitting(self, network: TwoLayerNetwork) -> PolynomialNetwork:
-        if not isinstance(network, PolynomialNetwork):
-            raise InputError(f"the network is a {type(network).__name__}; this problem trains a PolynomialNetwork.")
-        shape = () if self.classes is None else (len(self.classes),)
-        if network.n_features != self.X.shape[1] or network.alpha.shape[1:] != shape:
-            raise InputError(
-                f"the network has {network.n_features} inputs and outputs of shape {network.alpha.shape[1:]}; "
-                f"this problem needs {self.X.shape[1]} and {shape}."
-            )
-        if tuple(network.activation) != tuple(self.activation):
-            raise InputError(f"the network has activation {network.activation}; this problem has {self.activation}.")
-        return network
+class PolynomialProblem(PolynomialTraining):
+    """Base of `StandardSDP` and `AdversarialSDP`, whose data is in memory, so that solvers may have all of it."""
 
     # -- the programme ------------------------------------------------------------------------------------------
 
@@ -139,10 +39,6 @@ class PolynomialProblem:
         if self.classes is not None:
             raise InputError("a one-versus-all problem is several tasks; use its `parts`.")
         return Task(self.X, self.y, self.radius, self._loss, self.activation, self.beta)
-
-    @property
-    def _loss(self) -> Loss:
-        return loss_by_name(self.loss)
 
     @property
     def _frame(self) -> Frame:
@@ -173,11 +69,6 @@ class PolynomialProblem:
         n = self.X.shape[0]
         return points_program(self.task, self._frame, np.arange(n), self.X)
 
-    def to_structured(self) -> PolynomialProgram:
-        """The same for backends that know the mathematics: one column of labels per class."""
-        labels = np.stack([part.y for part in self.parts], axis=1)
-        return PolynomialProgram(self.X, labels, self.loss, self.activation, self.radius, self.beta)
-
     def to_cvxpy(self) -> "cvxpy.Problem":
         """The readable reference: the paper's formulas in cvxpy, slow to compile."""
         from cvxrobust.problems.reference import reference_problem
@@ -205,14 +96,6 @@ class PolynomialProblem:
         u, alpha = np.vstack([up, down]), np.concatenate([positive, -negative])
         return PolynomialNetwork(u, alpha, self.activation, regression=not self._loss.margin)
 
-    def trivial_network(self) -> PolynomialNetwork:
-        """The network without neurons: always feasible, so there is always an upper bound."""
-        empty = np.empty((0, self.X.shape[1]))
-        networks = [
-            PolynomialNetwork(empty, np.empty(0), self.activation, regression=not self._loss.margin) for _ in self.parts
-        ]
-        return self.combine(networks)
-
     def multipliers(self, solution: Solution) -> Multipliers:
         """Dual information of a solution of `to_conic`, for `lower_bound`."""
         y = solution.y
@@ -231,27 +114,18 @@ class PolynomialProblem:
         moments[attacked] = attack_moments(self.task, y[start : start + length])
         return MomentMultipliers(moments)
 
-    def network_multipliers(self, network: PolynomialNetwork) -> SpanMultipliers:
-        """Multipliers that need no solver: ``theta_i = -loss'(margin_i) / n`` at the worst cases of a network."""
-        quadratic = network.quadratic(network.alpha)
-        _, lower, moves = quadratic.worst_case(self.X, self.task.signs, self.radius)
-        theta = -self._loss.derivative(lower, self.y) / self.X.shape[0]
-        return SpanMultipliers(theta, quadratic.vectors, moves)
-
     def multiplier_candidates(self, solution: Solution, network: PolynomialNetwork) -> Iterator[Multipliers]:
         """The solver's multipliers, the network's own, and the solver's on the network's exact worst cases.
 
         The last is the best where the solver's weights are accurate but its attacks are not.
         """
-        if solution.multipliers is not None:
-            yield solution.multipliers
-        elif solution.has_dual:
+        if solution.multipliers is None and solution.has_dual:
             found = self.multipliers(solution)
             yield found
             if isinstance(found, MomentMultipliers):
                 theta = found.moments[:, -1, -1]
                 yield PointMultipliers(theta, np.arange(theta.size), self.pessimize(network).points)
-        yield self.network_multipliers(network)
+        yield from super().multiplier_candidates(solution, network)
 
     # -- exact evaluation ---------------------------------------------------------------------------------------
 
@@ -262,49 +136,9 @@ class PolynomialProblem:
         worst = network.worst_case(self.X, self.y, self.radius)
         return Attacks(worst.points, worst.lower)
 
-    def losses_at(self, values: Array) -> Array:
-        """Loss of each sample at its margin (output for the squared loss), shape (n,)."""
-        return self._loss.value(values, self.y)
-
-    def objective(self, network: PolynomialNetwork) -> float:
-        """The training objective from its definition, the adversary's worst case included, exactly.
-
-        For one-versus-all problems the sum over the classes.
-        """
-        if self.classes is not None:
-            pairs = zip(self.parts, self.separate(network), strict=True)
-            return sum(part.objective(column) for part, column in pairs)
-        if not self._loss.margin:
-            values = network.decision_function(self.X)
-        else:
-            values = network.worst_margins(self.X, self.y, self.radius)
-        return self._objective(network, values)
-
     def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
         """`objective`, given the network's own worst cases."""
         return self._objective(network, attacks.values)
-
-    def _objective(self, network: PolynomialNetwork, values: Array) -> float:
-        return float(np.mean(self.losses_at(values))) + self.beta * network.penalty
-
-    def lower_bound(self, multipliers: Multipliers) -> float:
-        """A bound below the global optimum from any multipliers, repaired to dual feasibility first."""
-        return self.dual(multipliers).value
-
-    def dual(self, multipliers: Multipliers) -> DualBound:
-        """The lower bound together with the neurons that would improve the network most."""
-        task = self.task
-        if isinstance(multipliers, MomentMultipliers):
-            theta, moments = repair_moments(multipliers, self.radius, task.loss)
-            S, mass = shift_moments(moments, self.X, task.signs)
-        elif not isinstance(multipliers, PointMultipliers):
-            theta, S, mass = span_moments(multipliers, self.X, task.signs, self.radius, task.loss)
-        else:
-            theta, weights, points = repair_points(multipliers, self.X, self.radius, task.loss)
-            sums = SecondMoments(np.empty((self.X.shape[1], 0)))
-            sums.add(points, weights * task.signs[multipliers.owners])
-            S, mass = sums.matrix(), sums.mass
-        return dual_bound(theta, S, mass, loss=task.loss, target=self.y, activation=self.activation, beta=self.beta)
 
     # -- finitely many attacks, few atoms ------------------------------------------------------------------------
 

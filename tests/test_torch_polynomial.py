@@ -10,10 +10,12 @@ from random_problems import random_case
 
 from cvxrobust import AdversarialSDP, Settings, StandardSDP, solve
 from cvxrobust.backends.torch.polynomial import solve_polynomial
-from cvxrobust.backends.torch.polynomial_attacks import Spectrum, exact_margins, smoothed_attacks, split_into_points
+from cvxrobust.backends.torch.polynomial_attacks import Spectrum, smoothed_attacks, varying_coordinates
 from cvxrobust.backends.torch.polynomial_lbfgs import Memory, descend
 from cvxrobust.backends.torch.polynomial_neurons import compressed, network_of
-from cvxrobust.backends.torch.polynomial_objective import SmoothedObjective, Smoothing
+from cvxrobust.backends.torch.polynomial_objective import Query, SmoothedObjective, Smoothing
+from cvxrobust.backends.torch.polynomial_samples import Samples
+from cvxrobust.backends.torch.team import Team
 from cvxrobust.core.backend import Monitor
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.errors import InputError, UnknownNameError
@@ -57,69 +59,68 @@ def as_tensors(network):
     return neurons, torch.tensor(np.sign(network.alpha))
 
 
+def objective_of(program):
+    return SmoothedObjective(program, Samples(program, CPU, torch.float64, Team(), lambda: False))
+
+
 # -- attacks --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize(("m", "d"), [(2, 7), (7, 7), (12, 4), (3, 1)])
-def test_worst_cases_in_the_span_equal_the_full_ones(m, d, activation):
-    rng = np.random.default_rng(m * d)
-    network = random_network(rng, m, d, activation)
-    X, y = rng.standard_normal((25, d)), np.where(rng.random(25) < 0.5, 1.0, -1.0)
-    radius = np.abs(rng.standard_normal(25)) * (rng.random(25) < 0.8)
-    tensors = (torch.tensor(array) for array in (X, y, radius))
-    margins, points = exact_margins(*as_tensors(network), activation, *tensors)
-    full = network.worst_case(X, y, radius)
-    assert margins.numpy() == pytest.approx(full.lower, abs=1e-11)
-    assert (margins.numpy() <= full.margins).all()
-    assert y * network.decision_function(points.numpy()) == pytest.approx(full.margins, abs=1e-11)
+def random_attacks(rng, n, k, nu, guess=None):
+    """Curvatures ``scale_i values``, half gradients, some of them tiny or without the first entry, and the attacks."""
+    scale, values = torch.tensor(rng.standard_normal(n)), torch.tensor(np.sort(rng.standard_normal(k)))
+    half = torch.tensor(rng.standard_normal((n, k)))
+    half[: n // 4] *= 1e-6
+    half[n // 4 : n // 2, 0] = 0.0
+    every = torch.arange(k)
+    found = smoothed_attacks(scale, values, half, nu, every, guess)
+    return scale, values, half, found
 
 
 def test_smoothed_margins_lie_below_the_exact_ones_and_tend_to_them():
-    rng = np.random.default_rng(0)
-    curvature, half = torch.tensor(rng.standard_normal((40, 5))), torch.tensor(rng.standard_normal((40, 5)))
-    half[:10, :] *= 1e-6
-    exact = smoothed_attacks(curvature, half, 1e-12).change
     for nu in (1.0, 0.1, 1e-3):
-        found = smoothed_attacks(curvature, half, nu)
-        assert (found.change <= exact + 1e-10).all()
-        assert (found.change >= exact - 6.0 * nu).all()
+        *_, exact = random_attacks(np.random.default_rng(0), 40, 5, 1e-12)
+        *_, found = random_attacks(np.random.default_rng(0), 40, 5, nu)
+        assert (found.change <= exact.change + 1e-10).all()
+        assert (found.change >= exact.change - 6.0 * nu).all()
 
 
+@pytest.mark.parametrize("convex", [False, True])
 @pytest.mark.parametrize("nu", [1.0, 0.05, 1e-4])
-def test_random_attacks_fill_the_ball_and_no_more(nu):
+def test_random_attacks_fill_the_ball_and_no_more(nu, convex):
     rng = np.random.default_rng(1)
-    curvature, half = torch.tensor(rng.standard_normal((60, 4))), torch.tensor(rng.standard_normal((60, 4)))
+    scale, values = torch.tensor(rng.standard_normal(60)), torch.tensor([-1.0, 0.2, 0.3, 2.0]).double()
+    half = torch.tensor(rng.standard_normal((60, 4)))
     half[:20, 0] = 0.0
-    curvature[40:] = curvature[40:].abs() + 2.0
-    found = smoothed_attacks(curvature, half, nu)
-    lengths = (found.mean**2 + found.variance).sum(dim=1)
+    if convex:  # some minimisers lie inside the ball then, in one case without any attack
+        scale, values = scale.abs() + 2.0, values + 3.0
+        half[0] = 0.0
+    found = smoothed_attacks(scale, values, half, nu, torch.arange(4))
+    lengths = (found.mean**2).sum(dim=1) + found.variance.sum(dim=1)
     assert (lengths <= 1.0 + 1e-8).all()
-    multiplier = found.shift - curvature.amin(dim=1)
-    assert (multiplier >= 0.0).all()
+    multiplier = found.shift - (scale[:, None] * values).amin(dim=1)
+    assert (multiplier >= -1e-15).all()
     assert multiplier * (1.0 - lengths) == pytest.approx(0.0, abs=1e-7)
-    again = smoothed_attacks(curvature, half, nu, guess=3.0 * found.shift)
-    assert again.mean.numpy() == pytest.approx(found.mean.numpy(), abs=1e-7)
+    for factor in (3.0, 0.01):
+        again = smoothed_attacks(scale, values, half, nu, torch.arange(4), guess=factor * found.shift)
+        assert again.mean.numpy() == pytest.approx(found.mean.numpy(), abs=1e-6)
 
 
-def test_points_have_the_moments_of_the_attacks():
+@pytest.mark.parametrize("sides", ["both", "positive", "negative"])
+@pytest.mark.parametrize("nu", [1e-1, 1e-3, 1e-5])
+def test_coordinates_left_out_have_no_variance(nu, sides):
     rng = np.random.default_rng(2)
-    mean, variance = torch.tensor(rng.standard_normal((6, 3))), torch.tensor(rng.random((6, 3)))
-    variance[0] = 0.0
-    chance, owners, points = split_into_points(mean, variance, 3)
-    for i in range(6):
-        mine = owners == i
-        weights, placed = chance[mine].numpy(), points[mine].numpy()
-        assert weights.sum() == pytest.approx(1.0)
-        assert weights @ placed == pytest.approx(mean[i].numpy())
-        second = np.outer(mean[i], mean[i]) + np.diag(variance[i])
-        assert (placed * weights[:, None]).T @ placed == pytest.approx(second)
-        assert (weights > 0.0).all()
-        assert (placed**2).sum(axis=1) == pytest.approx(float((mean[i] ** 2 + variance[i]).sum()))
-    assert (owners == 0).sum() == 1
-    chance, owners, points = split_into_points(mean, variance, 1)
-    assert np.bincount(owners) == pytest.approx([1, 2, 2, 2, 2, 2])
-    assert ((points**2).sum(dim=1) <= (mean**2 + variance).sum(dim=1)[owners] + 1e-12).all()
+    scale = rng.uniform(0.05, 0.2, 50) * (rng.choice([-1.0, 1.0], 50) if sides == "both" else 1.0)
+    scale = torch.tensor(-scale if sides == "negative" else scale)
+    values, half = torch.tensor(np.sort(rng.standard_normal(6))), torch.tensor(0.1 * rng.standard_normal((50, 6)))
+    bounds = (float(scale.min()), float(scale.max()), float(scale.abs().min()))
+    some = varying_coordinates(values, bounds, nu)
+    whole = smoothed_attacks(scale, values, half, nu, torch.arange(6))
+    part = smoothed_attacks(scale, values, half, nu, some)
+    assert part.change.numpy() == pytest.approx(whole.change.numpy(), abs=1e-13)
+    assert part.variance.numpy() == pytest.approx(whole.variance[:, some].numpy(), abs=1e-10)
+    if nu < 1e-4:
+        assert some.numel() == (2 if sides == "both" else 1)
 
 
 # -- the objective --------------------------------------------------------------------------------------------------
@@ -132,25 +133,26 @@ def test_the_gradient_is_the_derivative_of_the_value(loss, m):
     rng = np.random.default_rng(m)
     neurons, direction = (torch.tensor(0.3 * rng.standard_normal((m, 6))) for _ in range(2))
     signs = torch.tensor(np.where(rng.random(m) < 0.5, 1.0, -1.0))
-    objective = SmoothedObjective(program, CPU, torch.float64)
+    objective = objective_of(program)
     smoothing = Smoothing(1.0, 0.2, torch.tensor(rng.random(12)))
-    found = objective.evaluate(neurons, signs, smoothing)
+    (found,) = objective.evaluate([Query(0, neurons, signs, smoothing)])
     if loss == "hinge":  # every term matters
         assert ((found.weights > 0.0) & (found.weights < 1.0)).any()
-        assert found.attacks is not None
-        assert (found.attacks.variance[1:] > 1e-2).any()
     slope = float((found.gradient * direction).sum())
     t = 1e-5
-    values = [objective.evaluate(neurons + s * t * direction, signs, smoothing).value for s in (1.0, -1.0)]
+    queries = [Query(0, neurons + s * t * direction, signs, smoothing) for s in (1.0, -1.0)]
+    values = [objective.evaluate([query])[0].value for query in queries]
+    # Evaluated together or alone is the same.
+    assert [found.value for found in objective.evaluate(queries)] == pytest.approx(values, rel=1e-13)
     assert (values[0] - values[1]) / (2.0 * t) == pytest.approx(slope, rel=1e-6)
 
 
 def test_the_smoothed_objective_tends_to_the_true_one():
     problem = small_problem(n=20, d=4, radius=np.linspace(0.0, 1.0, 20))
     network = random_network(np.random.default_rng(3), 6, 4, problem.activation)
-    objective = SmoothedObjective(problem.to_structured(), CPU, torch.float64)
+    objective = objective_of(problem.to_structured())
     smoothing = Smoothing(1e-9, 1e-9, torch.zeros(20, dtype=torch.float64))
-    value = objective.evaluate(*as_tensors(network), smoothing).value
+    value = objective.evaluate([Query(0, *as_tensors(network), smoothing)])[0].value
     assert value == pytest.approx(problem.objective(network), rel=1e-6)
 
 
@@ -158,9 +160,9 @@ def test_a_spectrum_rebuilds_the_matrix_from_few_or_many_neurons():
     rng = np.random.default_rng(4)
     for m in (2, 9):
         neurons, signs = torch.tensor(rng.standard_normal((m, 5))), torch.tensor(np.sign(rng.standard_normal(m)))
-        spectrum = Spectrum.of(neurons, signs)
+        spectrum = Spectrum.of(neurons, signs, -0.5)
         rebuilt = (spectrum.vectors * spectrum.values) @ spectrum.vectors.T
-        assert rebuilt.numpy() == pytest.approx(((neurons.T * signs) @ neurons).numpy(), abs=1e-12)
+        assert rebuilt.numpy() == pytest.approx(-0.5 * ((neurons.T * signs) @ neurons).numpy(), abs=1e-12)
         assert spectrum.values.numel() == min(m, 5)
 
 
@@ -332,7 +334,7 @@ def test_a_seed_fixes_the_answer():
     settings = Settings(tolerance=1e-4, seed=3)
     first, second = (solve_polynomial(program, settings) for _ in range(2))
     assert np.array_equal(first.network.u, second.network.u)
-    assert np.array_equal(first.multipliers.weights, second.multipliers.weights)
+    assert np.array_equal(first.multipliers.theta, second.multipliers.theta)
     other = solve_polynomial(program, replace(settings, seed=4))
     assert not np.array_equal(first.network.u, other.network.u)
 
@@ -342,7 +344,7 @@ def test_single_precision_products_still_give_a_double_precision_certificate():
     solution = solve_polynomial(problem.to_structured(), Settings(tolerance=1e-4), dtype="float32")
     assert solution.termination is Termination.CONVERGED
     assert solution.network.u.dtype == np.float64
-    assert solution.multipliers.points.dtype == np.float64
+    assert solution.multipliers.theta.dtype == np.float64
     assert certificate(problem, solution).relative_gap <= 1.0001e-4
     assert solution.applied["dtype"] == "float32"
 

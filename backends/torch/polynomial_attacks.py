@@ -15,15 +15,19 @@ that its expected squared length is 1, so the random attack is feasible and a du
 needs a mixture of two attacks, this is one.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 
-from cvxrobust.core.trust_region import Decomposition, minimize_in_ball
-
 Tensor = torch.Tensor
 NEWTON_STEPS = 60
-EPS = 2.0**-52
+SETTLED = 1e-7
+"""Relative size of a Newton step after which another one could only add rounding."""
+START = 1e-3
+"""Smallest first shift, in units of the smoothing."""
+FADED = 40.0
+"""Exponent at which a variance is rounding: exp(-40) = 4e-18."""
 TINY = 1e-100
 """Its inverse square does not overflow."""
 NEGLIGIBLE = 1e-12
@@ -32,7 +36,7 @@ NEGLIGIBLE = 1e-12
 
 @dataclass(frozen=True)
 class Spectrum:
-    """``T_11 = Q diag(values) Q'`` on the span of the neurons.
+    """``a T_11 = Q diag(values) Q'`` on the span of the neurons.
 
     Args:
         values: Ascending, shape (k,), k = min(d, m).
@@ -43,12 +47,13 @@ class Spectrum:
     vectors: Tensor
 
     @classmethod
-    def of(cls, neurons: Tensor, signs: Tensor) -> "Spectrum":
-        """Of ``T_11 = sum_j signs_j v_j v_j'``, neurons of shape (m, d), by a QR when they do not fill the space."""
+    def of(cls, neurons: Tensor, signs: Tensor, a: float) -> "Spectrum":
+        """With ``T_11 = sum_j signs_j v_j v_j'``, neurons of shape (m, d); by a QR when they do not fill the space."""
+        weights = a * signs
         if neurons.shape[0] >= neurons.shape[1]:
-            return cls(*torch.linalg.eigh((neurons.T * signs) @ neurons))
+            return cls(*torch.linalg.eigh((neurons.T * weights) @ neurons))
         basis, R = torch.linalg.qr(neurons.T)
-        values, vectors = torch.linalg.eigh((R * signs) @ R.T)
+        values, vectors = torch.linalg.eigh((R * weights) @ R.T)
         return cls(values, basis @ vectors)
 
 
@@ -59,50 +64,91 @@ class RandomAttacks:
     Args:
         change: What the attack does to the smoothed margin, shape (n,).
         mean: Shape (n, k).
-        variance: Of each coordinate, shape (n, k); coordinates are uncorrelated, ``||mean||^2 + sum variance <= 1``.
+        variance: Of the coordinates that vary, shape (n, j); coordinates are uncorrelated, and
+            ``||mean||^2 + sum variance <= 1``.
+        varying: Which coordinates those are, ascending, shape (j,), int64.
         shift: ``lam + min_k w_k`` of each sample, shape (n,), to start the next root-finding from.
     """
 
     change: Tensor
     mean: Tensor
     variance: Tensor
+    varying: Tensor
     shift: Tensor
 
 
-def smoothed_attacks(curvature: Tensor, half: Tensor, nu: float, guess: Tensor | None = None) -> RandomAttacks:
+def varying_coordinates(values: Tensor, scale: tuple[float, float, float], nu: float) -> Tensor:
+    """Coordinates whose variance may exceed rounding, ascending: those of nearly lowest curvature.
+
+    Args:
+        values: Eigenvalues, ascending, shape (k,).
+        scale: The smallest and the largest of the samples' factors of the eigenvalues, and the smallest absolute value
+            of those that are not 0 (inf if there is none).
+        nu: Smoothing.
+    """
+    least, most, smallest = scale
+    if values.numel() == 0:
+        return torch.zeros(0, dtype=torch.int64, device=values.device)
+    reach = FADED * nu / smallest if smallest > 0.0 else math.inf
+    near = torch.zeros_like(values, dtype=torch.bool)
+    if most > 0.0:
+        near |= values - values[0] <= reach
+    if least < 0.0:
+        near |= values[-1] - values <= reach
+    return torch.nonzero(near).flatten()
+
+
+def smoothed_attacks(
+    scale: Tensor, values: Tensor, half: Tensor, nu: float, varying: Tensor, guess: Tensor | None = None
+) -> RandomAttacks:
     """The smoothed worst cases of the module's derivation.
 
     Newton's method on ``log E||D||^2 = 0`` in lam: that function is convex and decreasing, so that from its left side
-    convergence is monotone, and a step from the right side lands on the left.
+    convergence is monotone, and a step from the right side lands on the left. Made for blocks of samples that fit into
+    a processor's cache.
 
     Args:
-        curvature: Eigenvalues times label and squared radius, shape (n, k), float64.
-        half: Half gradients times label and radius, shape (n, k), float64.
+        scale: Label times squared radius, shape (n,): sample i has curvatures ``scale_i values``.
+        values: Eigenvalues, ascending, shape (k,).
+        half: Half gradients times label and radius, shape (n, k), float64; fastest where its transpose is contiguous.
         nu: Smoothing, in units of the margin, positive.
+        varying: What `varying_coordinates` found.
         guess: `shift` of a similar problem, shape (n,).
     """
-    lowest = curvature.amin(dim=1)
-    gaps = curvature - lowest[:, None]
+    lowest = torch.minimum(scale * values[0], scale * values[-1])
+    gaps = torch.empty_like(half)
+    torch.mul(scale[:, None], values, out=gaps)
+    gaps.sub_(lowest[:, None])
+    near = gaps.T[varying].T
     floor = lowest.clamp(min=0.0)
-    low = torch.maximum((half.abs() - gaps).amax(dim=1), floor)
-    square = half * half
-    shift = low if guess is None else torch.maximum(guess, low)
-    for step in range(NEWTON_STEPS + 1):
-        shifted = (gaps + shift[:, None]).clamp(min=TINY)
-        regular = square / (shifted * shifted)
-        variance = torch.exp(shifted / -nu)
-        if step == NEWTON_STEPS:
-            break
-        length = (regular + variance).sum(dim=1)
-        slope = (2.0 * regular / shifted + variance / nu).sum(dim=1)
-        following = torch.maximum(shift + length.log() * length / slope.clamp(min=TINY), low)
-        settled = bool(((following - shift).abs() <= 1e-11 * following + 1e-12 * nu).all())
-        # A step from the right may have gone far, so the first one never ends the search.
-        if settled and step > 0:
-            break
+    if guess is None:
+        guess = (half.abs() - gaps).amax(dim=1)
+    shift = torch.maximum(torch.maximum(guess, floor), torch.full_like(floor, START * nu))
+    inverse, square = torch.empty_like(gaps), torch.empty_like(gaps)
+    for step in range(NEWTON_STEPS):
+        torch.add(gaps, shift[:, None], out=inverse)
+        inverse.clamp_(min=TINY).reciprocal_()
+        torch.mul(half, inverse, out=square)
+        square.mul_(square)
+        variance = torch.exp((near + shift[:, None]) / -nu)
+        spread = variance.sum(dim=1)
+        length = square.sum(dim=1) + spread
+        slope = 2.0 * square.mul_(inverse).sum(dim=1) + spread / nu
+        newton = shift + length.clamp(min=TINY).log() * length / slope
+        # To the left a step may go too far, but a tenth is either still on the right or a start from the left.
+        following = torch.maximum(torch.where(slope > 0.0, newton, floor), 0.1 * shift)
+        following = torch.maximum(following, floor)
+        # Convergence is quadratic: what comes after a step as small as this is rounding.
+        moved = (following - shift).abs() / (following + 0.01 * nu)
         shift = following
-    change = -(shift - lowest) - (square / shifted).sum(dim=1) - nu * variance.sum(dim=1)
-    return RandomAttacks(change, -half / shifted, variance, shift)
+        if step > 0 and not bool((moved > SETTLED).any()):
+            break
+    torch.add(gaps, shift[:, None], out=inverse)
+    inverse.clamp_(min=TINY).reciprocal_()
+    variance = torch.exp((near + shift[:, None]) / -nu)
+    mean = torch.mul(half, inverse, out=inverse).neg_()
+    change = lowest - shift + (half * mean).sum(dim=1) - nu * variance.sum(dim=1)
+    return RandomAttacks(change, mean, variance, varying, shift)
 
 
 def split_into_points(mean: Tensor, variance: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,55 +184,3 @@ def split_into_points(mean: Tensor, variance: Tensor, most: int) -> tuple[Tensor
     ends[torch.arange(2 * rows.numel(), device=rows.device), columns.repeat(2)] += torch.cat([high, low])
     probability = torch.cat([torch.ones_like(total[still]), chance * -low / (2.0 * half), chance * high / (2.0 * half)])
     return probability, torch.cat([still, rows, rows]), torch.cat([mean[still], ends])
-
-
-def exact_margins(
-    neurons: Tensor, signs: Tensor, activation: tuple[float, float, float], X: Tensor, labels: Tensor, radius: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Exact worst-case margins and attacked points of ``f(x) = sum_j signs_j ||v_j||^2 s(x'v_j / ||v_j||)``.
-
-    Args:
-        neurons: v_j in rows, shape (m, d), float64.
-        signs: Shape (m,).
-        activation: (a, b, c).
-        X: Inputs, shape (n, d), float64.
-        labels: -1 or +1, shape (n,).
-        radius: l2 radii, shape (n,).
-
-    Returns:
-        Margins, shape (n,), from the dual of the subproblems: never above the true ones, and below them by rounding
-        only. Points, shape (n, d).
-    """
-    a, b, c = activation
-    spectrum = Spectrum.of(neurons, signs)
-    Q, lengths = spectrum.vectors, neurons.norm(dim=1)
-    inside = X @ Q
-    linear = 0.5 * b * ((signs * lengths) @ neurons @ Q)
-    slope = a * spectrum.values * inside
-    half = slope + linear
-    constant = c * (signs * lengths * lengths).sum()
-    margins = labels * (((half + linear) * inside).sum(dim=1) + constant)
-    # What rounding may have added to T and to these sums, as in `PolynomialNetwork`.
-    size = 2.0 * float((lengths * lengths).sum()) * (1.0 + neurons.shape[0] ** 0.5 / 4.0)
-    uncertainty = (4.0 + X.shape[1] ** 0.5) * EPS * size * max(abs(a), 0.5 * abs(b), abs(c))
-    reach = X.norm(dim=1) + radius
-    margins = margins - uncertainty * (reach * reach + 1.0)
-    points = X.clone()
-    for side in (1.0, -1.0):
-        rows = torch.nonzero((labels == side) & (radius > 0.0)).flatten()
-        if rows.numel() == 0 or neurons.shape[0] == 0:
-            continue
-        # Outside the span the curvature is 0, which matters nowhere: lam >= 0 anyway.
-        shared = _ascending(side * a * spectrum.values)
-        found = minimize_in_ball(shared, side * half[rows], radius[rows])
-        points[rows] += found.points @ Q.T
-        margins[rows] += found.dual
-    return margins, points
-
-
-def _ascending(values: Tensor) -> Decomposition:
-    """A diagonal matrix as a decomposition; the values are sorted, in either direction."""
-    vectors = torch.eye(values.numel(), dtype=values.dtype, device=values.device)
-    if values.numel() and bool(values[0] > values[-1]):
-        return Decomposition(values.flip(0), vectors.flip(1).contiguous())
-    return Decomposition(values, vectors)

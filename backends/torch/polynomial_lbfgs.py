@@ -6,9 +6,9 @@ over them. The line search looks for a weak Wolfe point by bracketing (Lewis and
 via quasi-Newton methods*, Math. Program. 141), which needs no smoothness to end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -117,10 +117,31 @@ def descend(
     flat: float,
     noise: float = 0.0,
 ) -> Descent[E]:
+    """`descending` with a function that evaluates."""
+    search = descending(point, memory, budget, should_stop, flat, noise)
+    asked = next(search)
+    while True:
+        try:
+            asked = search.send(evaluate(asked))
+        except StopIteration as ended:
+            found: Descent[E] = ended.value
+            return found
+
+
+def descending(
+    point: Tensor,
+    memory: Memory,
+    budget: int,
+    should_stop: Callable[[], bool],
+    flat: float,
+    noise: float = 0.0,
+) -> Generator[Tensor, Any, Descent[Any]]:
     """Minimise from a point until the budget of evaluations is used up.
 
+    A generator that yields points and is sent what the objective and its gradient are there, so that several searches
+    can share the passes over their data.
+
     Args:
-        evaluate: The objective and its gradient at a point of any shape.
         point: Where to start; it is evaluated anew, since the objective may have changed.
         memory: Pairs from before; extended in place.
         budget: Evaluations.
@@ -128,7 +149,7 @@ def descend(
         flat: Norm of the gradient at which there is nothing left to do.
         noise: Relative error of the objective's values: a rise by less than that may be none.
     """
-    found, used, failures = evaluate(point), 1, 0
+    found, used, failures = (yield point), 1, 0
     while used < budget and not should_stop() and float(found.gradient.norm()) > flat:
         gradient = found.gradient.flatten()
         direction = memory.direction(gradient)
@@ -137,8 +158,8 @@ def descend(
             memory.clear()
             direction = memory.direction(gradient)
             slope = float(direction @ gradient)
-        step, following, trials = _search(
-            evaluate, point, found, direction.view_as(point), slope, budget - used, should_stop, noise
+        step, following, trials = yield from _search(
+            point, found, direction.view_as(point), slope, budget - used, should_stop, noise
         )
         used += trials
         if following is None:
@@ -155,21 +176,20 @@ def descend(
 
 
 def _search(
-    evaluate: Callable[[Tensor], E],
     point: Tensor,
-    start: E,
+    start: Any,
     direction: Tensor,
     slope: float,
     budget: int,
     should_stop: Callable[[], bool],
     noise: float,
-) -> tuple[float, E | None, int]:
+) -> Generator[Tensor, Any, tuple[float, Any, int]]:
     """A step that meets the weak Wolfe conditions, or the best that decreases at all; None if there is none."""
     low, high, step = 0.0, float("inf"), 1.0
-    best: tuple[float, E | None] = (0.0, None)
+    best: tuple[float, Any] = (0.0, None)
     trials = 0
     while trials < min(TRIALS, budget) and (trials == 0 or not should_stop()):
-        found = evaluate(point + step * direction)
+        found = yield point + step * direction
         trials += 1
         here = float((found.gradient * direction).sum())
         # Where values are all noise the gradient alone decides (Hager and Zhang 2005, SIAM J. Optim. 16, Sec. 4).

@@ -1,0 +1,113 @@
+"""Checkpoints: what a solve needs to go on after it was killed, one file per programme in a folder.
+
+A file holds plain arrays (NumPy's npz, nothing pickled) and the fingerprint of the programme it belongs to. It is
+written beside the old one and then takes its name, so that whatever kills the process leaves a whole file behind.
+Nothing in a file is trusted: bounds are certified anew from the network and the multipliers that it holds.
+"""
+
+import hashlib
+import os
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cvxrobust.core.errors import InputError
+
+State = dict[str, NDArray[Any]]
+FORMAT = 1
+EVERY = 30.0
+"""Seconds between two writes, at least."""
+
+
+class Checkpoint:
+    """The checkpoint of one programme.
+
+    Args:
+        folder: Where checkpoints live; made if missing.
+        fingerprint: Which programme this is, see `fingerprint`.
+        every: Seconds between two writes that are not forced.
+
+    Raises:
+        InputError: The folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], fingerprint: str, every: float = EVERY) -> None:
+        self.fingerprint, self.every = fingerprint, every
+        self._written = time.perf_counter()
+        home = Path(folder)
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"checkpoint is {str(folder)!r}, but {error}; expected a folder.") from error
+        if not os.access(home, os.W_OK):
+            raise InputError(f"checkpoint is {str(folder)!r}, which cannot be written to; expected a folder of yours.")
+        self.path = home / f"{fingerprint[:24]}.npz"
+
+    def due(self) -> bool:
+        """Whether the last write is so long ago that the next one is worth its time."""
+        return time.perf_counter() - self._written >= self.every
+
+    def save(self, state: Mapping[str, Any], force: bool = False) -> None:
+        """Write a state of tensors, arrays, numbers and strings, unless the last write was a moment ago.
+
+        Args:
+            state: Its names are Python identifiers; None is left out.
+            force: Write whenever the last write was.
+        """
+        if not (force or self.due()):
+            return
+        arrays = {name: _array(value) for name, value in state.items() if value is not None}
+        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                arrays["checkpoint_of"] = np.array([self.fingerprint, str(FORMAT)])
+                np.savez(file, allow_pickle=False, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._written = time.perf_counter()
+
+    def load(self) -> State | None:
+        """The state that was saved last; None if there is none.
+
+        Raises:
+            InputError: The file is damaged, or belongs to another programme or version.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                state = {name: file[name] for name in file.files}
+            owner, version = (str(part) for part in state.pop("checkpoint_of"))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"checkpoint {self.path} cannot be read ({error}); delete it to begin anew.") from error
+        if (owner, version) != (self.fingerprint, str(FORMAT)):
+            raise InputError(f"checkpoint {self.path} belongs to another programme; choose another folder.")
+        return state
+
+
+def fingerprint(program: Any) -> str:
+    """A hash of everything in a structured programme (a dataclass of arrays, numbers and strings)."""
+    digest = hashlib.sha256(type(program).__name__.encode())
+    for part in fields(program):
+        value = getattr(program, part.name)
+        digest.update(part.name.encode())
+        if isinstance(value, np.ndarray):
+            digest.update(f"{value.shape}{value.dtype}".encode())
+            digest.update(np.ascontiguousarray(value).data)
+        else:
+            digest.update(repr(value).encode())
+    return digest.hexdigest()
+
+
+def _array(value: Any) -> NDArray[Any]:
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
