@@ -75,3 +75,11 @@ Grow = Annotated[
     bool,
     typer.Option("--grow", help="Add gates as long as they lower the programme's optimum.", rich_help_panel=GATES),
 ]
+Polish = Annotated[
+    str | None,
+    typer.Option(
+        "--polish",
+        help="Go on with masters on this conic backend where the first one is slow; alone or as auto it picks one. "
+        "Polynomial networks only.",
+    ),
+]

@@ -19,7 +19,7 @@ from cvxrobust.bench.display import (
     fail,
     print_json,
 )
-from cvxrobust.bench.options import parse_options, parse_radii, spread_values
+from cvxrobust.bench.options import name_optional_values, parse_options, parse_radii, spread_values
 
 if TYPE_CHECKING:
     from cvxrobust.bench.training import TrainingRequest
@@ -42,6 +42,14 @@ class SeveralRadii(TyperCommand):
         return super().parse_args(ctx, spread_values(args, "--radius"))
 
 
+class OptionalPolish(TyperCommand):
+    """A command whose ``--polish`` may stand alone."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Say what standing alone means, which the parser cannot."""
+        return super().parse_args(ctx, name_optional_values(args, "--polish", "auto"))
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -59,7 +67,7 @@ def root(
     """Train two-layer networks, standard or adversarial, to certified global optimality."""
 
 
-@app.command()
+@app.command(cls=OptionalPolish)
 def solve(
     data: arguments.Data,
     problem: Annotated[
@@ -93,6 +101,7 @@ def solve(
     grow: arguments.Grow = False,
     backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
     method: Annotated[str, typer.Option(help="auto, direct or cutting-set.")] = "auto",
+    polish: arguments.Polish = None,
     tolerance: Annotated[float, typer.Option(help="Relative certified gap to reach.")] = 1e-6,
     time_limit: Annotated[float | None, typer.Option(help="Seconds; the best network so far is kept.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of solver and BLAS.")] = None,
@@ -152,6 +161,7 @@ def solve(
             backend=backend,
             method=method,
             grow=grow,
+            polish=True if polish == "auto" else polish,
             data_folder=data_folder,
             label=label,
             test_fraction=test_fraction,

@@ -1,6 +1,7 @@
 """Values on the command line that typer has no type for."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from cvxrobust.core.errors import InputError
@@ -26,6 +27,15 @@ def spread_values(arguments: Sequence[str], flag: str) -> list[str]:
             more = False
         spread.append(argument)
     return spread
+
+
+def name_optional_values(arguments: Sequence[str], flag: str, default: str) -> list[str]:
+    """``--polish`` as ``--polish=auto``, where the next argument is another option or there is none."""
+    named: list[str] = []
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue="-"):
+        alone = argument == flag and following.startswith("-")
+        named.append(f"{flag}={default}" if alone else argument)
+    return named
 
 
 def _is_numeric(text: str) -> bool:

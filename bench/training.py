@@ -42,6 +42,7 @@ class TrainingRequest:
         backend: Name of the backend, or ``"auto"``.
         method: ``"auto"``, ``"direct"`` or ``"cutting-set"``.
         grow: Whether a problem with gates may add some while they lower the optimum.
+        polish: Name of the backend that polishes, True for any, None to leave it to the backend ``"auto"``.
         data_folder: Where known sets lie.
         label: Name of the label column.
         test_fraction: Share of the rows held out.
@@ -57,6 +58,7 @@ class TrainingRequest:
     backend: str = "auto"
     method: str = "auto"
     grow: bool = False
+    polish: bool | str | None = None
     data_folder: Path | None = None
     label: str | None = None
     test_fraction: float = 0.2
@@ -147,6 +149,7 @@ def train(request: TrainingRequest, callback: "Callback | None" = None) -> Train
         method=request.method,
         settings=request.settings,
         gates="grow" if request.grow else "fixed",
+        polish=request.polish,
         callback=callback,
     )
     network = replace(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -80,6 +80,34 @@ class ChecksSettings(Protocol):
 
     def check_settings(self, settings: Settings) -> None:
         """Raise the error that `solve` would raise for these settings."""
+        ...
+
+
+@runtime_checkable
+class SolvesTogether(Protocol):
+    """What a backend of structured programmes may offer besides: all columns of the labels in one go.
+
+    `solve` is asked for one column at a time otherwise.
+    """
+
+    def solve_together(
+        self,
+        program: Any,
+        settings: Settings,
+        monitors: Sequence["Monitor"],
+        warm_starts: Sequence[Solution | None],
+    ) -> list[Solution]:
+        """Solve a structured programme of several columns of labels.
+
+        Args:
+            program: The programme.
+            settings: For every column.
+            monitors: One per column; the first says when to stop, each hears of its column's bounds.
+            warm_starts: One per column.
+
+        Returns:
+            One solution per column, in order.
+        """
         ...
 
 

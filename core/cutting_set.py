@@ -89,6 +89,7 @@ def cutting_set(
     settings: Settings,
     monitor: Monitor,
     start: N | None = None,
+    known: Certificate | None = None,
 ) -> tuple[CuttingSetState[N], Termination]:
     """Solve a robust problem by masters.
 
@@ -98,11 +99,14 @@ def cutting_set(
         settings: ``tolerance`` is the certified gap to reach, ``max_iterations`` limits the rounds.
         monitor: Says when to stop; its `report` hears of better bounds.
         start: A network to start from.
+        known: Bounds already proved, none of them tighter above than the start's objective.
 
     Returns:
         The final state, whose network and certificate are valid whenever and why ever it stopped, and why it did.
     """
     state = _initial_state(problem, start)
+    if known is not None:
+        state.certificate = state.certificate.best(known)
     for _ in range(settings.max_iterations or MAX_ROUNDS):
         if state.certificate.relative_gap <= settings.tolerance:
             return state, Termination.CONVERGED

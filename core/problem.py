@@ -44,7 +44,7 @@ class Problem(Protocol[N]):
 
     @property
     def conic_rows(self) -> int:
-        """Rows of `to_conic`, known before any assembly."""
+        """Rows of `to_conic`, known before any assembly; 0 if there is no conic programme."""
         ...
 
     def to_conic(self) -> ConicProgram:

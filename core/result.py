@@ -136,6 +136,45 @@ class Round:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """One of several methods that a solve went through, one after the other.
+
+    Args:
+        backend: Name of its backend.
+        method: ``"direct"`` or ``"cutting-set"``.
+        termination: Why it stopped.
+        certificate: Bounds known at its end.
+        times: Its seconds.
+        iterations: Its solver's iterations.
+        rounds: Programmes it solved.
+        message: Its backend's own words.
+    """
+
+    backend: str
+    method: str
+    termination: Termination
+    certificate: Certificate
+    times: Times
+    iterations: int = 0
+    rounds: int = 0
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "backend": self.backend,
+            "method": self.method,
+            "termination": str(self.termination),
+            "upper": self.certificate.upper,
+            "lower": self.certificate.lower,
+            "times": vars(self.times).copy(),
+            "iterations": self.iterations,
+            "rounds": self.rounds,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True)
 class Result(Generic[N]):
     """A network, how far from the global optimum it can be at most, and how it was found.
 
@@ -144,20 +183,22 @@ class Result(Generic[N]):
         certificate: Bounds on the optimum of the nonconvex training problem.
         termination: Why the solve stopped.
         quality: What `core` makes of the certificate.
-        backend: Name of the backend that ran.
-        method: ``"direct"`` or ``"cutting-set"``.
+        backend: Name of the backend that ran; ``"torch + clarabel"`` where another one polished.
+        method: ``"direct"`` or ``"cutting-set"``; ``"direct + cutting-set"`` where it was polished.
         selection: What was picked automatically, and why; empty when the caller chose.
         solution: The backend's last raw solution, None if it never returned one.
         dimacs_errors: The six DIMACS errors of that raw solution (see `ConicProgram.dimacs_errors`).
         times: Seconds by phase.
         iterations: Solver iterations in all, over every master programme solved.
-        rounds: Master programmes solved (1 for the direct method).
+        rounds: Programmes solved: masters of the cutting-set method, runs of the backend by the direct one.
         peak_memory: High-water mark of resident memory in bytes, of this process or of the child that solved, if that
             is larger; 0 where unknown.
         trace: Certified bounds over time.
         parts: One-versus-all results, one per class; empty for a single problem.
         problem: The problem that the certificate is about, where it is not the one given: with refined gates.
         history: The programmes solved on the way, where gates were refined; `certificate` is about the last.
+        phases: The two methods of a polished solve; empty where one did everything. Where there are `parts`, they
+            hold theirs.
         report: What the problem says about itself and the network, ready for JSON.
         applied: Settings applied, by the backend's native names.
         ignored: Settings not applied, with the reason.
@@ -182,6 +223,7 @@ class Result(Generic[N]):
     parts: tuple["Result[N]", ...] = ()
     problem: Any = None
     history: tuple[Round, ...] = ()
+    phases: tuple[Phase, ...] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
     applied: Mapping[str, Any] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
@@ -220,6 +262,7 @@ class Result(Generic[N]):
                 [step.kind, step.elapsed, step.certificate.upper, step.certificate.lower, step.size]
                 for step in self.history
             ],
+            "phases": [phase.to_dict() for phase in self.phases],
             "report": dict(self.report),
             "applied": {name: _plain(value) for name, value in self.applied.items()},
             "ignored": dict(self.ignored),

@@ -1,6 +1,7 @@
 """One call of `solve`: runs the backend, judges what it returns, and keeps the best of every part."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
@@ -13,10 +14,12 @@ from cvxrobust.core.cutting_set import cutting_set
 from cvxrobust.core.environment import peak_memory, versions
 from cvxrobust.core.errors import CvxRobustError, InputError
 from cvxrobust.core.isolation import solve_isolated
+from cvxrobust.core.polish import Polish
 from cvxrobust.core.problem import Problem, RefinableProblem, Reports, RobustProblem
 from cvxrobust.core.refinement import refined
 from cvxrobust.core.result import Callback, Result, Solution, Termination, Times, TracePoint, judge
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.together import solvable_together, solve_parts_together
 from cvxrobust.core.two_layer import N
 
 ATTEMPTS = 3
@@ -45,6 +48,7 @@ class Run(Generic[N]):
     clock: float
     monitor: Monitor
     grow: bool = False
+    polish: Polish | None = None
     trace: list[TracePoint] = field(default_factory=list)
     bounds: list[Certificate] = field(default_factory=list)
 
@@ -57,11 +61,17 @@ class Run(Generic[N]):
                 self.starts[k] = None
                 found = found.best(self._bounds_at(single, single.trivial_network()))
             self.bounds.append(found)
-        self._report(0, self.bounds[0])
+        self.report(0, self.bounds[0])
 
     def _bounds_at(self, part: Problem[N], network: N) -> Certificate:
         """What a network tells about a problem without any solver."""
         return Certificate(part.objective(network), part.lower_bound(part.network_multipliers(network)))
+
+    def solve_parts(self) -> list[Result[N]]:
+        """One result per part."""
+        if solvable_together(self):
+            return solve_parts_together(self)
+        return [self.solve_part(k) for k in range(len(self.problem.parts))]
 
     def solve_part(self, k: int) -> Result[N]:
         """Solve one binary problem within what is left of the time."""
@@ -81,12 +91,19 @@ class Run(Generic[N]):
 
     def _programme(self, part: Problem[N], k: int, monitor: Monitor) -> Result[N]:
         """Solve one programme."""
-        if self.method == "cutting-set":
-            result = self._by_cutting_set(part, k, monitor)
+        known = self.bounds[k]
+        if self.polish is None:
+            result = self.attempt(part, k, monitor, known)
         else:
-            result = self._directly(part, k, monitor, self.bounds[k])
-        self._report(k, result.certificate)
+            result = self.polish.solve(self, part, k, monitor, known)
+        self.report(k, result.certificate)
         return result
+
+    def attempt(self, part: Problem[N], k: int, monitor: Monitor, known: Certificate) -> Result[N]:
+        """Solve one programme by one backend and one method, from bounds that `core` has proved."""
+        if self.method == "cutting-set":
+            return self._by_cutting_set(part, k, monitor, known)
+        return self._directly(part, k, monitor, known)
 
     def _again(self, better: Problem[N], last: Result[N], k: int, monitor: Monitor) -> Result[N]:
         """Solve a refined programme from where the last one ended. Its bounds start anew: it has another optimum."""
@@ -100,12 +117,16 @@ class Run(Generic[N]):
         deadline = self.monitor.deadline
         if deadline is not None:
             deadline = began + (deadline - began) / (len(self.problem.parts) - k)
-        return self.monitor.sharing(deadline, lambda upper, lower: self._report(k, Certificate(upper, lower)))
+        return self.monitor.sharing(deadline, self.listener(k))
+
+    def listener(self, k: int) -> Callable[[float, float], object]:
+        """What hears of a part's bounds while its backend runs."""
+        return lambda upper, lower: self.report(k, Certificate(upper, lower))
 
     def _directly(self, part: Problem[N], k: int, monitor: Monitor, known: Certificate) -> Result[N]:
         network = self.starts[k] or part.trivial_network()
         if monitor.should_stop:
-            return self._result(network, known, Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT)
+            return self.result(network, known, Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT)
         clock = time.perf_counter()
         structured = self._structured(part)
         program = part.to_conic() if structured is None else structured
@@ -122,7 +143,7 @@ class Run(Generic[N]):
             settings = self.settings.replace(tolerance=tolerance, time_limit=_at_least_a_moment(monitor.remaining))
             solution = self._run_backend(program, settings, monitor, solution)
             solved = time.perf_counter()
-            found, certificate = self._certified(part, solution, network, certificate)
+            found, certificate = self.certified(part, solution, network, certificate)
             network = found
             iterations, attempts = iterations + solution.iterations, attempts + 1
             times = replace(
@@ -131,7 +152,7 @@ class Run(Generic[N]):
                 solve=times.solve + solved - began - solution.setup_seconds,
                 certify=times.certify + time.perf_counter() - solved,
             )
-            self._report(k, certificate)
+            self.report(k, certificate)
             # A solver calls itself converged by residuals; the certificate is relative to the optimum.
             tighter = max(TIGHTER * tolerance, self.backend.capabilities.tightest_tolerance)
             converged = solution.termination is Termination.CONVERGED and not monitor.should_stop
@@ -143,7 +164,7 @@ class Run(Generic[N]):
         termination = solution.termination
         if termination is Termination.NUMERICAL and certificate.relative_gap <= self.settings.tolerance:
             termination = Termination.CONVERGED  # it was asked for more than the caller wanted
-        return self._result(
+        return self.result(
             network, certificate, termination, solution=solution, dimacs_errors=errors, times=times,
             rounds=attempts, iterations=iterations,
         )  # fmt: skip
@@ -153,7 +174,7 @@ class Run(Generic[N]):
         asked, can = self.settings.tolerance, self.backend.capabilities
         return asked if can.method != "interior-point" else min(asked, max(TIGHTER * asked, can.tightest_tolerance))
 
-    def _certified(self, part: Problem[N], solution: Solution, network: N, known: Certificate) -> tuple[N, Certificate]:
+    def certified(self, part: Problem[N], solution: Solution, network: N, known: Certificate) -> tuple[N, Certificate]:
         """The better of the known network and the solution's, and the bounds with what the solution adds."""
         certificate = known
         found = _network_of(part, solution)
@@ -163,7 +184,7 @@ class Run(Generic[N]):
             certificate = certificate.best(Certificate(certificate.upper, part.lower_bound(multipliers)))
         return network, certificate
 
-    def _by_cutting_set(self, part: Problem[N], k: int, monitor: Monitor) -> Result[N]:
+    def _by_cutting_set(self, part: Problem[N], k: int, monitor: Monitor, known: Certificate) -> Result[N]:
         if not isinstance(part, RobustProblem):
             raise InputError(f"{type(part).__name__} cannot be solved by the cutting-set method.")
         state, termination = cutting_set(
@@ -172,10 +193,11 @@ class Run(Generic[N]):
             self.settings,
             monitor,
             self.starts[k],
+            known,
         )
         times = Times(state.assemble, state.setup, state.solve, state.certify)
-        return self._result(
-            state.best, state.certificate.best(self.bounds[k]), termination, solution=state.solution,
+        return self.result(
+            state.best, state.certificate, termination, solution=state.solution,
             dimacs_errors=state.errors, times=times, iterations=state.iterations, rounds=state.rounds,
         )  # fmt: skip
 
@@ -208,7 +230,7 @@ class Run(Generic[N]):
         except Exception as error:
             return Solution(Termination.ERROR, message=f"{self.backend.name} raised {type(error).__name__}: {error}")
 
-    def _report(self, k: int, certificate: Certificate) -> None:
+    def report(self, k: int, certificate: Certificate) -> None:
         """Note bounds of one part; the trace and the callback hear of the sum over all parts."""
         self.bounds[k] = self.bounds[k].best(certificate)
         total = self._total()
@@ -222,7 +244,8 @@ class Run(Generic[N]):
     def _total(self) -> Certificate:
         return Certificate(sum(part.upper for part in self.bounds), sum(part.lower for part in self.bounds))
 
-    def _result(self, network: N, certificate: Certificate, termination: Termination, **known: Any) -> Result[N]:
+    def result(self, network: N, certificate: Certificate, termination: Termination, **known: Any) -> Result[N]:
+        """A result of this call, with what all of them say."""
         solution: Solution | None = known.get("solution")
         return Result(
             network=network,
@@ -252,14 +275,16 @@ class Run(Generic[N]):
     def _combined(self, results: list[Result[N]]) -> Result[N]:
         if len(results) == 1:
             return results[0]
-        total = self._total()
+        # Not `_total`: that holds what backends say about their progress, too.
+        total = Certificate(sum(r.certificate.upper for r in results), sum(r.certificate.lower for r in results))
         worst = next((r.termination for r in results if r.termination != Termination.CONVERGED), Termination.CONVERGED)
-        combined = self._result(self.problem.combine([r.network for r in results]), total, worst)
+        combined = self.result(self.problem.combine([r.network for r in results]), total, worst)
         phases = ("assemble", "setup", "solve", "certify")
         sums: dict[str, float] = {name: sum(getattr(r.times, name) for r in results) for name in phases}
         refined_parts: tuple[Any, ...] = tuple(
             r.problem or part for r, part in zip(results, self.problem.parts, strict=True)
         )
+        longest = max(results, key=lambda r: len(r.phases))
         joined = None
         if isinstance(self.problem, RefinableProblem) and any(r.problem is not None for r in results):
             joined = self.problem.with_parts(refined_parts)
@@ -270,8 +295,11 @@ class Run(Generic[N]):
             iterations=sum(r.iterations for r in results),
             rounds=sum(r.rounds for r in results),
             parts=tuple(results),
-            applied=results[0].applied,
-            ignored=results[0].ignored,
+            backend=longest.backend,
+            method=longest.method,
+            versions=longest.versions,
+            applied=longest.applied,
+            ignored=longest.ignored,
             message=results[-1].message,
         )
 

@@ -5,19 +5,27 @@ from typing import Any
 from cvxrobust.core.backend import Backend
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.problem import Problem, RobustProblem
-from cvxrobust.core.registry import backends, get_backend
+from cvxrobust.core.registry import backends, get_backend, plugins
 
 DIRECT_ROWS = 5_000
-"""Above this many rows of the direct programme the cutting-set method is picked for robust problems."""
+"""Above this many rows of the direct programme the cutting-set method is picked for robust problems.
+
+There a backend that reads the structure and is then polished is faster still, so `auto` picks that where it can: see
+`bench/reports/first_order.md`. Problems without masters keep the conic solvers: nothing would finish what a first-order
+method left.
+"""
 
 
-def select(part: Problem[Any], backend: str | Backend, method: str) -> tuple[Backend, str, str]:
+def select(
+    part: Problem[Any], backend: str | Backend, method: str, *, polished: bool = False
+) -> tuple[Backend, str, str]:
     """Pick what the caller left open.
 
     Args:
         part: A single problem.
         backend: A name, an object, or ``"auto"``.
         method: ``"direct"``, ``"cutting-set"`` or ``"auto"``.
+        polished: Whether masters may go on from what a backend that reads the structure finds.
 
     Returns:
         The backend, the method, and what was picked with the reason (empty if nothing was left open).
@@ -30,6 +38,18 @@ def select(part: Problem[Any], backend: str | Backend, method: str) -> tuple[Bac
     if backend != "auto" and method == "auto" and reads_structure(get_backend(backend), part):
         return get_backend(backend), "direct", "method direct: the backend reads the problem's own structure"
     rows = part.conic_rows
+    if backend == "auto" and rows == 0:
+        reader = _reader(part)
+        if reader is None:
+            raise UnsupportedProgramError(
+                f"{type(part).__name__} has no conic programme, and no available backend reads its structure; "
+                "see `cvxrobust backends doctor`."
+            )
+        return reader, "direct", f"backend {reader.name}: the only kind that {type(part).__name__} has a programme for"
+    open_to_all = polished and (backend, method) == ("auto", "auto") and isinstance(part, RobustProblem)
+    if open_to_all and rows > DIRECT_ROWS and (reader := _reader(part)) is not None:
+        why = f"the conic programme has {rows} rows (limit {DIRECT_ROWS})"
+        return reader, "direct", f"backend {reader.name}: reads the problem's own structure, and {why}"
     if method == "auto":
         if isinstance(part, RobustProblem):
             method = "cutting-set" if rows > DIRECT_ROWS else "direct"
@@ -55,3 +75,18 @@ def reads_structure(backend: Backend, part: Problem[Any]) -> bool:
     """Whether a backend reads the structured programme of a single problem, so that nothing need be assembled."""
     readable = backend.capabilities.structured
     return bool(readable) and getattr(part.to_structured(), "kind", None) in readable
+
+
+def _reader(part: Problem[Any]) -> Backend | None:
+    """The first available backend that reads a problem's structure."""
+    readers = (b for b in backends().values() if reads_structure(b, part) and b.unavailable() is None)
+    return next(readers, None)
+
+
+def isolatable(asked: str | Backend, chosen: Backend) -> str | None:
+    """The name by which a fresh interpreter finds the backend too: only installed plugins have one."""
+    if not isinstance(asked, str):
+        return None
+    name = chosen.name if asked == "auto" else asked
+    installed = {known for record in plugins() if record.distribution for known in record.backends}
+    return name if name.partition(":")[0] in installed else None

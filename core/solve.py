@@ -13,12 +13,12 @@ from cvxrobust.core.errors import (
     UnsupportedProgramError,
 )
 from cvxrobust.core.interrupt import sigint_stops
+from cvxrobust.core.polish import polisher
 from cvxrobust.core.problem import Problem, RefinableProblem, RobustProblem
 from cvxrobust.core.refinement import GATES
-from cvxrobust.core.registry import plugins
 from cvxrobust.core.result import Callback, Result
 from cvxrobust.core.run import Run
-from cvxrobust.core.selection import reads_structure, select
+from cvxrobust.core.selection import isolatable, reads_structure, select
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.translation import blas_threads
 from cvxrobust.core.two_layer import N, TwoLayerNetwork
@@ -33,6 +33,7 @@ def solve(
     settings: Settings | None = None,
     *,
     gates: str = "fixed",
+    polish: bool | str | Backend | None = None,
     callback: Callback | None = None,
     warm_start: Result[N] | N | None = None,
 ) -> Result[N]:
@@ -51,6 +52,9 @@ def solve(
         settings: Tolerance, limits and native options; the defaults of `Settings` if None.
         gates: ``"grow"`` lets a ReLU problem add gates, round by round, while its multipliers say that they lower the
             optimum; ``"fixed"`` keeps those it has.
+        polish: A conic backend that goes on with masters of the cutting-set method where `backend` leaves off, until
+            the certified gap is the one asked for; True picks one, False forbids it, None leaves it to the backend
+            ``"auto"``. Needs a `RobustProblem`. See `cvxrobust.core.polish`.
         callback: Called with (elapsed seconds, upper, lower) whenever a certified bound improves; where gates are
             refined the bounds are those of the programme being solved.
         warm_start: A previous result, or a network, to start from; its objective is an upper bound from the first
@@ -64,7 +68,8 @@ def solve(
         BackendUnavailableError: The backend is known but cannot run here.
         UnsupportedProgramError: The backend lacks a cone that the programme needs.
         LicenceError: The solver refused for want of a licence.
-        InputError: The warm start does not fit the problem, or the problem has no gates to grow.
+        InputError: The warm start does not fit the problem, the problem has no gates to grow, or it has no masters to
+            polish with.
     """
     settings = settings or Settings()
     if method not in METHODS:
@@ -80,7 +85,9 @@ def solve(
     if gates == "grow" and not isinstance(problem, RefinableProblem):
         raise InputError(f"{type(problem).__name__} has no gates, so gates='grow' does not apply; leave it out.")
     clock = time.perf_counter()
-    chosen, picked, reasons = select(problem.parts[0], backend, method)
+    # Native options are some solver's own: who gives them has not left open which one reads them.
+    open_to_polish = polish is not False and not settings.options
+    chosen, picked, reasons = select(problem.parts[0], backend, method, polished=open_to_polish)
     if (reason := chosen.unavailable()) is not None:
         raise BackendUnavailableError(f"backend {chosen.name!r} cannot run here: {reason}")
     if picked == "cutting-set" or not reads_structure(chosen, problem.parts[0]):
@@ -91,13 +98,18 @@ def solve(
         raise UnsupportedProgramError(
             f"backend {chosen.name!r} returns no dual variables, which method 'cutting-set' needs; use 'direct'."
         )
+    if polish is None:
+        polish = (backend, method, picked) == ("auto", "auto", "direct") and reads_structure(chosen, problem.parts[0])
+        polish = polish and isinstance(problem, RobustProblem)
+    polishing, why = polisher(problem.parts[0], polish, settings)
+    reasons = "; ".join(filter(None, (reasons, why)))
     starts = _starts(problem, warm_start)
     solution = warm_start.solution if isinstance(warm_start, Result) and len(starts) == 1 else None
     deadline = None if settings.time_limit is None else clock + settings.time_limit
     run = Run(
         problem,
         chosen,
-        _isolatable(backend, chosen),
+        isolatable(backend, chosen),
         picked,
         reasons,
         settings,
@@ -107,22 +119,13 @@ def solve(
         clock,
         Monitor(deadline),
         gates == "grow",
+        polishing,
     )
     # What a backend returns may be anything; overflow in judging it is not worth a warning.
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     with sigint_stops(run.monitor), blas_threads(settings.threads), quiet:
         run.bound_starts()
-        results = [run.solve_part(k) for k in range(len(problem.parts))]
-        return run.finish(results)
-
-
-def _isolatable(asked: str | Backend, chosen: Backend) -> str | None:
-    """The name by which a fresh interpreter finds the backend too: only installed plugins have one."""
-    if not isinstance(asked, str):
-        return None
-    name = chosen.name if asked == "auto" else asked
-    installed = {known for record in plugins() if record.distribution for known in record.backends}
-    return name if name.partition(":")[0] in installed else None
+        return run.finish(run.solve_parts())
 
 
 def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> list[N | None]:

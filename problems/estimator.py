@@ -17,7 +17,7 @@ from cvxrobust.core.standardizer import Standardizer
 from cvxrobust.core.structured import Formulation
 from cvxrobust.problems.adversarial_relu import AdversarialReLU
 from cvxrobust.problems.adversarial_sdp import AdversarialSDP
-from cvxrobust.problems.polynomial import DEFAULT_ACTIVATION
+from cvxrobust.problems.polynomial_training import DEFAULT_ACTIVATION
 
 Array = NDArray[np.float64]
 
@@ -30,6 +30,7 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
     method: str
     tolerance: float
     time_limit: float | None
+    polish: bool | str | None = None
 
     def _problem(self, inputs: Array, targets: Array) -> Any:
         raise NotImplementedError
@@ -50,7 +51,9 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         targets = 2.0 * index - 1.0 if self.classes_.size == 2 else index.astype(np.float64)
         problem = self._problem(inputs, np.asarray(targets, dtype=np.float64))
         settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
-        self.result_: Result[Any] = solve(problem, backend=self.backend, method=self.method, settings=settings)
+        self.result_: Result[Any] = solve(
+            problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
+        )
         self.network_: Any = self.result_.network.replace(
             classes=tuple(self.classes_.tolist()), standardizer=standardizer
         )
@@ -91,6 +94,7 @@ class PolynomialClassifier(_NetworkClassifier):
         method: See `solve`.
         tolerance: Relative certified gap to reach.
         time_limit: Seconds for the whole fit, or None.
+        polish: See `solve`.
 
     Attributes:
         classes_: The labels, sorted.
@@ -111,6 +115,7 @@ class PolynomialClassifier(_NetworkClassifier):
         method: str = "auto",
         tolerance: float = 1e-4,
         time_limit: float | None = None,
+        polish: bool | str | None = None,
     ) -> None:
         self.radius = radius
         self.beta = beta
@@ -121,6 +126,7 @@ class PolynomialClassifier(_NetworkClassifier):
         self.method = method
         self.tolerance = tolerance
         self.time_limit = time_limit
+        self.polish = polish
 
     def _problem(self, inputs: Array, targets: Array) -> AdversarialSDP:
         return AdversarialSDP(

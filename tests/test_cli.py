@@ -17,7 +17,7 @@ import cvxrobust
 from cvxrobust.bench.cli import app, main
 from cvxrobust.bench.display import Progress, to_json
 from cvxrobust.bench.experiments import breast_cancer, setting
-from cvxrobust.bench.options import parse_options, parse_radii, spread_values
+from cvxrobust.bench.options import name_optional_values, parse_options, parse_radii, spread_values
 from cvxrobust.bench.training import TrainingRequest, train
 from cvxrobust.core import registry
 from cvxrobust.core.errors import InputError, PluginError
@@ -592,3 +592,30 @@ def test_values_of_options_are_read_as_what_they_look_like():
         parse_options(["a=1", "a=2"])
     with pytest.raises(InputError, match="got no number"):
         parse_radii([","])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("--polish", "--polish=auto"),
+        ("--polish --json", "--polish=auto --json"),
+        ("--polish clarabel --json", "--polish clarabel --json"),
+        ("--polish=scs", "--polish=scs"),
+        ("--json", "--json"),
+    ],
+)
+def test_a_flag_whose_value_may_be_left_out(given, expected):
+    assert name_optional_values(given.split(), "--polish", "auto") == expected.split()
+
+
+def test_polish_reaches_the_solve(run, csv):
+    common = ["solve", "--data", csv, "--radius", 0.2, "--beta", 0.05, "--backend", "scs", "--json", "--quiet"]
+    code, out, _ = run(*common, "--method", "direct", "--tolerance", "1e-7", "--polish")
+    assert code == 0
+    assert pure_json(out)["result"]["method"].startswith("direct")
+    code, _, err = run(*common, "--polish", "claribel")
+    assert code == 2
+    assert "Did you mean 'clarabel'" in err
+    code, _, err = run(*common[:3], "--problem", "convex-relu", "--backend", "clarabel", "--polish", "clarabel")
+    assert code == 2
+    assert "leave polish out" in err

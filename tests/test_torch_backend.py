@@ -19,7 +19,7 @@ from cvxrobust import (
     UnsupportedProgramError,
     solve,
 )
-from cvxrobust.backends.torch import polynomial
+from cvxrobust.backends.torch import conic, polynomial
 from cvxrobust.core.registry import get_backend
 from cvxrobust.core.result import Solution
 
@@ -107,9 +107,20 @@ def test_small_data_gets_one_thread_unless_more_are_asked_for(monkeypatch):
     assert asked == [1, 2, None]
 
 
-def test_it_reads_no_conic_programme_and_says_so():
-    backend = get_backend("torch")
-    with pytest.raises(UnsupportedProgramError, match="not ConicProgram; choose a conic backend"):
-        backend.solve(PROBLEMS["convex-relu"].to_conic(), Settings())
-    with pytest.raises(UnsupportedProgramError, match="cannot read the cones"):
-        solve(PROBLEMS["adversarial-sdp"], backend="torch", method="cutting-set")
+def test_what_is_no_programme_of_ours_is_refused():
+    with pytest.raises(UnsupportedProgramError, match="reads polynomial, gated and conic programmes, not ndarray"):
+        get_backend("torch").solve(np.eye(3), Settings())
+
+
+def test_conic_programmes_are_solved_by_splitting_and_problems_by_their_structure(monkeypatch):
+    def spy(program, *_):
+        return Solution(Termination.TIME_LIMIT, message=type(program).__name__)
+
+    monkeypatch.setattr(conic, "solve_conic", spy)
+    problem = PROBLEMS["adversarial-sdp"]
+    assert get_backend("torch").solve(problem.to_conic(), Settings()).message == "ConicProgram"
+    for method in ("auto", "direct"):
+        assert (
+            solve(problem, backend="torch", method=method, settings=Settings(tolerance=0.1)).message != "ConicProgram"
+        )
+    assert solve(problem, backend="torch", method="cutting-set").message == "ConicProgram"

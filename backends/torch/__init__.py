@@ -1,15 +1,21 @@
-"""Our own first-order solver in PyTorch: it reads the structure of the training problems, not their conic forms.
+"""Our own first-order solver in PyTorch: it reads the structure of the training problems, and any conic programme.
 
 Polynomial programmes are solved by factorised smoothing with exact worst cases and priced neurons
 (`cvxrobust.backends.torch.polynomial`), gated ReLU programmes by smoothing with Newton steps
 (`cvxrobust.backends.torch.gated`). Each certifies its own iterates and stops at the certified gap that was asked for.
+Conic programmes, of whatever origin, are solved by operator splitting (`cvxrobust.backends.torch.conic`), by their
+residuals.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from cvxrobust.core.backend import Capabilities, Monitor
+from cvxrobust.core.cones import PSD, Exponential, NonNegative, SecondOrder, Zero
+from cvxrobust.core.conic import ConicProgram, require_cones
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
 from cvxrobust.core.hookspecs import BackendDescription, hookimpl
 from cvxrobust.core.networks import PolynomialNetwork
@@ -23,8 +29,10 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-OPTIONS = {"neurons"}
-"""Neurons per sign to start from (polynomial programmes only)."""
+OPTIONS = {"neurons", "batch", "epochs", "checkpoint", "checkpoint_every"}
+"""Native options. ``checkpoint``, a folder, and ``checkpoint_every``, seconds: an interrupted solve of the same
+structured programme goes on from its last iterate. For polynomial programmes only: ``neurons`` of either sign at the
+start, ``batch``, the samples of a stochastic step (0 for none), and ``epochs`` of such steps."""
 
 
 SMALL = 500_000
@@ -32,10 +40,11 @@ SMALL = 500_000
 
 
 class Torch:
-    """Solves polynomial and gated programmes on the CPU or on a GPU."""
+    """Solves polynomial, gated and conic programmes on the CPU or on a GPU."""
 
     name = "torch"
     capabilities = Capabilities(
+        cones=frozenset({Zero, NonNegative, SecondOrder, PSD, Exponential}),
         structured=frozenset({"polynomial", "gated"}),
         devices=("cpu", "cuda", "mps"),
         dtypes=("float64", "float32"),
@@ -64,34 +73,73 @@ class Torch:
 
     def solve(
         self,
-        program: PolynomialProgram | GatedProgram,
+        program: PolynomialProgram | GatedProgram | ConicProgram,
         settings: Settings,
         monitor: Monitor | None = None,
         warm_start: Solution | None = None,
     ) -> Solution:
-        """Solve a structured programme.
+        """Solve a structured or a conic programme.
 
         Args:
             program: The programme; one column of labels where it is polynomial.
-            settings: ``tolerance`` is the certified relative gap to reach, ``dtype`` the precision of the iterates;
-                without ``threads``, small data gets one.
-            monitor: Says when to stop, and hears of certified bounds.
-            warm_start: Its network is where to start.
+            settings: ``tolerance`` is the certified relative gap to reach (for a conic programme ten times the limit on
+                residuals), ``dtype`` the precision of the iterates; without ``threads``, small data gets one.
+            monitor: Says when to stop, and hears of certified bounds, which structured programmes have.
+            warm_start: Its network is where to start; for a conic programme, its x, s and y.
+
+        Raises:
+            UnsupportedProgramError: The programme is of another kind, or has a cone of somebody else's.
+        """
+        self.check_settings(settings)
+        if isinstance(program, ConicProgram):
+            return self._solve_conic(program, settings, monitor, warm_start)
+        if not isinstance(program, PolynomialProgram | GatedProgram):
+            raise UnsupportedProgramError(
+                f"backend {self.name!r} reads polynomial, gated and conic programmes, not {type(program).__name__}; "
+                "choose another backend, see `cvxrobust backends list`."
+            )
+        settings = self._with_threads(program, settings)
+        with blas_threads(settings.threads):
+            return self._solve(program, settings, monitor, warm_start)
+
+    def solve_together(
+        self,
+        program: PolynomialProgram | GatedProgram,
+        settings: Settings,
+        monitors: Sequence[Monitor],
+        warm_starts: Sequence[Solution | None],
+    ) -> list[Solution]:
+        """Solve a polynomial programme of several columns of labels, all in the same passes over the data.
+
+        Args:
+            program: The programme.
+            settings: As for `solve`.
+            monitors: One per column.
+            warm_starts: One per column; networks count.
 
         Raises:
             UnsupportedProgramError: The programme is of another kind.
         """
+        from cvxrobust.backends.torch.polynomial import solve_polynomials
+
         self.check_settings(settings)
-        if not isinstance(program, PolynomialProgram | GatedProgram):
+        if not isinstance(program, PolynomialProgram):
             raise UnsupportedProgramError(
-                f"backend {self.name!r} reads polynomial and gated programmes, not {type(program).__name__}; "
-                "choose a conic backend, see `cvxrobust backends list`."
+                f"only polynomial programmes are solved together, not {type(program).__name__}."
             )
-        if settings.threads is None and program.X.size <= SMALL:
-            # On a busy machine the threads of small products wait for each other: 45 s instead of 5 were seen.
-            settings = settings.replace(threads=1)
+        settings = self._with_threads(program, settings)
+        networks = [None if warm is None else warm.network for warm in warm_starts]
+        starts = [network if isinstance(network, PolynomialNetwork) else None for network in networks]
         with blas_threads(settings.threads):
-            return self._solve(program, settings, monitor, warm_start)
+            found = solve_polynomials(program, settings, monitors, starts, _device(settings), settings.dtype)
+        ignored = unused_settings(settings, self.capabilities)
+        return [replace(solution, ignored={**ignored, **solution.ignored}) for solution in found]
+
+    @staticmethod
+    def _with_threads(program: PolynomialProgram | GatedProgram, settings: Settings) -> Settings:
+        # On a busy machine the threads of small products wait for each other: 45 s instead of 5 were seen.
+        small = settings.threads is None and math.prod(program.X.shape) <= SMALL
+        return settings.replace(threads=1) if small else settings
 
     def _solve(
         self,
@@ -113,6 +161,23 @@ class Torch:
         given = start if isinstance(start, ReLUNetwork) else None
         found = solve_gated(program, settings, monitor, given, device, settings.dtype)
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
+
+    def _solve_conic(
+        self, program: ConicProgram, settings: Settings, monitor: Monitor | None, warm_start: Solution | None
+    ) -> Solution:
+        require_cones(program, self.capabilities.cones, self.name)
+        from cvxrobust.backends.torch.conic import solve_conic
+
+        ignored = unused_settings(settings, self.capabilities)
+        ignored |= dict.fromkeys(settings.options, "conic programmes have no neurons")
+        device = _device(settings)
+        if device == "mps":
+            ignored["device"] = "PyTorch decomposes no matrices on mps; the CPU was used"
+            device = "cpu"
+        threads = settings.threads or (1 if program.A.nnz <= SMALL else None)
+        with blas_threads(threads):
+            found = solve_conic(program, settings, monitor, warm_start, device, settings.dtype)
+        return replace(found, ignored={**ignored, **found.ignored})
 
 
 def _device(settings: Settings) -> str:

@@ -175,7 +175,7 @@ class SmoothedObjective:
         """
         samples = self.samples
         sums = [_Sums(self.form(query), samples.size) for query in queries]
-        vectors = torch.cat([one.form.vectors for one in sums], dim=1).to(samples.dtype)
+        vectors = torch.cat([one.form.vectors for one in sums], dim=1).to(samples.factory, samples.dtype)
         for block in samples.blocks(max(one.form.vectors.shape[1] for one in sums)):
             self._add(sums, block, vectors, samples.total)
         packed = samples.team.sum(torch.cat([one.packed() for one in sums]))
@@ -191,7 +191,7 @@ class SmoothedObjective:
     def evaluate_block(self, query: Query, block: Block, count: int) -> Tensor:
         """The gradient over one block, ``count`` samples with those that other processes add, shape (m, d)."""
         one = _Sums(self.form(query), 0)
-        self._add([one], block, one.form.vectors.to(self.samples.dtype), count, kept=False)
+        self._add([one], block, one.form.vectors.to(self.samples.factory, self.samples.dtype), count, kept=False)
         one.unpack(self.samples.team.sum(one.packed()))
         return self._evaluation(one, count).gradient
 
@@ -199,7 +199,7 @@ class SmoothedObjective:
         """Add a block to the sums of all queries, and keep what it says of single samples."""
         samples, rows = self.samples, block.rows
         # With samples along the rows of transposes, products run up to four times as fast on CPUs.
-        inside = (vectors.T @ block.working.T).T.to(torch.float64)
+        inside = (vectors.T @ block.working.T).to(samples.device).to(torch.float64).T
         radius, parts, start = samples.radius[rows], [], 0
         for one in sums:
             form = one.form
@@ -232,7 +232,10 @@ class SmoothedObjective:
                 one.second[attacks.varying, attacks.varying] += (moved * radius) @ attacks.variance
             parts.append(response)
         responses = parts[0].T if len(parts) == 1 else torch.cat([part.T for part in parts])
-        products, start = (responses.to(samples.dtype) @ block.working).T.to(torch.float64), 0
+        products, start = (
+            (responses.to(samples.dtype).to(samples.factory) @ block.working).to(samples.device).to(torch.float64).T,
+            0,
+        )
         for one in sums:
             one.products += products[:, start : start + one.products.shape[1]]
             start += one.products.shape[1]

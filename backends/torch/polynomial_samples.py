@@ -71,12 +71,14 @@ class Samples:
 
     Args:
         program: Its labels and radii are kept on the device, and its inputs, too, unless they are streamed.
-        device: Where tensors live.
+        device: Where the large products are made and tensors live.
         dtype: Precision of the large products.
         team: Who else holds samples.
         stopping: Asked between the blocks of a pass where nobody else waits for this process.
 
     Attributes:
+        factory: Where the large products are made.
+        device: Where everything else lives.
         rows: The place of these samples among all.
         labels: Shape (n, K), n the samples of this process.
         sides: Labels as signs of the output: all 1 for regression. Shape (n, K).
@@ -92,7 +94,9 @@ class Samples:
         stopping: Callable[[], bool],
     ) -> None:
         self.total, self.width = (int(size) for size in program.X.shape)
-        self.device, self.dtype, self.team, self._stopping = device, dtype, team, stopping
+        # Apple's GPUs have no double precision: they take the large products, the rest stays on the host.
+        self.factory, self.device = device, torch.device("cpu") if device.type == "mps" else device
+        self.dtype, self.team, self._stopping = dtype, team, stopping
         self.rows = team.share(self.total)
         self.labels = self._tensor(program.labels[self.rows])
         self.sides = torch.ones_like(self.labels) if program.loss == "squared" else self.labels
@@ -105,8 +109,8 @@ class Samples:
             with warnings.catch_warnings():
                 # Inputs may be read-only, which is fine: nothing here writes to them.
                 warnings.simplefilter("ignore", UserWarning)
-                self._X = torch.as_tensor(program.X[self.rows], dtype=torch.float64, device=device)
-            self._working = self._X.to(dtype)
+                self._X = torch.as_tensor(program.X[self.rows], dtype=torch.float64, device=self.device)
+            self._working = self._X.to(self.factory, dtype)
 
     @property
     def size(self) -> int:
@@ -149,7 +153,7 @@ class Samples:
                     raise StopPass
                 part = X[start : start + step]
                 rows = slice(first + start, first + start + part.shape[0])
-                yield Block(rows, part, part.to(self.dtype) if self.streamed else self._working[rows])
+                yield Block(rows, part, part.to(self.factory, self.dtype) if self.streamed else self._working[rows])
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[Block]:
         """All samples once, in random order; streamed ones in the order they come in.
@@ -166,12 +170,12 @@ class Samples:
             if self.team.alone and self._stopping():
                 raise StopPass
             X = self._X[rows]
-            yield Block(rows, X, X if X.dtype == self.dtype else X.to(self.dtype))
+            yield Block(rows, X, X.to(self.factory, self.dtype))
 
     def nothing(self) -> Block:
         """A block without samples, for processes that have none left."""
         empty = torch.empty((0, self.width), dtype=torch.float64, device=self.device)
-        return Block(slice(0, 0), empty, empty.to(self.dtype))
+        return Block(slice(0, 0), empty, empty.to(self.factory, self.dtype))
 
     def _pieces(self) -> Iterator[tuple[int, Tensor]]:
         source, mine = self._source, self.rows
