@@ -93,6 +93,10 @@ def harmful(program: GatedProgram) -> NDArray[np.bool_]:
 
 def values(program: GatedProgram, U: Array) -> Array:
     """What the loss sees: lower bounds of the worst margins, or the worst absolute residuals; shape (n, C)."""
+    used = U.any(axis=(1, 2))
+    if not used.all():
+        # Slots without a neuron add nothing to anything, and often are most of them.
+        program, U = replace(program, gates=program.gates[:, used], signs=program.signs[used]), U[used]
     H = sums(program, U)
     f = np.einsum("id,icd->ic", program.X, H)
     reach = program.radius[:, None] * dual_norms(H[..., : program.attackable], program.norm)
@@ -112,7 +116,8 @@ def excess(program: GatedProgram, U: Array) -> Array:
 
 def slopes(program: GatedProgram, U: Array) -> Array:
     """``(2 g_ik - 1) x_i'u_k - r_i N(u_k)``: how far each slot stays within its gate over the ball; (n, K, C)."""
-    z = np.einsum("id,kcd->ikc", program.X, U)
+    K, C, D = U.shape
+    z = (program.X @ U.reshape(K * C, D).T).reshape(program.X.shape[0], K, C)
     turned = np.where(program.gates[..., None], z, -z)
     reach = dual_norms(U[..., : program.attackable], program.norm)
     return np.asarray(turned - program.radius[:, None, None] * reach)

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.gated import EPS, dual_norms, harmful, slopes, sums, values
+from cvxrobust.core.gated_repair import shortened
 from cvxrobust.core.losses import Loss, loss_by_name
 from cvxrobust.core.relu_bounds import Norm, project, steepest
 from cvxrobust.core.structured import GatedProgram
@@ -40,6 +41,9 @@ Array = NDArray[np.float64]
 HUGE = 1e100
 
 DUAL: dict[Norm, Norm] = {"inf": 1, 1: "inf", 2: 2}
+
+EXACT = 200_000
+"""Entries of X, times slots in question, up to which multipliers are repaired slot by slot, as well as can be."""
 
 REPAIR_ROUNDS = 4
 """Alternations between the multipliers mu of a slot and its direction q (one-sided form)."""
@@ -122,6 +126,8 @@ def tightened(program: GatedProgram, multipliers: GatedMultipliers, threshold: f
     over = np.flatnonzero(lengths(B) > program.beta * (1.0 + threshold))
     if over.size == 0 or not np.isfinite(B[over]).all():
         return m
+    if program.formulation == "one-sided" and over.size * program.X.size > EXACT:
+        return _tightened_together(program, m, B, over, program.beta * (1.0 + threshold))
     mu, directions = m.mu.copy(), m.directions.copy()
     free = harmful(program) if program.formulation == "one-sided" else np.ones(program.gates.shape, dtype=np.bool_)
     for k in map(int, over):
@@ -135,6 +141,22 @@ def tightened(program: GatedProgram, multipliers: GatedMultipliers, threshold: f
                 mu[:, k, c], directions[k, c] = _repair_slot(
                     program, k, rows, fixed, m.theta[rows, c], mu[:, k, c], directions[k, c]
                 )
+    return replace(m, mu=mu, directions=directions)
+
+
+def _tightened_together(
+    program: GatedProgram, m: GatedMultipliers, B: Array, over: NDArray[np.intp], target: float
+) -> GatedMultipliers:
+    """`tightened` for many large slots of a one-sided programme."""
+    mu, directions = m.mu.copy(), m.directions.copy()
+    for sign in (1.0, -1.0):
+        slots = over[program.signs[over] == sign]
+        if slots.size:
+            own = np.where(program.gates[:, slots], m.mu[:, slots, 0], -m.mu[:, slots, 0]).T @ program.X
+            own[:, : program.attackable] += (program.radius @ m.mu[:, slots, 0])[:, None] * m.directions[slots, 0]
+            mu[:, slots, 0], directions[slots, 0] = shortened(
+                program, slots, B[slots, 0] - own, m.theta[:, 0], m.mu[:, slots, 0], m.directions[slots, 0], target
+            )
     return replace(m, mu=mu, directions=directions)
 
 

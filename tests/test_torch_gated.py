@@ -16,6 +16,8 @@ from cvxrobust.core.result import Termination
 
 torch = pytest.importorskip("torch")
 gated_torch = pytest.importorskip("cvxrobust.backends.torch.gated")
+gated_path = pytest.importorskip("cvxrobust.backends.torch.gated_path")
+gated_best = pytest.importorskip("cvxrobust.backends.torch.gated_best")
 solve_gated = gated_torch.solve_gated
 
 
@@ -137,9 +139,9 @@ def test_a_start_saves_steps(formulation):
 
 def begun(program, start=None):
     """A path at its beginning."""
-    best = gated_torch.Best(program, Monitor(), np.zeros(program.shape))
+    best = gated_best.Best(program, Monitor(), np.zeros(program.shape))
     best.add_point(best.U if start is None else gated.from_network(program, start))
-    return gated_torch._begin(best, start, "cpu", torch.float64)
+    return gated_path.begin(best, start is not None, "cpu", torch.float64)
 
 
 def test_the_path_begins_at_the_start():
@@ -159,7 +161,7 @@ def test_what_rounding_moves_out_of_its_cone_is_moved_back():
     # Just across the nearest boundary.
     U[0, 0] -= (x @ U[0, 0] / (x @ x)) * (1.0 + 1e-6) * x
     assert not gated.is_feasible(path.data.program, U)
-    moved = gated_torch._moved_inside(path, U)
+    moved = gated_path._moved_inside(path, U)
     assert gated.is_feasible(path.data.program, moved)
     assert 0.0 < np.abs(moved - U).max() < 1e-2 * size
 
@@ -213,7 +215,7 @@ def test_no_slots_and_a_heavy_penalty_give_the_zero_network(loss):
 
 def test_cones_without_interior_are_left_out_and_paid_for():
     program = moons(60, formulation="cone", radius=0.1, n_gates=20).program
-    inside = gated_torch.interiors(gated_torch.Data.of(program, "cpu", torch.float64))[1] > gated_torch.THIN
+    inside = gated_path.interiors(gated_path.Data.of(program, "cpu", torch.float64))[1] > gated_path.THIN
     assert 0 < int(inside.sum()) < program.signs.size
     assert gap(program, solve_gated(program, Settings(tolerance=1e-3))) <= 1e-3
 
@@ -222,18 +224,18 @@ def test_cones_without_interior_are_left_out_and_paid_for():
 def test_second_derivatives_and_gradients_agree_with_differences(form):
     formulation = "cone" if form == "cone" else "one-sided"
     program = moons(20, formulation=formulation, radius=0.01, norm=2).program
-    data = gated_torch.Data.of(program, "cpu", torch.float64)
+    data = gated_path.Data.of(program, "cpu", torch.float64)
     generator = torch.Generator().manual_seed(0)
     U = torch.randn(program.shape, generator=generator, dtype=torch.float64)
     if form == "cone":
-        U = gated_torch.interiors(data)[0][:, None, :] + 0.0 * U
-        keep = gated_torch.interiors(data)[1] > gated_torch.THIN
-        part = gated_torch._part(program, np.flatnonzero(keep.numpy()))
-        data, U = gated_torch.Data.of(part, "cpu", torch.float64), U[keep]
+        U = gated_path.interiors(data)[0][:, None, :] + 0.0 * U
+        keep = gated_path.interiors(data)[1] > gated_path.THIN
+        part = gated_path._part(program, np.flatnonzero(keep.numpy()))
+        data, U = gated_path.Data.of(part, "cpu", torch.float64), U[keep]
     V = 1e-5 * torch.randn(U.shape, generator=generator, dtype=torch.float64)
     slots = torch.full((*U.shape[:2], 1), 1e-3, dtype=torch.float64)
-    widths = gated_torch.Widths(0.1, 0.1, 0.1, slots, 0.1, 1e-3)
-    here, ahead, behind = (gated_torch.at(data, U + s * V, widths) for s in (0.0, 1.0, -1.0))
+    widths = gated_path.Widths(0.1, 0.1, 0.1, slots, 0.1, 1e-3)
+    here, ahead, behind = (gated_path.at(data, U + s * V, widths) for s in (0.0, 1.0, -1.0))
     assert np.isfinite(here.value)
     assert float((here.gradient() * V).sum()) == pytest.approx(0.5 * (ahead.value - behind.value), rel=1e-5)
     change = 0.5 * (ahead.gradient() - behind.gradient())

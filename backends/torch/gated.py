@@ -1,29 +1,26 @@
-"""Gated ReLU programmes by smoothing and truncated Newton steps, certified in float64 along the way.
+"""Gated ReLU programmes, certified in float64 along the way: by Newton steps, or at scale by the method of multipliers.
 
-The programme is smoothed (`gated_objective`), the smoothed objective minimised by Newton steps that take nothing but
-matrix products and small factorisations (`gated_newton`), and the smoothing lowered, as a path-following method lowers
-its barrier. At every width the point gives a network and the derivatives of the smoothed parts give multipliers;
-`cvxrobust.core` judges both, and the best of either kind are kept. The cone form starts inside the cones
-(`gated_cones`) and stays there, so that its networks are feasible as they are.
+Small programmes and cones follow a path of smoothings by Newton's method (`gated_path`). Large programmes without cones
+are solved by the method of multipliers (`gated_multipliers`), and go over to the path if that gets no further.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from cvxrobust.backends.torch.gated_cones import THIN, interiors
-from cvxrobust.backends.torch.gated_newton import line_search, newton_direction
-from cvxrobust.backends.torch.gated_objective import Carried, Data, Point, Widths, at
+from cvxrobust.backends.torch.checkpoint import Checkpoint
+from cvxrobust.backends.torch.gated_best import Best
+from cvxrobust.backends.torch.gated_multipliers import MOST, MultiplierMethod
+from cvxrobust.backends.torch.gated_path import MOST_STEPS, Path, begin, follow
 from cvxrobust.core import gated
 from cvxrobust.core.backend import Monitor
 from cvxrobust.core.errors import UnsupportedProgramError
-from cvxrobust.core.gated_certificate import GatedMultipliers, gated_bound, network_multipliers, tightened
+from cvxrobust.core.gated_certificate import network_multipliers
 from cvxrobust.core.losses import LOSSES
 from cvxrobust.core.relu_bounds import NORMS
 from cvxrobust.core.relu_network import ReLUNetwork
@@ -31,120 +28,8 @@ from cvxrobust.core.result import Solution, Termination
 from cvxrobust.core.settings import Settings, check_options
 from cvxrobust.core.structured import GatedProgram
 
-Array = NDArray[np.float64]
-
-FIRST_WIDTH = 0.1
-CONE_WIDTH = 3.0
-"""First width in the cone form, whose first centre is easy to find where the barrier outweighs all else."""
-
-WARM_WIDTH = 0.01
-"""First width, relative to the scale of the values, where a network is given to start from."""
-
-LAST_WIDTH = 1e-13
-SHRINK = 0.25
-"""Factor on the width from stage to stage."""
-
-MOST_STEPS = 2_000
-CONE_SHRINK = 0.4
-"""The same in the cone form, where one slot at the boundary of its cone holds all others up."""
-
-STEPS_PER_STAGE = 40
-PRODUCTS_PER_STEP = 200
-"""Most conjugate gradient iterations for one Newton step."""
-
-CG_ACCURACY = 0.1
-"""Residual of the Newton equations, in the preconditioner's norm, relative to the gradient's."""
-
-LOOSE_END = 0.05
-"""A stage may end when no slot's gradient exceeds this share of beta ..."""
-
-TIGHT_END = 0.05
-"""... nor this share of beta times the certified gap: the multipliers lose about that much by being made feasible."""
-
-SLOT_WIDTH = 0.3
-BARRIER = 0.3
-DROPS = (1e-3, 1e-2, 1e-1)
-"""Slots shorter than these shares of the longest are left out on trial."""
-
-PATIENCE = 5
-"""Stages without a better gap after which rounding is taken to have won."""
-
-REPAIR_BELOW = 0.3
-"""Multipliers of slots without interior are found by least squares once the gap of the others is below this."""
-
-TINY = float(np.finfo(np.float64).tiny)
-
-
-@dataclass
-class Best:
-    """The best network and multipliers so far, each with what it is worth.
-
-    Args:
-        program: What they belong to.
-        monitor: Hears of every improvement.
-        U: The best point, shape (K, C, D).
-        upper: Its objective.
-        multipliers: The best multipliers.
-        lower: Their bound.
-    """
-
-    program: GatedProgram
-    monitor: Monitor
-    U: Array
-    upper: float = np.inf
-    multipliers: GatedMultipliers | None = None
-    lower: float = -np.inf
-
-    @property
-    def gap(self) -> float:
-        """Relative certified gap."""
-        return (self.upper - self.lower) / max(self.upper, TINY)
-
-    def add_point(self, U: Array) -> None:
-        """Keep a point if it is better."""
-        if (value := gated.objective(self.program, U)) < self.upper:
-            self.U, self.upper = U, value
-
-    def add_multipliers(self, multipliers: GatedMultipliers) -> None:
-        """Keep multipliers if they prove more."""
-        if (value := gated_bound(self.program, multipliers).value) > self.lower or self.multipliers is None:
-            self.multipliers, self.lower = multipliers, value
-
-    def report(self) -> None:
-        """Tell the monitor."""
-        if self.monitor.report is not None and np.isfinite(self.lower):
-            self.monitor.report(self.upper, self.lower)
-
-
-@dataclass
-class Path:
-    """Where the path has got to, and what it needs to go on.
-
-    Args:
-        data: The programme on the device, without slots whose cones have no interior.
-        kept: Which slots those are, shape (kept,).
-        inside: Unit vectors in their cones, shape (kept, D).
-        scale: Size of the values that the loss sees: 1 for margins.
-        U: The iterate, shape (kept, C, D).
-        width: The present width, relative to the scale.
-        worth: The objective that widths are relative to.
-        carried: Derivatives carried along.
-        slots: Widths of the slots' dual norms, shape (kept, C, 1).
-        steps: Newton steps taken.
-        products: Products with the second derivative taken.
-    """
-
-    data: Data
-    kept: NDArray[np.intp]
-    inside: Tensor | None
-    scale: float
-    U: Tensor
-    width: float
-    worth: float
-    carried: Carried | None = None
-    slots: Tensor | None = None
-    steps: int = 0
-    products: int = 0
+LARGE = 5_000_000
+"""Samples times slots times inputs from which programmes without cones go to the method of multipliers."""
 
 
 def solve_gated(
@@ -154,6 +39,7 @@ def solve_gated(
     start: ReLUNetwork | None = None,
     device: str = "cpu",
     dtype: str = "float64",
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Solve a gated programme to a certified relative gap.
 
@@ -162,50 +48,111 @@ def solve_gated(
 
     Args:
         program: Every formulation, loss and norm of `cvxrobust.core.gated`.
-        settings: Tolerance and limits; iterations are Newton steps.
+        settings: Tolerance and limits; iterations are Newton steps, at scale evaluations of the objective.
         monitor: Stops the solve and hears of certified bounds; None for the time limit of the settings alone.
         start: A network to start from.
         device: Where the tensors are.
         dtype: Precision of the iterates; certificates are always float64.
+        checkpoint: Holds the state of an earlier solve of the same programme to go on from, and takes this one's.
 
     Raises:
+        InputError: The checkpoint belongs to another programme.
         UnsupportedProgramError: A one-sided programme whose loss is not of one margin, or an unknown loss or norm.
         UnknownNameError: The settings hold native options; there are none.
     """
     _check(program)
     check_options(settings, set(), "torch")
-    applied = {
-        "tolerance": settings.tolerance,
-        "max_iterations": settings.max_iterations or MOST_STEPS,
-        "device": device,
-        "dtype": dtype,
-    }
+    most = settings.max_iterations or (MOST if at_scale(program) else MOST_STEPS)
+    applied = {"tolerance": settings.tolerance, "max_iterations": most, "device": device, "dtype": dtype}
     ignored = {} if settings.seed == Settings.seed else {"seed": "this solver is deterministic"}
-    monitor = monitor or Monitor(_deadline(settings))
-    best = Best(program, monitor, np.zeros(program.shape))
-    best.add_point(best.U)
-    best.add_multipliers(network_multipliers(program, best.U))
-    if start is not None:
-        given = gated.from_network(program, start)
-        best.add_point(given)
-        if np.isfinite(gated.objective(program, given)):
-            best.add_multipliers(network_multipliers(program, given))
-    best.report()
+    solve = _Solve(program, settings, monitor or Monitor(_deadline(settings)), device, dtype, checkpoint)
     # Otherwise overflow of some trial point would be worth a warning.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"), _threads(settings.threads):
-        termination, path = _follow(best, settings, start, device, dtype)
+        termination = solve.run(start)
     return Solution(
         termination,
-        network=_network(program, best.U),
-        multipliers=best.multipliers,
-        iterations=0 if path is None else path.steps,
-        message="" if path is None else f"{path.products} products with second derivatives, width {path.width:.1e}",
+        network=_network(program, solve.best.U),
+        multipliers=solve.best.multipliers,
+        iterations=solve.steps,
+        message=solve.message,
         applied=applied,
         ignored=ignored,
     )
 
 
-def _network(program: GatedProgram, U: Array) -> ReLUNetwork:
+def at_scale(program: GatedProgram) -> bool:
+    """Whether a programme goes to the method of multipliers."""
+    (K, _, D), n = program.shape, program.X.shape[0]
+    return program.formulation != "cone" and program.loss != "squared" and n * K * D >= LARGE
+
+
+class _Solve:
+    """One solve: the best so far, and which method is at work."""
+
+    def __init__(
+        self,
+        program: GatedProgram,
+        settings: Settings,
+        monitor: Monitor,
+        device: str,
+        dtype: str,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        self.settings, self.device, self.checkpoint = settings, device, checkpoint
+        self.dtype = torch.float64 if dtype == "float64" else torch.float32
+        self.best = Best(program, monitor, np.zeros(program.shape))
+        self.steps, self.message = 0, ""
+
+    def run(self, start: ReLUNetwork | None) -> Termination:
+        """Solve, from a checkpoint, a network, or nothing."""
+        best, program = self.best, self.best.program
+        best.add_point(best.U)
+        best.add_multipliers(network_multipliers(program, best.U))
+        if start is not None:
+            given = gated.from_network(program, start)
+            best.add_point(given)
+            if np.isfinite(gated.objective(program, given)):
+                best.add_multipliers(network_multipliers(program, given))
+        state = None if self.checkpoint is None else self.checkpoint.load()
+        if state is not None:
+            best.restore(state)
+        best.report()
+        if best.upper <= 0.0:
+            return Termination.CONVERGED
+        ended = best.ended(self.settings, 0, MOST)
+        if ended is None and at_scale(program):
+            ended = self._by_multipliers(start is not None or state is not None, state)
+        return ended or self._by_path(start is not None or state is not None, state)
+
+    def _by_multipliers(self, warm: bool, state: dict[str, Any] | None) -> Termination | None:
+        U = self.best.U if warm else np.zeros(self.best.program.shape)
+        method = MultiplierMethod(self.best, self.settings, U, self.device, self.dtype)
+        if state is not None:
+            method.restore(state)
+        ended = method.run(self._keep)
+        self.steps += method.evaluations
+        self.message = f"{method.evaluations} evaluations, {method.whole.used.size} slots in use"
+        self._keep(method, ended is not Termination.CONVERGED)
+        return ended
+
+    def _by_path(self, warm: bool, state: dict[str, Any] | None) -> Termination:
+        path = begin(self.best, warm or self.steps > 0, self.device, self.dtype)
+        if state is not None:
+            path.restore(state)
+        path.steps += self.steps
+        ended = follow(path, self.best, self.settings, self._keep)
+        self.steps = path.steps
+        self.message = f"{path.products} products with second derivatives, width {path.width:.1e}"
+        self._keep(path, ended is not Termination.CONVERGED)
+        return ended
+
+    def _keep(self, worker: MultiplierMethod | Path, force: bool = False) -> None:
+        """Save the state, unless that was done a moment ago."""
+        if self.checkpoint is not None and (force or self.checkpoint.due()):
+            self.checkpoint.save(worker.state() | self.best.state(), force)
+
+
+def _network(program: GatedProgram, U: NDArray[np.float64]) -> ReLUNetwork:
     if program.shape[0] > 0:
         return gated.to_network(program, U)
     none = np.empty(0, dtype=np.intp)
@@ -224,162 +171,6 @@ def _check(program: GatedProgram) -> None:
         raise UnsupportedProgramError(
             'the one-sided formulation bounds margins, which the squared loss has none of; use "cone" or "gated".'
         )
-
-
-def _follow(
-    best: Best, settings: Settings, start: ReLUNetwork | None, device: str, dtype: str
-) -> tuple[Termination, Path | None]:
-    """Lower the width stage by stage until a limit or the tolerance is reached."""
-    if best.gap <= settings.tolerance or best.upper <= 0.0:
-        return Termination.CONVERGED, None
-    if (ended := _ended(best, settings, 0)) is not None:
-        return ended, None
-    path = _begin(best, start, device, torch.float64 if dtype == "float64" else torch.float32)
-    if path.kept.size == 0:
-        assert best.multipliers is not None
-        best.add_multipliers(tightened(best.program, best.multipliers))
-        best.report()
-        return (Termination.CONVERGED if best.gap <= settings.tolerance else Termination.NUMERICAL), path
-    known, idle = best.gap, 0
-    while path.width >= LAST_WIDTH:
-        point = _stage(path, best, settings)
-        _certify(path, best, point, settings.tolerance)
-        if (ended := _ended(best, settings, path.steps)) is not None:
-            return ended, path
-        idle = 0 if best.gap < 0.99 * known else idle + 1
-        known = min(known, best.gap)
-        if idle >= PATIENCE:
-            break
-        path.width *= CONE_SHRINK if path.data.cone else SHRINK
-        # A sudden fall of the objective must not lower the barrier faster than intended.
-        path.worth = max(best.upper, path.worth * (0.6 if path.data.cone else 0.25))
-    return Termination.NUMERICAL, path
-
-
-def _begin(best: Best, start: ReLUNetwork | None, device: str, dtype: torch.dtype) -> Path:
-    program, zero = best.program, best.U * 0.0
-    worth = gated.objective(program, zero)
-    scale = 1.0 if program.loss != "squared" else float(np.sqrt(worth / program.shape[1]))
-    data, kept, inside = Data.of(program, device, dtype), np.arange(program.shape[0]), None
-    if data.cone:
-        # Cones can be thin: found in float64 whatever the iterates are.
-        vectors, margins = interiors(Data.of(program, device, torch.float64))
-        kept = np.flatnonzero((margins > THIN).cpu().numpy())
-        inside = vectors[torch.as_tensor(kept, device=device)].to(dtype)
-        data = Data.of(_part(program, kept), device, dtype)
-    U = best.U[kept] if start is not None else zero[kept]
-    width = CONE_WIDTH if data.cone else FIRST_WIDTH
-    width = width if start is None or not U.any() else WARM_WIDTH
-    path = Path(data, kept, inside, scale, torch.as_tensor(U, device=device).to(dtype), width, best.upper)
-    if inside is not None and kept.size:
-        tau = _barrier(path)
-        # Where the barrier and the penalty balance; slopes are superadditive, so that the sum is inside.
-        size = program.X.shape[0] * tau / program.beta
-        path.U = path.U + size * inside[:, None, :]
-    return path
-
-
-def _part(program: GatedProgram, kept: NDArray[np.intp]) -> GatedProgram:
-    return replace(program, gates=program.gates[:, kept], signs=program.signs[kept])
-
-
-def _barrier(path: Path) -> float:
-    K, C, _ = path.data.program.shape
-    return BARRIER * path.width * path.worth / (path.data.X.shape[0] * K * C)
-
-
-def _widths(path: Path) -> Widths:
-    """The smoothing of a stage."""
-    program, values = path.data.program, path.width * path.scale
-    reach = max(float(program.radius.max(initial=0.0)), TINY) * max(1, program.attackable) ** 0.5
-    share = min(values / reach, 1e6)  # without attack it is never used
-    K, C, _ = program.shape
-    if path.data.cone:
-        # Above the norm, relative to the slot, and never wider than before: what was inside stays inside.
-        sizes = torch.sqrt((path.U**2).sum(-1, keepdim=True))
-        slots = (0.1 * min(path.width, 0.1) * sizes / max(1, program.attackable) ** 0.5).clamp_min(1e-30)
-        slots = slots if path.slots is None else torch.minimum(slots, path.slots)
-        path.slots = slots
-    else:
-        slots = torch.full((K, C, 1), share, dtype=path.U.dtype, device=path.U.device)
-    lengths = SLOT_WIDTH * path.width * path.worth / program.beta
-    return Widths(values, values, share, slots, lengths, _barrier(path) if path.data.cone else 0.0)
-
-
-def _stage(path: Path, best: Best, settings: Settings) -> Point:
-    """Newton steps at one width, until the multipliers are nearly feasible."""
-    most = settings.max_iterations or MOST_STEPS
-    stopped: Callable[[], bool] = lambda: best.monitor.should_stop  # noqa: E731
-    point = at(path.data, path.U, _widths(path), path.carried)
-    beta = path.data.program.beta
-    for _ in range(STEPS_PER_STAGE):
-        gradient = point.gradient()
-        worst = float(torch.sqrt((gradient**2).sum((1, 2))).max()) / beta
-        if worst <= min(LOOSE_END, TIGHT_END * max(best.gap, settings.tolerance)):
-            break
-        if path.steps >= most or stopped():
-            break
-        step, products = newton_direction(point, gradient, CG_ACCURACY, PRODUCTS_PER_STEP, stopped)
-        path.steps, path.products = path.steps + 1, path.products + products
-        found = line_search(point, gradient, step, point.widths)
-        if found is None:
-            break
-        point = found
-    path.U, path.carried = point.U, point.carried
-    return point
-
-
-def _certify(path: Path, best: Best, point: Point, tolerance: float) -> None:
-    """Judge a point and its multipliers in float64."""
-    program = best.program
-    U = np.zeros(program.shape)
-    U[path.kept] = point.U.detach().cpu().to(torch.float64).numpy()
-    if path.inside is not None:
-        U[path.kept] = _moved_inside(path, U[path.kept])
-    best.add_point(U)
-    sizes = np.sqrt((U**2).sum(axis=(1, 2)))
-    for share in DROPS:
-        best.add_point(np.where((sizes > share * sizes.max(initial=0.0))[:, None, None], U, 0.0))
-    found = point.multipliers()
-    if path.kept.size < program.shape[0]:
-        among = gated_bound(path.data.program, found).value
-        found = _spread(program, found, path.kept)
-        if best.upper - among <= REPAIR_BELOW * best.upper:
-            found = tightened(program, found, tolerance)
-    best.add_multipliers(found)
-    best.report()
-
-
-def _moved_inside(path: Path, U: Array) -> Array:
-    """What rounding has moved out of its cone goes back along the vector inside, or is left out."""
-    program = path.data.program
-    if gated.is_feasible(program, U) or path.inside is None:
-        return U
-    inside = np.broadcast_to(path.inside.cpu().to(torch.float64).numpy()[:, None, :], U.shape)
-    room, slack = gated.slopes(program, inside), gated.slopes(program, U)
-    size = np.linalg.norm(program.X, axis=1)[:, None, None] * np.sqrt((U**2).sum(axis=2))
-    missing = np.maximum(gated.FEASIBLE * size - slack, 0.0)
-    share = np.where(room > 0.0, missing / np.where(room > 0.0, room, 1.0), 0.0).max(axis=0)
-    moved = U + 2.0 * share[..., None] * inside
-    least: Array = gated.slopes(program, moved).min(axis=0, initial=np.inf)
-    return np.where((least >= 0.0)[..., None], moved, 0.0)
-
-
-def _spread(program: GatedProgram, found: GatedMultipliers, kept: NDArray[np.intp]) -> GatedMultipliers:
-    """Multipliers with zeros for the slots that were left out."""
-    K, C, _ = program.shape
-    mu = np.zeros((program.X.shape[0], K, C))
-    directions = np.zeros((K, C, program.attackable))
-    mu[:, kept], directions[kept] = found.mu, found.directions
-    return replace(found, mu=mu, directions=directions)
-
-
-def _ended(best: Best, settings: Settings, steps: int) -> Termination | None:
-    if best.gap <= settings.tolerance:
-        return Termination.CONVERGED
-    if best.monitor.should_stop:
-        return Termination.INTERRUPTED if best.monitor.stopped else Termination.TIME_LIMIT
-    return Termination.ITERATION_LIMIT if steps >= (settings.max_iterations or MOST_STEPS) else None
 
 
 def _deadline(settings: Settings) -> float | None:

@@ -5,10 +5,13 @@ Where the gates of a slot can be separated, under attack with a margin, the mini
 direction tends to that of the largest margin (Rosset, Zhu and Hastie 2004, Boosting as a regularized path).
 """
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated_objective import Data
+from cvxrobust.backends.torch.gated_data import Data
 from cvxrobust.backends.torch.gated_smoothing import smooth_norm
 
 DECAYS = tuple(10.0**-k for k in range(0, 13, 2))
@@ -23,21 +26,30 @@ BATCH = 16_000_000
 """Entries of temporaries."""
 
 
-def interiors(data: Data) -> tuple[Tensor, Tensor]:
+def interiors(data: Data, stopped: Callable[[], bool] = lambda: False) -> tuple[Tensor, Tensor]:
     """Unit vectors in the cones, shape (K, D), and their margins ``min_i slope_i / ||x_i||``, shape (K,).
 
     Margins of `THIN` or less mean that no vector was found.
+
+    Args:
+        data: The programme.
+        stopped: Asked between batches of cones; once it says so, the rest counts as not found.
     """
     (n, D), K = data.X.shape, data.turned.shape[1]
     size = max(1, BATCH // max(1, n * D))
-    parts = [_interiors(data, slice(start, start + size)) for start in range(0, K, size)]
-    none = data.X.new_zeros
-    if not parts:
-        return none((0, D)), none(0)
-    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    # Slots of either sign often share their gates, and so their cones.
+    _, first, owners = np.unique(data.program.gates, axis=1, return_index=True, return_inverse=True)
+    vectors, margins = data.X.new_zeros((first.size, D)), data.X.new_full((first.size,), -torch.inf)
+    for start in range(0, first.size if K else 0, size):
+        if stopped():
+            break
+        some = slice(start, start + size)
+        vectors[some], margins[some] = _interiors(data, torch.as_tensor(first[some], device=data.X.device))
+    places = torch.as_tensor(owners.reshape(-1), device=data.X.device)
+    return vectors[places], margins[places]
 
 
-def _interiors(data: Data, slots: slice) -> tuple[Tensor, Tensor]:
+def _interiors(data: Data, slots: Tensor) -> tuple[Tensor, Tensor]:
     lengths = torch.sqrt((data.X**2).sum(1))
     some = lengths > 0.0
     X = data.X[some] / lengths[some, None]

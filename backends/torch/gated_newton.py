@@ -13,13 +13,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated_objective import Point, Widths, at
+from cvxrobust.backends.torch.gated_data import Widths
+from cvxrobust.backends.torch.gated_objective import Point, at
 
 MOST_ENTRIES = 30_000_000
 """Entries of the largest matrix that the preconditioner may hold; fewer samples are treated exactly beyond that."""
 
 MOST_SAMPLES = 1_500
 """Samples treated exactly: their matrix is factored."""
+
+MOST_WORK = 1e9
+"""Products that building this matrix may take; beyond that conjugate gradients are the cheaper way."""
 
 NEGLIGIBLE = 1e-6
 """Share of the largest term of a sample, relative to the blocks, below which it is left to the diagonal blocks."""
@@ -65,7 +69,8 @@ def preconditioner(point: Point) -> Preconditioner:
     blocks = _blocks(point)
     K, C, D = point.U.shape
     n = point.omega.shape[0]
-    room = min(MOST_SAMPLES, n, MOST_ENTRIES // max(1, K * C * D))
+    size = max(1, K * C * D)
+    room = min(MOST_SAMPLES, n, MOST_ENTRIES // size, int((MOST_WORK / size) ** 0.5))
     exact = torch.zeros((n, C), dtype=torch.bool, device=blocks.device)
     chosen = None
     strength = point.curvature * (point.data.X**2).sum(1, keepdim=True)
