@@ -13,7 +13,7 @@ BREAST_CANCER = "breast-cancer"
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A CSV file that is recognised by its checksum.
+    """A file that is recognised by its checksum.
 
     Args:
         file: Its name in the data folder.
@@ -56,6 +56,13 @@ KNOWN_FILES = {
 }
 """By canonical name. All files have a header line and end in a column ``label`` of -1 and 1."""
 
+MNIST = KnownFile(
+    "mnist.npz",
+    "eb4e23d4c5920bbedb30cf1f074c401c6133096a8253d27614e708eff1748133",
+    "MNIST (LeCun, Cortes and Burges), github.com/rasbt/mnist-pngs at commit "
+    "d26bd33bf1e454dd15bd4fe8b8ba64c76308f91c, as arrays train_images, train_labels, test_images, test_labels",
+)
+
 
 def known_names() -> list[str]:
     """Every name that `load_dataset` answers to."""
@@ -78,7 +85,20 @@ def find_known_file(name: str, folder: str | os.PathLike[str] | None) -> Path:
     Raises:
         InputError: There is no folder or no file, or the file is not the one expected.
     """
-    known = KNOWN_FILES[name]
+    return find_file(KNOWN_FILES[name], name, folder)
+
+
+def find_file(known: KnownFile, name: str, folder: str | os.PathLike[str] | None) -> Path:
+    """The verified file of a set.
+
+    Args:
+        known: The file expected.
+        name: What to call the set in messages.
+        folder: Folder to look in; None takes the environment variable ``CVXROBUST_DATA``.
+
+    Raises:
+        InputError: There is no folder or no file, or the file is not the one expected.
+    """
     wanted = f"{known.file} (sha256 {known.sha256})"
     where = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)
     if not where:

@@ -40,7 +40,7 @@ LONGEST_STAGE = 2
 """Rounds after which the smoothing changes even though descent is unfinished."""
 GROWING = 6
 """Rounds of one stage that may add neurons."""
-COLD, WARM = (1.0, 0.1), (0.1, 0.01)
+COLD, WARM = (0.3, 0.03), (0.1, 0.01)
 """First smoothing of hinge and attacks: from small random neurons, and from neurons that know something."""
 FLOOR = 1e-10
 """Smallest smoothing of attacks, in units of the margin."""
