@@ -7,6 +7,7 @@ from typing import Any, Generic
 
 import numpy as np
 
+from cvxrobust.core.answers import network_of, of_the_right_shape, proved
 from cvxrobust.core.backend import Backend, Monitor
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic import ConicProgram, require_cones
@@ -177,11 +178,13 @@ class Run(Generic[N]):
     def certified(self, part: Problem[N], solution: Solution, network: N, known: Certificate) -> tuple[N, Certificate]:
         """The better of the known network and the solution's, and the bounds with what the solution adds."""
         certificate = known
-        found = _network_of(part, solution)
+        found = network_of(part, solution)
         if found is not None and (upper := part.objective(found)) < certificate.upper:
             network, certificate = found, replace(certificate, upper=upper)
         for multipliers in part.multiplier_candidates(solution, network):
-            certificate = certificate.best(Certificate(certificate.upper, part.lower_bound(multipliers)))
+            certificate = certificate.best(Certificate(certificate.upper, proved(part, multipliers)))
+            if certificate.relative_gap <= self.settings.tolerance:
+                break  # on large data another candidate is another pass
         return network, certificate
 
     def _by_cutting_set(self, part: Problem[N], k: int, monitor: Monitor, known: Certificate) -> Result[N]:
@@ -222,7 +225,7 @@ class Run(Generic[N]):
                 found = solve_isolated(self.isolated, program, settings, monitor, warm)
             else:
                 found = self.backend.solve(program, settings, **optional)
-            return _of_the_right_shape(found, program)
+            return of_the_right_shape(found, program)
         except CvxRobustError:
             raise
         except MemoryError as error:
@@ -315,33 +318,3 @@ def _progress(result: Result[Any]) -> dict[str, Any]:
 def _at_least_a_moment(seconds: float | None) -> float | None:
     """Time limits of solvers must be positive."""
     return None if seconds is None else max(seconds, 1e-3)
-
-
-def _of_the_right_shape(solution: Any, program: Any) -> Solution:
-    """The solution, with vectors that do not fit the programme taken out: nobody can judge those."""
-    if not isinstance(solution, Solution):
-        return Solution(Termination.ERROR, message=f"the backend returned {type(solution).__name__}, not a Solution")
-    if not isinstance(program, ConicProgram):
-        return solution
-    sizes = {"x": program.q.size, "s": program.b.size, "y": program.b.size}
-    fits = {
-        name: vector if vector is not None and np.shape(vector) == (size,) else None
-        for name, size in sizes.items()
-        for vector in [getattr(solution, name)]
-    }
-    wrong = [name for name, vector in fits.items() if vector is None and getattr(solution, name) is not None]
-    if not wrong:
-        return solution
-    message = f"the backend returned {', '.join(wrong)} of the wrong shape. {solution.message}"
-    return replace(solution, termination=Termination.ERROR, message=message, x=fits["x"], s=fits["s"], y=fits["y"])
-
-
-def _network_of(part: Problem[N], solution: Solution) -> N | None:
-    """The network of a backend's answer, None if there is none that fits the problem."""
-    if solution.network is None:
-        return part.recover(solution) if solution.has_primal else None
-    try:
-        (network,) = part.separate(solution.network)
-    except InputError:
-        return None
-    return network

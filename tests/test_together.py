@@ -85,10 +85,25 @@ def raises(program, monitors):
     raise RuntimeError("lost")
 
 
+class Moody:
+    """Multipliers that do not answer."""
+
+    theta, basis = np.full(60, 1.0 / 60), np.zeros((5, 1))
+
+    def attacks(self, rows, X):
+        raise ZeroDivisionError
+
+
+def misfits(program, monitors):
+    given = (Moody(), SpanMultipliers(np.ones(7), np.eye(5), np.ones((7, 5))), "nonsense")
+    return [Solution(Termination.CONVERGED, multipliers=multipliers) for multipliers in given]
+
+
 @pytest.mark.parametrize(
     ("answer", "termination", "message"),
     [
         (claims, Termination.CONVERGED, ""),
+        (misfits, Termination.CONVERGED, ""),
         (raises, Termination.ERROR, "raised RuntimeError: lost"),
         (lambda program, monitors: [], Termination.ERROR, "one solution per class"),
         (lambda program, monitors: None, Termination.ERROR, "one solution per class"),
