@@ -63,6 +63,22 @@ MNIST = KnownFile(
     "d26bd33bf1e454dd15bd4fe8b8ba64c76308f91c, as arrays train_images, train_labels, test_images, test_labels",
 )
 
+_CIFAR10 = (
+    "CIFAR-10 (Krizhevsky, 2009), www.cs.toronto.edu/~kriz/cifar.html, as arrays images (n, 3, 32, 32) and labels"
+)
+CIFAR10 = tuple(
+    KnownFile(f"cifar10_{part}.npz", digest, _CIFAR10)
+    for part, digest in (
+        ("train_1", "852d1bbb1da7636d7cb62d3cb1f8654f9e4b613944f877f816e86b6e951d03b8"),
+        ("train_2", "83d447af5eb51a53ee6f99fea576ebd15406e65b1271cc37dae7f9ef4661967a"),
+        ("train_3", "ece9d886145fafbf8eca85f4e44eaf6198545cab5abf90a7a087d870d0e236c1"),
+        ("train_4", "14948f98d24cd1f5a0e5bb8fd535452545428ebfcc856e872f0747b2eeb7e205"),
+        ("train_5", "dfe8534101d55c28cc48deb9879f5e7e654a74cd0c6d8341b1adeb02b8333142"),
+        ("test", "67297b5dfd77fd9258c0326c99487c6d5e1cc67639cd23e8f01a147715919acb"),
+    )
+)
+"""Five files of 10,000 training images, and one of test images."""
+
 
 def known_names() -> list[str]:
     """Every name that `load_dataset` answers to."""

@@ -91,6 +91,11 @@ def solve(
     if (reason := chosen.unavailable()) is not None:
         raise BackendUnavailableError(f"backend {chosen.name!r} cannot run here: {reason}")
     if picked == "cutting-set" or not reads_structure(chosen, problem.parts[0]):
+        if problem.parts[0].conic_rows == 0:
+            raise UnsupportedProgramError(
+                f"{type(problem).__name__} has no conic programme, and backend {chosen.name!r} does not read its "
+                'structure; leave the choice to backend="auto".'
+            )
         require_cone_types(problem.parts[0].cones, chosen.capabilities.cones, chosen.name)
     if isinstance(chosen, ChecksSettings):
         chosen.check_settings(settings)

@@ -40,6 +40,8 @@ from cvxrobust.problems.validation import (
 Array = NDArray[np.float64]
 Multipliers = PointMultipliers | MomentMultipliers | AttackMultipliers
 DEFAULT_ACTIVATION = (0.09, 0.5, 0.47)
+UNIT = 1e-12
+"""How far from 1 rounding may leave the length of a neuron."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,12 @@ class PolynomialTraining:
             raise InputError(
                 f"the network has {network.n_features} inputs and outputs of shape {network.alpha.shape[1:]}; "
                 f"this problem needs {self.X.shape[1]} and {shape}."
+            )
+        lengths = np.linalg.norm(network.u, axis=1)
+        if not (np.abs(lengths - 1.0) <= UNIT).all():
+            raise InputError(
+                f"the network has neurons of length {lengths.min():.6g} to {lengths.max():.6g}; the penalty is that of "
+                "unit neurons: divide them by their lengths and adapt alpha."
             )
         if tuple(network.activation) != tuple(self.activation):
             raise InputError(f"the network has activation {network.activation}; this problem has {self.activation}.")

@@ -263,10 +263,12 @@ def test_the_multipliers_of_a_solver_prove_almost_all_and_perturbed_ones_never_m
         lower = problem.lower_bound(multipliers)
         assert lower <= upper
         assert lower >= upper - 1e-6 * max(upper, 0.01)
-        attacks = problem.network_multipliers(network)
+        worst = problem.network_multipliers(network)
+        attacks = SpanMultipliers(worst.theta, worst.basis, *worst.attacks(slice(None), problem.X))
         points = PointMultipliers(
             attacks.theta, np.arange(problem.X.shape[0]), problem.X + attacks.mean @ attacks.basis.T
         )
+        assert problem.lower_bound(worst) == problem.lower_bound(attacks)
         assert problem.lower_bound(attacks) == pytest.approx(problem.lower_bound(points), rel=1e-12, abs=1e-12)
         for size in (1e-12, 1e-9, 1e-6, 1e-3, 1e-1, 1.0):
             for source in (multipliers, points, attacks):

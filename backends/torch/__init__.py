@@ -28,6 +28,8 @@ from cvxrobust.core.translation import blas_threads, unused_settings
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from cvxrobust.backends.torch.gradient import RobustGradient
+
 
 OPTIONS = {"neurons", "batch", "epochs", "checkpoint", "checkpoint_every"}
 """Native options. ``checkpoint``, a folder, and ``checkpoint_every``, seconds: an interrupted solve of the same
@@ -134,6 +136,17 @@ class Torch:
             found = solve_polynomials(program, settings, monitors, starts, _device(settings), settings.dtype)
         ignored = unused_settings(settings, self.capabilities)
         return [replace(solution, ignored={**ignored, **solution.ignored}) for solution in found]
+
+    def robust_gradient(self, program: PolynomialProgram, settings: Settings) -> "RobustGradient":
+        """One gradient as the solver evaluates it, to be measured.
+
+        Args:
+            program: The programme; its first column counts.
+            settings: Device, dtype and threads.
+        """
+        from cvxrobust.backends.torch.gradient import RobustGradient
+
+        return RobustGradient(program, _device(settings), settings.dtype, settings.threads)
 
     @staticmethod
     def _with_threads(program: PolynomialProgram | GatedProgram, settings: Settings) -> Settings:

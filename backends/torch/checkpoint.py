@@ -9,7 +9,9 @@ import hashlib
 import os
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ State = dict[str, NDArray[Any]]
 FORMAT = 1
 EVERY = 30.0
 """Seconds between two writes, at least."""
+DAMAGE = (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises over files that are something else, or were."""
 
 
 class Checkpoint:
@@ -34,12 +38,16 @@ class Checkpoint:
         fingerprint: Which programme this is, see `fingerprint`.
         every: Seconds between two writes that are not forced.
 
+    Attributes:
+        path: The file.
+        failure: Why the last write failed, if it did: a full disk must not cost the answer.
+
     Raises:
         InputError: The folder cannot be made or written to.
     """
 
     def __init__(self, folder: str | os.PathLike[str], fingerprint: str, every: float = EVERY) -> None:
-        self.fingerprint, self.every = fingerprint, every
+        self.fingerprint, self.every, self.failure = fingerprint, every, ""
         self._written = time.perf_counter()
         home = Path(folder)
         try:
@@ -72,8 +80,12 @@ class Checkpoint:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self.path)
+            self.failure = ""
+        except OSError as error:
+            self.failure = f"the checkpoint was not written: {error}"
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
         self._written = time.perf_counter()
 
     def load(self) -> State | None:
@@ -85,10 +97,11 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            # Opened here, because NumPy leaves damaged files open.
+            with self.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 state = {name: file[name] for name in file.files}
             owner, version = (str(part) for part in state.pop("checkpoint_of"))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except DAMAGE as error:
             raise InputError(f"checkpoint {self.path} cannot be read ({error}); delete it to begin anew.") from error
         if (owner, version) != (self.fingerprint, str(FORMAT)):
             raise InputError(f"checkpoint {self.path} belongs to another programme; choose another folder.")

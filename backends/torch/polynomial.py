@@ -13,7 +13,6 @@ Large data is read in blocks, may be too large for memory (`cvxrobust.Batches`),
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -28,11 +27,12 @@ from cvxrobust.backends.torch.polynomial_stochastic import warm_up
 from cvxrobust.backends.torch.polynomial_training import Request, Training
 from cvxrobust.backends.torch.stops import Stops
 from cvxrobust.backends.torch.team import Team
+from cvxrobust.backends.torch.threads import torch_threads
 from cvxrobust.core.backend import Monitor
-from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
 from cvxrobust.core.losses import loss_by_name
 from cvxrobust.core.networks import PolynomialNetwork
-from cvxrobust.core.result import Solution
+from cvxrobust.core.result import Solution, Termination
 from cvxrobust.core.settings import DTYPES, Settings, check_options
 from cvxrobust.core.structured import PolynomialProgram
 
@@ -101,7 +101,7 @@ def solve_polynomials(
     apart = where.type == "cpu" and isinstance(program.X, np.ndarray) and Team().alone
     groups = [[k] for k in columns] if apart else [list(columns)]
     found: list[Solution] = []
-    with _threads(settings.threads), torch.no_grad():
+    with torch_threads(settings.threads), torch.no_grad():
         for k, group in enumerate(groups):
             # A fair share of what is left of the time.
             now = time.perf_counter()
@@ -133,8 +133,24 @@ def _solve_group(
         for k in group
     ]
     objective = SmoothedObjective(program, samples)
-    warm_up(objective, trainings, settings, stops)
-    return _Drive(objective, trainings, stops).run()
+    drive = _Drive(objective, trainings, stops)
+    try:
+        warm_up(objective, trainings, settings, stops)
+        return drive.run()
+    except CvxRobustError:
+        raise
+    except Exception as error:
+        # What the columns have got to is not lost: out of memory, say.
+        message = f"{type(error).__name__}: {error}"
+        return [
+            drive.done.get(k) or replace(training.solution(_failure(error), saved=False), message=message)
+            for k, training in enumerate(trainings)
+        ]
+
+
+def _failure(error: Exception) -> Termination:
+    full = isinstance(error, MemoryError) or "out of memory" in str(error)
+    return Termination.OUT_OF_MEMORY if full else Termination.ERROR
 
 
 class _Drive:
@@ -148,6 +164,10 @@ class _Drive:
     def run(self) -> list[Solution]:
         """Every training's solution, in order."""
         waiting: dict[int, tuple[Generator[Request, Any, Solution], Request]] = {}
+        self.stops.agree()
+        if self.stops.reason is not None:
+            self._conclude(list(range(len(self.trainings))))
+            return [self.done[k] for k in range(len(self.trainings))]
         for k, training in enumerate(self.trainings):
             self._advance(waiting, k, training.run(), None)
         try:
@@ -184,11 +204,16 @@ class _Drive:
     def _conclude(self, unfinished: list[int]) -> None:
         """Judge what the trainings have got to, after a pass was broken off."""
         self.objective.samples.finish()
+        walked = {k: training.query(training.neurons) for k in unfinished if (training := self.trainings[k]).walked}
+        if walked:
+            for k, evaluation in zip(walked, self.objective.evaluate(list(walked.values())), strict=True):
+                self.trainings[k].latest = walked[k], evaluation
+                self.trainings[k].evaluations += 1
         late = [k for k in unfinished if self.trainings[k].latest is not None]
         pairs = [pair for k in late if (pair := self.trainings[k].latest) is not None]
-        for k, judgement in zip(late, judge(self.objective, pairs, self.loss), strict=True):
+        for k, judgement in zip(late, judge(self.objective, pairs, self.loss) if pairs else (), strict=True):
             self.trainings[k].judged(judgement)
-            self.trainings[k].neurons = judgement.multipliers.query.neurons
+            self.trainings[k].neurons = judgement.multipliers.form.query.neurons
         for k in unfinished:
             self.done[k] = self.trainings[k].solution(self.trainings[k].ended())
 
@@ -224,18 +249,6 @@ def _checkpoint(program: PolynomialProgram, task: int, settings: Settings) -> Ch
 def _every(settings: Settings) -> dict[str, float]:
     every = settings.options.get("checkpoint_every")
     return {} if every is None else {"every": float(every)}
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        if count is not None:
-            torch.set_num_threads(before)
 
 
 def _dtype(name: str) -> torch.dtype:

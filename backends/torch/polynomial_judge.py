@@ -30,26 +30,29 @@ class SmoothedMultipliers:
 
     Args:
         program: What they belong to.
-        query: The network that is attacked, and how attacks are smoothed.
+        form: The network that is attacked, and how attacks are smoothed.
         theta: Multiplier of each sample, shape (n,).
-        basis: Basis of the neurons' span, shape (d, k).
     """
 
     program: PolynomialProgram
-    query: Query
+    form: Form
     theta: Array
-    basis: Array
+
+    @property
+    def basis(self) -> Array:
+        """Basis of the neurons' span, shape (d, k)."""
+        return _numpy(self.form.vectors)
 
     def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
         """Means and variances of the attacks' coordinates in a block of samples."""
-        program, task, device = self.program, self.query.task, self.query.neurons.device
+        program, task, device = self.program, self.form.query.task, self.form.vectors.device
         sides = np.ones(X.shape[0]) if program.loss == "squared" else program.labels[rows, task]
         radius = program.radius[rows]
         tensors = (torch.tensor(part, device=device) for part in (sides, radius, X))
         target = Target.of(next(tensors), next(tensors), bool((radius > 0.0).any()))
-        form = Form(self.query, target, program.activation)
+        form = self.form.against(target)
         if not form.attacked:
-            return np.zeros((X.shape[0], self.basis.shape[1])), None
+            return np.zeros((X.shape[0], form.vectors.shape[1])), None
         _, half = form.outputs((form.vectors.T @ next(tensors).T).T)
         mean, variance = _moves(form, form.attack(slice(None), half, None), target.radius)
         return mean.cpu().numpy(), variance.cpu().numpy()
@@ -137,7 +140,7 @@ class _Case:
             self.theta, self.moments.matrix(), self.moments.mass,
             loss=self.loss, target=column, activation=program.activation, beta=program.beta,
         )  # fmt: skip
-        multipliers = SmoothedMultipliers(program, self.query, self.theta, _numpy(self.form.vectors))
+        multipliers = SmoothedMultipliers(program, self.form, self.theta)
         upper = losses + program.beta * self.network.penalty
         return Judgement(self.network, upper, multipliers, bound, hinge, max(attack, 0.0))
 

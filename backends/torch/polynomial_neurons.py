@@ -12,6 +12,8 @@ from cvxrobust.core.recovery import neurons_from_matrix
 Array = NDArray[np.float64]
 NEAR = 0.95
 """Cosine between two neurons that describe the same direction."""
+SHORTEST, LONGEST = 1e-2, 0.3
+"""Length of a neuron that joins, in units of the root mean square of the others of its sign."""
 NEGLIGIBLE = 1e-7
 """Length, as a fraction of the longest, of neurons left out of a network; output weights are its square."""
 
@@ -32,13 +34,16 @@ def random_neurons(X: Array, activation: tuple[float, float, float], count: int,
     return u, alpha
 
 
-def with_priced_neurons(neurons: Array, signs: Array, bound: DualBound, threshold: float) -> tuple[Array, Array]:
+def with_priced_neurons(
+    neurons: Array, signs: Array, bound: DualBound, beta: float, threshold: float
+) -> tuple[Array, Array]:
     """The neurons, and the priced one of each sign where it would help and no neuron is near it.
 
     Args:
         neurons: v_j in rows, shape (m, d).
         signs: Signs of the output weights, shape (m,).
         bound: The certificate's priced neurons.
+        beta: Weight of the penalty.
         threshold: What their violation must exceed.
     """
     lengths = np.linalg.norm(neurons, axis=1)
@@ -49,9 +54,11 @@ def with_priced_neurons(neurons: Array, signs: Array, bound: DualBound, threshol
         near = (neurons[mine] @ u > NEAR * lengths[mine]).any()
         if near or not threshold < violation < math.inf:
             continue
-        # Small against the others: it changes little at once, but its gradient is not lost in theirs.
-        size = max(1e-2 * float(np.sqrt(np.mean(lengths[mine] ** 2))) if mine.any() else 0.0, 1e-4)
-        parts.append(size * u[None, :])
+        # Small against the others, so that it changes little at once, but not so small that its gradient is lost in
+        # theirs; the more it promises, the longer.
+        typical = float(np.sqrt(np.mean(lengths[mine] ** 2))) if mine.any() else 0.0
+        size = min(max((violation / beta - 1.0) ** 0.5, SHORTEST), LONGEST) * typical
+        parts.append(max(size, 1e-4) * u[None, :])
         kinds.append(np.array([sign]))
     return np.vstack(parts), np.concatenate(kinds)
 

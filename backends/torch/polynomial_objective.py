@@ -11,6 +11,7 @@ problem) share the products and the pass over the data.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,15 +97,25 @@ class Form:
         a, b, c = activation
         neurons, signs = query.neurons, query.signs
         spectrum = Spectrum.of(neurons, signs, a)
-        self.query, self.target = query, target
+        self.query = query
         self.vectors, self.values = spectrum.vectors, spectrum.values
         self.lengths = neurons.norm(dim=1)
         self.linear = 0.5 * b * (((signs * self.lengths) @ neurons) @ self.vectors)
         self.constant = c * (signs * self.lengths * self.lengths).sum()
         self.shadow = neurons @ self.vectors
+        self._aim(target)
+
+    def against(self, target: Target) -> "Form":
+        """The same in the same basis (an eigendecomposition made again may turn or mirror it), attacked elsewhere."""
+        form = copy(self)
+        form._aim(target)
+        return form
+
+    def _aim(self, target: Target) -> None:
+        self.target = target
         self.attacked = target.attacked and self.values.numel() > 0
         if self.attacked:
-            self.varying = varying_coordinates(self.values, target.scale, query.smoothing.attack)
+            self.varying = varying_coordinates(self.values, target.scale, self.query.smoothing.attack)
 
     def outputs(self, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs, shape (b,), and half gradients in the span, shape (b, k), from ``X Q``."""

@@ -5,6 +5,7 @@ of the smoothed objective over each batch. It only prepares the full passes: wha
 all samples like anything else.
 """
 
+import time
 from collections.abc import Sequence
 
 import torch
@@ -23,6 +24,8 @@ EPOCHS = 2
 STEP = 0.02
 """First step of every coordinate; it falls linearly to 0."""
 DECAYS = (0.9, 0.99)
+PASSES = 3.0
+"""Passes that end a solve: an evaluation, a judgement, and the certificate of whoever does not trust it."""
 
 
 class Adam:
@@ -61,7 +64,7 @@ def warm_up(objective: SmoothedObjective, trainings: Sequence[Training], setting
     walks = [Adam(training.neurons) for training in fresh]
     # Every process takes a share of each batch, and as many batches.
     mine = -(-batch // samples.team.size)
-    total, count = epochs * -(-samples.total // batch), 0
+    total, count, seen, began = epochs * -(-samples.total // batch), 0, 0, time.perf_counter()
     generator = torch.Generator().manual_seed(settings.seed)
     try:
         for _ in range(epochs):
@@ -74,8 +77,10 @@ def warm_up(objective: SmoothedObjective, trainings: Sequence[Training], setting
                 length = STEP * max(0.0, 1.0 - count / total)
                 for training, adam in zip(fresh, walks, strict=True):
                     gradient = objective.evaluate_block(training.query(training.neurons), block, together)
-                    training.neurons = adam.step(training.neurons, gradient, length)
-                count += 1
+                    training.neurons, training.walked = adam.step(training.neurons, gradient, length), True
+                count, seen = count + 1, seen + together
+                # What has been found is worth nothing before it is evaluated, judged, and certified.
+                stops.reserve = PASSES * samples.total / seen * (time.perf_counter() - began)
             stops.agree()
             if stops.reason is not None:
                 return

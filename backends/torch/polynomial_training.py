@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.torch.checkpoint import Checkpoint, State
-from cvxrobust.backends.torch.polynomial_judge import Judgement, SmoothedMultipliers
+from cvxrobust.backends.torch.polynomial_checkpoint import best_state, restored, search_state
+from cvxrobust.backends.torch.polynomial_judge import Judgement
 from cvxrobust.backends.torch.polynomial_lbfgs import Descent, Memory, descending
 from cvxrobust.backends.torch.polynomial_neurons import compressed, random_neurons, with_priced_neurons
 from cvxrobust.backends.torch.polynomial_objective import Array, Evaluation, Query, Smoothing
@@ -23,6 +24,7 @@ from cvxrobust.backends.torch.polynomial_samples import Samples
 from cvxrobust.backends.torch.stops import Stops
 from cvxrobust.core.backend import Monitor
 from cvxrobust.core.certificate import Certificate, DualBound
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses import loss_by_name
 from cvxrobust.core.moments import AttackMultipliers, SpanMultipliers
 from cvxrobust.core.networks import PolynomialNetwork
@@ -38,7 +40,9 @@ PATIENCE = 60
 """Rounds without a better gap after which the search gives up."""
 LONGEST_STAGE = 2
 """Rounds after which the smoothing changes even though descent is unfinished."""
-GROWING = 6
+SLACK = 4.0
+"""Smoothing changes once what is missing is at most this many times what smoothing costs."""
+GROWING = 2
 """Rounds of one stage that may add neurons."""
 COLD, WARM = (0.3, 0.03), (0.1, 0.01)
 """First smoothing of hinge and attacks: from small random neurons, and from neurons that know something."""
@@ -96,7 +100,8 @@ class Training:
     Args:
         task: Column of the labels.
         program: The programme.
-        settings: Tolerance, ``max_iterations`` (evaluations), seed, and the number of neurons among the options.
+        settings: Tolerance, ``max_iterations`` (evaluations, not counting those before a checkpoint), seed, and the
+            number of neurons among the options.
         samples: This process's part of the data.
         monitor: Hears of better bounds.
         stops: Says when to stop.
@@ -125,11 +130,12 @@ class Training:
         self.evaluations = self.stage = self.idle = 0
         self.least, self.budget = math.inf, 1
         self.latest: tuple[Query, Evaluation] | None = None
+        self.walked = False  # by stochastic steps, which nobody has judged
         centre = torch.zeros_like(samples.radius)
         (n, d), column = program.X.shape, program.labels[:, task]
         nothing = SpanMultipliers(np.zeros(n), np.empty((d, 0)), np.empty((n, 0)))
         self.best = Best(self._empty(), nothing, monitor=monitor)
-        saved = None if checkpoint is None else checkpoint.load()
+        saved = self._load()
         self.warm = saved is not None or (start is not None and start.n_neurons > 0)
         if saved is not None:
             self._restore(saved)
@@ -153,7 +159,7 @@ class Training:
 
     def _descend(self) -> Generator[Request, Any, "Descent[Evaluation]"]:
         self.neurons = self.samples.team.same(self.neurons)
-        self.latest = None
+        self.latest, self.walked = None, False
         search = descending(
             self.neurons,
             self.memory,
@@ -196,7 +202,7 @@ class Training:
         self.stage += 1
         gap = self.best.gap
         self.idle, self.least = (0, gap) if gap < 0.99 * self.least else (self.idle + 1, self.least)
-        unfinished = shares.descent > 0.5 * (shares.hinge + shares.attack)
+        unfinished = shares.descent > SLACK * (shares.hinge + shares.attack)
         # What the neurons that are there could still gain; the rest takes another neuron.
         inside = float(descent.evaluation.gradient.norm() * self.neurons.norm()) / self.best.upper
         lacking = unfinished and shares.descent > 5.0 * inside and self.stage <= GROWING
@@ -216,16 +222,19 @@ class Training:
         limit = self.settings.max_iterations
         return wanted if limit is None else min(wanted, limit - self.evaluations)
 
-    def solution(self, ended: Termination | None) -> Solution:
-        """The best network and multipliers."""
-        self.save(force=True)
+    def solution(self, ended: Termination | None, saved: bool = True) -> Solution:
+        """The best network and multipliers, saved to the checkpoint unless that may not be reached by everybody."""
+        if saved:
+            self.save(force=True)
+        given_up = "" if ended else f"no better gap in {PATIENCE} rounds"
+        lost = "" if self.checkpoint is None else self.checkpoint.failure
         return Solution(
             ended or Termination.NUMERICAL,
             network=self.best.network,
             multipliers=self.best.multipliers,
             iterations=self.evaluations,
             solve_seconds=time.perf_counter() - self.clock,
-            message="" if ended else f"no better gap in {PATIENCE} rounds",
+            message="; ".join(filter(None, (given_up, lost))),
         )
 
     # -- neurons ------------------------------------------------------------------------------------------------
@@ -245,7 +254,7 @@ class Training:
         """Add the priced neuron of each sign where it would help and no neuron is near it."""
         threshold = self.program.beta * (1.0 + max(0.1 * self.settings.tolerance, 0.1 * self.best.gap))
         before = self.neurons.cpu().numpy(), self.signs.cpu().numpy()
-        neurons, signs = with_priced_neurons(*before, bound, threshold)
+        neurons, signs = with_priced_neurons(*before, bound, self.program.beta, threshold)
         added = signs.size > before[1].size
         if added:
             memory = self.memory
@@ -277,42 +286,44 @@ class Training:
 
     def save(self, force: bool = False) -> None:
         """Write a checkpoint if there is one to write and the last one is old enough."""
-        if self.checkpoint is None or not (self.samples.team.any(force or self.checkpoint.due())):
+        if self.checkpoint is None or self.evaluations == 0:
+            return
+        if not self.samples.team.any(force or self.checkpoint.due()):
             return
         state = self._state()
         if self.samples.team.rank == 0:
             self.checkpoint.save(state, force=True)
 
     def _state(self) -> Mapping[str, Any]:
-        best, samples = self.best, self.samples
-        state = {
-            "neurons": self.neurons, "signs": self.signs, "pairs": self.memory.pairs, "products": self.memory.products,
-            "order": np.asarray(self.memory.order, dtype=np.int64), "hinge": self.smoothing.hinge,
-            "attack": self.smoothing.attack, "centre": samples.team.whole(self.smoothing.centre, samples.rows,
-            samples.total), "counts": np.array([self.evaluations, self.stage, self.idle, self.budget]),
-            "least": self.least, "u": best.network.u, "alpha": best.network.alpha, "upper": best.upper,
-        }  # fmt: skip
-        if isinstance(best.multipliers, SmoothedMultipliers):
-            query = best.multipliers.query
-            state |= {
-                "lower": best.lower, "theta": best.multipliers.theta, "basis": best.multipliers.basis,
-                "dual_neurons": query.neurons, "dual_signs": query.signs, "dual_attack": query.smoothing.attack,
-            }  # fmt: skip
-        return state
+        samples, centre = self.samples, self.smoothing.centre
+        return {
+            **search_state(self.neurons, self.signs, self.memory, self.smoothing),
+            **best_state(self.best.network, self.best.multipliers),
+            "centre": samples.team.whole(centre, samples.rows, samples.total),
+            "stage": self.stage,
+        }
+
+    def _load(self) -> State | None:
+        """What the first process finds: others may not see its files."""
+        if self.checkpoint is None:
+            return None
+        team = self.samples.team
+        found: State | InputError | None = None
+        if team.rank == 0:
+            try:
+                found = self.checkpoint.load()
+            except InputError as error:
+                found = error
+        found = team.told(found)
+        if isinstance(found, InputError):
+            raise found
+        return found
 
     def _restore(self, state: State) -> None:
-        self._place(state["neurons"], state["signs"])
-        self.memory.pairs = torch.tensor(state["pairs"], device=self.samples.device)
-        self.memory.products, self.memory.order = state["products"], state["order"].tolist()
-        centre = torch.tensor(state["centre"][self.samples.rows], device=self.samples.device)
-        self.smoothing = Smoothing(float(state["hinge"]), float(state["attack"]), centre)
-        self.evaluations, self.stage, self.idle, self.budget = (int(count) for count in state["counts"])
-        self.least, best = float(state["least"]), self.best
-        network = best.network.replace(u=state["u"], alpha=state["alpha"])
-        best.take(network, float(state["upper"]), best.multipliers, best.lower)
-        if "theta" in state:
-            tensors = (torch.tensor(state[name], device=self.samples.device) for name in ("dual_neurons", "dual_signs"))
-            smoothing = Smoothing(1.0, float(state["dual_attack"]), torch.zeros(0))
-            query = Query(self.task, next(tensors), next(tensors), smoothing)
-            multipliers = SmoothedMultipliers(self.program, query, state["theta"], state["basis"])
-            best.take(network, math.inf, multipliers, float(state["lower"]))
+        place = None if self.checkpoint is None else self.checkpoint.path
+        saved = restored(state, self.program, self.task, self.samples, place)
+        self._place(saved.neurons, saved.signs)
+        self.memory, self.smoothing = saved.memory, saved.smoothing
+        self.stage, self.budget = saved.stage, ROUND
+        upper, lower = self.samples.team.told((saved.upper(), saved.lower()))
+        self.best.take(saved.network, upper, saved.multipliers or self.best.multipliers, lower)

@@ -5,8 +5,12 @@ Under `torch.distributed` (for example started by ``torchrun``), whoever has cal
 process, and every method here does nothing.
 """
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, distributed
+
+T = TypeVar("T")
 
 
 class Team:
@@ -56,6 +60,14 @@ class Team:
         if not self.alone:
             distributed.broadcast(tensor, src=0)
         return tensor
+
+    def told(self, value: T) -> T:
+        """The first process's value, whatever it is."""
+        if self.alone:
+            return value
+        box = [value]
+        distributed.broadcast_object_list(box, src=0, device=self._device)
+        return box[0]
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set anywhere: clocks differ, decisions must not."""
