@@ -14,7 +14,16 @@ import pytest
 import torch
 from test_torch_team import together
 
-from cvxrobust import AdversarialSDP, Batches, InputError, Settings, StandardSDP, StreamedSDP, solve
+from cvxrobust import (
+    AdversarialReLU,
+    AdversarialSDP,
+    Batches,
+    InputError,
+    Settings,
+    StandardSDP,
+    StreamedSDP,
+    solve,
+)
 from cvxrobust.backends.torch.checkpoint import Checkpoint, fingerprint
 from cvxrobust.backends.torch.polynomial import solve_polynomial
 from cvxrobust.core.backend import Monitor
@@ -472,3 +481,23 @@ def test_a_forged_file_proves_nothing(tmp_path, honest, forgery):
     state = honest[3]
     refused = certified_or_refused(tmp_path, honest, {**state, **FORGERIES[forgery](state)})
     assert refused is (forgery == "a long network")
+
+
+# -- ReLU programmes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("formulation", ["one-sided", "cone"])
+def test_relu_programmes_go_on_where_they_were(tmp_path, formulation):
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((80, 4))
+    y = np.where(X[:, 0] * X[:, 1] + 0.3 * rng.standard_normal(80) > 0.0, 1.0, -1.0)
+    problem = AdversarialReLU(X, y, 0.02, n_gates=12, formulation=formulation, resample=formulation == "cone")
+    fresh = solve(problem, backend="torch", settings=Settings(tolerance=1e-4, threads=1))
+    first = solve(problem, backend="torch", settings=keeping(tmp_path, max_iterations=max(2, fresh.iterations // 2)))
+    assert first.termination is Termination.ITERATION_LIMIT
+    assert len(list(tmp_path.glob("*.npz"))) == 1
+    second = solve(problem, backend="torch", settings=keeping(tmp_path))
+    assert second.quality is Quality.CERTIFIED
+    assert second.iterations < fresh.iterations
+    with pytest.raises(InputError, match="checkpoint_every"):
+        solve(problem, backend="torch", settings=keeping(tmp_path, options={"checkpoint_every": -1.0}))

@@ -169,10 +169,15 @@ class Torch:
             known = start if isinstance(start, PolynomialNetwork) else None
             found = solve_polynomial(program, settings, monitor, known, device, settings.dtype)
             return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
+        from cvxrobust.backends.torch.checkpoint import checkpoint_of
         from cvxrobust.backends.torch.gated import solve_gated
 
         given = start if isinstance(start, ReLUNetwork) else None
-        found = solve_gated(program, settings, monitor, given, device, settings.dtype)
+        checkpoint = checkpoint_of(program, settings)
+        own = {name: value for name, value in settings.options.items() if not name.startswith("checkpoint")}
+        found = solve_gated(
+            program, settings.replace(options=own), monitor, given, device, settings.dtype, checkpoint=checkpoint
+        )
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
 
     def _solve_conic(

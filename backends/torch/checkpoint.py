@@ -6,6 +6,7 @@ Nothing in a file is trusted: bounds are certified anew from the network and the
 """
 
 import hashlib
+import math
 import os
 import time
 import zipfile
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.settings import Settings
 
 State = dict[str, NDArray[Any]]
 FORMAT = 1
@@ -106,6 +108,33 @@ class Checkpoint:
         if (owner, version) != (self.fingerprint, str(FORMAT)):
             raise InputError(f"checkpoint {self.path} belongs to another programme; choose another folder.")
         return state
+
+
+def check_checkpoint(settings: Settings) -> None:
+    """Refuse options about checkpoints that are none.
+
+    Raises:
+        InputError: ``checkpoint`` is no path, or ``checkpoint_every`` no number of seconds.
+    """
+    folder = settings.options.get("checkpoint", ".")
+    if not isinstance(folder, str | os.PathLike) or not str(folder):
+        raise InputError(f"option checkpoint is {folder!r}; expected the path of a folder.")
+    every = settings.options.get("checkpoint_every", EVERY)
+    if isinstance(every, bool) or not isinstance(every, int | float) or not 0.0 <= every < math.inf:
+        raise InputError(f"option checkpoint_every is {every!r}; expected seconds, 0 or more.")
+
+
+def checkpoint_of(program: Any, settings: Settings) -> Checkpoint | None:
+    """The checkpoint of a structured programme where the options ask for one, else None.
+
+    Raises:
+        InputError: The options are unusable, or the folder is.
+    """
+    check_checkpoint(settings)
+    folder = settings.options.get("checkpoint")
+    if folder is None:
+        return None
+    return Checkpoint(folder, fingerprint(program), float(settings.options.get("checkpoint_every", EVERY)))
 
 
 def fingerprint(program: Any) -> str:

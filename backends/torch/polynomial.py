@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cvxrobust.backends.torch.checkpoint import Checkpoint, fingerprint
+from cvxrobust.backends.torch.checkpoint import Checkpoint, check_checkpoint, checkpoint_of
 from cvxrobust.backends.torch.polynomial_judge import judge
 from cvxrobust.backends.torch.polynomial_objective import Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial_samples import Samples, StopPass
@@ -227,9 +227,7 @@ def _check(program: PolynomialProgram, settings: Settings, starts: Sequence[Poly
         number = settings.options.get(name, least)
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise InputError(f"option {name} is {number!r}; expected a whole number of {least} or more.")
-    every = settings.options.get("checkpoint_every", 1.0)
-    if isinstance(every, bool) or not isinstance(every, int | float) or not 0.0 <= every < math.inf:
-        raise InputError(f"option checkpoint_every is {every!r}; expected seconds, 0 or more.")
+    check_checkpoint(settings)
     for start in starts:
         if start is not None and (start.n_features != program.X.shape[1] or start.alpha.ndim != 1):
             raise InputError(
@@ -239,16 +237,9 @@ def _check(program: PolynomialProgram, settings: Settings, starts: Sequence[Poly
 
 
 def _checkpoint(program: PolynomialProgram, task: int, settings: Settings) -> Checkpoint | None:
-    folder = settings.options.get("checkpoint")
-    if folder is None:
+    if "checkpoint" not in settings.options:
         return None
-    single = replace(program, labels=program.labels[:, task : task + 1])
-    return Checkpoint(folder, fingerprint(single), **_every(settings))
-
-
-def _every(settings: Settings) -> dict[str, float]:
-    every = settings.options.get("checkpoint_every")
-    return {} if every is None else {"every": float(every)}
+    return checkpoint_of(replace(program, labels=program.labels[:, task : task + 1]), settings)
 
 
 def _dtype(name: str) -> torch.dtype:
