@@ -26,30 +26,24 @@ box-constrained (one-sided) least-squares problem, and q_k follows as the direct
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.gated import EPS, dual_norms, harmful, slopes, sums, values
+from cvxrobust.core.gated import EPS, harmful, slopes, sums, values
 from cvxrobust.core.gated_repair import shortened
+from cvxrobust.core.gated_slots import generated, into_ball, repair_slot, slot_part
 from cvxrobust.core.losses import Loss, loss_by_name
-from cvxrobust.core.relu_bounds import Norm, project, steepest
+from cvxrobust.core.relu_bounds import steepest
 from cvxrobust.core.structured import GatedProgram
 
 Array = NDArray[np.float64]
 HUGE = 1e100
 
-DUAL: dict[Norm, Norm] = {"inf": 1, 1: "inf", 2: 2}
-
 EXACT = 200_000
 """Entries of X, times slots in question, up to which multipliers are repaired slot by slot, as well as can be."""
-
-REPAIR_ROUNDS = 4
-"""Alternations between the multipliers mu of a slot and its direction q (one-sided form)."""
-
-GENERATION_ROUNDS = 60
-"""Rounds of column generation for the multipliers of a cone under attack."""
 
 
 @dataclass(frozen=True)
@@ -117,35 +111,56 @@ def gated_bound(program: GatedProgram, multipliers: GatedMultipliers) -> GatedBo
     return GatedBound(value, violations, m, scale)
 
 
-def tightened(program: GatedProgram, multipliers: GatedMultipliers, threshold: float = 0.0) -> GatedMultipliers:
-    """The multipliers with mu and q improved by least squares in every slot that exceeds ``beta (1 + threshold)``."""
+def tightened(
+    program: GatedProgram,
+    multipliers: GatedMultipliers,
+    threshold: float = 0.0,
+    stopped: Callable[[], bool] = lambda: False,
+) -> GatedMultipliers:
+    """The multipliers with mu and q improved by least squares in every slot that exceeds ``beta (1 + threshold)``.
+
+    Asks now and then whether it is `stopped`; then the rest stays as it is.
+    """
     m = repaired(program, multipliers)
     if program.formulation == "gated":
         return m
-    B, _ = brackets(program, m)
+    return tightened_from(program, m, brackets(program, m)[0], threshold, stopped)
+
+
+def tightened_from(
+    program: GatedProgram, m: GatedMultipliers, B: Array, threshold: float, stopped: Callable[[], bool] = lambda: False
+) -> GatedMultipliers:
+    """`tightened` for multipliers that are `repaired`, with their vectors B_k at hand; what changes is copied."""
     over = np.flatnonzero(lengths(B) > program.beta * (1.0 + threshold))
-    if over.size == 0 or not np.isfinite(B[over]).all():
+    if over.size == 0 or not np.isfinite(B[over]).all() or program.formulation == "gated":
         return m
     if program.formulation == "one-sided" and over.size * program.X.size > EXACT:
-        return _tightened_together(program, m, B, over, program.beta * (1.0 + threshold))
+        return _tightened_together(program, m, B, over, program.beta * (1.0 + threshold), stopped)
     mu, directions = m.mu.copy(), m.directions.copy()
     free = harmful(program) if program.formulation == "one-sided" else np.ones(program.gates.shape, dtype=np.bool_)
     for k in map(int, over):
+        if stopped():
+            break
         for c in range(program.shape[1]):
-            fixed = B[k, c] - _slot_part(program, k, mu[:, k, c], directions[k, c])
+            fixed = B[k, c] - slot_part(program, k, mu[:, k, c], directions[k, c])
             rows = np.flatnonzero(free[:, k] & ((m.theta[:, c] > 0.0) | (program.formulation == "cone")))
             if program.formulation == "cone" and (program.radius > 0.0).any():
                 target = 0.5 * program.beta / math.sqrt(program.shape[1])
-                mu[:, k, c], directions[k, c] = _generated(program, k, fixed, target, mu[:, k, c], directions[k, c])
+                mu[:, k, c], directions[k, c] = generated(program, k, fixed, target, mu[:, k, c], directions[k, c])
             else:
-                mu[:, k, c], directions[k, c] = _repair_slot(
+                mu[:, k, c], directions[k, c] = repair_slot(
                     program, k, rows, fixed, m.theta[rows, c], mu[:, k, c], directions[k, c]
                 )
     return replace(m, mu=mu, directions=directions)
 
 
 def _tightened_together(
-    program: GatedProgram, m: GatedMultipliers, B: Array, over: NDArray[np.intp], target: float
+    program: GatedProgram,
+    m: GatedMultipliers,
+    B: Array,
+    over: NDArray[np.intp],
+    target: float,
+    stopped: Callable[[], bool],
 ) -> GatedMultipliers:
     """`tightened` for many large slots of a one-sided programme."""
     mu, directions = m.mu.copy(), m.directions.copy()
@@ -154,8 +169,9 @@ def _tightened_together(
         if slots.size:
             own = np.where(program.gates[:, slots], m.mu[:, slots, 0], -m.mu[:, slots, 0]).T @ program.X
             own[:, : program.attackable] += (program.radius @ m.mu[:, slots, 0])[:, None] * m.directions[slots, 0]
+            fixed, theta = B[slots, 0] - own, m.theta[:, 0]
             mu[:, slots, 0], directions[slots, 0] = shortened(
-                program, slots, B[slots, 0] - own, m.theta[:, 0], m.mu[:, slots, 0], m.directions[slots, 0], target
+                program, slots, fixed, theta, m.mu[:, slots, 0], m.directions[slots, 0], target, stopped
             )
     return replace(m, mu=mu, directions=directions)
 
@@ -199,8 +215,8 @@ def repaired(program: GatedProgram, multipliers: GatedMultipliers) -> GatedMulti
         # A common factor costs a bound nothing and keeps the arithmetic safe; up to 1/n every loss allows.
         factor = 1.0 / (largest * theta.shape[0])
         theta, omega, mu = factor * theta, factor * omega, factor * mu
-    attacks = _into_ball(_numbers(multipliers.attacks), program.norm)
-    directions = _into_ball(_numbers(multipliers.directions), program.norm)
+    attacks = into_ball(_numbers(multipliers.attacks), program.norm)
+    directions = into_ball(_numbers(multipliers.directions), program.norm)
     return GatedMultipliers(theta, attacks, mu, directions, omega)
 
 
@@ -246,123 +262,6 @@ def _best(loss: Loss, m: GatedMultipliers, labels: Array, limit: float) -> tuple
         scale = min(max(2.0 * linear / curvature, 0.0), limit) if curvature > 0.0 else 0.0
         value = scale * linear - 0.25 * scale**2 * curvature
     return value - 4.0 * EPS * math.sqrt(n * C) * abs(value), scale
-
-
-def _slot_part(program: GatedProgram, k: int, mu: Array, direction: Array) -> Array:
-    part = np.where(program.gates[:, k], mu, -mu) @ program.X
-    part[: direction.size] += (program.radius @ mu) * direction
-    return np.asarray(part)
-
-
-def _repair_slot(
-    program: GatedProgram, k: int, rows: NDArray[np.intp], fixed: Array, caps: Array, mu: Array, direction: Array
-) -> tuple[Array, Array]:
-    """The best mu and q found for one slot and output: B = fixed + sum_i mu_i (turned x_i + r_i q)."""
-    d = direction.size
-    turned = np.where(program.gates[rows, k, None], program.X[rows], -program.X[rows])
-    best = mu, direction, float(np.linalg.norm(fixed + _slot_part(program, k, mu, direction)))
-    attacked = bool((program.radius[rows] > 0.0).any())
-    for _ in range(REPAIR_ROUNDS if attacked else 1):
-        generators = turned.copy()
-        generators[:, :d] += program.radius[rows, None] * direction
-        found = np.zeros_like(mu)
-        found[rows] = _least_squares(generators, fixed, None if program.formulation == "cone" else caps, best[0][rows])
-        bracket = fixed + _slot_part(program, k, found, direction)
-        # For this mu, the q that shortens B most lies opposite to it.
-        turned_direction = _shortening(bracket[:d], float(program.radius @ found), direction, program.norm)
-        length = float(np.linalg.norm(fixed + _slot_part(program, k, found, turned_direction)))
-        if not length < best[2]:
-            break
-        progress = length < 0.999 * best[2]
-        best, direction = (found, turned_direction, length), turned_direction
-        if not progress:
-            break
-    return best[0], best[1]
-
-
-def _generated(
-    program: GatedProgram, k: int, fixed: Array, target: float, mu: Array, direction: Array
-) -> tuple[Array, Array]:
-    """The mu and q of one attacked cone that make ``||B||`` least, or at most `target`: it need not be less.
-
-    ``B - fixed`` is any point of the dual cone, whose generators are ``turned x_i + r_i q`` over all q in the ball.
-    Those that the present residual violates are added, those of weight zero dropped: non-negative least squares by
-    column generation. At the optimum B is the projection of `fixed` onto the cone (Moreau).
-    """
-    from scipy.optimize import nnls  # slow to import, and rarely needed
-
-    d, radius = direction.size, program.radius
-    turned = np.where(program.gates[:, k, None], program.X, -program.X)
-    owners, directions = np.flatnonzero(mu > 0.0), np.tile(direction, (int((mu > 0.0).sum()), 1))
-    bracket = fixed + _slot_part(program, k, mu, direction)
-    best = mu, direction, float(np.linalg.norm(bracket))
-    weights = np.empty(0)
-    for round_ in range(GENERATION_ROUNDS):
-        if best[2] <= target:
-            break
-        reach = float(dual_norms(bracket[:d], program.norm))
-        slack = turned @ bracket - radius * reach
-        worst = -steepest(bracket[None, :d], program.norm)[0]
-        new = np.flatnonzero(slack < -1e-12 * (1.0 + np.abs(slack).max(initial=0.0)))
-        if round_ > 0:
-            kept = weights > 0.0
-            owners, directions = owners[kept], directions[kept]
-        if new.size == 0:
-            break
-        owners = np.concatenate([owners, new])
-        directions = np.vstack([directions, np.tile(worst, (new.size, 1))])
-        generators = turned[owners].copy()
-        generators[:, :d] += radius[owners, None] * directions
-        try:
-            weights, length = nnls(generators.T, -fixed)
-        except RuntimeError:
-            break
-        bracket = fixed + weights @ generators
-        if length < best[2]:
-            best = *_gathered(radius, owners, directions, weights, direction), float(length)
-    return best[0], best[1]
-
-
-def _gathered(
-    radius: Array, owners: NDArray[np.intp], directions: Array, weights: Array, otherwise: Array
-) -> tuple[Array, Array]:
-    """Weights of samples, and the mean of their directions, which moves as much as they do."""
-    mu = np.bincount(owners, weights, minlength=radius.size).astype(np.float64)
-    pull = weights * radius[owners]
-    total = float(pull.sum())
-    return mu, (pull @ directions) / total if total > 0.0 else otherwise
-
-
-def _least_squares(generators: Array, fixed: Array, caps: Array | None, start: Array) -> Array:
-    """Non-negative (or capped) weights that make ``||fixed + weights @ generators||`` small, shape (rows,)."""
-    from scipy.optimize import lsq_linear, nnls  # slow to import, and rarely needed
-
-    if generators.shape[0] == 0:
-        return np.zeros(0)
-    try:
-        if caps is None:
-            return np.asarray(nnls(generators.T, -fixed)[0])
-        found = lsq_linear(generators.T, -fixed, bounds=(0.0, caps), method="bvls", tol=1e-14)
-        return np.asarray(np.clip(found.x, 0.0, caps))
-    except (RuntimeError, ValueError, np.linalg.LinAlgError):
-        return start
-
-
-def _shortening(bracket: Array, mass: float, direction: Array, norm: Norm) -> Array:
-    """The q of the unit ball that makes ``||rest + mass q||`` least, where ``bracket = rest + mass direction``."""
-    if mass <= 0.0:
-        return direction
-    wanted = direction - bracket / mass
-    return np.asarray(_into_ball(wanted[None, :], norm)[0])
-
-
-def _into_ball(directions: Array, norm: Norm) -> Array:
-    """The nearest points of the unit ball, just inside where rounding could leave them outside."""
-    flat = directions.reshape(-1, directions.shape[-1])
-    near = project(flat, np.ones(flat.shape[0]), norm)
-    lengths = dual_norms(near, DUAL[norm])  # the p-norm is dual to the q-norm
-    near = near / np.maximum(lengths * (1.0 + 4.0 * EPS), 1.0)[:, None]
-    return np.asarray(near.reshape(directions.shape))
 
 
 def _numbers(part: Array) -> Array:

@@ -7,6 +7,8 @@ O'Donoghue and Candes 2015, *Adaptive restart for accelerated gradient schemes*,
 the best directions q_k.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,9 +26,19 @@ WORK = 2_000_000_000
 TURN = 8
 """Steps between two updates of the directions, and two looks at the lengths."""
 
+FALL = 0.02
+"""Share of what is missing that has to be gained from look to look."""
+
 
 def shortened(
-    program: GatedProgram, slots: NDArray[np.intp], fixed: Array, theta: Array, mu: Array, q: Array, target: float
+    program: GatedProgram,
+    slots: NDArray[np.intp],
+    fixed: Array,
+    theta: Array,
+    mu: Array,
+    q: Array,
+    target: float,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[Array, Array]:
     """Multipliers and directions of some slots that make their vectors as short as `target`, or nearly shortest.
 
@@ -40,6 +52,7 @@ def shortened(
         mu: Where to start, shape (n, m).
         q: Directions to start from, shape (m, d).
         target: Length that is short enough.
+        stopped: Asked at every look; once it says so, what has been found is returned.
 
     Returns:
         mu, shape (n, m), and q, shape (m, d).
@@ -49,7 +62,7 @@ def shortened(
     if rows.size == 0:
         return best_mu, best_q
     part = _Slots(program, slots, rows, fixed, theta[rows], q)
-    found = part.run(mu[rows], target)
+    found = part.run(mu[rows], target, stopped)
     best_mu[rows], best_q[:] = found
     return best_mu, best_q
 
@@ -89,7 +102,7 @@ class _Slots:
             found += self.radius[:, None] * (B[:, : self.q.shape[1]] * self.q).sum(axis=1)
         return np.asarray(found)
 
-    def run(self, mu: Array, target: float) -> tuple[Array, Array]:
+    def run(self, mu: Array, target: float, stopped: Callable[[], bool]) -> tuple[Array, Array]:
         """The best mu, shape (rows, m), and q, shape (m, d), of each slot."""
         mu = np.clip(mu, 0.0, self.caps)
         B = self.vectors(mu)
@@ -110,7 +123,7 @@ class _Slots:
                     self._turn(B, mu)
                     B = self.vectors(mu)
                 sizes = np.linalg.norm(B, axis=1)
-                if not self._keep(best, mu, sizes, target):
+                if not self._keep(best, mu, sizes, target) or stopped():
                     break
             B = self.vectors(ahead)
         return best[0], best[1]
@@ -118,7 +131,7 @@ class _Slots:
     def _keep(self, best: tuple[Array, Array, Array], mu: Array, sizes: Array, target: float) -> bool:
         """Remember what is shorter than before; whether any slot still falls towards the target."""
         better = sizes < best[2]
-        falling = (sizes < 0.9999 * best[2]) & (sizes > target)
+        falling = (best[2] - sizes > FALL * (best[2] - target)) & (sizes > target)
         best[0][:, better], best[1][better], best[2][better] = mu[:, better], self.q[better], sizes[better]
         return bool(falling.any())
 

@@ -1,5 +1,6 @@
 """The method of multipliers for gated programmes: gradients, multipliers, bounds, limits and checkpoints."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from cvxrobust.core.result import Termination
 
 torch = pytest.importorskip("torch")
 gated_torch = pytest.importorskip("cvxrobust.backends.torch.gated")
+averages = pytest.importorskip("cvxrobust.backends.torch.gated_averages")
 gated_best = pytest.importorskip("cvxrobust.backends.torch.gated_best")
 checkpoints = pytest.importorskip("cvxrobust.backends.torch.checkpoint")
 lagrangian = pytest.importorskip("cvxrobust.backends.torch.gated_lagrangian")
@@ -215,3 +217,135 @@ def test_repair_leaves_alone_what_nobody_can_harm():
     )
     assert not mu.any()
     assert not q.any()
+
+
+def two_multipliers(program, seed=0):
+    rng = np.random.default_rng(seed)
+    return [network_multipliers(program, 0.3 * rng.standard_normal(program.shape)) for _ in range(2)]
+
+
+@pytest.mark.parametrize("norm", ["inf", 2, 1])
+@pytest.mark.parametrize(("form", "loss"), FORMS)
+def test_averages_of_multipliers_have_averages_of_vectors_and_prove_at_least_the_average(form, loss, norm):
+    program = noisy(60, 4, radius=0.1, norm=norm, formulation=form, loss=loss)
+    first, second = two_multipliers(program)
+    between = averages.average(program, first, second, 0.3)
+    B, C, mixed = (brackets(program, m)[0] for m in (first, second, between))
+    np.testing.assert_allclose(mixed, 0.7 * B + 0.3 * C, atol=1e-12)
+    # Scaled to feasibility, which is what the bounds are about.
+    ends = [gated_bound(program, m) for m in (first, second)]
+    fit = [replace(m, theta=b.scale * m.theta, mu=b.scale * m.mu) for m, b in zip((first, second), ends, strict=True)]
+    middle = gated_bound(program, averages.average(program, *fit, 0.5)).value
+    assert middle >= 0.5 * (ends[0].value + ends[1].value) - 1e-12
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
+def test_the_best_share_is_best_and_the_best_average_is_kept(loss):
+    program = noisy(100, 5, radius=0.05, loss=loss)
+    pair = [tightened(program, m) for m in two_multipliers(program, 1)]
+    vectors = [brackets(program, m)[0] for m in pair]
+    share, value = averages.best_share(program, pair[0].theta, vectors[0], pair[1].theta, vectors[1])
+    tried = [
+        gated_bound(program, averages.average(program, *pair, float(each))).value for each in np.linspace(0, 1, 41)
+    ]
+    assert value >= max(tried) - 1e-9
+    assert max(tried) > 1.001 * max(tried[0], tried[-1])
+    assert gated_bound(program, averages.average(program, *pair, share)).value == pytest.approx(value, rel=1e-9)
+    best = gated_best.Best(program, Monitor(), np.zeros(program.shape))
+    for m, B in zip(pair, vectors, strict=True):
+        best.add_average(m, B)
+    assert best.lower == pytest.approx(value, rel=1e-9)
+    np.testing.assert_allclose(best.brackets, brackets(program, best.multipliers)[0], atol=1e-12)
+    before = best.lower
+    best.add_average(replace(pair[1], theta=0.0 * pair[1].theta, mu=0.0 * pair[1].mu), 0.0 * vectors[1])
+    assert best.lower == before
+
+
+def test_multipliers_are_handed_over_feasible(at_scale):
+    program = noisy(200, 6, radius=0.05)
+    solution = gated_torch.solve_gated(program, Settings(tolerance=1e-9, max_iterations=60))
+    bound = gated_bound(program, solution.multipliers)
+    assert bound.violations.max() == pytest.approx(program.beta, rel=1e-9)
+    work = begun(program, Settings(tolerance=1e-9, max_iterations=60))
+    work.run()
+    assert gated_bound(program, work.best.multipliers).violations.max() > 1.001 * program.beta
+    assert bound.value == pytest.approx(work.best.lower, rel=1e-9)
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.1])
+def test_slots_take_over_multipliers_and_only_those_asked_for(radius):
+    program = noisy(80, 4, radius=radius)
+    whole = lagrangian.Lagrangian(program, torch.device("cpu"), torch.float64)
+    start = torch.full((80,), 0.5, dtype=torch.float64)
+    old, given = replace(whole.centres(), loss=start), two_multipliers(program)[0]
+    before = whole.multipliers(old)
+    chosen = np.flatnonzero(np.arange(program.signs.size) % 4 == 1)
+    whole.adopt(given, chosen, old)
+    after, slots = whole.multipliers(old), whole.slots[chosen]
+    rest = np.setdiff1d(np.arange(program.signs.size), slots)
+    carries = given.theta[:, 0] > 0.0
+    share = given.mu[carries][:, slots, 0] / given.theta[carries]
+    np.testing.assert_allclose(after.mu[carries][:, slots, 0], share * after.theta[carries], atol=1e-15)
+    assert not np.array_equal(after.mu[:, slots], before.mu[:, slots])
+    np.testing.assert_array_equal(after.mu[:, rest], before.mu[:, rest])
+    if radius:
+        np.testing.assert_array_equal(after.directions[slots], given.directions[slots])
+    np.testing.assert_array_equal(after.directions[rest], before.directions[rest])
+
+
+def test_time_is_kept_back_for_the_last_certificate():
+    program = noisy(60)
+    best = gated_best.Best(program, Monitor(time.perf_counter() + 100.0), np.zeros(program.shape))
+    assert not best.late
+    best.reserve = 20.0
+    assert not best.late
+    best.monitor.deadline = time.perf_counter() + 15.0
+    assert best.late
+    # But no more than a share of the limit.
+    best.monitor.deadline, best.reserve = time.perf_counter() + 40.0, 1e9
+    assert not best.late
+    work = begun(program)
+    assert work.best.reserve == 0.0
+    work._round()
+    assert 0.0 < work.best.reserve < 10.0
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.05])
+def test_repair_goes_on_where_little_is_missing(radius):
+    """At the end a violation of one part in a thousand is the whole gap."""
+    program, rng = noisy(400, 8, radius=radius), np.random.default_rng(0)
+    given = tightened(program, network_multipliers(program, 0.3 * rng.standard_normal(program.shape)))
+    vectors = brackets(program, given)[0][:, 0]
+    k = [int(np.argmax(np.linalg.norm(vectors, axis=1)))]
+    theta, shortest = given.theta[:, 0], np.linalg.norm(vectors[k])
+
+    def moved(mu, q):
+        pull = np.where(program.gates[:, k], mu, -mu)
+        return pull.T @ program.X + (program.radius @ mu)[:, None] * q
+
+    mu, q = given.mu[:, k, 0], given.directions[k, 0]
+    fixed = vectors[k] - moved(mu, q)
+    noise = 0.3 * rng.standard_normal(mu.shape) * theta[:, None] * gated.harmful(program)[:, k]
+    worse = np.clip(mu + noise, 0.0, theta[:, None])
+    assert np.linalg.norm(fixed + moved(worse, q)) > 1.05 * shortest
+    better = shortened(program, np.array(k), fixed, theta, worse, q, shortest * (1.0 + 1e-7))
+    assert np.linalg.norm(fixed + moved(*better)) <= shortest * (1.0 + 1e-6)
+
+
+@pytest.mark.parametrize("exact", [0, 10**9])
+def test_repair_ends_when_it_is_told_to(monkeypatch, exact):
+    monkeypatch.setattr("cvxrobust.core.gated_certificate.EXACT", exact)
+    program = noisy(150, 5)
+    given = two_multipliers(program)[0]
+    asked = []
+
+    def go_on():
+        asked.append(True)
+        return False
+
+    whole = tightened(program, given, stopped=go_on)
+    assert len(asked) > 2
+    cut = tightened(program, given, stopped=lambda: True)
+    before, after, best = (np.linalg.norm(brackets(program, m)[0][:, 0], axis=1).sum() for m in (given, cut, whole))
+    assert best < after * (1.0 - 1e-6)
+    assert after <= before * (1.0 + 1e-12)

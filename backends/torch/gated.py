@@ -72,7 +72,7 @@ def solve_gated(
     return Solution(
         termination,
         network=_network(program, solve.best.U),
-        multipliers=solve.best.multipliers,
+        multipliers=solve.best.feasible() if at_scale(program) else solve.best.multipliers,
         iterations=solve.steps,
         message=solve.message,
         applied=applied,

@@ -172,22 +172,25 @@ class Lagrangian:
         found[self.rows, 0] = theta
         return GatedMultipliers(found, attacks, mu, directions)
 
-    def relu_centres(self, mu: Array, theta: Array, others: Centres) -> Centres:
-        """Centres whose ReLUs are those of multipliers, shapes (n, K, 1) and (n, 1); `others` is overwritten."""
-        if not self.one_sided:
-            return others
+    def adopt(self, multipliers: GatedMultipliers, chosen: NDArray[np.intp], centres: Centres) -> None:
+        """Overwrite the centres of some slots, given by their places in sorted order, by multipliers."""
+        if not self.one_sided or chosen.size == 0:
+            return
         plus, middle = int((self.program.signs > 0.0).sum()), self.positive
-        K, n = self.slots.size, self.rows.size
-        for rows, slots, relu in (
-            (slice(0, middle), slice(plus, K), others.relu[0]),
-            (slice(middle, n), slice(0, plus), others.relu[1]),
+        theta = multipliers.theta
+        for rows, places, shift, relu in (
+            (slice(0, middle), chosen[chosen >= plus], plus, centres.relu[0]),
+            (slice(middle, self.rows.size), chosen[chosen < plus], 0, centres.relu[1]),
         ):
-            whole = mu[np.ix_(self.rows[rows], self.slots[slots])][..., 0]
+            whole = multipliers.mu[np.ix_(self.rows[rows], self.slots[places])][..., 0]
             share = theta[self.rows[rows]]
             found = np.divide(whole, share, out=np.full_like(whole, np.nan), where=share > 0.0)
             new = torch.as_tensor(found, device=self.device).to(self.dtype)
-            relu.copy_(torch.where(torch.isnan(new), relu, new.clamp(0.0, 1.0)))
-        return others
+            columns = torch.as_tensor(places - shift, device=self.device)
+            relu[:, columns] = torch.where(torch.isnan(new), relu[:, columns], new.clamp(0.0, 1.0))
+        if self.attacked:
+            directions = torch.as_tensor(-multipliers.directions[self.slots[chosen], 0], device=self.device)
+            centres.slots[torch.as_tensor(chosen, device=self.device)] = directions.to(self.dtype)
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.tensor(array, dtype=torch.float64, device=self.device).to(self.dtype)

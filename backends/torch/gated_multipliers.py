@@ -1,12 +1,14 @@
 """Gated programmes without cones at scale: the method of multipliers with quasi-Newton steps and few slots.
 
 Rounds of L-BFGS on the augmented Lagrangian (`gated_lagrangian`), whose memory outlives all changes. After each round
-`cvxrobust.core` judges the point and the multipliers, improved by least squares where slots violate dual feasibility,
-and the centres move to the multipliers. Slots that have shrunk and that the multipliers do not call for are left out of
-the products; those that they call for come back, along the direction that helps most. What contributes most to the gap
-decides what happens next: smoothing is lowered, or descent goes on.
+`cvxrobust.core` judges the point and the multipliers, improved by least squares where slots violate dual feasibility
+and averaged with the best so far (`gated_averages`), and the centres move to the multipliers. Slots that have shrunk
+and that the multipliers do not call for are left out of the products; they keep the improved multipliers, which are
+good ones to start from next time. Those that are called for come back, along the direction that helps most. What
+contributes most to the gap decides what happens next: smoothing is lowered, or descent goes on.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +20,7 @@ from cvxrobust.backends.torch.gated_best import Best
 from cvxrobust.backends.torch.gated_lagrangian import Evaluation, Lagrangian
 from cvxrobust.backends.torch.gated_pieces import Centres, Widths
 from cvxrobust.backends.torch.polynomial_lbfgs import Memory, descend
-from cvxrobust.core.gated_certificate import brackets, tightened
+from cvxrobust.core.gated_certificate import brackets, lengths, repaired, tightened_from
 from cvxrobust.core.result import Termination
 from cvxrobust.core.settings import Settings
 
@@ -148,14 +150,16 @@ class MultiplierMethod:
             self.w,
             self.memory,
             min(ROUND, most),
-            lambda: self.best.monitor.should_stop,
+            lambda: self.best.late,
             0.0,
             4.0 * torch.finfo(self.whole.dtype).eps,
         )
         self.w = descent.point
         self.evaluations += descent.evaluations
-        found = self.whole.evaluate(self.w, part, self.widths, keep=True)
-        self._certify(found)
+        began = time.perf_counter()
+        self._certify(self.whole.evaluate(self.w, part, self.widths, keep=True))
+        # The last certificate is followed by core's own, which takes about as long.
+        self.best.reserve = 2.0 * (time.perf_counter() - began)
 
     def _certify(self, found: Evaluation) -> None:
         """Judge the point and its multipliers, and decide what happens next."""
@@ -166,23 +170,26 @@ class MultiplierMethod:
         U = np.zeros(program.shape)
         U[self.whole.slots[self.whole.used], 0] = self.whole.point(self.w).cpu().numpy()
         best.add_point(U)
-        multipliers = self.whole.multipliers(self.centres)
-        bound = best.add_multipliers(multipliers)
-        known = best.gap
-        loss = float(bound.violations.max(initial=0.0)) / program.beta - 1.0
-        over = int((bound.violations > program.beta * (1.0 + 0.2 * known)).sum())
-        if loss > 0.1 * max(self.settings.tolerance, known) and (
-            over <= REPAIRED * bound.violations.size or known < REPAIR_BELOW
-        ):
+        multipliers = repaired(program, self.whole.multipliers(self.centres))
+        B, _ = brackets(program, multipliers)
+        known, sizes = best.gap, lengths(B)
+        loss, over = self._excess(sizes), int((sizes > program.beta * (1.0 + 0.2 * known)).sum())
+        if loss > 0.1 * max(self.settings.tolerance, known) and (over <= REPAIRED * sizes.size or known < REPAIR_BELOW):
             threshold = 0.2 * max(self.settings.tolerance, min(known, 0.1))
-            improved = tightened(program, multipliers, threshold)
-            bound = best.add_multipliers(improved)
-            loss = float(bound.violations.max(initial=0.0)) / program.beta - 1.0
-            multipliers = improved
+            multipliers = tightened_from(program, multipliers, B, threshold, lambda: best.monitor.should_stop)
+            B, _ = brackets(program, multipliers)
+            sizes = lengths(B)
+            loss = self._excess(sizes)
+            self.whole.adopt(multipliers, np.setdiff1d(np.arange(sizes.size), self.whole.used), self.centres)
+        best.add_average(multipliers, B)
         best.report()
         self.idle, self.least = (0, best.gap) if best.gap < 0.99 * self.least else (self.idle + 1, self.least)
         self._lower(found, loss)
-        self._exchange(U, bound.violations, multipliers)
+        self._exchange(U, sizes, B)
+
+    def _excess(self, sizes: Array) -> float:
+        """By how much the longest vector B_k exceeds beta, relative to it."""
+        return float(sizes.max(initial=0.0)) / self.best.program.beta - 1.0
 
     def _lower(self, found: Evaluation, loss: float) -> None:
         """Narrow what contributes most to the gap, once it contributes more than unfinished descent."""
@@ -199,7 +206,7 @@ class MultiplierMethod:
             news.append(now)
         self.widths = Widths(*news)
 
-    def _exchange(self, U: Array, violations: Array, multipliers: Any) -> None:
+    def _exchange(self, U: Array, violations: Array, B: Array) -> None:
         """Leave out slots that are not called for, and bring back those that are."""
         program, slots = self.best.program, self.whole.slots
         sizes, beta = np.linalg.norm(U[slots, 0], axis=1), program.beta
@@ -212,11 +219,9 @@ class MultiplierMethod:
         wanted = (sizes <= ENTRY * longest) & (share > 1.0 + 0.1 * max(self.settings.tolerance, self.best.gap))
         if not dead.any() and not wanted.any():
             return
-        self.centres = self.whole.relu_centres(multipliers.mu, multipliers.theta, self.centres)
         w = torch.zeros((slots.size, program.shape[2]), dtype=torch.float64, device=self.whole.device)
         w[torch.as_tensor(self.whole.used, device=self.whole.device)] = self.w
         if wanted.any():
-            B, _ = brackets(program, multipliers)
             towards = -B[slots[wanted], 0]
             towards *= SMALL * longest / np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-300)
             w[torch.as_tensor(wanted)] = self.whole.coordinates(torch.as_tensor(towards, device=self.whole.device))

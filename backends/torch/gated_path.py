@@ -132,7 +132,7 @@ def follow(
         return ended
     if path.kept.size == 0:
         if best.multipliers is not None:
-            best.add_multipliers(tightened(best.program, best.multipliers))
+            best.add_multipliers(tightened(best.program, best.multipliers, stopped=lambda: best.late))
         best.report()
         return Termination.CONVERGED if best.gap <= settings.tolerance else Termination.NUMERICAL
     known, idle = best.gap, 0
@@ -243,7 +243,7 @@ def _certify(path: Path, best: Best, point: Point, tolerance: float) -> None:
         among = gated_bound(path.data.program, found).value
         found = _spread(program, found, path.kept)
         if best.upper - among <= REPAIR_BELOW * best.upper:
-            found = tightened(program, found, tolerance)
+            found = tightened(program, found, tolerance, lambda: best.monitor.should_stop)
     best.add_multipliers(found)
     best.report()
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dtrtrs
 
 Tensor = torch.Tensor
 Array = NDArray[np.float64]
@@ -95,13 +95,13 @@ class Memory:
         steps = np.asarray(self.order)
         changes = steps + PAIRS
         inner = (self.pairs @ gradient).cpu().numpy()
-        SY = self.products[np.ix_(steps, changes)]
-        YY = self.products[np.ix_(changes, changes)]
+        columns = self.products[:, changes]
+        SY, YY = columns[steps], columns[changes]
         scale = SY[-1, -1] / YY[-1, -1]
-        u = solve_triangular(SY, inner[steps], check_finite=False)
+        u, _ = dtrtrs(SY, inner[steps])
         right = np.diag(SY) * u + scale * (YY @ u - inner[changes])
         coefficients = np.zeros(2 * PAIRS)
-        coefficients[steps] = solve_triangular(SY, right, trans="T", check_finite=False)
+        coefficients[steps], _ = dtrtrs(SY, right, trans=1)
         coefficients[changes] = -scale * u
         weights = torch.from_numpy(coefficients).to(self.pairs.device)
         descent: Tensor = -(float(scale) * gradient + weights @ self.pairs)
