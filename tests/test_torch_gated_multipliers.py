@@ -173,12 +173,12 @@ def test_a_solve_goes_on_from_its_checkpoint(monkeypatch, tmp_path, large, form)
     seen = solve(max_iterations=whole.iterations // 2)
     assert seen.termination is Termination.ITERATION_LIMIT
     best = gated_bound(program, seen.multipliers).value
-    nothing = solve(max_iterations=whole.iterations // 2)
-    assert nothing.iterations <= whole.iterations // 2 + 1
-    assert gated_bound(program, nothing.multipliers).value >= best
+    little = solve(max_iterations=1)
+    assert little.iterations <= 2  # of this call
+    assert gated_bound(program, little.multipliers).value >= best
     rest = solve()
     assert rest.termination is Termination.CONVERGED
-    assert whole.iterations // 2 < rest.iterations <= 2 * whole.iterations
+    assert rest.iterations < 1.2 * whole.iterations  # curvature is learnt anew
 
 
 def test_a_checkpoint_of_another_programme_is_refused(tmp_path):

@@ -118,7 +118,6 @@ class MultiplierMethod:
             "method_relu_negative": centres.relu[1],
             "method_sums": centres.sums,
             "method_slots": centres.slots,
-            "method_evaluations": self.evaluations,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -139,7 +138,7 @@ class MultiplierMethod:
             return
         self.whole.choose(np.asarray(state["method_used"]).astype(np.intp))
         self.centres, self.widths = found, Widths(*(float(width) for width in state["method_widths"]))
-        self.w, self.evaluations = tensor("point", torch.float64), int(state["method_evaluations"])
+        self.w = tensor("point", torch.float64)
         self.memory = Memory(self.w.numel(), self.whole.device)
 
     def _round(self) -> None:

@@ -102,8 +102,7 @@ class Path:
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs of it; derivatives carried along begin anew."""
         return {
-            "path_point": self.U, "path_width": self.width, "path_worth": self.worth, "path_steps": self.steps,
-            "path_slots": self.slots,
+            "path_point": self.U, "path_width": self.width, "path_worth": self.worth, "path_slots": self.slots,
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -111,7 +110,7 @@ class Path:
         point = torch.as_tensor(np.asarray(state.get("path_point", 0.0)), device=self.U.device)
         if point.shape != self.U.shape or not bool(torch.isfinite(point).all()):
             return
-        self.U, self.steps = point.to(self.U.dtype), int(state["path_steps"])
+        self.U = point.to(self.U.dtype)
         self.width, self.worth = float(state["path_width"]), float(state["path_worth"])
         if state.get("path_slots") is not None:
             self.slots = torch.as_tensor(np.asarray(state["path_slots"]), device=self.U.device).to(self.U.dtype)
