@@ -96,14 +96,14 @@ def test_random_attacks_fill_the_ball_and_no_more(nu, convex):
         scale, values = scale.abs() + 2.0, values + 3.0
         half[0] = 0.0
     found = smoothed_attacks(scale, values, half, nu, torch.arange(4))
-    lengths = (found.mean**2).sum(dim=1) + found.variance.sum(dim=1)
+    lengths = (found.against**2).sum(dim=1) + found.variance.sum(dim=1)
     assert (lengths <= 1.0 + 1e-8).all()
     multiplier = found.shift - (scale[:, None] * values).amin(dim=1)
     assert (multiplier >= -1e-15).all()
     assert multiplier * (1.0 - lengths) == pytest.approx(0.0, abs=1e-7)
     for factor in (3.0, 0.01):
         again = smoothed_attacks(scale, values, half, nu, torch.arange(4), guess=factor * found.shift)
-        assert again.mean.numpy() == pytest.approx(found.mean.numpy(), abs=1e-6)
+        assert again.against.numpy() == pytest.approx(found.against.numpy(), abs=1e-6)
 
 
 @pytest.mark.parametrize("sides", ["both", "positive", "negative"])
@@ -145,6 +145,28 @@ def test_the_gradient_is_the_derivative_of_the_value(loss, m):
     # Evaluated together or alone is the same.
     assert [found.value for found in objective.evaluate(queries)] == pytest.approx(values, rel=1e-13)
     assert (values[0] - values[1]) / (2.0 * t) == pytest.approx(slope, rel=1e-6)
+
+
+def test_threads_share_the_blocks_and_agree_with_one(monkeypatch):
+    monkeypatch.setattr("cvxrobust.backends.torch.polynomial_samples.BLOCK", 1)
+    program = small_problem(n=2000, d=6, radius=np.linspace(0.0, 1.0, 2000)).to_structured()
+    network = random_network(np.random.default_rng(3), 6, 6, program.activation)
+    query = Query(0, *as_tensors(network), Smoothing(0.1, 1e-2, torch.zeros(2000).double()))
+    alone = objective_of(program).evaluate([query])[0]
+    used = []
+    whole = SmoothedObjective._add_share
+    monkeypatch.setattr(SmoothedObjective, "_add_share", lambda *share: used.append(len(share[2])) or whole(*share))
+    torch.set_num_threads(2)  # the fixture sets it back
+    objective = objective_of(program)
+    for _ in range(2):
+        shared = objective.evaluate([query])[0]
+        assert torch.get_num_threads() == 2
+        assert sorted(used) == [4, 4]
+        used.clear()
+        assert shared.value == pytest.approx(alone.value, rel=1e-12)
+        assert shared.gradient.numpy() == pytest.approx(alone.gradient.numpy(), rel=1e-9, abs=1e-12)
+        for name in ("margins", "weights", "shift"):
+            assert getattr(shared, name).numpy() == pytest.approx(getattr(alone, name).numpy(), rel=1e-6, abs=1e-9)
 
 
 def test_the_smoothed_objective_tends_to_the_true_one():

@@ -22,7 +22,7 @@ import torch
 
 Tensor = torch.Tensor
 NEWTON_STEPS = 60
-SETTLED = 1e-7
+SETTLED = 3e-5
 """Relative size of a Newton step after which another one could only add rounding."""
 START = 1e-3
 """Smallest first shift, in units of the smoothing."""
@@ -63,15 +63,15 @@ class RandomAttacks:
 
     Args:
         change: What the attack does to the smoothed margin, shape (n,).
-        mean: Shape (n, k).
+        against: The mean, negated, shape (n, k).
         variance: Of the coordinates that vary, shape (n, j); coordinates are uncorrelated, and
-            ``||mean||^2 + sum variance <= 1``.
+            ``||against||^2 + sum variance <= 1``.
         varying: Which coordinates those are, ascending, shape (j,), int64.
         shift: ``lam + min_k w_k`` of each sample, shape (n,), to start the next root-finding from.
     """
 
     change: Tensor
-    mean: Tensor
+    against: Tensor
     variance: Tensor
     varying: Tensor
     shift: Tensor
@@ -127,7 +127,7 @@ def smoothed_attacks(
     inverse, square = torch.empty_like(gaps), torch.empty_like(gaps)
     for step in range(NEWTON_STEPS):
         torch.add(gaps, shift[:, None], out=inverse)
-        inverse.clamp_(min=TINY).reciprocal_()
+        inverse.reciprocal_()  # gaps are not negative, and the shift is positive
         torch.mul(half, inverse, out=square)
         square.mul_(square)
         variance = torch.exp((near + shift[:, None]) / -nu)
@@ -144,11 +144,11 @@ def smoothed_attacks(
         if step > 0 and not bool((moved > SETTLED).any()):
             break
     torch.add(gaps, shift[:, None], out=inverse)
-    inverse.clamp_(min=TINY).reciprocal_()
+    inverse.reciprocal_()
     variance = torch.exp((near + shift[:, None]) / -nu)
-    mean = torch.mul(half, inverse, out=inverse).neg_()
-    change = lowest - shift + (half * mean).sum(dim=1) - nu * variance.sum(dim=1)
-    return RandomAttacks(change, mean, variance, varying, shift)
+    against = torch.mul(half, inverse, out=inverse)
+    change = lowest - shift - torch.mul(half, against, out=square).sum(dim=1) - nu * variance.sum(dim=1)
+    return RandomAttacks(change, against, variance, varying, shift)
 
 
 def split_into_points(mean: Tensor, variance: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:

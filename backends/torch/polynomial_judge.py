@@ -150,9 +150,9 @@ class _Case:
 
 def _moves(form: Form, attacks: RandomAttacks, radius: Tensor) -> tuple[Tensor, Tensor]:
     """Means and variances of all coordinates, in the units of X."""
-    variance = torch.zeros_like(attacks.mean)
+    variance = torch.zeros_like(attacks.against)
     variance[:, attacks.varying] = attacks.variance
-    return radius[:, None] * attacks.mean, (radius * radius)[:, None] * variance
+    return -radius[:, None] * attacks.against, (radius * radius)[:, None] * variance
 
 
 def _numpy(tensor: Tensor) -> Array:

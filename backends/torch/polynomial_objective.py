@@ -11,6 +11,7 @@ problem) share the products and the pass over the data.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, replace
 
@@ -26,9 +27,12 @@ from cvxrobust.backends.torch.polynomial_attacks import (
     varying_coordinates,
 )
 from cvxrobust.backends.torch.polynomial_samples import Block, Samples, Target
+from cvxrobust.backends.torch.threads import torch_threads
 from cvxrobust.core.structured import PolynomialProgram
 
 Array = NDArray[np.float64]
+BLOCKS_PER_THREAD = 3
+"""Blocks that a thread needs to be worth its while."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Form:
     def outputs(self, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs, shape (b,), and half gradients in the span, shape (b, k), from ``X Q``."""
         half = (inside * self.values).add_(self.linear)
-        return ((half + self.linear) * inside).sum(dim=1) + self.constant, half
+        return (half * inside).sum(dim=1) + inside @ self.linear + self.constant, half
 
     def attack(self, rows: slice | Tensor, half: Tensor, guess: Tensor | None) -> RandomAttacks:
         """The smoothed attacks on a block."""
@@ -154,6 +158,17 @@ class _Sums:
         parts = (self.numbers, self.products, self.first, self.second)
         return torch.cat([part.flatten() for part in parts])
 
+    def twin(self) -> "_Sums":
+        """Sums of its own for another thread, in the same place for what is said of single samples."""
+        other = _Sums(self.form, 0)
+        other.margins, other.weights, other.shift = self.margins, self.weights, self.shift
+        return other
+
+    def absorb(self, other: "_Sums") -> None:
+        """Add another thread's sums."""
+        for name in ("numbers", "products", "first", "second"):
+            getattr(self, name).add_(getattr(other, name))
+
     def unpack(self, packed: Tensor) -> None:
         start = 0
         for name in ("numbers", "products", "first", "second"):
@@ -173,6 +188,7 @@ class SmoothedObjective:
     def __init__(self, program: PolynomialProgram, samples: Samples) -> None:
         self.program, self.samples = program, samples
         self._guesses: dict[int, Tensor] = {}
+        self._pool: ThreadPoolExecutor | None = None
 
     def form(self, query: Query) -> Form:
         """A query's network as a quadratic."""
@@ -187,8 +203,7 @@ class SmoothedObjective:
         samples = self.samples
         sums = [_Sums(self.form(query), samples.size) for query in queries]
         vectors = torch.cat([one.form.vectors for one in sums], dim=1).to(samples.factory, samples.dtype)
-        for block in samples.blocks(max(one.form.vectors.shape[1] for one in sums)):
-            self._add(sums, block, vectors, samples.total)
+        self._pass(sums, vectors)
         packed = samples.team.sum(torch.cat([one.packed() for one in sums]))
         start, found = 0, []
         for one in sums:
@@ -198,6 +213,39 @@ class SmoothedObjective:
             found.append(self._evaluation(one, samples.total))
             self._guesses[one.form.query.task] = one.shift
         return found
+
+    def _pass(self, sums: list[_Sums], vectors: Tensor) -> None:
+        """Add all blocks: each thread its own, because a processor's caches do not like to share one."""
+        samples = self.samples
+        blocks = samples.blocks(max(one.form.vectors.shape[1] for one in sums))
+        threads = 1 if samples.streamed or samples.factory.type != "cpu" else torch.get_num_threads()
+        if threads > 1:
+            listed = list(blocks)
+            if len(listed) >= BLOCKS_PER_THREAD * threads:
+                everyone = [sums, *([one.twin() for one in sums] for _ in range(threads - 1))]
+                shares = [listed[k::threads] for k in range(threads)]
+                if self._pool is None:
+                    self._pool = ThreadPoolExecutor(threads - 1, initializer=torch.set_num_threads, initargs=(1,))
+                running = [
+                    self._pool.submit(self._add_share, own, share, vectors)
+                    for own, share in zip(everyone[1:], shares[1:], strict=True)
+                ]
+                with torch_threads(1):
+                    self._add_share(sums, shares[0], vectors)
+                for own, one_running in zip(everyone[1:], running, strict=True):
+                    one_running.result()
+                    for one, other in zip(sums, own, strict=True):
+                        one.absorb(other)
+                return
+            blocks = iter(listed)
+        for block in blocks:
+            self._add(sums, block, vectors, samples.total)
+
+    def _add_share(self, sums: list[_Sums], share: Sequence[Block], vectors: Tensor) -> None:
+        with torch.no_grad():
+            for block in share:
+                self.samples.check()
+                self._add(sums, block, vectors, self.samples.total)
 
     def evaluate_block(self, query: Query, block: Block, count: int) -> Tensor:
         """The gradient over one block, ``count`` samples with those that other processes add, shape (m, d)."""
@@ -226,7 +274,7 @@ class SmoothedObjective:
                 margins = margins + attacks.change
                 if kept:
                     one.shift[rows] = attacks.shift
-                mean = mean + radius[:, None] * attacks.mean
+                mean = torch.addcmul(mean, radius[:, None], attacks.against, value=-1.0, out=torch.empty_like(mean))
             losses, weights = self._loss(form.query, rows, margins)
             theta = weights * form.target.sides[rows] / count
             response = torch.empty((k + 1, mean.shape[0]), dtype=torch.float64, device=mean.device).T
@@ -238,8 +286,8 @@ class SmoothedObjective:
                 one.margins[rows], one.weights[rows] = margins, weights
             if attacks is not None:
                 moved = theta * radius
-                one.first += moved @ attacks.mean
-                one.second += (attacks.mean * radius[:, None]).T @ response[:, :k]
+                one.first -= moved @ attacks.against
+                one.second -= attacks.against.T.mul_(radius) @ response[:, :k]
                 one.second[attacks.varying, attacks.varying] += (moved * radius) @ attacks.variance
             parts.append(response)
         responses = parts[0].T if len(parts) == 1 else torch.cat([part.T for part in parts])

@@ -130,6 +130,15 @@ class Samples:
             self._targets[task] = Target.of(self.sides[:, task], self.radius, self.attacked)
         return self._targets[task]
 
+    def check(self) -> None:
+        """Break off a pass where somebody asked to stop and nobody else waits for this process.
+
+        Raises:
+            StopPass: Somebody did.
+        """
+        if self.team.alone and self._stopping():
+            raise StopPass
+
     def finish(self) -> None:
         """Break off no pass any more: the last certificate needs one."""
         self._stopping = lambda: False
@@ -149,8 +158,7 @@ class Samples:
         step = step if most is None else min(step, most)
         for first, X in self._pieces():
             for start in range(0, X.shape[0], step):
-                if self.team.alone and self._stopping():
-                    raise StopPass
+                self.check()
                 part = X[start : start + step]
                 rows = slice(first + start, first + start + part.shape[0])
                 yield Block(rows, part, part.to(self.factory, self.dtype) if self.streamed else self._working[rows])
@@ -167,8 +175,7 @@ class Samples:
         order = torch.randperm(self.size, generator=generator).to(self.device)
         for start in range(0, self.size, size):
             rows = order[start : start + size]
-            if self.team.alone and self._stopping():
-                raise StopPass
+            self.check()
             X = self._X[rows]
             yield Block(rows, X, X.to(self.factory, self.dtype))
 
