@@ -69,6 +69,8 @@ def instances() -> Iterator[tuple[str, Array, Array, Array]]:
     yield "random", X, y, distinct_gates(X, rng.standard_normal((5, 10)))
     X, y = breast_cancer(200)
     yield "breast cancer", X, y, distinct_gates(X, np.random.default_rng(0).standard_normal((30, 20)))
+    X, y = breast_cancer()
+    yield "breast cancer, all rows", X, y, distinct_gates(X, np.random.default_rng(0).standard_normal((30, 50)))
 
 
 def distinct_gates(X: Array, G: Array) -> Array:
@@ -123,12 +125,14 @@ def solve_with_pyscnn(X: Array, y: Array, G: Array, beta: float, effort: Effort 
     return v, w, seconds
 
 
-def solve_with_ours(X: Array, y: Array, G: Array, beta: float, threads: int) -> tuple[Array, Array, float, float]:
+def solve_with_ours(
+    X: Array, y: Array, G: Array, beta: float, threads: int, backend: str = "clarabel", tolerance: float = 1e-6
+) -> tuple[Array, Array, float, float]:
     """Our v and w, shape (d, P), our seconds and our certified lower bound."""
     from cvxrobust import ConvexReLU, Settings, solve
 
     problem = ConvexReLU(X, y, gates=G, loss="squared", formulation="cone", beta=beta)
-    result = solve(problem, backend="clarabel", settings=Settings(tolerance=1e-6, threads=threads))
+    result = solve(problem, backend=backend, settings=Settings(tolerance=tolerance, threads=threads))
     point = problem.point(result.network)[:, 0].T
     v, w = np.split(point, 2, axis=1)
     return v, w, result.times.wall, result.certificate.lower
@@ -139,7 +143,8 @@ def compare(X: Array, y: Array, G: Array, beta: float, threads: int) -> list[Row
     from threadpoolctl import threadpool_limits
 
     v, w, seconds, lower = solve_with_ours(X, y, G, beta, threads)
-    found = [("cvxrobust, clarabel", v, w, seconds)]
+    rough_v, rough_w, short, _ = solve_with_ours(X, y, G, beta, threads, "torch", 1e-3)
+    found = [("cvxrobust, clarabel", v, w, seconds), ("cvxrobust, torch, 1e-3", rough_v, rough_w, short)]
     # On the CPU pyscnn computes with NumPy, so that the threads of BLAS are the ones to limit.
     with threadpool_limits(limits=threads):
         found += [(effort.name, *solve_with_pyscnn(X, y, G, beta, effort)) for effort in (AS_SHIPPED, SCALED)]
@@ -156,6 +161,7 @@ def warm_up() -> None:
     X, y = rng.standard_normal((12, 3)), rng.standard_normal(12)
     G = distinct_gates(X, rng.standard_normal((3, 4)))
     solve_with_ours(X, y, G, 0.1, 1)
+    solve_with_ours(X, y, G, 0.1, 1, "torch", 1e-2)
     solve_with_pyscnn(X, y, G, 0.1, Effort("warm-up", tolerance=1e-2, iterations=100))
 
 
