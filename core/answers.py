@@ -12,14 +12,14 @@ from cvxrobust.core.result import Solution, Termination
 from cvxrobust.core.two_layer import N
 
 
-def proved(part: Problem[Any], multipliers: Any) -> float:
-    """What multipliers of whatever origin prove; nothing, if they are none that fit the problem."""
+def proved(part: Problem[Any], multipliers: Any) -> tuple[float, str]:
+    """What multipliers of whatever origin prove; nothing, and why, if they are none that fit the problem."""
     try:
-        return part.lower_bound(multipliers)
+        return part.lower_bound(multipliers), ""
     except CvxRobustError:
         raise
-    except Exception:
-        return -np.inf
+    except Exception as error:
+        return -np.inf, f"multipliers proved nothing: {type(error).__name__}: {error}"
 
 
 def of_the_right_shape(solution: Any, program: Any) -> Solution:

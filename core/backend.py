@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from cvxrobust.core.errors import BackendUnavailableError
 from cvxrobust.core.result import Solution
 from cvxrobust.core.settings import Settings
 
@@ -80,6 +81,52 @@ class ChecksSettings(Protocol):
 
     def check_settings(self, settings: Settings) -> None:
         """Raise the error that `solve` would raise for these settings."""
+        ...
+
+
+@runtime_checkable
+class RequiresAvailable(Protocol):
+    """What a backend may offer besides, where availability depends on settings (a remote server in its options)."""
+
+    def require_available(self, settings: Settings) -> None:
+        """Raise `BackendUnavailableError`, or `LicenceError`, if `solve` could not run here with these settings."""
+        ...
+
+
+def require_available(backend: "Backend", settings: Settings) -> None:
+    """Refuse a backend that cannot run here.
+
+    Raises:
+        BackendUnavailableError: Says why, and what to do.
+        LicenceError: All it lacks is a licence.
+    """
+    if isinstance(backend, RequiresAvailable):
+        backend.require_available(settings)
+    elif (reason := backend.unavailable()) is not None:
+        raise BackendUnavailableError(f"backend {backend.name!r} cannot run here: {reason}")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a backend needs in order to run, and whether it is there.
+
+    Args:
+        what: In a word: ``"installed"``, ``"importable"``, ``"licensed"``.
+        ok: Whether it is.
+        detail: The version or place found; where it is not, why and what to do.
+    """
+
+    what: str
+    ok: bool
+    detail: str = ""
+
+
+@runtime_checkable
+class Diagnoses(Protocol):
+    """What a backend may offer besides: telling apart the things that it needs, for ``cvxrobust backends doctor``."""
+
+    def diagnose(self) -> Sequence[Finding]:
+        """Look thoroughly (`unavailable` is asked often and should be quick); the first that fails is the reason."""
         ...
 
 

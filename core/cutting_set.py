@@ -6,15 +6,19 @@ Mutapcic and Boyd 2009, *Cutting-set methods for robust convex optimization with
 Softw. 24), and which neurons the master's multipliers miss most (pricing, as in column generation). Both sharpen the
 next master; the first gives an upper bound of the optimum, the second a lower bound, every round.
 
-Three measures keep masters few and small:
+What keeps masters few, small and well conditioned:
 
-- points whose multiplier is negligible are dropped, unless the master is small (Breast Cancer, n = 455, radius 0.3:
-a gap
-  of 2e-6 after 110 s without, 1e-6 in 5 s with);
-- atoms and points that cannot matter at the present gap are not added (10 s became 5 s on the same instance);
+- their variables are turned to the principal axes of the last master's solution: in an arbitrary basis of the same
+  span interior points stall (Breast Cancer, n = 455, radius 1: a gap of 2e-6 without, 1e-8 with);
+- points whose multiplier is negligible are dropped, unless the master is small; once the gap is small, only while the
+  bounds improve, and a sample that wants one back keeps its points longer; points that hardly differ are merged;
+- directions that the solution does not use are dropped, too, whenever the gap has shrunk tenfold, until it is small;
+- atoms and points that cannot matter at the present gap are not added;
 - when progress slackens, worst cases are sought at a mixture of the master's network and the best one so far (in-out
   separation, Ben-Ameur and Neto 2007, *Acceleration of cutting-plane and column generation algorithms*, Networks 49),
-  which damps the oscillation of cutting planes (radius 1, 40 s: a gap of 1e-3 without, 1e-4 with).
+  which damps the oscillation of cutting planes;
+- once the gap is small, all directions in which the multipliers are infeasible are added at once, and the mirror images
+  of worst cases where they are bad as well.
 """
 
 import time
@@ -27,27 +31,31 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.backend import Monitor
 from cvxrobust.core.certificate import Certificate, DualBound
-from cvxrobust.core.problem import Attacks, RobustProblem
+from cvxrobust.core.cut_abilities import Mirrors, Turns
+from cvxrobust.core.cut_points import WorkingPoints
+from cvxrobust.core.problem import Attacks, Master, RobustProblem
 from cvxrobust.core.result import Solution, Termination
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.two_layer import N
 
 Array = NDArray[np.float64]
 
-NEGLIGIBLE = 1e-2
-"""A point matters while its multiplier exceeds this fraction of 1 / n."""
+SETTLED = 1e-3
+"""Relative gap below which the neurons are known and only their directions change: the end of dropping atoms."""
 
-PURGE = 5e-2
-"""The same after a master that its solver could not solve accurately: fewer points condition the next one better."""
+SHRUNK = 0.1
+"""Atoms are dropped when the gap is at most this fraction of what it was the last time: so that they cannot cycle."""
 
-PATIENCE = 1
-"""Rounds that a point may be negligible before it is dropped."""
-
-SMALL = 150
-"""Masters with no more points than this keep them all."""
+APART = 0.1
+"""Mirror images closer to the worst case than this times the root of the gap are no second attack."""
 
 WORTHWHILE = 0.1
 """Atoms and points are added if what they promise exceeds this fraction of the gap."""
+
+SHARE = 0.5
+"""Share of the master's network in the mixture of in-out rounds; halved while that brings no better network."""
+
+LEAST_SHARE = 1.0 / 32.0
 
 SLOW = 0.6
 """A round that leaves more than this fraction of the gap makes the next one separate in-out."""
@@ -66,14 +74,14 @@ class CuttingSetState(Generic[N]):
 
     best: N
     certificate: Certificate
-    owners: NDArray[np.intp]
-    points: Array
-    idle: NDArray[np.intp]
+    working: WorkingPoints
     atoms: Any
     rounds: int = 0
     iterations: int = 0
     milestone: tuple[int, float] = (0, float("inf"))
     in_out: bool = False
+    share: float = SHARE
+    dropped_at: float = 1.0
     purge: bool = False
     assemble: float = 0.0
     setup: float = 0.0
@@ -107,6 +115,7 @@ def cutting_set(
     state = _initial_state(problem, start)
     if known is not None:
         state.certificate = state.certificate.best(known)
+    state.dropped_at = min(state.certificate.relative_gap, 1.0)
     for _ in range(settings.max_iterations or MAX_ROUNDS):
         if state.certificate.relative_gap <= settings.tolerance:
             return state, Termination.CONVERGED
@@ -138,7 +147,7 @@ def _initial_state(problem: RobustProblem[N], start: N | None) -> CuttingSetStat
     certificate = Certificate(problem.objective_at(network, attacks), bound.value)
     n = attacks.values.size
     atoms = problem.extended(problem.atoms_of(network), bound, 0.0)
-    return CuttingSetState(network, certificate, np.arange(n), attacks.points, np.zeros(n, dtype=np.intp), atoms)
+    return CuttingSetState(network, certificate, WorkingPoints(np.arange(n), attacks.points, n), atoms)
 
 
 def _round(
@@ -150,7 +159,7 @@ def _round(
 ) -> Termination | None:
     """One master, its worst cases and its prices; returns a termination if the master gave nothing to go on with."""
     clock = time.perf_counter()
-    master = problem.restricted(state.owners, state.points, state.atoms)
+    master = problem.restricted(state.working.owners, state.working.points, state.atoms)
     program = master.to_conic()
     assembled = time.perf_counter()
     state.assemble += assembled - clock
@@ -167,51 +176,65 @@ def _round(
         return solution.termination if solution.termination != Termination.CONVERGED else Termination.NUMERICAL
 
     network = master.recover(solution)
-    query = problem.blend(network, state.best, 0.5) if state.in_out else network
+    query = problem.blend(network, state.best, state.share) if state.in_out else network
     attacks = problem.pessimize(query)
     multipliers = master.multipliers(solution)
     bound = problem.dual(multipliers)
     found = Certificate(problem.objective_at(query, attacks), bound.value)
-    if found.upper < state.certificate.upper:
+    better = found.upper < state.certificate.upper
+    if better:
         state.best = query
-    state.certificate = state.certificate.best(found)
-    _update_working_set(problem, state, network, attacks, multipliers.weights, bound)
+    if state.in_out:
+        state.share = min(2.0 * state.share, SHARE) if better else max(0.5 * state.share, LEAST_SHARE)
+    before, state.certificate = state.certificate, state.certificate.best(found)
+    _update_points(problem, state, network, attacks, multipliers.weights, state.certificate != before)
+    _update_atoms(problem, state, master, solution, bound)
     state.certify += time.perf_counter() - solved
     return None
 
 
-def _update_working_set(
+def _update_points(
     problem: RobustProblem[N],
     state: CuttingSetState[N],
     network: N,
     attacks: Attacks,
     weights: Array,
-    bound: DualBound,
+    improved: bool,
 ) -> None:
-    """Add what the worst cases and the prices revealed, drop points that have not mattered for a while."""
-    n = attacks.values.size
-    gap = state.certificate.absolute_gap
-    # A sample without points has loss 0 in the master.
-    known = np.zeros(n)
-    losses = problem.losses_at_points(network, state.owners, state.points)
-    np.maximum.at(known, state.owners, losses)
-    everyone = np.arange(n)
-    violation = problem.losses_at_points(network, everyone, attacks.points) - known
-    if not (violation > WORTHWHILE * gap).any():
+    """Add what the worst cases revealed, drop points that have not mattered for a while."""
+    working, gap = state.working, state.certificate.absolute_gap
+    settled = state.certificate.relative_gap <= SETTLED
+    everyone = np.arange(attacks.values.size)
+    known = working.losses(problem.losses_at_points(network, working.owners, working.points))
+    worthwhile = known + WORTHWHILE * gap
+    new = np.flatnonzero(problem.losses_at_points(network, everyone, attacks.points) > worthwhile)
+    if new.size == 0:
         # Attacks on a mixture need not hurt the master's network; its own worst cases do, if anything does.
         attacks = problem.pessimize(network)
-        violation = problem.losses_at(attacks.values) - known
-    new = np.flatnonzero(violation > WORTHWHILE * gap)
-    inaccurate = state.solution is not None and state.solution.termination is not Termination.CONVERGED
-    state.idle = np.where(np.abs(weights) > (PURGE if inaccurate else NEGLIGIBLE) / n, 0, state.idle + 1)
-    # Dropping in a slow round risks cycling; small masters never need it.
-    crowded = state.purge or state.owners.size > max(SMALL, n // 2)
-    kept = (state.idle < PATIENCE) | (not crowded)
-    if problem.needs_every_sample:
-        orphaned = np.setdiff1d(everyone, np.union1d(state.owners[kept], new))
-        kept |= np.isin(state.owners, orphaned)
-    state.owners = np.concatenate([state.owners[kept], new])
-    state.points = np.vstack([state.points[kept], attacks.points[new]])
-    state.idle = np.concatenate([state.idle[kept], np.zeros(new.size, dtype=np.intp)])
-    relative = state.certificate.relative_gap
-    state.atoms = problem.extended(state.atoms, bound, WORTHWHILE * min(relative, 1.0))
+        new = np.flatnonzero(problem.losses_at(attacks.values) > worthwhile)
+    batches = [(new, attacks.points)]
+    if settled and isinstance(problem, Mirrors):
+        others = problem.mirrored(network, attacks)
+        apart = np.linalg.norm(others - attacks.points, axis=1) > APART * np.sqrt(gap)
+        bad = problem.losses_at_points(network, everyone, others) > worthwhile
+        batches.append((np.flatnonzero(bad & apart), others))
+    working.age(weights, state.solution is None or state.solution.termination is Termination.CONVERGED)
+    # Far from the optimum a point dropped too early costs a round; close to it, rounds that repeat themselves.
+    if state.purge or (working.crowded and (improved or not settled)):
+        working.drop(np.setdiff1d(everyone, new) if problem.needs_every_sample else everyone[:0])
+    for owners, points in batches:
+        working.add(owners, points[owners], gap, settled)
+
+
+def _update_atoms(
+    problem: RobustProblem[N], state: CuttingSetState[N], master: Master[N], solution: Solution, bound: DualBound
+) -> None:
+    """Add the neurons that pricing found, drop directions that do not matter."""
+    relative = min(state.certificate.relative_gap, 1.0)
+    threshold, settled = WORTHWHILE * relative, relative <= SETTLED
+    if isinstance(master, Turns):
+        drop = not settled and relative <= SHRUNK * state.dropped_at
+        if drop:
+            state.dropped_at = relative
+        state.atoms = master.turned(solution, violation=threshold if settled else None, drop=drop)
+    state.atoms = problem.extended(state.atoms, bound, threshold)

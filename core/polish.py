@@ -12,10 +12,10 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cvxrobust.core.backend import Backend, ChecksSettings, Monitor
+from cvxrobust.core.backend import Backend, ChecksSettings, Monitor, require_available
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic import require_cone_types
-from cvxrobust.core.errors import BackendUnavailableError, CvxRobustError, InputError, UnsupportedProgramError
+from cvxrobust.core.errors import CvxRobustError, InputError, UnsupportedProgramError
 from cvxrobust.core.problem import Problem, RobustProblem
 from cvxrobust.core.registry import get_backend
 from cvxrobust.core.result import Phase, Result, Termination, Times, judge
@@ -131,8 +131,7 @@ def polisher(part: Problem[Any], asked: bool | str | Backend, settings: Settings
         spec: str | Backend = "auto"
     else:
         backend, why, spec = get_backend(asked), "", asked
-    if (reason := backend.unavailable()) is not None:
-        raise BackendUnavailableError(f"backend {backend.name!r} cannot polish here: {reason}")
+    require_available(backend, _own_settings(settings))
     require_cone_types(part.cones, backend.capabilities.cones, backend.name)
     if not backend.capabilities.duals:
         raise UnsupportedProgramError(
@@ -194,6 +193,7 @@ def _joined(first: Result[N], second: Result[N]) -> Result[N]:
         for r in both
     )
     handed_over = first.certificate.relative_gap
+    words = f" ({first.message})" if first.message else ""
     return replace(
         second,
         backend=" + ".join(r.backend for r in both),
@@ -207,5 +207,5 @@ def _joined(first: Result[N], second: Result[N]) -> Result[N]:
         ignored={**first.ignored, **{f"{second.backend}.{name}": why for name, why in second.ignored.items()}},
         versions={**first.versions, **second.versions},
         message=f"handed over by {first.backend} ({first.termination}) at a gap of {handed_over:.1e} after "
-        f"{first.times.wall:.2f} s; {second.message}",
+        f"{first.times.wall:.2f} s{words}; {second.message}",
     )

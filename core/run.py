@@ -52,6 +52,7 @@ class Run(Generic[N]):
     polish: Polish | None = None
     trace: list[TracePoint] = field(default_factory=list)
     bounds: list[Certificate] = field(default_factory=list)
+    unproved: str = ""
 
     def bound_starts(self) -> None:
         """Bounds before any solver runs: the starting networks' objectives and own multipliers."""
@@ -176,13 +177,18 @@ class Run(Generic[N]):
         return asked if can.method != "interior-point" else min(asked, max(TIGHTER * asked, can.tightest_tolerance))
 
     def certified(self, part: Problem[N], solution: Solution, network: N, known: Certificate) -> tuple[N, Certificate]:
-        """The better of the known network and the solution's, and the bounds with what the solution adds."""
-        certificate = known
+        """The better of the known network and the solution's, and the bounds with what the solution adds.
+
+        Why multipliers prove nothing enters the message of the next `result`.
+        """
+        certificate, self.unproved = known, ""
         found = network_of(part, solution)
         if found is not None and (upper := part.objective(found)) < certificate.upper:
             network, certificate = found, replace(certificate, upper=upper)
         for multipliers in part.multiplier_candidates(solution, network):
-            certificate = certificate.best(Certificate(certificate.upper, proved(part, multipliers)))
+            lower, reason = proved(part, multipliers)
+            self.unproved = self.unproved or reason
+            certificate = certificate.best(Certificate(certificate.upper, lower))
             if certificate.relative_gap <= self.settings.tolerance:
                 break  # on large data another candidate is another pass
         return network, certificate
@@ -192,7 +198,9 @@ class Run(Generic[N]):
             raise InputError(f"{type(part).__name__} cannot be solved by the cutting-set method.")
         state, termination = cutting_set(
             part,
-            lambda program, settings: self._run_backend(self._readable(program), settings, monitor),
+            lambda program, settings: self._run_backend(
+                self._readable(program), settings.replace(tolerance=self._first_tolerance()), monitor
+            ),
             self.settings,
             monitor,
             self.starts[k],
@@ -250,6 +258,7 @@ class Run(Generic[N]):
     def result(self, network: N, certificate: Certificate, termination: Termination, **known: Any) -> Result[N]:
         """A result of this call, with what all of them say."""
         solution: Solution | None = known.get("solution")
+        said, self.unproved = ("" if solution is None else solution.message, self.unproved), ""
         return Result(
             network=network,
             certificate=certificate,
@@ -261,7 +270,7 @@ class Run(Generic[N]):
             peak_memory=max(peak_memory(), 0 if solution is None else solution.peak_memory),
             applied={} if solution is None else dict(solution.applied),
             ignored={} if solution is None else dict(solution.ignored),
-            message="" if solution is None else solution.message,
+            message="; ".join(filter(None, said)),
             versions=versions(self.backend.name),
             **known,
         )

@@ -4,10 +4,9 @@ import time
 
 import numpy as np
 
-from cvxrobust.core.backend import Backend, ChecksSettings, Monitor
+from cvxrobust.core.backend import Backend, ChecksSettings, Monitor, require_available
 from cvxrobust.core.conic import require_cone_types
 from cvxrobust.core.errors import (
-    BackendUnavailableError,
     InputError,
     UnknownNameError,
     UnsupportedProgramError,
@@ -88,8 +87,7 @@ def solve(
     # Native options are some solver's own: who gives them has not left open which one reads them.
     open_to_polish = polish is not False and not settings.options
     chosen, picked, reasons = select(problem.parts[0], backend, method, polished=open_to_polish)
-    if (reason := chosen.unavailable()) is not None:
-        raise BackendUnavailableError(f"backend {chosen.name!r} cannot run here: {reason}")
+    require_available(chosen, settings)
     if picked == "cutting-set" or not reads_structure(chosen, problem.parts[0]):
         if problem.parts[0].conic_rows == 0:
             raise UnsupportedProgramError(

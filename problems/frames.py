@@ -157,3 +157,49 @@ class SpanFrame:
         parts = (variables[:first], variables[first:])
         Z, Zp = (basis @ smat(part) @ basis.T for basis, part in zip(self.bases, parts, strict=True))
         return Z, Zp
+
+
+NEGLIGIBLE = 1e-6
+"""Eigenvalues of Z below this fraction of the largest are not used by the solution."""
+
+COSTLY = 1e-2
+"""Directions that would cost more than this, in units of what a neuron costs, have no part in the solution."""
+
+DEPENDENT = 1e-7
+"""What is left of a unit vector outside a span must be longer than this to be a direction of its own."""
+
+
+def orthonormal(columns: Array) -> Array:
+    """An orthonormal basis of the columns' span, shape (d + 1, rank), along its principal axes."""
+    if columns.shape[1] == 0:
+        return columns
+    basis, sizes, _ = np.linalg.svd(columns, full_matrices=False)
+    return np.ascontiguousarray(basis[:, sizes > 1e-6 * sizes[0]])
+
+
+def joined(basis: Array, vector: Array) -> Array:
+    """The orthonormal basis with another column, unless the vector is in its span; its columns stay as they are."""
+    rest = vector / np.linalg.norm(vector)
+    for _ in range(2):  # what rounding leaves in the span the first time is gone the second
+        rest = rest - basis @ (basis.T @ rest)
+    length = float(np.linalg.norm(rest))
+    if length < DEPENDENT or basis.shape[1] == basis.shape[0]:
+        return basis
+    return np.hstack([basis, rest[:, None] / length])
+
+
+def principal_axes(basis: Array, Z: Array, costs: Array, limit: float) -> Array:
+    """An orthonormal basis in which Z is diagonal, the heaviest axis first, and the costs of what it does not use, too.
+
+    Args:
+        basis: Orthonormal, shape (d + 1, k).
+        Z: Psd within the span, shape (d + 1, d + 1).
+        costs: Reduced costs, shape (d + 1, d + 1).
+        limit: Axes that Z does not use are left out if they cost more.
+    """
+    values, vectors = np.linalg.eigh(basis.T @ Z @ basis)
+    used = int((values > NEGLIGIBLE * values.max(initial=0.0)).sum())
+    axes = basis @ vectors[:, ::-1]
+    rest = axes[:, used:]
+    prices, turn = np.linalg.eigh(rest.T @ costs @ rest)
+    return np.ascontiguousarray(np.hstack([axes[:, :used], (rest @ turn)[:, prices < limit]]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.certificate import DualBound, MomentMultipliers, PointMultipliers
+from cvxrobust.core.certificate import DualBound, MomentMultipliers, PointMultipliers, coefficients
 from cvxrobust.core.cones import PSD, NonNegative, Zero
 from cvxrobust.core.conic import ConicProgram, join_programs, split_solution
 from cvxrobust.core.errors import InputError
@@ -17,7 +17,16 @@ from cvxrobust.core.problem import Attacks
 from cvxrobust.core.recovery import neurons_from_matrix
 from cvxrobust.core.result import Solution
 from cvxrobust.problems.assembly import Task, attack_moments, lmi_program, points_program
-from cvxrobust.problems.frames import Frame, FullFrame, SpanFrame
+from cvxrobust.problems.frames import (
+    COSTLY,
+    Frame,
+    FullFrame,
+    SpanFrame,
+    joined,
+    orthonormal,
+    principal_axes,
+    signature,
+)
 from cvxrobust.problems.polynomial_training import Multipliers, PolynomialTraining
 
 if TYPE_CHECKING:
@@ -136,6 +145,16 @@ class PolynomialProblem(PolynomialTraining):
         worst = network.worst_case(self.X, self.y, self.radius)
         return Attacks(worst.points, worst.lower)
 
+    def mirrored(self, network: PolynomialNetwork, attacks: Attacks) -> Array:
+        """The attacks mirrored across the axis along which the adversary gains most by leaving the sample.
+
+        Where the worst case is the hard case of the trust-region subproblem, both are equally bad.
+        """
+        _, axes = np.linalg.eigh((network.u.T * network.alpha) @ network.u)
+        steepest = np.where((self.signs * self.activation[0] > 0.0)[:, None], axes[:, 0], axes[:, -1])
+        moves = attacks.points - self.X
+        return np.asarray(attacks.points - 2.0 * (moves * steepest).sum(axis=1, keepdims=True) * steepest)
+
     def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
         """`objective`, given the network's own worst cases."""
         return self._objective(network, attacks.values)
@@ -153,16 +172,16 @@ class PolynomialProblem(PolynomialTraining):
         return self._loss.value(outputs, self.y[owners])
 
     def atoms_of(self, network: PolynomialNetwork) -> Atoms:
-        """Orthonormal bases of the spans of ``[u; 1]``, for positive and for negative output weights."""
-        lifted = np.hstack([network.u, np.ones((network.n_neurons, 1))]).T
-        return _orthonormal(lifted[:, network.alpha > 0.0]), _orthonormal(lifted[:, network.alpha < 0.0])
+        """The principal axes of Z and of Z': orthonormal bases of the spans of ``[u; 1]``, the heaviest axis first."""
+        lifted = np.hstack([network.u, np.ones((network.n_neurons, 1))]).T * np.sqrt(np.abs(network.alpha))
+        return orthonormal(lifted[:, network.alpha > 0.0]), orthonormal(lifted[:, network.alpha < 0.0])
 
     def extended(self, atoms: Atoms, bound: DualBound, threshold: float) -> Atoms:
         """The spans with the priced neurons added where they violate dual feasibility by more than `threshold` beta."""
         grown = list(atoms)
         for k, violation in enumerate(bound.violations):
             if violation > self.beta * (1.0 + threshold) and np.isfinite(violation):
-                grown[k] = _orthonormal(np.hstack([atoms[k], np.append(bound.neurons[k], 1.0)[:, None]]))
+                grown[k] = joined(atoms[k], np.append(bound.neurons[k], 1.0))
         return grown[0], grown[1]
 
     def blend(self, first: PolynomialNetwork, second: PolynomialNetwork, weight: float) -> PolynomialNetwork:
@@ -220,10 +239,33 @@ class RestrictedSDP:
         rows = slice(2, 2 + self.owners.size)
         return PointMultipliers(solution.y[rows], self.owners, self.points)
 
+    def turned(self, solution: Solution, *, violation: float | None, drop: bool) -> Atoms:
+        """The atoms turned to the principal axes of the solution; see `cvxrobust.core.cut_abilities.Turns`."""
+        if self.atoms is None:
+            raise InputError("a master without atoms has none to turn.")
+        turned, beta = [], self.base.beta
+        pairs = zip(self.atoms, self.matrices(solution), self.reduced_costs(solution), strict=True)
+        for basis, Z, costs in pairs:
+            axes = principal_axes(basis, Z, costs, COSTLY * beta if drop else np.inf)
+            if violation is not None:
+                values, vectors = np.linalg.eigh(costs)
+                # ||[u; 1]||^2 = 2.
+                for vector in vectors[:, values < -0.5 * violation * beta].T:
+                    axes = joined(axes, vector)
+            turned.append(axes)
+        return turned[0], turned[1]
 
-def _orthonormal(columns: Array) -> Array:
-    """An orthonormal basis of the columns' span, shape (d + 1, rank)."""
-    if columns.shape[1] == 0:
-        return columns
-    basis, sizes, _ = np.linalg.svd(columns, full_matrices=False)
-    return np.ascontiguousarray(basis[:, sizes > 1e-6 * sizes[0]])
+    def reduced_costs(self, solution: Solution) -> tuple[Array, Array]:
+        """``beta e e' + mu J -+ G`` for Z and Z': psd if the multipliers are feasible, zero along what is used."""
+        found = self.multipliers(solution)
+        d = self.points.shape[1]
+        lifted = np.hstack([found.points, np.ones((found.owners.size, 1))])
+        signed = found.weights * self.base.signs[found.owners]
+        G = coefficients(self.base.activation, d) * ((lifted * signed[:, None]).T @ lifted)
+        traces = np.zeros(2) if solution.y is None else solution.y[:2]
+        corner = np.zeros((d + 1, d + 1))
+        corner[d, d] = self.base.beta
+        positive, negative = (
+            corner + mu * signature(d) - sign * G for mu, sign in zip(traces, (1.0, -1.0), strict=True)
+        )
+        return positive, negative

@@ -148,7 +148,7 @@ def test_a_polisher_that_cannot_is_refused_before_any_work(problem, polish, erro
 def test_a_polisher_that_is_not_installed_is_refused_before_any_work(problem):
     absent = Fake(never)
     absent.unavailable = lambda: "run `pip install fake`"
-    with pytest.raises(BackendUnavailableError, match="'fake' cannot polish here: run `pip install fake`"):
+    with pytest.raises(BackendUnavailableError, match="'fake' cannot run here: run `pip install fake`"):
         solve(problem, backend=Structured(never), polish=absent)
 
 

@@ -23,9 +23,9 @@ def test_bounds_hold_and_methods_agree(number):
         assert case.problem.objective(result.network) == pytest.approx(result.certificate.upper, rel=1e-12), case
     if case.well_scaled:
         assert upper - lower <= 1e-5 * upper, case
-        # Clarabel's exponential cones stall a little earlier (1.3e-5 and, in masters, 1.6e-5 were seen once each).
-        for result in (direct, cutting):
-            assert result.certificate.relative_gap <= (3e-5 if case.problem.loss == "logistic" else 1e-5), case
+        assert cutting.certificate.relative_gap <= 1e-5, case
+        # Clarabel's exponential cones stall a little earlier (1.3e-5 was seen once).
+        assert direct.certificate.relative_gap <= (3e-5 if case.problem.loss == "logistic" else 1e-5), case
         value = direct.solution.x @ case.problem.to_conic().q
         assert direct.certificate.upper == pytest.approx(value, rel=1e-4, abs=1e-7), case
 
