@@ -1,6 +1,7 @@
 """What ran where: memory and versions, for results and reports."""
 
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 
@@ -23,10 +24,14 @@ def peak_memory() -> int:
 
 def versions(backend: str) -> dict[str, str]:
     """Versions of what took part."""
-    found = {"python": sys.version.split()[0]}
-    for package in ("cvxrobust", "numpy", "scipy", backend):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    known = {package: _version(package) for package in ("cvxrobust", "numpy", "scipy", backend)}
+    return {"python": sys.version.split()[0]} | {name: found for name, found in known.items() if found is not None}
+
+
+@cache
+def _version(package: str) -> str | None:
+    """The installed version, read once: parsing metadata takes longer than a small solve can spare."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -12,9 +12,10 @@ from cvxrobust import AdversarialSDP, Settings, StandardSDP, solve
 from cvxrobust.backends.torch.polynomial import solve_polynomial
 from cvxrobust.backends.torch.polynomial_attacks import Spectrum, smoothed_attacks, varying_coordinates
 from cvxrobust.backends.torch.polynomial_lbfgs import Memory, descend
-from cvxrobust.backends.torch.polynomial_neurons import compressed, network_of
+from cvxrobust.backends.torch.polynomial_neurons import compressed, merged, network_of
 from cvxrobust.backends.torch.polynomial_objective import Query, SmoothedObjective, Smoothing
 from cvxrobust.backends.torch.polynomial_samples import Samples
+from cvxrobust.backends.torch.polynomial_small import SmallObjective
 from cvxrobust.backends.torch.team import Team
 from cvxrobust.core.backend import Monitor
 from cvxrobust.core.certificate import Certificate
@@ -147,6 +148,41 @@ def test_the_gradient_is_the_derivative_of_the_value(loss, m):
     assert (values[0] - values[1]) / (2.0 * t) == pytest.approx(slope, rel=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic", "squared"])
+@pytest.mark.parametrize("m", [3, 6, 9])
+@pytest.mark.parametrize("radius", [0.0, 0.3, "mixed"])
+def test_numpy_evaluates_small_problems_as_pytorch_does(loss, m, radius):
+    rng = np.random.default_rng(m)
+    radius = rng.choice([0.0, 0.1, 2.0], 40) if radius == "mixed" else radius
+    program = small_problem(loss, n=40, d=6, radius=radius).to_structured()
+    samples = Samples(program, CPU, torch.float64, Team(), lambda: False)
+    small, plain = SmallObjective(program, samples), SmoothedObjective(program, samples)
+    for nu in (1.0, 0.03, 1e-4):
+        neurons = torch.tensor(0.3 * rng.standard_normal((m, 6)))
+        signs = torch.tensor(np.where(rng.random(m) < 0.5, 1.0, -1.0))
+        query = Query(0, neurons, signs, Smoothing(0.3, nu, torch.tensor(rng.random(40))))
+        # The second time from a guess.
+        for ours, theirs in zip(small.evaluate([query] * 2), plain.evaluate([query] * 2), strict=True):
+            assert ours.value == pytest.approx(theirs.value, rel=1e-12)
+            for name in ("gradient", "margins", "weights", "shift"):
+                first, second = getattr(ours, name), getattr(theirs, name)
+                assert first.dtype == torch.float64
+                assert first.shape == second.shape
+                assert first.numpy() == pytest.approx(second.numpy(), rel=1e-7, abs=1e-9), name
+
+
+@pytest.mark.parametrize("limit", [0, 2**20])
+def test_what_is_few_decides_who_evaluates_and_changes_no_answer(monkeypatch, limit):
+    monkeypatch.setattr("cvxrobust.backends.torch.polynomial_samples.SMALL", limit)
+    used, whole = [], SmallObjective._evaluated
+    monkeypatch.setattr(SmallObjective, "_evaluated", lambda *query: used.append(1) or whole(*query))
+    problem = small_problem(n=60, d=8)
+    solution = solve_polynomial(problem.to_structured(), Settings(tolerance=1e-4))
+    assert solution.termination is Termination.CONVERGED
+    assert len(used) == (solution.iterations if limit else 0)
+    assert certificate(problem, solution).relative_gap <= 1.01e-4
+
+
 def test_threads_share_the_blocks_and_agree_with_one(monkeypatch):
     monkeypatch.setattr("cvxrobust.backends.torch.polynomial_samples.BLOCK", 1)
     program = small_problem(n=2000, d=6, radius=np.linspace(0.0, 1.0, 2000)).to_structured()
@@ -209,7 +245,8 @@ def test_lbfgs_finds_the_minimum_of_an_ill_conditioned_bowl():
 def test_lbfgs_memory_is_the_textbook_recursion_and_survives_new_coordinates():
     rng = np.random.default_rng(5)
     memory, pairs = Memory(6, CPU), []
-    for _ in range(35):  # more than the ring holds
+    for _ in range(35):  # more than the ring holds, and one pair that curves the wrong way
+        memory.add(torch.ones(6, dtype=torch.float64), -torch.ones(6, dtype=torch.float64))
         step = torch.tensor(rng.standard_normal(6))
         change = step * torch.arange(1.0, 7.0, dtype=torch.float64)
         memory.add(step, change)
@@ -284,6 +321,34 @@ def test_merged_neurons_are_the_same_function():
     X = rng.standard_normal((20, 4))
     assert small.decision_function(X) == pytest.approx(full.decision_function(X))
     assert small.penalty == pytest.approx(full.penalty)
+
+
+def test_neurons_that_fade_or_repeat_are_merged_and_nothing_else_is():
+    rng = np.random.default_rng(7)
+    strong, signs = rng.standard_normal((4, 6)), np.array([1.0, 1.0, -1.0, -1.0])
+    fading = 1e-3 * rng.standard_normal((8, 6))
+    neurons = np.vstack([strong, 0.5 * strong, fading])
+    kinds = np.concatenate([signs, signs, np.where(np.arange(8) < 3, 1.0, -1.0)])
+    few, left = merged(neurons, kinds, 1e-5)
+    assert sorted(left) == [-1.0, -1.0, 1.0, 1.0]
+    full, small = (network_of(*pair, ACTIVATIONS[0], False) for pair in ((neurons, kinds), (few, left)))
+    X = rng.standard_normal((20, 6))
+    assert small.decision_function(X) == pytest.approx(full.decision_function(X), abs=1e-4)
+    assert small.penalty == pytest.approx(full.penalty, rel=1e-5)
+    # What counts stays, and so does a network that would hardly get smaller.
+    assert merged(neurons, kinds, 1e-9)[1].size == 12
+    again = merged(few, left, 1e-5)
+    assert again[0] is few
+    assert again[1] is left
+    # One sign may be gone altogether.
+    assert set(merged(np.vstack([strong[:2], fading]), np.repeat([1.0, -1.0], [2, 8]), 1e-5)[1]) == {1.0}
+
+
+def test_the_network_ends_up_with_as_few_neurons_as_its_matrices_need():
+    problem = small_problem(n=60, d=8)
+    solution = solve_polynomial(problem.to_structured(), Settings(tolerance=1e-5))
+    assert solution.termination is Termination.CONVERGED
+    assert solution.network.n_neurons <= 12  # of 18 at the start
 
 
 def test_the_limit_is_global_from_a_single_neuron():

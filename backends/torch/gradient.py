@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.torch.polynomial_objective import Query, SmoothedObjective, Smoothing
+from cvxrobust.backends.torch.polynomial_objective import Query, Smoothing
 from cvxrobust.backends.torch.polynomial_samples import Samples
+from cvxrobust.backends.torch.polynomial_small import objective_of
 from cvxrobust.backends.torch.team import Team
 from cvxrobust.backends.torch.threads import torch_threads
 from cvxrobust.core.structured import PolynomialProgram
@@ -31,7 +32,7 @@ class RobustGradient:
         self._threads = threads
         where = torch.device(device)
         self._samples = Samples(program, where, getattr(torch, dtype), Team(where), lambda: False)
-        self._objective = SmoothedObjective(program, self._samples)
+        self._objective = objective_of(program, self._samples)
         self._smoothing = Smoothing(*SMOOTHING, torch.zeros_like(self._samples.radius))
 
     def __call__(self, neurons: Array, signs: Array) -> tuple[float, Array]:

@@ -4,7 +4,9 @@ Neurons of fixed sign descend on a smoothed objective (`polynomial_objective`) b
 smoothing's changes. Every few dozen evaluations the exact objective and a dual bound say how far the optimum can be and
 what keeps it there: the hinge's smoothing (then its centre moves to the current multipliers), the attacks' smoothing
 (then it shrinks), or unfinished descent (then it goes on). A neuron that pricing finds and nobody is near joins the
-network, so that the limit is the global optimum, whatever the width at the start (`polynomial_training`).
+network, so that the limit is the global optimum, whatever the width at the start; those that have come to repeat each
+other, or have faded, are merged into as few as the network needs (`polynomial_training`). What is small enough is
+evaluated in NumPy (`polynomial_small`).
 
 Large data is read in blocks, may be too large for memory (`cvxrobust.Batches`), and may be shared by several processes
 (`team`); then stochastic steps come first (`polynomial_stochastic`).
@@ -23,6 +25,7 @@ from cvxrobust.backends.torch.checkpoint import Checkpoint, check_checkpoint, ch
 from cvxrobust.backends.torch.polynomial_judge import judge
 from cvxrobust.backends.torch.polynomial_objective import Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial_samples import Samples, StopPass
+from cvxrobust.backends.torch.polynomial_small import objective_of
 from cvxrobust.backends.torch.polynomial_stochastic import warm_up
 from cvxrobust.backends.torch.polynomial_training import Request, Training
 from cvxrobust.backends.torch.stops import Stops
@@ -35,7 +38,10 @@ from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.result import Solution, Termination
 from cvxrobust.core.settings import DTYPES, Settings, check_options
 from cvxrobust.core.structured import PolynomialProgram
+from cvxrobust.core.translation import blas_threads
 
+FEW = 2**17
+"""Inputs with no more entries than this are solved by one thread, however many there may be: they would only wait."""
 OPTIONS = {"neurons", "batch", "epochs", "checkpoint", "checkpoint_every"}
 """Native options for polynomial programmes; see `solve_polynomials`."""
 
@@ -101,7 +107,8 @@ def solve_polynomials(
     apart = where.type == "cpu" and isinstance(program.X, np.ndarray) and Team().alone
     groups = [[k] for k in columns] if apart else [list(columns)]
     found: list[Solution] = []
-    with torch_threads(settings.threads), torch.no_grad():
+    few = apart and settings.threads not in (None, 1) and math.prod(program.X.shape) <= FEW
+    with blas_threads(1 if few else None), torch_threads(1 if few else settings.threads), torch.no_grad():
         for k, group in enumerate(groups):
             # A fair share of what is left of the time.
             now = time.perf_counter()
@@ -132,7 +139,7 @@ def _solve_group(
         Training(k, program, settings, samples, monitors[k], stops, starts[k], _checkpoint(program, k, settings))
         for k in group
     ]
-    objective = SmoothedObjective(program, samples)
+    objective = objective_of(program, samples)
     drive = _Drive(objective, trainings, stops)
     try:
         warm_up(objective, trainings, settings, stops)

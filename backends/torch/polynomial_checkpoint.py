@@ -12,7 +12,7 @@ import torch
 
 from cvxrobust.backends.torch.checkpoint import State
 from cvxrobust.backends.torch.polynomial_judge import SmoothedMultipliers
-from cvxrobust.backends.torch.polynomial_lbfgs import PAIRS, Memory
+from cvxrobust.backends.torch.polynomial_lbfgs import Memory
 from cvxrobust.backends.torch.polynomial_objective import Array, Form, Query, Smoothing
 from cvxrobust.backends.torch.polynomial_samples import Samples
 from cvxrobust.core.certificate import dual_bound
@@ -23,6 +23,8 @@ from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.rows import row_blocks
 from cvxrobust.core.structured import PolynomialProgram
 
+PAIRS = 60
+"""Pairs in the memory of a search: with few neurons left it nearly knows the whole Hessian matrix."""
 LARGEST = 1e50
 """Numbers beyond are no neurons of anybody's."""
 UNIT = 1e-9
@@ -34,7 +36,8 @@ def search_state(neurons: torch.Tensor, signs: torch.Tensor, memory: Memory, smo
     order = memory.order
     return {
         "neurons": neurons, "signs": signs, "steps": memory.pairs[order],
-        "changes": memory.pairs[[PAIRS + slot for slot in order]], "hinge": smoothing.hinge, "attack": smoothing.attack,
+        "changes": memory.pairs[[memory.most + slot for slot in order]],
+        "hinge": smoothing.hinge, "attack": smoothing.attack,
     }  # fmt: skip
 
 
@@ -91,7 +94,7 @@ class Restored:
         steps, changes = (self._numbers(name, None, self.neurons.size) for name in ("steps", "changes"))
         self._expect("steps", steps.shape == changes.shape)
         device = self._samples.device
-        memory = Memory(self.neurons.size, device)
+        memory = Memory(self.neurons.size, device, PAIRS)
         for step, change in zip(steps[-PAIRS:], changes[-PAIRS:], strict=True):
             memory.add(torch.tensor(step, device=device), torch.tensor(change, device=device))
         return memory

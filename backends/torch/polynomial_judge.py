@@ -5,6 +5,7 @@ One pass over the data serves both bounds of every query.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,22 +102,25 @@ class _Case:
         self.query, self.evaluation, self.form = query, evaluation, objective.form(query)
         neurons, signs = query.neurons.cpu().numpy(), query.signs.cpu().numpy()
         self.network = network_of(neurons, signs, self.program.activation, regression=not loss.margin)
+        self.in_numpy = self.samples.small(self.form.vectors.shape[1])
         like = query.neurons
-        u, alpha = (torch.tensor(part, device=like.device) for part in (self.network.u, self.network.alpha))
+        u, alpha = (self._native(torch.tensor(part, device=like.device)) for part in _parts(self.network))
         self.quadratic = Quadratic.of(u, alpha, self.program.activation)
         theta = self.loss.clip(_numpy(self._whole(evaluation.weights)) / self.samples.total)
         self.theta = theta
         self.mine = torch.tensor(theta[self.samples.rows], device=like.device)
-        self.moments = SecondMoments(self.form.vectors)
+        self.moments = SecondMoments(self._native(self.form.vectors))
         self.sums = like.new_zeros(3)  # losses, and what smoothing the hinge and the attacks costs
 
     def add(self, block: Block) -> None:
         rows, target, program = block.rows, self.form.target, self.program
         labels = self.samples.labels[rows, self.query.task]
+        X = self._native(block.X)
         if self.loss.margin:
-            exact = self.quadratic.worst_margins(block.X, target.sides[rows], target.radius[rows])
+            where = (self._native(part[rows]) for part in (target.sides, target.radius))
+            exact = torch.as_tensor(self.quadratic.worst_margins(X, *where))
         else:
-            exact = self.quadratic.expand(block.X)[0]
+            exact = torch.as_tensor(self.quadratic.expand(X)[0])
         self.sums[0] += float(self.loss.value(_numpy(exact), _numpy(labels)).sum())
         smoothed, weights = self.evaluation.margins[rows], self.evaluation.weights[rows]
         if program.loss == "hinge":
@@ -128,12 +132,13 @@ class _Case:
             _, half = self.form.outputs((self.form.vectors.T @ block.X.T).T)
             attacks = self.form.attack(rows, half, self.evaluation.shift)
             mean, variance = _moves(self.form, attacks, target.radius[rows])
-        self.moments.add(block.X, self.mine[rows] * target.sides[rows], mean, variance)
+        attacks_made = (None if part is None else self._native(part) for part in (mean, variance))
+        self.moments.add(X, self._native(self.mine[rows] * target.sides[rows]), *attacks_made)
 
     def judgement(self) -> Judgement:
         team, program, n = self.samples.team, self.program, self.samples.total
-        parts = team.sum(torch.cat([self.sums, self.moments.parts()]))
-        self.moments.set_parts(parts[3:])
+        parts = team.sum(torch.cat([self.sums, torch.as_tensor(self.moments.parts())]))
+        self.moments.set_parts(self._native(parts[3:]))
         losses, hinge, attack = (float(number) / n for number in parts[:3])
         column = program.labels[:, self.query.task]
         bound = dual_bound(
@@ -144,6 +149,10 @@ class _Case:
         upper = losses + program.beta * self.network.penalty
         return Judgement(self.network, upper, multipliers, bound, hinge, max(attack, 0.0))
 
+    def _native(self, tensor: Tensor) -> Any:
+        """A tensor, or the same memory as a NumPy array where that is faster."""
+        return tensor.numpy() if self.in_numpy else tensor
+
     def _whole(self, part: Tensor) -> Tensor:
         return self.samples.team.whole(part, self.samples.rows, self.samples.total)
 
@@ -153,6 +162,10 @@ def _moves(form: Form, attacks: RandomAttacks, radius: Tensor) -> tuple[Tensor, 
     variance = torch.zeros_like(attacks.against)
     variance[:, attacks.varying] = attacks.variance
     return -radius[:, None] * attacks.against, (radius * radius)[:, None] * variance
+
+
+def _parts(network: PolynomialNetwork) -> tuple[Array, Array]:
+    return network.u, network.alpha
 
 
 def _numpy(tensor: Tensor) -> Array:

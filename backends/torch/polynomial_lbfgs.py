@@ -6,6 +6,7 @@ over them. The line search looks for a weak Wolfe point by bracketing (Lewis and
 via quasi-Newton methods*, Math. Program. 141), which needs no smoothness to end.
 """
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
@@ -17,7 +18,10 @@ from scipy.linalg.lapack import dtrtrs
 
 Tensor = torch.Tensor
 Array = NDArray[np.float64]
+Vector = Any
+"""A tensor, or on a processor the NumPy array in its place: calls of PyTorch cost several times as much."""
 PAIRS = 30
+"""Pairs that a memory holds unless it is told otherwise."""
 DECREASE, CURVATURE = 1e-4, 0.9
 TRIALS = 25
 
@@ -57,12 +61,24 @@ class Descent(Generic[E]):
 
 
 class Memory:
-    """Pairs of steps and gradient changes in a ring of fixed length, with their inner products."""
+    """Pairs of steps and gradient changes in a ring of fixed length, with their inner products.
 
-    def __init__(self, size: int, device: torch.device) -> None:
-        self.pairs = torch.zeros((2 * PAIRS, size), dtype=torch.float64, device=device)
-        self.products = np.zeros((2 * PAIRS, 2 * PAIRS))
+    Args:
+        size: Coordinates of a point.
+        device: Where points live.
+        most: Pairs that it holds.
+
+    Attributes:
+        pairs: Steps, then gradient changes, shape (2 most, size).
+        order: Where pairs are, the oldest first.
+    """
+
+    def __init__(self, size: int, device: torch.device, most: int = PAIRS) -> None:
+        self.most = most
+        self.pairs = torch.zeros((2 * most, size), dtype=torch.float64, device=device)
+        self.products = np.zeros((2 * most, 2 * most))
         self.order: list[int] = []
+        self._rows = native(self.pairs)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -70,42 +86,66 @@ class Memory:
 
     def extended(self, size: int) -> "Memory":
         """The same memory for points with further coordinates at their end, along which it knows nothing."""
-        wider = Memory(size, self.pairs.device)
+        wider = Memory(size, self.pairs.device, self.most)
         wider.pairs[:, : self.pairs.shape[1]] = self.pairs
         wider.products, wider.order = self.products.copy(), list(self.order)
         return wider
 
-    def add(self, step: Tensor, change: Tensor) -> None:
-        """Remember a pair if it has positive curvature."""
-        curvature = float(step @ change)
-        if not curvature > 1e-12 * float(step.norm() * change.norm()):
-            return
-        slot = len(self.order) if len(self.order) < PAIRS else self.order.pop(0)
-        self.order.append(slot)
-        self.pairs[slot], self.pairs[PAIRS + slot] = step, change
-        rows = [slot, PAIRS + slot]
-        found = (self.pairs @ self.pairs[rows].T).cpu().numpy()
-        self.products[:, rows] = found
-        self.products[rows, :] = found.T
+    def add(self, step: Vector, change: Vector) -> None:
+        """Remember a pair if it has positive curvature; two vectors, both tensors or both what `native` makes of them.
 
-    def direction(self, gradient: Tensor) -> Tensor:
-        """``-H g`` for the inverse Hessian approximation H."""
+        Its lengths are known afterwards, so that nothing is measured twice.
+        """
+        slot = len(self.order) if len(self.order) < self.most else self.order[0]
+        other = self.most + slot
+        kept = self.order[1:] if len(self.order) == self.most else self.order
+        before = self._rows[[slot, other]]
+        self._rows[slot], self._rows[other] = native(step), native(change)
+        found = _numpy(self._rows @ self._rows[[slot, other]].T)
+        curvature, lengths = found[slot, 1], found[slot, 0] * found[other, 1]
+        if not curvature > 1e-12 * math.sqrt(lengths):
+            self._rows[[slot, other]] = before
+            return
+        self.order = [*kept, slot]
+        self.products[:, [slot, other]] = found
+        self.products[[slot, other], :] = found.T
+
+    def direction(self, gradient: Vector) -> Vector:
+        """``-H g`` for the inverse Hessian approximation H, of the kind of the gradient."""
+        g = native(gradient)
+        found = self._direction(g)
+        return found if g is gradient or not isinstance(found, np.ndarray) else torch.from_numpy(found)
+
+    def _direction(self, g: Vector) -> Vector:
         if not self.order:
-            return torch.div(gradient, -max(1.0, float(gradient.norm())))
+            return g / -max(1.0, length(g))
         steps = np.asarray(self.order)
-        changes = steps + PAIRS
-        inner = (self.pairs @ gradient).cpu().numpy()
+        changes = steps + self.most
+        inner = _numpy(self._rows @ g)
         columns = self.products[:, changes]
         SY, YY = columns[steps], columns[changes]
-        scale = SY[-1, -1] / YY[-1, -1]
+        scale = float(SY[-1, -1] / YY[-1, -1])
         u, _ = dtrtrs(SY, inner[steps])
-        right = np.diag(SY) * u + scale * (YY @ u - inner[changes])
-        coefficients = np.zeros(2 * PAIRS)
+        right = np.diagonal(SY) * u + scale * (YY @ u - inner[changes])
+        coefficients = np.zeros(2 * self.most)
         coefficients[steps], _ = dtrtrs(SY, right, trans=1)
         coefficients[changes] = -scale * u
-        weights = torch.from_numpy(coefficients).to(self.pairs.device)
-        descent: Tensor = -(float(scale) * gradient + weights @ self.pairs)
-        return descent
+        weights = coefficients if isinstance(g, np.ndarray) else torch.from_numpy(coefficients).to(g.device)
+        return -(scale * g + weights @ self._rows)
+
+
+def native(vector: Vector) -> Vector:
+    """A processor's tensor as the NumPy array in the same place, whose operations are quicker to call."""
+    return vector.numpy() if isinstance(vector, Tensor) and vector.device.type == "cpu" else vector
+
+
+def length(vector: Vector) -> float:
+    """Euclidean norm of a tensor or an array of one dimension."""
+    return math.sqrt(float(vector @ vector))
+
+
+def _numpy(array: Vector) -> Array:
+    return np.asarray(array if isinstance(array, np.ndarray) else array.cpu().numpy())
 
 
 def descend(
@@ -150,17 +190,17 @@ def descending(
         noise: Relative error of the objective's values: a rise by less than that may be none.
     """
     found, used, failures = (yield point), 1, 0
-    while used < budget and not should_stop() and float(found.gradient.norm()) > flat:
-        gradient = found.gradient.flatten()
+    shape, here = point.shape, native(point.flatten())
+    gradient = native(found.gradient.flatten())
+    while used < budget and not should_stop() and length(gradient) > flat:
         direction = memory.direction(gradient)
         slope = float(direction @ gradient)
         if not slope < 0.0:
             memory.clear()
             direction = memory.direction(gradient)
             slope = float(direction @ gradient)
-        step, following, trials = yield from _search(
-            point, found, direction.view_as(point), slope, budget - used, should_stop, noise
-        )
+        line = _Line(here, direction, shape)
+        step, following, trials = yield from _search(line, found, slope, budget - used, should_stop, noise)
         used += trials
         if following is None:
             # Steepest descent is the last resort; when that fails, too, rounding has the last word.
@@ -170,28 +210,38 @@ def descending(
             memory.clear()
             continue
         failures = 0
-        memory.add(step * direction, following.gradient.flatten() - gradient)
-        point, found = point + step * direction.view_as(point), following
-    return Descent(point, found, used, float(found.gradient.norm()) <= flat)
+        before, found = gradient, following
+        gradient = native(found.gradient.flatten())
+        memory.add(step * direction, gradient - before)
+        here = here + step * direction
+        point = line.at(step)
+    return Descent(point, found, used, length(gradient) <= flat)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A half-line from a point, both flat; `at` says where it gets to, in the shape asked for."""
+
+    start: Vector
+    direction: Vector
+    shape: torch.Size
+
+    def at(self, step: float) -> Tensor:
+        found = self.start + step * self.direction
+        return (torch.from_numpy(found) if isinstance(found, np.ndarray) else found).view(self.shape)
 
 
 def _search(
-    point: Tensor,
-    start: Any,
-    direction: Tensor,
-    slope: float,
-    budget: int,
-    should_stop: Callable[[], bool],
-    noise: float,
+    line: _Line, start: Any, slope: float, budget: int, should_stop: Callable[[], bool], noise: float
 ) -> Generator[Tensor, Any, tuple[float, Any, int]]:
     """A step that meets the weak Wolfe conditions, or the best that decreases at all; None if there is none."""
     low, high, step = 0.0, float("inf"), 1.0
     best: tuple[float, Any] = (0.0, None)
     trials = 0
     while trials < min(TRIALS, budget) and (trials == 0 or not should_stop()):
-        found = yield point + step * direction
+        found = yield line.at(step)
         trials += 1
-        here = float((found.gradient * direction).sum())
+        here = float(native(found.gradient.flatten()) @ line.direction)
         # Where values are all noise the gradient alone decides (Hager and Zhang 2005, SIAM J. Optim. 16, Sec. 4).
         quiet = here <= -0.8 * slope and found.value <= start.value + noise * abs(start.value)
         if not (found.value <= start.value + DECREASE * step * slope or quiet):

@@ -17,6 +17,9 @@ SHORTEST, LONGEST = 1e-2, 0.3
 NEGLIGIBLE = 1e-7
 """Length, as a fraction of the longest, of neurons left out of a network; output weights are its square."""
 
+FEWER = 5
+"""Merging pays where it saves at least one neuron of so many: quasi-Newton's memory is lost."""
+
 
 def random_neurons(X: Array, activation: tuple[float, float, float], count: int, seed: int) -> tuple[Array, Array]:
     """As many neurons of either sign, so small that together they change outputs by about 1.
@@ -72,6 +75,40 @@ def compressed(neurons: Array, signs: Array) -> tuple[Array, Array]:
         mine = neurons[signs == sign]
         lifted = np.hstack([mine, np.linalg.norm(mine, axis=1, keepdims=True)])
         u, alpha = neurons_from_matrix(lifted.T @ lifted)
+        parts.append(np.sqrt(alpha)[:, None] * u)
+        kinds.append(np.full(alpha.size, sign))
+    return np.vstack(parts), np.concatenate(kinds)
+
+
+def merged(neurons: Array, signs: Array, negligible: float) -> tuple[Array, Array]:
+    """Nearly the same function by fewer neurons, if that leaves out at least every `FEWER`-th.
+
+    Many neurons find the way to the optimum, but the matrices there have a low rank: several neurons describe the same
+    directions, and others fade away without ever being gone.
+
+    Args:
+        neurons: v_j in rows, shape (m, d).
+        signs: Signs of the output weights, shape (m,).
+        negligible: What may be left out, as a fraction of the sum of all squared lengths.
+    """
+    allowed = 2.0 * negligible * float(np.sum(neurons * neurons))
+    bases, factors = [], []
+    for sign in (1.0, -1.0):
+        mine = neurons[signs == sign]
+        lifted = np.hstack([mine, np.linalg.norm(mine, axis=1, keepdims=True)])
+        _, lengths, rows = np.linalg.svd(lifted, full_matrices=False)
+        bases.append(rows)
+        factors.append(lengths)
+    together = np.sort(np.concatenate(factors) ** 2)
+    left_out = int(np.searchsorted(np.cumsum(together), allowed, side="right"))
+    threshold = together[left_out] if left_out < together.size else np.inf
+    kept = [int(np.count_nonzero(lengths**2 >= threshold)) for lengths in factors]
+    if sum(kept) > (1.0 - 1.0 / FEWER) * signs.size or not sum(kept):
+        return neurons, signs
+    parts, kinds = [], []
+    for sign, rows, lengths, rank in zip((1.0, -1.0), bases, factors, kept, strict=True):
+        scaled = rows[:rank] * lengths[:rank, None]
+        u, alpha = neurons_from_matrix(scaled.T @ scaled)
         parts.append(np.sqrt(alpha)[:, None] * u)
         kinds.append(np.full(alpha.size, sign))
     return np.vstack(parts), np.concatenate(kinds)

@@ -13,6 +13,9 @@ from cvxrobust.core.structured import PolynomialProgram
 
 BLOCK = 2**17
 """Entries of a block's temporaries on a CPU, about: they stay in its cache."""
+SMALL = 2**14
+"""Entries of a temporary up to which calls of PyTorch take longer than what they do: NumPy takes a third of the time.
+From twice as many on PyTorch is faster."""
 SOME = 4096
 """Inputs that are enough to find out how large a network's outputs are."""
 INPUTS = 2**20
@@ -116,6 +119,21 @@ class Samples:
     def size(self) -> int:
         """Number of samples of this process."""
         return int(self.labels.shape[0])
+
+    @property
+    def at_home(self) -> bool:
+        """Whether these are all samples, in a processor's memory and in double precision."""
+        processor = self.factory.type == self.device.type == "cpu"
+        return processor and not self.streamed and self.team.alone and self.dtype == torch.float64
+
+    def small(self, width: int) -> bool:
+        """Whether NumPy is the quickest way to temporaries of so many columns."""
+        return self.at_home and self.total * width <= SMALL
+
+    @property
+    def X(self) -> Tensor:
+        """All inputs of this process where they are not streamed, shape (n, d)."""
+        return self._X
 
     def some(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
         """A few of everybody's inputs, the same for all processes, shape (at most `SOME`, d)."""

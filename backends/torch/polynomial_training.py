@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.torch.checkpoint import Checkpoint, State
-from cvxrobust.backends.torch.polynomial_checkpoint import best_state, restored, search_state
+from cvxrobust.backends.torch.polynomial_checkpoint import PAIRS, best_state, restored, search_state
 from cvxrobust.backends.torch.polynomial_judge import Judgement
 from cvxrobust.backends.torch.polynomial_lbfgs import Descent, Memory, descending
-from cvxrobust.backends.torch.polynomial_neurons import compressed, random_neurons, with_priced_neurons
+from cvxrobust.backends.torch.polynomial_neurons import compressed, merged, random_neurons, with_priced_neurons
 from cvxrobust.backends.torch.polynomial_objective import Array, Evaluation, Query, Smoothing
 from cvxrobust.backends.torch.polynomial_samples import Samples
 from cvxrobust.backends.torch.stops import Stops
@@ -46,6 +46,8 @@ GROWING = 2
 """Rounds of one stage that may add neurons."""
 COLD, WARM = (0.3, 0.03), (0.1, 0.01)
 """First smoothing of hinge and attacks: from small random neurons, and from neurons that know something."""
+NOTICED = 3e-3
+"""Fraction of the gap, relative to the whole network, that merging neurons may leave out of it."""
 FLOOR = 1e-10
 """Smallest smoothing of attacks, in units of the margin."""
 
@@ -211,6 +213,9 @@ class Training:
         if not unfinished or self.stage >= LONGEST_STAGE or descent.stuck:
             self._sharpen(descent.evaluation, shares)
             self.stage = 0
+        # What has just failed to help may need its neurons.
+        if self.idle == 0:
+            self._merge()
 
     def ended(self) -> Termination | None:
         """Why to stop, if so."""
@@ -248,7 +253,7 @@ class Training:
         device = self.samples.device
         self.neurons = torch.tensor(neurons, dtype=torch.float64, device=device)
         self.signs = torch.tensor(signs, dtype=torch.float64, device=device)
-        self.memory = Memory(self.neurons.numel(), device)
+        self.memory = Memory(self.neurons.numel(), device, PAIRS)
 
     def _grow(self, bound: DualBound) -> bool:
         """Add the priced neuron of each sign where it would help and no neuron is near it."""
@@ -262,6 +267,13 @@ class Training:
             if self.neurons.shape[0] == neurons.shape[0]:
                 self.memory = memory.extended(self.neurons.numel())
         return added
+
+    def _merge(self) -> None:
+        """Describe the network by fewer neurons, as far as the gap does not notice."""
+        before = self.neurons.cpu().numpy(), self.signs.cpu().numpy()
+        found = self.samples.team.told(merged(*before, NOTICED * min(self.best.gap, 1.0)))
+        if found[1].size < before[1].size:
+            self._place(*found)
 
     def _empty(self) -> PolynomialNetwork:
         nothing = np.empty((0, self.program.X.shape[1]))
