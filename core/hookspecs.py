@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pluggy
 
 from cvxrobust.core.backend import Backend
+from cvxrobust.core.result import Result
 
 PROJECT = "cvxrobust"
 API_VERSION = 1
@@ -55,6 +56,30 @@ class ProblemDescription:
     api_version: int = API_VERSION
 
 
+@dataclass(frozen=True)
+class MetricDescription:
+    """A number that benchmarks take from every result.
+
+    Args:
+        name: The name users type, e.g. ``"relative-gap"``.
+        factory: Returns the function that takes a `Result` to the number; to None where it has no meaning.
+        summary: One line for listings.
+        unit: ``"s"``, ``"bytes"`` or what it is counted in; empty for a plain number.
+        better: Which way is better, for rankings; empty where neither is.
+        api_version: The plugin interface it was written for.
+    """
+
+    name: str
+    factory: Callable[[], Callable[[Result[Any]], float | None]]
+    summary: str = ""
+    unit: str = ""
+    better: Literal["lower", "higher", ""] = "lower"
+    api_version: int = API_VERSION
+
+
+Description = BackendDescription | ProblemDescription | MetricDescription
+
+
 @hookspec
 def cvxrobust_backends() -> Iterable[BackendDescription]:
     """Descriptions of the backends that a plugin offers."""
@@ -65,3 +90,17 @@ def cvxrobust_backends() -> Iterable[BackendDescription]:
 def cvxrobust_problems() -> Iterable[ProblemDescription]:
     """Descriptions of the problem families that a plugin offers."""
     return ()
+
+
+@hookspec
+def cvxrobust_metrics() -> Iterable[MetricDescription]:
+    """Descriptions of the metrics that a plugin offers."""
+    return ()
+
+
+HOOKS: dict[str, type[Description]] = {
+    "cvxrobust_backends": BackendDescription,
+    "cvxrobust_problems": ProblemDescription,
+    "cvxrobust_metrics": MetricDescription,
+}
+"""What each hook yields."""

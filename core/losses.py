@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.special import expit, xlogy
 
 from cvxrobust.core.cones import Cone, Exponential, NonNegative, SecondOrder
 from cvxrobust.core.errors import UnknownNameError
@@ -149,6 +148,8 @@ class Logistic:
 
     def derivative(self, t: Array, target: Array) -> Array:
         """Minus the probability of the wrong label."""
+        from scipy.special import expit  # slow to import, and only this loss needs it
+
         return np.asarray(-expit(-t))
 
     def bound(self, theta: Array, target: Array) -> float:
@@ -157,6 +158,8 @@ class Logistic:
         if p.min(initial=0.0) < 0.0 or p.max(initial=0.0) > 1.0 + 1e-14:
             return -np.inf
         p = np.minimum(p, 1.0)
+        from scipy.special import xlogy
+
         return float(np.mean(-xlogy(p, p) - xlogy(1.0 - p, 1.0 - p)))
 
     def clip(self, theta: Array) -> Array:

@@ -17,14 +17,20 @@ import pluggy
 from cvxrobust.core import hookspecs
 from cvxrobust.core.backend import Backend, Capabilities
 from cvxrobust.core.errors import BackendUnavailableError, InputError, PluginError
-from cvxrobust.core.hookspecs import API_VERSION, PROJECT, BackendDescription, ProblemDescription
+from cvxrobust.core.hookspecs import (
+    API_VERSION,
+    HOOKS,
+    PROJECT,
+    BackendDescription,
+    Description,
+    MetricDescription,
+    ProblemDescription,
+)
 from cvxrobust.core.result import Solution
 from cvxrobust.core.settings import Settings
 
 DISABLE_VARIABLE = "CVXROBUST_DISABLE_BACKENDS"
 STRICT_VARIABLE = "CVXROBUST_STRICT_PLUGINS"
-
-Description = BackendDescription | ProblemDescription
 
 
 class PluginStatus(StrEnum):
@@ -36,6 +42,13 @@ class PluginStatus(StrEnum):
     INCOMPATIBLE = "incompatible"
     BROKEN = "broken"
 
+
+SHELVES: dict[type[Description], str] = {
+    BackendDescription: "backends",
+    ProblemDescription: "problems",
+    MetricDescription: "metrics",
+}
+"""Where descriptions of a kind are kept, in a `Registry` and in a `PluginRecord`."""
 
 _BADNESS = list(PluginStatus)
 _FATAL_IF_STRICT = (PluginStatus.DUPLICATE, PluginStatus.INCOMPATIBLE, PluginStatus.BROKEN)
@@ -53,6 +66,7 @@ class PluginRecord:
         reason: Why it is not ok; empty if it is.
         backends: Names of the backends in use from it.
         problems: Names of the problem families in use from it.
+        metrics: Names of the metrics in use from it.
         refused: Names it offered that are not in use, each with the reason.
     """
 
@@ -63,6 +77,7 @@ class PluginRecord:
     reason: str = ""
     backends: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,6 +96,7 @@ class Registry:
         self.records: list[PluginRecord] = []
         self.backends: dict[str, BackendDescription] = {}
         self.problems: dict[str, ProblemDescription] = {}
+        self.metrics: dict[str, MetricDescription] = {}
         self.strict = environ.get(STRICT_VARIABLE, "") not in ("", "0")
         names = environ.get(DISABLE_VARIABLE, "").split(",")
         self._blocked = frozenset(name.strip() for name in names) - {""}
@@ -141,12 +157,8 @@ class Registry:
             self._manager.register(plugin, name=key)
             self._manager.check_pending()
             if not self._manager.get_hookcallers(plugin):
-                hooks = "cvxrobust_backends or cvxrobust_problems"
-                raise _Refusal(f"it has no hook; mark a function {hooks} with hookimpl")
-            return [
-                *self._ask(plugin, "cvxrobust_backends", BackendDescription),
-                *self._ask(plugin, "cvxrobust_problems", ProblemDescription),
-            ]
+                raise _Refusal(f"it has no hook; mark a function {' or '.join(HOOKS)} with hookimpl")
+            return [offer for hook, kind in HOOKS.items() for offer in self._ask(plugin, hook, kind)]
         except BaseException:
             if self._manager.has_plugin(key):
                 self._manager.unregister(name=key)
@@ -161,6 +173,8 @@ class Registry:
                     raise _Refusal(f"{hook} yielded {offer!r}, expected a {kind.__name__}")
                 if not isinstance(offer.name, str) or not offer.name or ":" in offer.name:
                     raise _Refusal(f"{hook} yielded the name {offer.name!r}, expected text without a colon")
+                if type(offer) is not kind:
+                    raise _Refusal(f"{hook} yielded a subclass of {kind.__name__}; use that class itself")
                 if not callable(offer.factory):
                     raise _Refusal(f"the factory of {offer.name!r} is {offer.factory!r}, not a callable")
                 yield offer
@@ -174,31 +188,32 @@ class Registry:
             worst = max(worst, status, key=_BADNESS.index)
             if status is not PluginStatus.OK:
                 refused[offer.name] = reason
-            elif isinstance(offer, BackendDescription):
-                self.backends[offer.name] = offer
-                taken.append(offer)
             else:
-                self.problems[offer.name] = offer
+                getattr(self, SHELVES[type(offer)])[offer.name] = offer
                 taken.append(offer)
-        return replace(
-            record,
-            status=worst,
-            reason="; ".join(f"{name}: {reason}" for name, reason in refused.items()),
-            backends=tuple(offer.name for offer in taken if isinstance(offer, BackendDescription)),
-            problems=tuple(offer.name for offer in taken if isinstance(offer, ProblemDescription)),
+        names = {
+            shelf: tuple(offer.name for offer in taken if isinstance(offer, kind)) for kind, shelf in SHELVES.items()
+        }
+        return PluginRecord(
+            record.entry,
+            record.value,
+            record.distribution,
+            worst,
+            "; ".join(f"{name}: {reason}" for name, reason in refused.items()),
+            **names,
             refused=refused,
         )
 
     def _verdict(self, offer: Description) -> tuple[PluginStatus, str]:
-        is_backend = isinstance(offer, BackendDescription)
-        if is_backend and offer.name in self._blocked:
+        if isinstance(offer, BackendDescription) and offer.name in self._blocked:
             return PluginStatus.BLOCKED, f"it is named in {DISABLE_VARIABLE}"
         if offer.api_version != API_VERSION:
             written = f"it was written for plugin interface {offer.api_version}"
             return PluginStatus.INCOMPATIBLE, f"{written}, this is {API_VERSION}"
-        if offer.name in (self.backends if is_backend else self.problems):
-            holder = next(r for r in self.records if offer.name in (r.backends if is_backend else r.problems))
-            return PluginStatus.DUPLICATE, f"the name is taken by {_label(holder)}"
+        shelf = SHELVES[type(offer)]
+        if offer.name in getattr(self, shelf):
+            holders = (_label(record) for record in self.records if offer.name in getattr(record, shelf))
+            return PluginStatus.DUPLICATE, f"the name is taken by {next(holders, 'this very plugin')}"
         return PluginStatus.OK, ""
 
     def _raise_for(self, records: Iterable[PluginRecord]) -> None:

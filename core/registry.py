@@ -1,4 +1,4 @@
-"""Finding backends and problem families, ours and everybody's, without importing a single solver.
+"""Finding backends, problem families and metrics, ours and everybody's, without importing a single solver.
 
 Discovery runs once, at the first question; `cvxrobust.core.plugins` says how, and which environment variables
 it reads.
@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from cvxrobust.core.backend import Backend
 from cvxrobust.core.errors import InputError, UnknownNameError
-from cvxrobust.core.hookspecs import PROJECT, BackendDescription, ProblemDescription
+from cvxrobust.core.hookspecs import PROJECT, BackendDescription, MetricDescription, ProblemDescription
 from cvxrobust.core.plugins import PluginRecord, PluginStatus, Registry
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "backend_descriptions",
     "backends",
     "get_backend",
+    "metrics",
     "plugins",
     "problems",
     "register",
@@ -100,6 +101,11 @@ def backend_descriptions() -> Mapping[str, BackendDescription]:
 def problems() -> Mapping[str, ProblemDescription]:
     """Every problem family by name."""
     return MappingProxyType(_registry().problems)
+
+
+def metrics() -> Mapping[str, MetricDescription]:
+    """Every metric by name."""
+    return MappingProxyType(_registry().metrics)
 
 
 def get_backend(spec: str | Backend) -> Backend:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from hypothesis import settings
 
+# Packages of outsiders, which test themselves in an environment of their own.
+collect_ignore = ["thirdparty"]
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 # Shells start background jobs with Ctrl-C ignored, and then there would be nothing to test about it.

@@ -1,10 +1,5 @@
-"""Conformance of every backend that reads conic programmes, and what is particular to ours.
+"""What is particular to our backends: their options, Ctrl-C, limits across slices. The contract holds the rest."""
 
-A new backend adds no lines here: the registry supplies it. Backends named in CVXROBUST_REQUIRE_BACKENDS
-(separated by commas) fail instead of being skipped, so that skipping cannot look like passing.
-"""
-
-import ctypes
 import os
 import subprocess
 import sys
@@ -14,103 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import LINEAR, MIXED, infeasible_program, planted_program, unbounded_program
-from scipy import sparse
 
 from cvxrobust.backends import scs as scs_backend
 from cvxrobust.core.backend import Monitor
-from cvxrobust.core.cones import NonNegative
-from cvxrobust.core.conic import ConicProgram
 from cvxrobust.core.errors import InputError, UnknownNameError, UnsupportedProgramError
-from cvxrobust.core.registry import backends, get_backend
-from cvxrobust.core.result import Solution, Termination
+from cvxrobust.core.registry import get_backend
+from cvxrobust.core.result import Termination
 from cvxrobust.core.settings import Settings
-
-SPECS = [*backends(), "cvxpy:CVXOPT"]
-REQUIRED = os.environ.get("CVXROBUST_REQUIRE_BACKENDS", "").split(",")
-
-
-@pytest.fixture(params=SPECS)
-def backend(request):
-    found = get_backend(request.param)
-    if not found.capabilities.cones:
-        pytest.skip(f"{found.name} reads no conic programmes")
-    if reason := found.unavailable():
-        (pytest.fail if request.param in REQUIRED else pytest.skip)(reason)
-    return found
-
-
-def readable(backend):
-    return tuple(cone for cone in MIXED if type(cone) in backend.capabilities.cones)
-
-
-def moderate(backend):
-    return max(1e-6, backend.capabilities.tightest_tolerance)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_finds_the_planted_optimum(backend, seed):
-    program, planted = planted_program(seed, readable(backend))
-    solution = backend.solve(program, Settings(tolerance=moderate(backend)))
-    assert solution.termination is Termination.CONVERGED
-    assert program.q @ solution.x == pytest.approx(program.q @ planted.x, rel=1e-5, abs=1e-5)
-    errors = program.dimacs_errors(solution)
-    assert np.abs(errors).max() <= 10 * moderate(backend)  # ours, not the solver's
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_duals_have_our_sign_in_every_cone(backend, seed):
-    if not backend.capabilities.duals:
-        pytest.skip("returns no duals")
-    program, _ = planted_program(seed, readable(backend))
-    y = backend.solve(program, Settings(tolerance=moderate(backend))).y
-    assert program.A.T @ y == pytest.approx(-program.q, abs=1e-5)
-    for cone, rows in zip(program.cones, program.blocks, strict=True):
-        assert cone.project_dual(y[rows]) == pytest.approx(y[rows], abs=1e-5), cone
-
-
-def test_an_empty_cone_does_no_harm(backend):
-    program, planted = planted_program(0, (NonNegative(0), *LINEAR))
-    solution = backend.solve(program, Settings())
-    assert program.q @ solution.x == pytest.approx(program.q @ planted.x, rel=1e-5, abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("program", "expected"),
-    [
-        (infeasible_program(), Termination.INFEASIBLE),
-        (unbounded_program(), Termination.UNBOUNDED),
-    ],
-    ids=["infeasible", "unbounded"],
-)
-def test_programs_without_an_optimum_are_recognised(backend, program, expected):
-    assert backend.solve(program, Settings()).termination is expected
-
-
-def test_the_iteration_limit_is_no_success_and_keeps_the_iterate(backend):
-    program, _ = planted_program(0, readable(backend))
-    solution = backend.solve(program, Settings(max_iterations=2))
-    # Some solvers behind CVXPY call every end but success a failure, and keep their iterate to themselves.
-    assert solution.termination in (Termination.ITERATION_LIMIT, Termination.ERROR)
-    if solution.termination is Termination.ITERATION_LIMIT:
-        assert solution.iterations <= 2
-        assert solution.has_primal
-        assert solution.has_dual
-
-
-def test_the_time_limit_is_no_success_and_keeps_the_iterate(backend):
-    if not backend.capabilities.time_limit:
-        pytest.skip("has no time limit of its own")
-    program, _ = planted_program(0, readable(backend))
-    solution = backend.solve(program, Settings(time_limit=1e-6))
-    assert solution.termination is Termination.TIME_LIMIT
-    assert solution.has_primal
-
-
-def test_an_unknown_option_is_refused_by_name(backend):
-    program, _ = planted_program(0, LINEAR)
-    with pytest.raises(InputError, match="no_such_option"):
-        backend.solve(program, Settings(options={"no_such_option": 1}))
+from cvxrobust.core.testing import LINEAR, MIXED, planted_program
 
 
 @pytest.mark.parametrize(
@@ -144,107 +50,11 @@ def test_an_option_of_the_wrong_kind_is_refused(name, options):
         get_backend(name).solve(program, Settings(options=options))
 
 
-def test_a_foreign_cone_is_refused_before_any_work(backend):
-    class Strange(NonNegative):
-        pass
-
-    program = ConicProgram(np.ones(1), sparse.csc_array([[1.0]]), np.ones(1), (Strange(1),))
-    with pytest.raises(UnsupportedProgramError, match="cannot read the cones Strange"):
-        backend.solve(program, Settings())
-
-
-def test_what_was_applied_is_reported(backend):
-    program, _ = planted_program(0, LINEAR)
-    solution = backend.solve(program, Settings(max_iterations=77))
-    assert 77 in solution.applied.values()
-    assert solution.ignored == {}
-
-
-def test_what_was_ignored_is_reported_with_reasons(backend):
-    program, _ = planted_program(0, LINEAR)
-    asked = {"tolerance": 1e-15, "seed": 5}
-    if "cuda" not in backend.capabilities.devices:
-        asked["device"] = "cuda"
-    if "float32" not in backend.capabilities.dtypes:
-        asked["dtype"] = "float32"
-    ignored = backend.solve(program, Settings(**asked)).ignored
-    assert set(ignored) >= set(asked)
-    assert all(str(asked[name]) in ignored[name] for name in {"device", "dtype"} & set(asked))
-
-
 def test_options_overrule_settings():
     program, _ = planted_program(0, LINEAR)
     solution = get_backend("clarabel").solve(program, Settings(max_iterations=50, options={"max_iter": 3}))
     assert solution.applied["max_iter"] == 3
     assert solution.iterations == 3
-
-
-def test_threads_can_be_limited(backend):
-    program, planted = planted_program(0, readable(backend))
-    solution = backend.solve(program, Settings(threads=1))
-    assert program.q @ solution.x == pytest.approx(program.q @ planted.x, rel=1e-5, abs=1e-5)
-    assert ("threads" in solution.ignored) is not backend.capabilities.threads
-
-
-def printed(capfd):
-    ctypes.CDLL(None).fflush(None)  # C's own buffer, which Python knows nothing of
-    return capfd.readouterr()
-
-
-def test_nothing_is_printed_unless_asked(backend, capfd):
-    program, _ = planted_program(0, readable(backend))
-    backend.solve(program, Settings())
-    assert printed(capfd) == ("", "")
-    backend.solve(program, Settings(verbose=True))
-    assert printed(capfd).out
-
-
-def test_the_program_is_left_as_it_was(backend):
-    program, _ = planted_program(0, readable(backend))
-    parts = (program.q, program.b, program.A.data, program.A.indices, program.A.indptr)
-    before = [part.copy() for part in parts]
-    backend.solve(program, Settings())
-    assert all(np.array_equal(part, old) for part, old in zip(parts, before, strict=True))
-
-
-def test_the_same_program_has_the_same_answer_twice(backend):
-    program, _ = planted_program(0, readable(backend))
-    first, second = (backend.solve(program, Settings()) for _ in range(2))
-    assert np.array_equal(first.x, second.x)
-    assert first.iterations == second.iterations
-
-
-def test_a_warm_start_saves_iterations(backend):
-    if not backend.capabilities.warm_start:
-        pytest.skip("takes no warm start")
-    program, planted = planted_program(0, readable(backend))
-    cold = backend.solve(program, Settings())
-    warm = backend.solve(program, Settings(), warm_start=planted)
-    assert warm.termination is Termination.CONVERGED
-    assert warm.iterations < cold.iterations
-
-
-def test_a_warm_start_that_does_not_fit_is_ignored_and_reported(backend):
-    if not backend.capabilities.warm_start:
-        pytest.skip("takes no warm start")
-    program, planted = planted_program(0, readable(backend))
-    for misfit in (
-        Solution(Termination.CONVERGED, x=np.zeros(3), s=planted.s, y=planted.y),
-        Solution(Termination.CONVERGED),
-        Solution(Termination.INFEASIBLE, x=planted.x * np.nan, s=planted.s, y=planted.y),
-    ):
-        solution = backend.solve(program, Settings(), warm_start=misfit)
-        assert solution.termination is Termination.CONVERGED
-        assert "warm_start" in solution.ignored
-
-
-def test_a_deadline_of_the_monitor_is_a_time_limit(backend):
-    if not backend.capabilities.monitored:
-        pytest.skip("cannot be stopped from outside")
-    program, _ = planted_program(0, readable(backend))
-    solution = backend.solve(program, Settings(), monitor=Monitor(deadline=0.0))
-    assert solution.termination is Termination.TIME_LIMIT
-    assert solution.has_primal
 
 
 ENDLESS = {"eps_abs": 0.0, "eps_rel": 0.0, "eps_infeas": 0.0}
@@ -336,7 +146,7 @@ def test_ctrl_c_stops_a_solve_and_keeps_its_iterate(name, child, options, handle
         "from cvxrobust.core.backend import Monitor",
         "from cvxrobust.core.registry import get_backend",
         "from cvxrobust.core.settings import Settings",
-        "from planted import planted_program",
+        "from cvxrobust.core.testing import planted_program",
         "seen = Counter()",
         textwrap.dedent(child),
         "monitor = Interrupter()",

@@ -5,12 +5,15 @@ import sys
 import textwrap
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from cvxrobust import StandardSDP, solve
 from cvxrobust.core import registry
 from cvxrobust.core.backend import Capabilities
 from cvxrobust.core.errors import BackendUnavailableError, InputError, PluginError, UnknownNameError
 from cvxrobust.core.hookspecs import BackendDescription, ProblemDescription, hookimpl
+from cvxrobust.core.metrics import measure
 from cvxrobust.core.registry import PluginStatus
 
 HEAD = """
@@ -307,3 +310,57 @@ def test_the_package_of_backends_answers_as_a_function_and_as_a_package():
     ]
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+METRIC = """
+from cvxrobust.core.hookspecs import MetricDescription, hookimpl
+
+@hookimpl
+def cvxrobust_metrics():
+    return [
+        MetricDescription("neurons-squared", lambda: lambda result: result.network.n_neurons**2),
+        MetricDescription("hopeless", lambda: lambda result: 1 / 0),
+        MetricDescription("wordy", lambda: lambda result: "many"),
+        MetricDescription("relative-gap", lambda: lambda result: 0.0),
+    ]
+"""
+
+
+@pytest.fixture(scope="module")
+def result():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(8, 2))
+    return solve(StandardSDP(X, np.where(X[:, 0] > 0, 1.0, -1.0), beta=0.1), backend="clarabel")
+
+
+def test_a_strangers_metric_is_taken_and_one_that_fails_takes_nothing_along(install, result):
+    install("measurer", METRIC)
+    assert record("measurer").metrics == ("neurons-squared", "hopeless", "wordy")
+    assert record("measurer").status is PluginStatus.DUPLICATE  # relative-gap is ours
+    found = measure(result)
+    assert found.values["neurons-squared"] == result.network.n_neurons**2
+    assert found.values["relative-gap"] == result.certificate.relative_gap > 0
+    assert set(found.failures) == {"hopeless", "wordy"}
+    assert "ZeroDivisionError" in found.failures["hopeless"]
+    assert "'many'" in found.failures["wordy"]
+    assert found.values["hopeless"] is None
+
+
+def test_our_metrics_read_every_result(result):
+    found = measure(result)
+    assert found.failures == {}
+    assert found.values["upper"] == result.certificate.upper
+    assert found.values["wall"] >= found.values["solve"] > 0
+    assert found.values["seconds-to-1e-6"] <= found.values["wall"]
+    assert found.values["dimacs-error"] < 1e-6
+
+
+def test_an_unknown_metric_is_refused(result):
+    with pytest.raises(UnknownNameError, match="Did you mean 'relative-gap'"):
+        measure(result, ["relative-gab"])
+
+
+def test_a_name_that_one_plugin_offers_twice_is_taken_once(install):
+    install("twice", hook("toy", "toy"))
+    assert record("twice").backends == ("toy",)
+    assert "taken by this very plugin" in record("twice").refused["toy"]

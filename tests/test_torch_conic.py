@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from planted import MIXED, infeasible_program, planted_program, unbounded_program
 from scipy import sparse
 
 from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, Quality, Settings, StandardSDP, Termination, solve
@@ -26,6 +25,7 @@ from cvxrobust.core.exponential import project_exponential
 from cvxrobust.core.isolation import solve_isolated
 from cvxrobust.core.registry import get_backend
 from cvxrobust.core.selection import select
+from cvxrobust.core.testing import MIXED, infeasible_program, planted_program, unbounded_program
 
 CPU = torch.device("cpu")
 SEVERAL = (*MIXED, PSD(4), PSD(2), SecondOrder(3), NonNegative(0), PSD(0))

@@ -1,0 +1,40 @@
+"""Conformance suites for backends and problem families, ours and everybody's, as pytest classes to subclass.
+
+    from cvxrobust.core.testing import BackendContract
+
+    class TestMine(BackendContract):
+        backend = "mine"
+
+Needs pytest (``pip install "cvxrobust[testing]"``). Nothing else in the package imports this.
+"""
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(
+        f"{__name__}.{module}"
+        for module in ("checks", "conic_contract", "manners_contract", "backend_contract", "problem_contract")
+    ),
+)
+
+from cvxrobust.core.testing.backend_contract import BackendContract  # noqa: E402 - after the line above
+from cvxrobust.core.testing.planted import (  # noqa: E402
+    KINDS,
+    LINEAR,
+    MIXED,
+    infeasible_program,
+    planted_program,
+    unbounded_program,
+)
+from cvxrobust.core.testing.problem_contract import ProblemContract  # noqa: E402
+
+__all__ = [
+    "KINDS",
+    "LINEAR",
+    "MIXED",
+    "BackendContract",
+    "ProblemContract",
+    "infeasible_program",
+    "planted_program",
+    "unbounded_program",
+]

@@ -1,0 +1,65 @@
+"""Tiny training problems of every family and loss, for contracts; the families are found through the registry."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cvxrobust.core.backend import Backend
+from cvxrobust.core.problem import Problem
+from cvxrobust.core.registry import problems
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tiny training problem.
+
+    Args:
+        family: The registered name of its family.
+        arguments: Keyword arguments of the family's class, beside the data and beta.
+    """
+
+    family: str
+    arguments: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        values = [str(value) for name, value in self.arguments.items() if name in ("loss", "formulation", "norm")]
+        return "-".join([self.family, *values])
+
+    def problem(self, seed: int = 0) -> Problem[Any]:
+        """The problem on ten random samples of two features, labelled by a parabola."""
+        rng = np.random.default_rng(seed)
+        X = rng.standard_normal((10, 2))
+        y = np.where(X[:, 0] ** 2 + X[:, 1] > 0.3, 1.0, -1.0)
+        made: Problem[Any] = problems()[self.family].factory()(X, y, beta=0.1, **self.arguments)
+        return made
+
+
+def _cases() -> tuple[Case, ...]:
+    margin = ("hinge", "squared_hinge", "logistic")
+    gates = {"n_gates": 3, "seed": 1}
+    standard = [Case("standard-sdp", {"loss": loss}) for loss in (*margin, "squared")]
+    adversarial = [Case("adversarial-sdp", {"loss": loss, "radius": 0.2}) for loss in margin]
+    convex = [Case("convex-relu", {"loss": loss} | gates) for loss in margin]
+    convex += [Case("convex-relu", {"loss": "squared", "formulation": form} | gates) for form in ("cone", "gated")]
+    attacked: list[Case] = [
+        Case("adversarial-relu", {"loss": loss, "norm": norm, "radius": 0.1} | gates)
+        for loss, norm in zip(margin, ("inf", 2, 1), strict=True)
+    ]
+    cone: dict[str, Any] = {"loss": "hinge", "formulation": "cone", "radius": 0.05}
+    attacked += [Case("adversarial-relu", cone | {"norm": norm} | gates) for norm in ("inf", 2)]
+    return (*standard, *adversarial, *convex, *attacked)
+
+
+CASES: tuple[Case, ...] = _cases()
+"""All four families with all their losses; ReLU in several formulations and norms of the attack."""
+
+
+def reads(backend: Backend, problem: Problem[Any]) -> bool:
+    """Whether a backend can solve a problem directly: it reads its structure, or every cone of its programme."""
+    abilities = backend.capabilities
+    structured = problem.to_structured() if abilities.structured else None
+    if getattr(structured, "kind", None) in abilities.structured:
+        return True
+    return problem.conic_rows > 0 and problem.cones <= abilities.cones
