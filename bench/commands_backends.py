@@ -123,19 +123,47 @@ def doctor(as_json: Json = False) -> None:
             print_json({"backends": rows})
         else:
             columns = ("name", "outcome", "seconds", "version", "detail")
-            cells = [[row[column] for column in columns] for row in rows]
+            cells = [
+                [_readable_detail(row) if column == "detail" else row[column] for column in columns] for row in rows
+            ]
             console().print(make_table("Doctor: a tiny robust network per backend", columns, cells, left=5))
         if any(row["outcome"] == "fail" for row in rows):
             raise typer.Exit(EXIT_UNUSABLE)
 
 
+def findings(backend: "Backend") -> list[dict[str, Any]]:
+    """What a backend says of the things that it needs, one by one; empty if it tells nothing apart."""
+    from cvxrobust.core.backend import Diagnoses
+
+    if not isinstance(backend, Diagnoses):
+        return []
+    try:
+        return [vars(finding).copy() for finding in backend.diagnose()]
+    except Exception as error:  # as below
+        return [{"what": "diagnosable", "ok": False, "detail": f"{type(error).__name__}: {error}"}]
+
+
+def _readable_detail(row: dict[str, Any]) -> str:
+    """The findings, one per line, and then the outcome unless a finding is the reason already."""
+    lines, explained = [], False
+    for finding in row["findings"]:
+        detail = f" ({finding['detail']})" if finding["detail"] else ""
+        lines.append(f"{finding['what']}: {'yes' if finding['ok'] else 'no'}{detail}")
+        explained |= not finding["ok"] and row["outcome"] == "skipped"
+    return "\n".join(lines if explained else [*lines, row["detail"]])
+
+
 def examine(backend: "Backend") -> dict[str, Any]:
-    """Solve the tiny programme and judge the outcome: ``ok``, ``fail`` or ``skipped``."""
+    """Solve the tiny programme and judge the outcome: ``ok``, ``fail`` or ``skipped``.
+
+    A backend that tells apart what it needs (`cvxrobust.core.backend.Diagnoses`) is asked for that too.
+    """
     import numpy as np
 
     from cvxrobust import AdversarialSDP, Settings, solve
 
     row: dict[str, Any] = {"name": backend.name, "outcome": "skipped", "seconds": "", "version": ""}
+    row |= {"findings": findings(backend)}
     if reason := backend.unavailable():
         return row | {"detail": reason}
     rng = np.random.default_rng(0)
