@@ -20,6 +20,29 @@ Label = Annotated[
     str | None, typer.Option("--label", help="Label column of a CSV file, or label array of an NPZ file.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
+Problem = Annotated[
+    str,
+    typer.Option(help="standard-sdp, adversarial-sdp, convex-relu, adversarial-relu, or a plugin's."),
+]
+Radius = Annotated[
+    float | None,
+    typer.Option(
+        help="Attack radius, in standard deviations of the training features (or units of the data with "
+        "--no-standardize); l2 for adversarial-sdp, in the norm --norm for adversarial-relu."
+    ),
+]
+Beta = Annotated[float | None, typer.Option(help="Weight of the penalty. (default: the problem's)")]
+Loss = Annotated[str | None, typer.Option(help="hinge, squared_hinge, logistic or squared. (default: the problem's)")]
+Activation = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option(help="Coefficients a b c of the activation a t^2 + b t + c.", metavar="A B C"),
+]
+TestFraction = Annotated[float, typer.Option(help="Share of rows held out; 0 trains on all.")]
+Seed = Annotated[int, typer.Option(help="Seed of the split and, without --gate-seed, of sampled gates.")]
+Standardize = Annotated[bool, typer.Option("--standardize/--no-standardize", help="Use the training rows' statistics.")]
+Save = Annotated[Path | None, typer.Option(help="Write the network to this .npz file.")]
+Tolerance = Annotated[float, typer.Option(help="Relative certified gap to reach.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
 
 
 GATES = "Options of the ReLU problems"
@@ -83,3 +106,17 @@ Polish = Annotated[
         "Polynomial networks only.",
     ),
 ]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter",
+        help="Any parameter that the problem takes (`cvxrobust problems list`), such as a plugin's own; repeatable.",
+        metavar="NAME=VALUE",
+    ),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", help="Also print this metric (`cvxrobust metrics list`); repeatable.", metavar="NAME"),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto, for backends that have a choice.")]
+Dtype = Annotated[str, typer.Option(help="Precision of the iterates, float64 or float32.")]

@@ -1,4 +1,4 @@
-"""The command line: ``cvxrobust solve | evaluate | backends | demo``."""
+"""The command line: ``cvxrobust solve | evaluate | export | import | demo``, and what can be listed."""
 
 import sys
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from typer.core import TyperCommand
 
 from cvxrobust.bench import arguments
 from cvxrobust.bench.commands_backends import backends_app
+from cvxrobust.bench.commands_exchange import export, import_solution
+from cvxrobust.bench.commands_plugins import metrics_app, plugins_app, problems_app
 from cvxrobust.bench.display import (
     EXIT_INPUT,
     EXIT_INTERRUPTED,
@@ -19,7 +21,7 @@ from cvxrobust.bench.display import (
     fail,
     print_json,
 )
-from cvxrobust.bench.options import name_optional_values, parse_options, parse_radii, spread_values
+from cvxrobust.bench.options import given_parameters, name_optional_values, parse_options, parse_radii, spread_values
 
 if TYPE_CHECKING:
     from cvxrobust.bench.training import TrainingRequest
@@ -32,6 +34,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(backends_app, name="backends")
+app.add_typer(problems_app, name="problems")
+app.add_typer(metrics_app, name="metrics")
+app.add_typer(plugins_app, name="plugins")
+app.command("export")(export)
+app.command("import")(import_solution)
 
 
 class SeveralRadii(TyperCommand):
@@ -70,25 +77,11 @@ def root(
 @app.command(cls=OptionalPolish)
 def solve(
     data: arguments.Data,
-    problem: Annotated[
-        str,
-        typer.Option(help="standard-sdp, adversarial-sdp, convex-relu, adversarial-relu, or a plugin's."),
-    ] = "adversarial-sdp",
-    radius: Annotated[
-        float | None,
-        typer.Option(
-            help="Attack radius, in standard deviations of the training features (or units of the data with "
-            "--no-standardize); l2 for adversarial-sdp, in the norm --norm for adversarial-relu."
-        ),
-    ] = None,
-    beta: Annotated[float | None, typer.Option(help="Weight of the penalty. (default: the problem's)")] = None,
-    loss: Annotated[
-        str | None, typer.Option(help="hinge, squared_hinge, logistic or squared. (default: the problem's)")
-    ] = None,
-    activation: Annotated[
-        tuple[float, float, float] | None,
-        typer.Option(help="Coefficients a b c of the activation a t^2 + b t + c.", metavar="A B C"),
-    ] = None,
+    problem: arguments.Problem = "adversarial-sdp",
+    radius: arguments.Radius = None,
+    beta: arguments.Beta = None,
+    loss: arguments.Loss = None,
+    activation: arguments.Activation = None,
     norm: arguments.Norm = None,
     formulation: arguments.Formulation = None,
     bound: arguments.Bound = None,
@@ -98,11 +91,12 @@ def solve(
     regate: arguments.Regate = None,
     resample: arguments.Resample = None,
     multiclass: arguments.Multiclass = None,
+    parameter: arguments.Parameters = None,
     grow: arguments.Grow = False,
     backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
     method: Annotated[str, typer.Option(help="auto, direct or cutting-set.")] = "auto",
     polish: arguments.Polish = None,
-    tolerance: Annotated[float, typer.Option(help="Relative certified gap to reach.")] = 1e-6,
+    tolerance: arguments.Tolerance = 1e-6,
     time_limit: Annotated[float | None, typer.Option(help="Seconds; the best network so far is kept.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of solver and BLAS.")] = None,
     max_iterations: Annotated[int | None, typer.Option(help="Solver iterations or rounds.")] = None,
@@ -110,54 +104,46 @@ def solve(
         list[str] | None,
         typer.Option("--option", help="Native option of the backend; repeatable.", metavar="NAME=VALUE"),
     ] = None,
-    test_fraction: Annotated[float, typer.Option(help="Share of rows held out; 0 trains on all.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Seed of the split and, without --gate-seed, of sampled gates.")] = 0,
-    standardize: Annotated[
-        bool, typer.Option("--standardize/--no-standardize", help="Use the training rows' statistics.")
-    ] = True,
+    device: arguments.Device = "auto",
+    dtype: arguments.Dtype = "float64",
+    test_fraction: arguments.TestFraction = 0.2,
+    seed: arguments.Seed = 0,
+    standardize: arguments.Standardize = True,
     data_folder: arguments.DataFolder = None,
     label: arguments.Label = None,
-    save: Annotated[Path | None, typer.Option(help="Write the network to this .npz file.")] = None,
+    save: arguments.Save = None,
+    metric: arguments.Metrics = None,
     as_json: arguments.Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")] = False,
+    quiet: arguments.Quiet = False,
 ) -> None:
     """Train a network and certify how far it can be from the best of its kind.
 
     Ctrl-C and the time limit return (and save) the best certified network found so far.
     """
     with clean_errors():
-        from cvxrobust.bench.robustness import parse_norm
         from cvxrobust.bench.training import TrainingRequest
         from cvxrobust.core.settings import Settings
 
-        given = {
-            "radius": radius,
-            "beta": beta,
-            "loss": loss,
-            "activation": activation,
-            "norm": None if norm is None else parse_norm(norm),
-            "formulation": formulation,
-            "bound": bound,
-            "n_gates": n_gates,
-            "seed": gate_seed,
-            "bias": bias,
-            "regate": regate,
-            "resample": resample,
-            "multiclass": multiclass,
-        }
+        parameters = given_parameters(
+            norm, radius=radius, beta=beta, loss=loss, activation=activation, formulation=formulation, bound=bound,
+            n_gates=n_gates, seed=gate_seed, bias=bias, regate=regate, resample=resample, multiclass=multiclass,
+        )  # fmt: skip
+        parameters |= parse_options(parameter or [], "--parameter")
         settings = Settings(
             tolerance=tolerance,
             time_limit=time_limit,
             threads=threads,
             max_iterations=max_iterations,
             seed=seed,
+            device=device,
+            dtype=dtype,
             options=parse_options(option or []),
         )
         request = TrainingRequest(
             data=data,
             settings=settings,
             problem=problem,
-            parameters={name: value for name, value in given.items() if value is not None},
+            parameters=parameters,
             backend=backend,
             method=method,
             grow=grow,
@@ -169,19 +155,23 @@ def solve(
             standardize=standardize,
             save=save,
         )
-        _solve(request, as_json, quiet)
+        _solve(request, metric or [], as_json, quiet)
 
 
-def _solve(request: "TrainingRequest", as_json: bool, quiet: bool) -> None:
-    from cvxrobust.bench.reports import print_training
+def _solve(request: "TrainingRequest", metrics: Sequence[str], as_json: bool, quiet: bool) -> None:
+    from cvxrobust.bench.reports import print_measurements, print_training
     from cvxrobust.bench.training import train
+    from cvxrobust.core.metrics import check_metrics, measure
 
+    check_metrics(metrics)
     with Progress(quiet=quiet) as progress:
         training = train(request, progress)
+    measured = measure(training.result, metrics)
     if as_json:
-        print_json(training.to_dict())
+        print_json(training.to_dict() | {"metrics": measured.values, "metric_failures": measured.failures})
     else:
         print_training(training, quiet)
+        print_measurements(measured)
     if training.result.quality == "unusable":
         raise typer.Exit(EXIT_UNUSABLE)
 

@@ -63,8 +63,28 @@ def parse_radii(values: Sequence[str]) -> tuple[float, ...]:
     return tuple(radii)
 
 
-def parse_options(values: Sequence[str]) -> dict[str, Any]:
-    """Native options from ``NAME=VALUE``: whole numbers, numbers, true, false and none are read as such.
+def given_parameters(norm: str | None, **values: Any) -> dict[str, Any]:
+    """The parameters of a problem that the command line gives, by the problem's own names.
+
+    Args:
+        norm: Norm of the attacks as typed, None where it is not.
+        **values: The others, None where they are not given.
+
+    Raises:
+        InputError: There is no such norm.
+    """
+    from cvxrobust.bench.robustness import parse_norm
+
+    found = {"norm": None if norm is None else parse_norm(norm), **values}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def parse_options(values: Sequence[str], flag: str = "--option") -> dict[str, Any]:
+    """Named values from ``NAME=VALUE``: whole numbers, numbers, true, false and none are read as such.
+
+    Args:
+        values: What followed the flag, each time.
+        flag: The flag, for messages.
 
     Raises:
         InputError: There is no name or no equals sign, or a name comes twice.
@@ -73,11 +93,9 @@ def parse_options(values: Sequence[str]) -> dict[str, Any]:
     for value in values:
         name, equals, text = value.partition("=")
         if not equals or not name.strip():
-            raise InputError(
-                f"--option got {value!r}; expected NAME=VALUE, for example --option max_step_fraction=0.9."
-            )
+            raise InputError(f"{flag} got {value!r}; expected NAME=VALUE, for example {flag} max_step_fraction=0.9.")
         if name.strip() in options:
-            raise InputError(f"--option {name.strip()!r} is given twice; give it once.")
+            raise InputError(f"{flag} {name.strip()!r} is given twice; give it once.")
         options[name.strip()] = _parse_value(text.strip())
     return options
 

@@ -7,9 +7,11 @@ from cvxrobust.bench.display import console, make_table, percent
 from cvxrobust.bench.evaluation import Evaluation
 from cvxrobust.bench.robustness import AccuracyBracket, ExactAccuracy
 from cvxrobust.bench.training import Training, radius_unit
+from cvxrobust.core.registry import metrics
 from cvxrobust.core.relu_network import ReLUNetwork
 
 if TYPE_CHECKING:
+    from cvxrobust.core.metrics import Measurements
     from cvxrobust.core.result import Result
 
 CARRIERS = "gates_that_can_carry_a_neuron"
@@ -37,6 +39,19 @@ def print_training(training: Training, quiet: bool) -> None:
         print(f"Radii are l{training.norm}, in {radius_unit(result.network)}.")
     if training.request.save is not None:
         print(f"Network saved to {training.request.save}")
+
+
+def print_measurements(measured: "Measurements") -> None:
+    """The metrics asked for; nothing where none were."""
+    known = metrics()
+    rows = [
+        (name, "none" if value is None else f"{value:.6g} {known[name].unit}".strip())
+        for name, value in measured.values.items()
+    ]
+    if rows:
+        console().print(make_table("metrics", ("", "value"), rows))
+    for name, reason in measured.failures.items():
+        print(f"The metric {name} failed: {reason}")
 
 
 def _bounds(training: Training) -> list[tuple[str, object]]:

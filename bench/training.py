@@ -2,8 +2,6 @@
 
 import inspect
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data import Dataset, load_dataset, stratified_split
+from cvxrobust.bench.output_files import check_network_file
 from cvxrobust.bench.robustness import bracketed_accuracies, exact_accuracies, trained_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.relu_network import ReLUNetwork
@@ -125,26 +124,57 @@ class Training:
         }
 
 
-def train(request: TrainingRequest, callback: "Callback | None" = None) -> Training:
-    """Load, split, standardise, solve, and save if asked; also after an interruption or a time limit.
+@dataclass(frozen=True)
+class Prepared:
+    """A problem to train on, and what became of the data on the way, in the network's own units.
+
+    Args:
+        request: What was asked for, with the seed and the norm that its problem falls back on.
+        dataset: The data, in its own units.
+        train: The rows to train on.
+        test: The rows held out.
+        standardizer: What turned the data's units into the network's; None if nothing did.
+        problem: The problem of the rows to train on.
+    """
+
+    request: TrainingRequest
+    dataset: Dataset
+    train: Dataset
+    test: Dataset
+    standardizer: "Standardizer | None"
+    problem: Any
+
+
+def prepare(request: TrainingRequest) -> Prepared:
+    """Load, split, standardise, and state the problem.
 
     Raises:
         InputError: The request names something that does not exist, or values that make no problem.
     """
-    from cvxrobust import solve
-
     family = problem_class(request.problem, request.parameters)
     request = completed(request, family)
     if request.save is not None:
-        check_writable(request.save)
+        check_network_file(request.save)
     dataset = load_dataset(request.data, request.data_folder, request.label)
     training, test = stratified_split(dataset, request.test_fraction, request.seed)
     standardizer = fit_standardizer(training) if request.standardize else None
     training, test = in_network_units(training, standardizer), in_network_units(test, standardizer)
     _check_loss_fits(request, dataset)
     problem = family(training.X, training.y, **request.parameters)
+    return Prepared(request, dataset, training, test, standardizer, problem)
+
+
+def train(request: TrainingRequest, callback: "Callback | None" = None) -> Training:
+    """Prepare, solve, and save if asked; also after an interruption or a time limit.
+
+    Raises:
+        InputError: The request names something that does not exist, or values that make no problem.
+    """
+    from cvxrobust import solve
+
+    prepared = prepare(request)
     result = solve(
-        problem,
+        prepared.problem,
         backend=request.backend,
         method=request.method,
         settings=request.settings,
@@ -152,15 +182,21 @@ def train(request: TrainingRequest, callback: "Callback | None" = None) -> Train
         polish=request.polish,
         callback=callback,
     )
+    return finish(prepared, result)
+
+
+def finish(prepared: Prepared, result: "Result[Any]") -> Training:
+    """A result together with its data; its network knows its units and its data, and is saved if asked."""
+    request = prepared.request
     network = replace(
         result.network,
         regression=False,  # the squared loss fits -1 and +1 here, so outputs are labels by sign or by size
-        standardizer=standardizer,
-        metadata=network_metadata(request, dataset, training),
+        standardizer=prepared.standardizer,
+        metadata=network_metadata(request, prepared.dataset, prepared.train),
     )
     if request.save is not None:
         network.save(request.save)
-    return Training(request, dataset, training, test, replace(result, network=network))
+    return Training(request, prepared.dataset, prepared.train, prepared.test, replace(result, network=network))
 
 
 def problem_class(name: str, given: Mapping[str, Any]) -> Any:
@@ -212,29 +248,6 @@ def completed(request: TrainingRequest, family: Any) -> TrainingRequest:
     if "norm" in takes and "norm" in signature and signature["norm"].default is not inspect.Parameter.empty:
         defaults["norm"] = signature["norm"].default
     return replace(request, parameters=defaults | dict(request.parameters))
-
-
-def check_writable(path: Path) -> None:
-    """Find out before hours of solving whether a file can be written.
-
-    Raises:
-        InputError: It cannot, with the reason.
-    """
-    if path.suffix != ".npz":
-        raise InputError(f"a network is saved as .npz, but --save names {path}; end the name in .npz.")
-    if path.is_dir():
-        raise InputError(f"--save names {path}, which is a folder; give the name of a file.")
-    if path.exists() and not os.access(path, os.W_OK):
-        raise InputError(f"--save names {path}, which cannot be overwritten; choose another file.")
-    try:
-        # A trial file also finds read-only and full file systems, which permission bits do not show.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".cvxrobust-"):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"--save names {path}, but nothing can be written to {path.parent} ({error.strerror}); "
-            "choose another folder or create it first."
-        ) from error
 
 
 def _check_loss_fits(request: TrainingRequest, dataset: Dataset) -> None:
