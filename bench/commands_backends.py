@@ -9,6 +9,7 @@ from cvxrobust.bench.display import EXIT_UNUSABLE, clean_errors, console, make_t
 
 if TYPE_CHECKING:
     from cvxrobust.core.backend import Backend
+    from cvxrobust.core.problem import Problem
 
 backends_app = typer.Typer(help="What can solve here, and does it work?", no_args_is_help=True)
 
@@ -43,7 +44,7 @@ def backend_rows() -> list[dict[str, Any]]:
             facts = _facts(available[name], descriptions[name].summary)
             rows.append({"name": name, "plugin": plugin, "status": "ok", **facts})
         bad = dict(record.refused)
-        if not (record.backends or record.problems or bad):
+        if not (record.backends or record.problems or record.metrics or bad):
             bad = {record.entry: record.reason}
         for name, reason in bad.items():
             blank = {"available": "no", "method": "", "reads": "", "summary": reason}
@@ -154,13 +155,14 @@ def _readable_detail(row: dict[str, Any]) -> str:
 
 
 def examine(backend: "Backend") -> dict[str, Any]:
-    """Solve the tiny programme and judge the outcome: ``ok``, ``fail`` or ``skipped``.
+    """Solve a tiny problem that the backend reads and judge the outcome: ``ok``, ``fail`` or ``skipped``.
 
     A backend that tells apart what it needs (`cvxrobust.core.backend.Diagnoses`) is asked for that too.
     """
     import numpy as np
 
-    from cvxrobust import AdversarialSDP, Settings, solve
+    from cvxrobust import AdversarialReLU, AdversarialSDP, Settings, solve
+    from cvxrobust.core.selection import reads
 
     row: dict[str, Any] = {"name": backend.name, "outcome": "skipped", "seconds": "", "version": ""}
     row |= {"findings": findings(backend)}
@@ -168,7 +170,14 @@ def examine(backend: "Backend") -> dict[str, Any]:
         return row | {"detail": reason}
     rng = np.random.default_rng(0)
     X = rng.normal(size=(8, 2))
-    problem = AdversarialSDP(X, np.where(X[:, 0] > 0, 1.0, -1.0), radius=0.1, beta=0.1)
+    y = np.where(X[:, 0] > 0, 1.0, -1.0)
+    tiny: tuple[Problem[Any], ...] = (
+        AdversarialSDP(X, y, radius=0.1, beta=0.1),
+        AdversarialReLU(X, y, radius=0.1, beta=0.1, n_gates=4),  # needs no semidefinite cone
+    )
+    problem = next((problem for problem in tiny if reads(backend, problem)), None)
+    if problem is None:
+        return row | {"detail": "it reads none of the tiny problems, so there is nothing to try"}
     tolerance = max(DOCTOR_TOLERANCE, backend.capabilities.tightest_tolerance)
     start = time.perf_counter()
     try:

@@ -27,7 +27,8 @@ class BackendDescription:
             ``"cvxpy:CVXOPT"``, None without one) if `variants`, else nothing.
         summary: One line for listings.
         variants: Whether a variant may follow the name.
-        api_version: The plugin interface it was written for.
+        api_version: The plugin interface it was written for. Write the number: left out, it is always the installed
+            one, and nobody is told when that has moved on.
     """
 
     name: str

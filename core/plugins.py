@@ -9,6 +9,7 @@ misspelt hooks pass, so entry points are loaded here. Two environment variables 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from enum import StrEnum
 from importlib.metadata import EntryPoint
 
@@ -155,6 +156,10 @@ class Registry:
             raise _Refusal("the same object is registered already", PluginStatus.DUPLICATE)
         try:
             self._manager.register(plugin, name=key)
+            for name in (name for name in dir(plugin) if name not in HOOKS and _is_marked(plugin, name)):
+                close = get_close_matches(name, HOOKS, n=1)
+                guess = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(HOOKS)}"
+                raise _Refusal(f"unknown hook {name!r}; {guess}")
             self._manager.check_pending()
             if not self._manager.get_hookcallers(plugin):
                 raise _Refusal(f"it has no hook; mark a function {' or '.join(HOOKS)} with hookimpl")
@@ -255,6 +260,12 @@ def _made(name: str, factory: Callable[..., Backend], arguments: tuple[str | Non
     if isinstance(backend, Backend):
         return backend
     return _Unusable(name, f"its factory made {backend!r}, which lacks name, capabilities, unavailable or solve")
+
+
+def _is_marked(plugin: object, name: str) -> bool:
+    """Whether `hookimpl` marked a function of the plugin's as a hook that there has to be."""
+    marks = getattr(getattr(plugin, name, None), f"{PROJECT}_impl", None)
+    return isinstance(marks, dict) and not marks.get("optionalhook", False)
 
 
 def _distribution(entry: EntryPoint) -> str:

@@ -77,6 +77,12 @@ def reads_structure(backend: Backend, part: Problem[Any]) -> bool:
     return bool(readable) and getattr(part.to_structured(), "kind", None) in readable
 
 
+def reads(backend: Backend, problem: Problem[Any]) -> bool:
+    """Whether a backend can solve a problem directly: it reads its structure, or every cone of its programme."""
+    part = problem.parts[0]
+    return reads_structure(backend, part) or (part.conic_rows > 0 and part.cones <= backend.capabilities.cones)
+
+
 def _reader(part: Problem[Any]) -> Backend | None:
     """The first available backend that reads a problem's structure."""
     readers = (b for b in backends().values() if reads_structure(b, part) and b.unavailable() is None)

@@ -19,7 +19,9 @@ ALLOWED = {
 
 
 def source_files(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
+    """Its Python files, but for folders of tests (of timings, in bench): those look inside, and are not shipped."""
+    found = (ROOT / folder).rglob("*.py")
+    return sorted(path for path in found if not (path.parent / "conftest.py").is_file())
 
 
 def imported_modules(path: Path) -> set[str]:

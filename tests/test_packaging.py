@@ -114,25 +114,6 @@ def python_blocks():
 
 
 def test_the_readme_code_runs(tmp_path):
-    scripts = [block for block in python_blocks() if "hookimpl" not in block]
+    scripts = python_blocks()
     assert len(scripts) >= 2
     run_python(f"import os; os.chdir({str(tmp_path)!r})\n" + "\n".join(scripts))
-
-
-def test_the_readme_backend_works_as_a_package_of_its_own(tmp_path):
-    """Installed for real, as far as Python can tell: a module and its metadata on the path."""
-    (plugin,) = (block for block in python_blocks() if "hookimpl" in block)
-    (tmp_path / "splitting.py").write_text(plugin, encoding="utf-8")
-    metadata = tmp_path / "splitting-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: splitting\nVersion: 1.0\n", encoding="utf-8")
-    (point,) = re.findall(r"^\[project\.entry-points\.cvxrobust\]\n(.*?)^```", README, flags=re.M | re.S)
-    (metadata / "entry_points.txt").write_text("[cvxrobust]\n" + point.replace('"', ""), encoding="utf-8")
-    code = (
-        "import numpy as np\n"
-        "from cvxrobust import Settings, StandardSDP, solve\n"
-        "X = np.random.default_rng(0).normal(size=(20, 2))\n"
-        "problem = StandardSDP(X, np.sign(X[:, 0]), beta=0.1)\n"
-        "print(solve(problem, backend='splitting', settings=Settings(tolerance=1e-4)).quality)\n"
-    )
-    assert run_python(code, path=tmp_path).strip() == "certified"

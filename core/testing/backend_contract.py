@@ -7,10 +7,11 @@ from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.problem import RobustProblem
 from cvxrobust.core.registry import backends, get_backend
 from cvxrobust.core.result import Quality
+from cvxrobust.core.selection import reads
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solve import solve
 from cvxrobust.core.testing.conic_contract import ConicContract
-from cvxrobust.core.testing.families import CASES, Case, reads
+from cvxrobust.core.testing.families import CASES, Case
 from cvxrobust.core.testing.manners_contract import MannersContract
 
 
@@ -33,8 +34,8 @@ class BackendContract(ConicContract, MannersContract):
         reads: The cones that it is known to read, so that losing one by accident is noticed; None takes its word.
         keeps_iterates: Whether a solve that a limit ends returns its iterate. Only for wrappers of solvers that keep
             it to themselves is this False; it makes their answers worthless at every limit.
-        finds_certificates: Whether infeasible and unbounded programmes of every cone are recognised; if not, only
-            linear ones have to be.
+        finds_certificates: Whether infeasible and unbounded programmes are recognised. Where this is False, for
+            wrappers of solvers that cannot, they must still not pass for solved.
         verbose_prints: Whether ``Settings(verbose=True)`` makes it print.
     """
 

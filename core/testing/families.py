@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.core.backend import Backend
 from cvxrobust.core.problem import Problem
 from cvxrobust.core.registry import problems
 
@@ -54,12 +53,3 @@ def _cases() -> tuple[Case, ...]:
 
 CASES: tuple[Case, ...] = _cases()
 """All four families with all their losses; ReLU in several formulations and norms of the attack."""
-
-
-def reads(backend: Backend, problem: Problem[Any]) -> bool:
-    """Whether a backend can solve a problem directly: it reads its structure, or every cone of its programme."""
-    abilities = backend.capabilities
-    structured = problem.to_structured() if abilities.structured else None
-    if getattr(structured, "kind", None) in abilities.structured:
-        return True
-    return problem.conic_rows > 0 and problem.cones <= abilities.cones

@@ -20,7 +20,7 @@ class MannersContract(UnderTest):
     def test_settings_are_honoured_and_reported(self, conic: Backend) -> None:
         """`applied` holds what reached the solver, under its own names."""
         program, _ = planted_program(0, LINEAR)
-        found = conic.solve(program, Settings(max_iterations=77))
+        found = conic.solve(program, Settings(max_iterations=77, tolerance=self.tolerance(conic)))
         assert 77 in found.applied.values()
         assert found.ignored == {}
 
@@ -47,12 +47,14 @@ class MannersContract(UnderTest):
         program, planted = planted_program(0, readable(MIXED, conic.capabilities.cones))
         settings = Settings(threads=1, tolerance=self.tolerance(conic))
         found = conic.solve(program, settings)
-        assert_value(program, found, planted)
+        assert_value(program, found, planted, self.tolerance(conic))
         assert ("threads" in found.ignored) is not conic.capabilities.threads
         if conic.capabilities.threads:
             larger, _ = planted_program(1, _larger(conic.capabilities.cones), 120)
-            others, busiest = processor_time(lambda: conic.solve(larger, settings))
-            assert others <= 0.5 * busiest, f"{others:.2f} s in further threads beside {busiest:.2f} s in one"
+            others, busiest, elapsed = processor_time(lambda: conic.solve(larger, settings))
+            # A solver may well start a thread per solve: then it is one after the other, never two at a time.
+            alone = others <= 0.5 * busiest or others + busiest <= 1.1 * elapsed
+            assert alone, f"{others:.2f} s in further threads beside {busiest:.2f} s in one, in {elapsed:.2f} s"
 
     def test_nothing_is_printed_unless_asked(self, conic: Backend, capfd: pytest.CaptureFixture[str]) -> None:
         """Neither by Python nor by the solver's own language."""
@@ -86,14 +88,17 @@ class MannersContract(UnderTest):
         assert first.iterations == second.iterations
 
     def test_a_warm_start_saves_iterations(self, conic: Backend) -> None:
-        """Where it promises to take one."""
+        """Where it promises to take one; counted over several programmes."""
         if not conic.capabilities.warm_start:
             pytest.skip("takes no warm start")
-        program, planted = planted_program(0, readable(MIXED, conic.capabilities.cones))
-        cold = conic.solve(program, Settings())
-        warm = conic.solve(program, Settings(), warm_start=planted)
-        assert warm.termination is Termination.CONVERGED
-        assert warm.iterations < cold.iterations
+        cold, warm = 0, 0
+        for seed in range(3):
+            program, planted = planted_program(seed, readable(MIXED, conic.capabilities.cones))
+            cold += conic.solve(program, Settings()).iterations
+            found = conic.solve(program, Settings(), warm_start=planted)
+            assert found.termination is Termination.CONVERGED
+            warm += found.iterations
+        assert warm < cold
 
     def test_a_warm_start_that_does_not_fit_is_ignored_and_reported(self, conic: Backend) -> None:
         """It comes from another programme, or from a solve that failed."""

@@ -15,10 +15,10 @@ from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.problem import Problem, Reports, RobustProblem
 from cvxrobust.core.registry import backends, get_backend
 from cvxrobust.core.result import Quality, Result, Solution
+from cvxrobust.core.selection import reads
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solve import solve
 from cvxrobust.core.testing.checks import given
-from cvxrobust.core.testing.families import reads
 
 Array = NDArray[np.float64]
 

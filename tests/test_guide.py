@@ -1,0 +1,110 @@
+"""The guide "Write a backend", followed to the letter in a fresh folder: every file is written, every command run."""
+
+import re
+import shlex
+from dataclasses import dataclass
+
+import pytest
+from fresh_environment import ROOT, fresh_environment
+
+from cvxrobust.core.testing import BackendContract
+
+GUIDE = (ROOT / "backends" / "README.md").read_text(encoding="utf-8")
+PACKAGE = "cvxrobust-splitting"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that the guide shows under its name."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that the guide shows with what it prints."""
+
+    line: str
+    printed: str
+
+    @property
+    def fails(self):
+        """Whether the guide shows that it does not succeed."""
+        return "FAILED" in self.printed or self.printed.startswith("unusable")
+
+
+def steps():
+    """Files and commands in the order of the guide. A name in backquotes and a colon before a block make it a file."""
+    for block in re.finditer(r"^(?P<before>[^\n]*)\n\n```(?P<kind>\w+)\n(?P<text>.*?)^```$", GUIDE, flags=re.M | re.S):
+        named = re.search(r"`([\w.-]+)`:$", block["before"])
+        if named:
+            yield File(named[1], block["text"])
+        elif block["kind"] == "console":
+            for command in re.split(r"^\$ ", block["text"], flags=re.M)[1:]:
+                line, _, printed = command.partition("\n")
+                yield Command(line, printed)
+
+
+def snippets():
+    """Blocks of Python that are no files."""
+    blocks = re.findall(r"^([^\n]*)\n\n```python\n(.*?)^```$", GUIDE, flags=re.M | re.S)
+    return [text for before, text in blocks if not before.endswith("`:")]
+
+
+def shown(printed, output):
+    """Whether output is as printed: line by line, whatever the spaces, with anything for three dots."""
+    lines = [re.split(r" ?\.\.\. ?", " ".join(line.split())) for line in printed.splitlines()]
+    pattern = "\n".join(".*".join(map(re.escape, parts)) for parts in lines)
+    found = "\n".join(" ".join(line.split()) for line in output.splitlines())
+    return re.fullmatch(pattern, found, flags=re.S) is not None
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """Our wheel alone; what the guide installs is gone afterwards."""
+    found = fresh_environment(tmp_path_factory.getbasetemp())
+    yield found
+    found.uninstall(PACKAGE)
+
+
+def test_the_guide_leads_from_an_empty_folder_to_a_passing_contract(environment, tmp_path):
+    folder, followed = tmp_path, []
+    for step in steps():
+        if isinstance(step, File):
+            (folder / step.name).write_text(step.text, encoding="utf-8")
+            continue
+        if step.line.startswith("cd "):
+            folder /= shlex.split(step.line)[1]
+            continue
+        done = environment.run("bash", "-c", step.line, cwd=folder, expect=int(step.fails))
+        assert not step.printed or shown(step.printed, done.stdout), f"$ {step.line}\n{done.stdout}\n{done.stderr}"
+        followed.append(step.line)
+    assert {path.name for path in folder.iterdir()} >= {"pyproject.toml", "splitting.py", "test_contract.py"}
+    assert len(followed) >= 9
+
+
+def test_the_snippets_run(environment):
+    assert snippets()
+    for snippet in snippets():
+        environment.python("-W", "error", "-c", snippet)
+
+
+def test_every_test_of_the_contract_is_explained_and_no_other():
+    contract = {name for name in dir(BackendContract) if name.startswith("test_")}
+    explained = {name for row in re.findall(r"^\| (`test_[^|]*)\|", GUIDE, flags=re.M) for name in row.split("`")[1::2]}
+    assert explained == contract
+
+
+@pytest.mark.parametrize(
+    ("printed", "output", "alike"),
+    [
+        ("a ... c", "a  b c", True),
+        ("a\n...\nc", "a\nb\nb\nc", True),
+        ("a\n...", "a\n", False),
+        ("a", "a b", False),
+        ("1 passed", "2 passed", False),
+    ],
+)
+def test_output_is_compared_as_the_guide_says(printed, output, alike):
+    assert shown(printed, output) is alike

@@ -1,0 +1,1 @@
+"""Four ways to get a plugin wrong."""
