@@ -5,12 +5,16 @@ VENV ?= .venv
 OUT ?= demo
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install demo test lint clean
+# Where pytest-benchmark keeps baselines, one folder per system and Python.
+KERNELS := bench/kernels --benchmark-storage=file://bench/kernels/baseline --benchmark-columns=min,median,rounds
+
+.PHONY: help install demo test lint bench bench-baseline clean
 
 help:
 	@echo "make demo   create the environment and run the main job (pictures and numbers in $(OUT)/)"
 	@echo "make test   create the environment and run the whole test suite"
 	@echo "make lint   style and types"
+	@echo "make bench  time our own kernels and compare them with the baseline (bench-baseline saves a new one)"
 	@echo "make clean  remove the environment and build outputs"
 
 install: $(INSTALLED)
@@ -27,6 +31,12 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest
+
+bench: $(INSTALLED)
+	$(VENV)/bin/python -m pytest $(KERNELS) --benchmark-compare
+
+bench-baseline: $(INSTALLED)
+	$(VENV)/bin/python -m pytest $(KERNELS) --benchmark-save=kernels
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -1,4 +1,4 @@
-"""The command line: ``cvxrobust solve | evaluate | export | import | demo``, and what can be listed."""
+"""The command line: ``cvxrobust solve | evaluate | export | import | demo | bench``, and what can be listed."""
 
 import sys
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from cvxrobust.bench import arguments
 from cvxrobust.bench.commands_backends import backends_app
+from cvxrobust.bench.commands_bench import bench_app
 from cvxrobust.bench.commands_exchange import export, import_solution
 from cvxrobust.bench.commands_plugins import metrics_app, plugins_app, problems_app
 from cvxrobust.bench.display import (
@@ -37,6 +38,7 @@ app.add_typer(backends_app, name="backends")
 app.add_typer(problems_app, name="problems")
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(plugins_app, name="plugins")
+app.add_typer(bench_app, name="bench")
 app.command("export")(export)
 app.command("import")(import_solution)
 
@@ -251,7 +253,7 @@ def demo(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 unusable result, 2 bad input, 3 a defect, 130 interrupted.
+    """Run the command line and exit: 0 done, 1 unusable, 2 bad input, 3 regression, 70 defect, 130 interrupted.
 
     Args:
         arguments: What follows the program's name; None takes ``sys.argv``.

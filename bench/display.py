@@ -21,7 +21,12 @@ from cvxrobust.core.errors import CvxRobustError
 
 EXIT_UNUSABLE = 1
 EXIT_INPUT = 2
-EXIT_UNEXPECTED = 3
+EXIT_REGRESSION = 3
+"""A benchmark got worse, or its certificates contradict each other."""
+
+EXIT_UNEXPECTED = 70
+"""A defect of ours; the number is the one that BSD's sysexits has for that."""
+
 EXIT_INTERRUPTED = 130
 
 DEBUG_VARIABLE = "CVXROBUST_DEBUG"

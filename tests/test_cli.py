@@ -355,7 +355,7 @@ def test_a_defect_is_one_line_unless_the_traceback_is_asked_for(run, csv, monkey
 
     monkeypatch.setattr(cvxrobust, "solve", break_down)
     code, _, err = run(*SOLVE, "--data", csv, "--radius", 0.2)
-    assert code == 3
+    assert code == 70
     assert len(err.splitlines()) == 1
     assert "unexpected ZeroDivisionError: deep inside" in err
     monkeypatch.setenv("CVXROBUST_DEBUG", "1")

@@ -134,9 +134,51 @@ def test_it_serves_masters_and_a_process_of_its_own_and_the_metric_measures(envi
     assert re.fullmatch(r"Measurements\(values={'effective-neurons': [0-9.]+}, failures={}\)", second)
 
 
-def test_it_runs_in_a_benchmark(environment):
-    bench = ("-m", "cvxrobust.bench.reference_instance", "--backend", "moreau", "--rows", "30", "--tolerance", "1e-4")
-    assert re.search(r"^certified: .* moreau/cutting-set, converged", environment.python(*bench).stdout, flags=re.M)
+SUITE = """
+name = "outsiders"
+tolerances = 1e-4
+time_limit = 60.0
+
+[[problems]]
+family = "positive-sdp"
+data = "blobs"
+n = 12
+d = 2
+parameters = { beta = 0.1 }
+
+[[problems]]
+family = "adversarial-relu"
+data = "blobs"
+n = 12
+d = 2
+parameters = { radius = 0.1, n_gates = 3, beta = 0.1 }
+
+[[backends]]
+name = "moreau"
+
+[[backends]]
+name = "qoco"
+"""
+
+
+def test_it_runs_in_a_benchmark(environment, tmp_path):
+    """Backends, family and metric: what cannot be read is a row, too."""
+    suite = tmp_path / "outsiders.toml"
+    suite.write_text(SUITE, encoding="utf-8")
+    environment.cli("bench", "run", str(suite), "--out", str(tmp_path / "run"), "--quiet")
+    lines = (tmp_path / "run" / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    verdicts = {(row["case"]["problem"]["family"], row["backend"]): row["verdict"] for row in rows}
+    assert verdicts == {
+        ("positive-sdp", "moreau"): "certified",
+        ("positive-sdp", "qoco"): "failed",
+        ("adversarial-relu", "moreau"): "certified",
+        ("adversarial-relu", "qoco"): "certified",
+    }
+    (refused,) = (row for row in rows if row["verdict"] == "failed")
+    assert refused["failure"] == "refused"
+    assert "PSD" in refused["reason"]
+    assert all("effective-neurons" in row["metrics"] for row in rows if "sdp" in row["problem"] and row is not refused)
 
 
 def test_the_problem_from_outside_is_solved_by_their_solver_and_by_ours(environment, csv):
