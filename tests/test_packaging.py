@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 HEAVY = ("torch", "cvxpy", "clarabel", "scs", "mosek", "matplotlib", "sklearn", "polars", "pandas")
+HEAVY += ("jinja2", "plotly", "distributed")
 
 
 def run_python(code, *, path=None, **environment):
