@@ -4,7 +4,11 @@ import signal
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
 from hypothesis import settings
+
+from cvxrobust.bench.cli import main
 
 # Packages of outsiders, which test themselves in an environment of their own.
 collect_ignore = ["thirdparty"]
@@ -17,3 +21,28 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long a test takes depends on what else the machine does; no test fails for that.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+@pytest.fixture
+def csv(tmp_path):
+    """Thirty rows, two features, labels no and yes: solved in a moment."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 2)) * [1.0, 10.0] + 3.0
+    labels = np.where(X[:, 0] + 0.1 * X[:, 1] > 3.3, "yes", "no")
+    rows = [f"{a!r},{b!r},{label}" for (a, b), label in zip(X.tolist(), labels, strict=True)]
+    path = tmp_path / "small.csv"
+    path.write_text("\n".join(["width,height,label", *rows]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        streams = capsys.readouterr()
+        return stopped.value.code, streams.out, streams.err
+
+    return call

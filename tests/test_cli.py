@@ -27,31 +27,6 @@ SOLVE = ["solve", "--backend", "clarabel", "--beta", "0.05", "--quiet"]
 
 
 @pytest.fixture
-def csv(tmp_path):
-    """Thirty rows, two features, labels no and yes: solved in a moment."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(30, 2)) * [1.0, 10.0] + 3.0
-    labels = np.where(X[:, 0] + 0.1 * X[:, 1] > 3.3, "yes", "no")
-    rows = [f"{a!r},{b!r},{label}" for (a, b), label in zip(X.tolist(), labels, strict=True)]
-    path = tmp_path / "small.csv"
-    path.write_text("\n".join(["width,height,label", *rows]), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        streams = capsys.readouterr()
-        return stopped.value.code, streams.out, streams.err
-
-    return call
-
-
-@pytest.fixture
 def network(run, csv, tmp_path):
     """A network trained on the small file."""
     path = tmp_path / "net.npz"

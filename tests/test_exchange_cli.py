@@ -13,7 +13,6 @@ from test_formats import csdp_text, mosek_text, sdpa_answer
 
 import cvxrobust
 from cvxrobust import AdversarialReLU, AdversarialSDP, StandardSDP
-from cvxrobust.bench.cli import main
 from cvxrobust.bench.exchange import import_solution
 from cvxrobust.core.conic import join_programs
 from cvxrobust.core.errors import InputError
@@ -24,31 +23,6 @@ from cvxrobust.core.settings import Settings
 
 PROBLEM = ["--radius", "0.2", "--beta", "0.05"]
 RELU = ["--problem", "adversarial-relu", "--n-gates", "8", "--norm", "2", *PROBLEM]
-
-
-@pytest.fixture
-def csv(tmp_path):
-    """Thirty rows, two features, labels no and yes."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(30, 2)) * [1.0, 10.0] + 3.0
-    labels = np.where(X[:, 0] + 0.1 * X[:, 1] > 3.3, "yes", "no")
-    path = tmp_path / "small.csv"
-    rows = [f"{a!r},{b!r},{label}" for (a, b), label in zip(X.tolist(), labels, strict=True)]
-    path.write_text("\n".join(["width,height,label", *rows]), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        streams = capsys.readouterr()
-        return stopped.value.code, streams.out, streams.err
-
-    return call
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 
 import cvxrobust
 from cvxrobust.bench import robustness, training
-from cvxrobust.bench.cli import main
 from cvxrobust.bench.data import load_dataset, stratified_split
 from cvxrobust.bench.experiments import breast_cancer_relu, setting
 from cvxrobust.bench.reports import print_training
@@ -40,19 +39,6 @@ def three(tmp_path):
     path = tmp_path / "three.npz"
     np.savez(path, X=X, y=np.array(["red", "green", "blue"])[np.digitize(X[:, 0], [-0.4, 0.4])])
     return path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        streams = capsys.readouterr()
-        return stopped.value.code, streams.out, streams.err
-
-    return call
 
 
 @pytest.fixture
