@@ -158,9 +158,10 @@ class Logistic:
         if p.min(initial=0.0) < 0.0 or p.max(initial=0.0) > 1.0 + 1e-14:
             return -np.inf
         p = np.minimum(p, 1.0)
-        from scipy.special import xlogy
+        from scipy.special import xlog1py, xlogy
 
-        return float(np.mean(-xlogy(p, p) - xlogy(1.0 - p, 1.0 - p)))
+        # 1 - p has lost the digits of a small p, and with them the bound of a small optimum.
+        return float(np.mean(-xlogy(p, p) - xlog1py(1.0 - p, -p)))
 
     def clip(self, theta: Array) -> Array:
         """Into [0, 1/n]."""

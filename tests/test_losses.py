@@ -156,3 +156,12 @@ def test_an_unknown_loss_is_refused_with_a_suggestion():
         loss_by_name("hing")
     with pytest.raises(UnknownNameError, match="unknown loss 'squared'; known: hinge, logistic"):
         loss_by_name("squared", ("hinge", "logistic"))
+
+
+def test_the_logistic_bound_of_tiny_multipliers_keeps_its_digits():
+    mpmath = pytest.importorskip("mpmath")
+    theta = np.array([1.3e-11, 4.7e-12])
+    with mpmath.workdps(40):
+        p = [2 * mpmath.mpf(float(number)) for number in theta]
+        exact = sum(-q * mpmath.log(q) - (1 - q) * mpmath.log(1 - q) for q in p) / 2
+    assert loss_by_name("logistic").bound(theta, np.ones(2)) == pytest.approx(float(exact), rel=1e-14, abs=0.0)
