@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses import Loss
 from cvxrobust.core.trust_region import Decomposition, decompose, minimize_on_sphere
 
@@ -90,11 +91,14 @@ class MomentMultipliers:
     """Multipliers that are moment matrices of attacks, as the duals of the S-procedure's LMIs are.
 
     Args:
-        moments: Shape (n, d + 1, d + 1); entry (i) is ``E[D; 1][D; 1]'`` times theta_i for a random attack D on
-            sample i. Repaired to be psd with ``tr <= radius_i^2 theta_i`` before use.
+        moments: Shape (n, k + 1, k + 1); entry (i) is ``E[z; 1][z; 1]'`` times theta_i for a random attack ``D = basis
+            z`` on sample i. Repaired to be psd with ``tr <= radius_i^2 theta_i`` before use.
+        basis: Orthonormal columns, shape (d, k), where attacks stay in a subspace; None for all of the inputs. Where
+            rounding leaves its columns longer, attacks are shortened accordingly.
     """
 
     moments: Array
+    basis: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -213,8 +217,14 @@ def repair_moments(multipliers: MomentMultipliers, radius: Array, loss: Loss) ->
     """Make moment matrices of attacks feasible: psd, within the trace bound, mass in the conjugate's domain.
 
     Returns:
-        theta, shape (n,), and the repaired moments, shape (n, d + 1, d + 1).
+        theta, shape (n,), and the repaired moments, shape (n, k + 1, k + 1).
+
+    Raises:
+        InputError: The basis is not finite.
     """
+    basis = multipliers.basis
+    if basis is not None and not (np.abs(basis) < HUGE).all():
+        raise InputError("the basis of the moments holds numbers that are not finite.")
     finite = np.isfinite(multipliers.moments).all(axis=(1, 2), keepdims=True)
     moments = moderate(np.where(finite, multipliers.moments, 0.0))
     values, vectors = np.linalg.eigh(0.5 * (moments + np.swapaxes(moments, 1, 2)))
@@ -228,8 +238,10 @@ def repair_moments(multipliers: MomentMultipliers, radius: Array, loss: Loss) ->
         factors *= np.sqrt(np.where(total > TINY, theta / total, 0.0))[:, None, None]
         theta = np.einsum("ik,ik->i", factors[:, d], factors[:, d])
         spread = np.einsum("ijk,ijk->i", factors[:, :d], factors[:, :d])
-        excess = spread > radius**2 * theta
-        shrink = np.where(excess, np.sqrt(radius**2 * theta / spread) * (1.0 - 4.0 * EPS), 1.0)
+        # What a basis stretches, at most: the largest row sum of |B'B| bounds its largest eigenvalue.
+        stretch = 1.0 if basis is None else max(1.0, float(np.abs(basis.T @ basis).sum(axis=0).max(initial=0.0)))
+        excess = spread * stretch > radius**2 * theta
+        shrink = np.where(excess, np.sqrt(radius**2 * theta / (spread * stretch)) * (1.0 - 4.0 * EPS), 1.0)
     factors[:, :d] *= shrink[:, None, None]
     return loss.clip(theta), factors @ np.swapaxes(factors, 1, 2)
 
@@ -240,22 +252,31 @@ def moderate(array: Array) -> Array:
     return array / largest if largest > HUGE or 0.0 < largest < 1.0 / HUGE else array
 
 
-def shift_moments(moments: Array, X: Array, signs: Array) -> tuple[Array, float]:
+def shift_moments(moments: Array, X: Array, signs: Array, basis: Array | None = None) -> tuple[Array, float]:
     """Sum the moments of attacks into moments of attacked points, with the labels' signs.
+
+    Args:
+        moments: Of attacks, repaired, shape (n, k + 1, k + 1).
+        X: Shape (n, d).
+        signs: Labels as signs of the output, shape (n,).
+        basis: What attacks are coordinates in, shape (d, k); None for the inputs themselves.
 
     Returns:
         ``S = sum_i sign_i E_i moments_i E_i'`` with ``E_i = [[I, x_i], [0, 1]]``, and the size of what was summed.
     """
-    d = X.shape[1]
-    theta = moments[:, d, d]
-    first = moments[:, :d, d]
+    d, k = X.shape[1], moments.shape[1] - 1
+    theta = moments[:, k, k]
+    first = moments[:, :k, k]
     signed = signs * theta
     S = np.empty((d + 1, d + 1))
-    cross = (signs[:, None] * first).T @ X
-    S[:d, :d] = np.tensordot(signs, moments[:, :d, :d], axes=1) + cross + cross.T + X.T @ (signed[:, None] * X)
-    S[:d, d] = S[d, :d] = signs @ first + signed @ X
+    cross, block = (signs[:, None] * first).T @ X, np.tensordot(signs, moments[:, :k, :k], axes=1)
+    shift = signs @ first
+    if basis is not None:
+        cross, block, shift = basis @ cross, basis @ block @ basis.T, basis @ shift
+    S[:d, :d] = block + cross + cross.T + X.T @ (signed[:, None] * X)
+    S[:d, d] = S[d, :d] = shift + signed @ X
     S[d, d] = signed.sum()
     reach = np.linalg.norm(X, axis=1) + np.sqrt(
-        np.trace(moments[:, :d, :d], axis1=1, axis2=2) / np.maximum(theta, TINY)
+        np.trace(moments[:, :k, :k], axis1=1, axis2=2) / np.maximum(theta, TINY)
     )
     return S, float(theta @ (reach**2 + 1.0))

@@ -14,7 +14,7 @@ CUTOFF = 1e-9
 """Eigenvalues of Z below this fraction of the largest are solver noise."""
 
 
-def restore_feasibility(Z: Array) -> Array:
+def restore_feasibility(Z: Array, cutoff: float = CUTOFF) -> Array:
     """The given matrix made psd with equal block traces, whatever residuals a solver left.
 
     Negative eigenvalues are clipped; then the larger of ``tr Z_11`` and ``Z_22`` is shrunk to the smaller by a
@@ -22,10 +22,11 @@ def restore_feasibility(Z: Array) -> Array:
 
     Args:
         Z: Symmetric up to noise, shape (d + 1, d + 1).
+        cutoff: Eigenvalues below this fraction of the largest are noise.
     """
     values, vectors = np.linalg.eigh(0.5 * Z + 0.5 * Z.T)
     largest = max(float(values[-1]), 0.0)
-    kept = values > CUTOFF * largest
+    kept = values > cutoff * largest
     Z = (vectors[:, kept] * values[kept]) @ vectors[:, kept].T
     d = Z.shape[0] - 1
     block, corner = float(np.trace(Z[:d, :d])), float(Z[d, d])
@@ -67,13 +68,14 @@ def rank_one_terms(Z: Array) -> Array:
     return np.asarray(terms * np.sqrt(largest))
 
 
-def neurons_from_matrix(Z: Array) -> tuple[Array, Array]:
+def neurons_from_matrix(Z: Array, cutoff: float = CUTOFF) -> tuple[Array, Array]:
     """Unit neurons and nonnegative output weights of ``Z = sum_j alpha_j [u_j; 1][u_j; 1]'``.
 
     Z may carry solver-level residuals: feasibility is restored first.
 
     Args:
         Z: Shape (d + 1, d + 1).
+        cutoff: What counts as noise, in eigenvalues relative to the largest and in weights relative to their sum.
 
     Returns:
         u, shape (m, d), rows of norm 1; alpha, shape (m,), positive, in decreasing order.
@@ -81,11 +83,11 @@ def neurons_from_matrix(Z: Array) -> tuple[Array, Array]:
     d = Z.shape[0] - 1
     if not np.isfinite(Z).all():
         return np.empty((0, d)), np.empty(0)
-    terms = rank_one_terms(restore_feasibility(Z))
+    terms = rank_one_terms(restore_feasibility(Z, cutoff))
     # Rounding may leave either part of p a little off; the geometric mean moves both least.
     lengths = np.linalg.norm(terms[:, :d], axis=1)
     alpha = lengths * np.abs(terms[:, d])
-    kept = alpha > CUTOFF * alpha.sum() if alpha.size else np.zeros(0, dtype=bool)
+    kept = alpha > cutoff * alpha.sum() if alpha.size else np.zeros(0, dtype=bool)
     u = terms[kept, :d] * np.where(terms[kept, d] < 0.0, -1.0, 1.0)[:, None] / lengths[kept, None]
     alpha = alpha[kept]
     order = np.argsort(-alpha, kind="stable")

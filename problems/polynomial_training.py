@@ -241,7 +241,7 @@ class PolynomialTraining:
         loss, signs = self._loss, self.signs
         if isinstance(multipliers, MomentMultipliers):
             theta, moments = repair_moments(multipliers, self.radius, loss)
-            S, mass = shift_moments(moments, self.X, signs)
+            S, mass = shift_moments(moments, self.X, signs, multipliers.basis)
         elif not isinstance(multipliers, PointMultipliers):
             theta, S, mass = span_moments(multipliers, self.X, signs, self.radius, loss)
         else:
