@@ -36,6 +36,13 @@ class TestTorch(BackendContract):
     reads = EVERY_CONE
 
 
+class TestInteriorPoint(BackendContract):
+    """Structured programmes alone: it refuses conic ones by name."""
+
+    backend = "ipm"
+    reads = frozenset()
+
+
 class TestMosek(BackendContract):
     """Up to the licence: MOSEK writes the task, something else solves it, the backend reads the answer."""
 

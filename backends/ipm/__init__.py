@@ -1,0 +1,131 @@
+"""Our own structured primal-dual interior-point method, exact to 1e-8 or better.
+
+Polynomial programmes: `cvxrobust.backends.ipm.polynomial`; gated ReLU programmes: `cvxrobust.backends.ipm.gated`.
+General conic solvers see thousands of unrelated cones there; what these share is what makes this one fast. Every
+iteration ends with a certificate, so that limits cost accuracy and nothing else.
+"""
+
+import time
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+from cvxrobust.core.backend import Capabilities, Monitor
+from cvxrobust.core.errors import InputError, UnsupportedProgramError
+from cvxrobust.core.hookspecs import BackendDescription, hookimpl
+from cvxrobust.core.networks import PolynomialNetwork
+from cvxrobust.core.relu_network import ReLUNetwork
+from cvxrobust.core.result import Solution
+from cvxrobust.core.settings import Settings, check_options
+from cvxrobust.core.structured import GatedProgram, PolynomialProgram
+from cvxrobust.core.translation import blas_threads, unused_settings
+
+OPTIONS = {"subspace"}
+"""Native options. ``subspace``: whether a polynomial programme is solved in a growing subspace of the inputs; by
+default that depends on their number."""
+
+
+class InteriorPoint:
+    """Solves polynomial and gated programmes in double precision, on the CPU or on a CUDA device."""
+
+    name = "ipm"
+    capabilities = Capabilities(
+        structured=frozenset({"polynomial"}),
+        devices=("cpu", "cuda"),
+        warm_start=True,
+        monitored=True,
+        time_limit=True,
+        threads=True,
+        tightest_tolerance=1e-9,
+        method="structured interior-point",
+    )
+
+    def unavailable(self) -> str | None:
+        """Why it cannot run here; None if it can."""
+        return None if find_spec("torch") else "run `pip install torch`"
+
+    def check_settings(self, settings: Settings) -> None:
+        """Refuse options and devices that there are not.
+
+        Raises:
+            UnknownNameError: A native option is unknown.
+            InputError: An option has no such value, or the device is not there.
+        """
+        check_options(settings, OPTIONS, self.name)
+        subspace = settings.options.get("subspace")
+        if subspace is not None and not isinstance(subspace, bool):
+            raise InputError(f"subspace is {subspace!r}; expected True, False or None for a choice by size.")
+        if settings.device.startswith("cuda"):
+            _device(settings)
+
+    def solve(
+        self,
+        program: PolynomialProgram | GatedProgram,
+        settings: Settings,
+        monitor: Monitor | None = None,
+        warm_start: Solution | None = None,
+    ) -> Solution:
+        """Solve a structured programme.
+
+        Args:
+            program: The programme; one column of labels where it is polynomial.
+            settings: ``tolerance`` is the certified relative gap to reach; precision is always double.
+            monitor: Says when to stop, and hears of certified bounds.
+            warm_start: Its network is where to start.
+
+        Raises:
+            UnsupportedProgramError: The programme is of another kind.
+        """
+        self.check_settings(settings)
+        if not isinstance(program, PolynomialProgram | GatedProgram):
+            raise UnsupportedProgramError(
+                f"backend {self.name!r} reads polynomial and gated programmes, not {type(program).__name__}; "
+                "choose another backend, see `cvxrobust backends list`."
+            )
+        limit = settings.time_limit
+        monitor = monitor or Monitor(None if limit is None else time.perf_counter() + limit)
+        asked = settings.replace(tolerance=max(settings.tolerance, self.capabilities.tightest_tolerance))
+        start = None if warm_start is None else warm_start.network
+        with blas_threads(settings.threads), _torch_threads(settings.threads):
+            found = self._solve(program, asked, monitor, start)
+        return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
+
+    @staticmethod
+    def _solve(program: PolynomialProgram | GatedProgram, settings: Settings, monitor: Monitor, start: Any) -> Solution:
+        device = _device(settings)
+        if isinstance(program, PolynomialProgram):
+            from cvxrobust.backends.ipm.polynomial import solve_polynomial
+
+            known = start if isinstance(start, PolynomialNetwork) else None
+            return solve_polynomial(program, settings, monitor, known, device)
+        from cvxrobust.backends.ipm.gated import solve_gated
+
+        given = start if isinstance(start, ReLUNetwork) else None
+        return solve_gated(program, settings.replace(options={}), monitor, given, device)
+
+
+def _torch_threads(count: int | None) -> Any:
+    from cvxrobust.backends.ipm.threads import torch_threads
+
+    return torch_threads(count)
+
+
+def _device(settings: Settings) -> str:
+    """The device to compute on: the CPU, unless a CUDA device is asked for or there for the taking."""
+    import torch
+
+    asked = settings.device
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not asked.startswith("cuda"):
+        return "cpu"
+    number = int(asked.partition(":")[2] or 0)
+    if not torch.cuda.is_available() or number >= torch.cuda.device_count():
+        raise InputError(f"device is {asked!r}, but PyTorch sees {torch.cuda.device_count()} CUDA devices; use 'cpu'.")
+    return asked
+
+
+@hookimpl
+def cvxrobust_backends() -> list[BackendDescription]:
+    """This backend."""
+    return [BackendDescription("ipm", InteriorPoint, "our structured interior-point method: exact, CPU and GPU")]

@@ -1,0 +1,201 @@
+"""Where the iteration of the polynomial programme starts: with nothing, or near a network."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cvxrobust.backends.ipm.pairs import Pair
+from cvxrobust.backends.ipm.polynomial_bounds import Bounds
+from cvxrobust.backends.ipm.polynomial_clean import CleanData
+from cvxrobust.backends.ipm.polynomial_losses import loss_side
+from cvxrobust.backends.ipm.polynomial_samples import Activation, AttackedData, AttackedPoint, Moments, rotated
+from cvxrobust.backends.ipm.polynomial_system import Data, Point
+from cvxrobust.backends.ipm.triangles import lift
+from cvxrobust.core.networks import PolynomialNetwork
+from cvxrobust.core.trust_region import decompose, minimize_in_ball
+
+LARGE = 10.0
+"""Size of the outputs that the first Z and Z' allow, relative to what the loss asks for: room for margins is worth more
+than a small penalty. Where the penalty would exceed that of a useful network, it is what limits them."""
+
+TINY = 1e-100
+"""A loss below this is 0."""
+
+NEAR = 1e-3
+"""Complementarity of a warm start, and its share of the cold start's Z and Z', relative to a cold start's."""
+
+RANGE = 10.0
+"""How far below mu, in natural logarithms, the multiplier of a sample may be: slacks up to exp(RANGE)."""
+
+LARGEST = 1e3
+"""Multiplier of a sample, at most, times the number of samples."""
+
+BISECTIONS = 40
+"""Halvings of an interval that centre one number per sample."""
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """A point in the frame that makes T_11 diagonal.
+
+    Args:
+        data: The samples in that frame.
+        point: The variables.
+        frame: Its axes in the coordinates of X, shape (d, d).
+    """
+
+    data: Data
+    point: Point
+    frame: Tensor
+
+    def lifted(self) -> Tensor:
+        """The frame with one more coordinate, for Z."""
+        return lift(self.frame)
+
+    def turned(self) -> "Iterate":
+        """The same point in the frame of its own T_11."""
+        point, d = self.point, self.frame.shape[0]
+        _, V = torch.linalg.eigh(point.T[:d, :d])
+        Q = lift(V)
+        matrices = [Q.T @ part @ Q for part in (point.Z, point.Zp, point.U, point.Up)]
+        Z, Zp, U, Up = (0.5 * (part + part.T) for part in matrices)
+        attacked, apoint, clean = self.data.attacked, point.attacked, self.data.clean
+        if attacked is not None and apoint is not None:
+            attacked, apoint = rotated(attacked, apoint, V)
+        if clean is not None:
+            clean = replace(clean, z=clean.z @ Q)
+        moved = Point(Z, Zp, U, Up, point.nu, apoint, point.clean)
+        return Iterate(replace(self.data, attacked=attacked, clean=clean), moved, self.frame @ V)
+
+
+def cold_start(bounds: Bounds, activation: Activation) -> Iterate:
+    """A centred point with T = 0 and outputs of Z and Z' around `LARGE`; dual residuals are not zero yet."""
+    n, d = bounds.X.shape
+    one = bounds.X.new_ones(n)
+    shape = torch.eye(d + 1, dtype=torch.float64, device=one.device) / d
+    shape[d, d] = 1.0
+    square = float((bounds.X**2).sum(1).mean()) + float((bounds.radius**2).mean())
+    size = abs(activation.a) * square / d + abs(activation.b) * math.sqrt(square / d) + abs(activation.c)
+    # No network whose penalty exceeds the loss of the network without neurons is any better than that.
+    zero, wanted = _losses_at_zero(bounds)
+    Z = min(LARGE * wanted / size, zero / bounds.program.beta) * shape
+    mu = zero / n
+    attacked = clean = attacked_point = clean_point = None
+    y = torch.tensor(bounds.y, device=one.device)
+    rows = bounds.attacked
+    if rows.numel():
+        attacked = AttackedData(bounds.X[rows], bounds.sign[rows], bounds.radius[rows], activation)
+        attacked_point = _attacked_start(bounds, one[rows], y[rows], mu)
+    rows = bounds.clean
+    if rows.numel():
+        clean = CleanData(torch.hstack([bounds.X[rows], one[rows, None]]), bounds.sign[rows], activation)
+        clean_point = loss_side(bounds.program.loss, torch.zeros_like(one[rows]), y[rows], n, mu)
+    U = mu * torch.diag(1.0 / torch.diagonal(Z))
+    point = Point(Z, Z.clone(), U, U.clone(), (0.0, 0.0), attacked_point, clean_point)
+    frame = torch.eye(d, dtype=torch.float64, device=one.device)
+    return Iterate(Data(activation, bounds.program.beta, attacked, clean), point, frame)
+
+
+def warm_start(bounds: Bounds, activation: Activation, network: PolynomialNetwork, cold: Iterate) -> Iterate:
+    """A point near a network: some of the cold start's Z and Z' added, attacks and margins centred for a small mu.
+
+    A third of the iterations of a cold start are saved from a network with a gap of a few per cent; iterates of an
+    interior-point method must stay away from the boundary, where good networks are.
+
+    Args:
+        bounds: Of the programme.
+        activation: The network's.
+        network: Where to start.
+        cold: The cold start.
+    """
+    u, alpha = (torch.tensor(part, device=bounds.X.device) for part in (network.u, network.alpha))
+    lifted = torch.hstack([u, u.new_ones(u.shape[0], 1)])
+    given = [(lifted * torch.clamp(sign * alpha, min=0.0)[:, None]).T @ lifted for sign in (1.0, -1.0)]
+    Z, Zp = given[0] + NEAR * cold.point.Z, given[1] + NEAR * cold.point.Zp
+    n, T = bounds.y.size, Z - Zp
+    mu = NEAR * _losses_at_zero(bounds)[0] / n
+    y = torch.tensor(bounds.y, device=bounds.X.device)
+    data, attacked_point, clean_point = cold.data, None, None
+    if data.attacked is not None:
+        attacked_point = _centred(data.attacked, T, bounds.program.loss, y[bounds.attacked], n, mu)
+    if data.clean is not None:
+        clean_point = loss_side(bounds.program.loss, data.clean.values(T), y[bounds.clean], n, mu)
+    U, Up = (mu * torch.linalg.inv(part) for part in (Z, Zp))
+    return Iterate(data, Point(Z, Zp, U, Up, (0.0, 0.0), attacked_point, clean_point), cold.frame)
+
+
+def _losses_at_zero(bounds: Bounds) -> tuple[float, float]:
+    """Mean loss without neurons, and the size of outputs that would change it."""
+    zero = float(np.mean(bounds.loss.value(np.zeros_like(bounds.y), bounds.y)))
+    return max(zero, TINY), 1.0 if bounds.loss.margin else max(zero, TINY) ** 0.5
+
+
+def _attacked_start(bounds: Bounds, one: Tensor, y: Tensor, mu: float) -> AttackedPoint:
+    """``M_i = diag(lam I, 1)`` and ``X_i = mu M_i^-1``."""
+    d = bounds.X.shape[1]
+    lam = min(1.0, 6.0 / d)
+    w = -(1.0 + lam) * one
+    cov = torch.diag_embed((mu / lam * one)[:, None].expand(-1, d))
+    moments = Moments(mu * one, one.new_zeros(one.numel(), d), cov.contiguous())
+    loss = loss_side(bounds.program.loss, w, y, bounds.X.shape[0], mu)
+    return AttackedPoint(Pair.centred(lam * one, mu), w, moments, loss)
+
+
+def _centred(data: AttackedData, T: Tensor, loss: str, y: Tensor, N: int, mu: float) -> AttackedPoint:
+    """For a given T, the samples' variables on the central path, by bisection in theta and, within it, in lam.
+
+    ``theta (1 - |p|^2) = mu / lam + mu tr D^-1`` is stationarity in lam, ``s theta = mu`` that in w, and what the loss
+    makes of ``w = margin(lam) - s`` falls as theta grows.
+    """
+    d, none = T.shape[0] - 1, torch.zeros_like(y)
+    V = torch.linalg.eigh(T[:-1, :-1])[1]
+    Q = lift(V)
+    inside, turned = replace(data, x=data.x @ V), Q.T @ T @ Q
+    least = _multipliers(inside, turned)
+
+    def lam_at(theta: Tensor) -> Tensor:
+        def short(trial: Tensor) -> Tensor:
+            found = inside.primal(turned, trial, none)
+            rest = theta * (1.0 - (found.attack**2).sum(1)) - mu / trial - mu * (1.0 / found.D).sum(1)
+            return (rest < 0.0) | ~(found.D > 0.0).all(1)
+
+        return _bisected(short, least, least + 4.0 * (mu * (d + 1) / theta + 1.0))
+
+    def small(log_theta: Tensor) -> Tensor:
+        theta = torch.exp(log_theta)
+        margin = inside.primal(turned, lam_at(theta), none).s
+        return loss_side(loss, margin - mu / theta, y, N, mu).theta > theta
+
+    most = torch.full_like(none, math.log(LARGEST / N))
+    theta = torch.exp(_bisected(small, torch.full_like(none, math.log(mu) - RANGE), most))
+    lam, s = lam_at(theta), mu / theta
+    at = inside.primal(turned, lam, none)
+    w = at.s - s
+    moments = Moments(theta, at.attack @ V.T, V @ torch.diag_embed(mu / at.D) @ V.T)
+    return AttackedPoint(Pair.centred(lam, mu), w, moments, loss_side(loss, w, y, N, mu))
+
+
+def _multipliers(data: AttackedData, T: Tensor) -> Tensor:
+    """The multipliers lam of the worst attacks, shape (n,)."""
+    a, b = data.activation.a, data.activation.b
+    half = a * (data.x @ T[:-1, :-1]) + 0.5 * b * T[:-1, -1]
+    lam = torch.zeros_like(data.r)
+    for side in (1.0, -1.0):
+        rows = torch.nonzero(data.y == side)[:, 0]
+        if rows.numel():
+            found = minimize_in_ball(decompose(side * a * T[:-1, :-1]), side * half[rows], data.r[rows])
+            lam[rows] = data.r[rows] ** 2 * found.multiplier
+    return lam
+
+
+def _bisected(below: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
+    """Where `below` turns false between two bounds, elementwise, from above."""
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        wrong = below(middle)
+        low, high = torch.where(wrong, middle, low), torch.where(wrong, high, middle)
+    return high
