@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cvxrobust.core.backend import Backend
+from cvxrobust.core.backend import Backend, Suits
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.problem import Problem, RobustProblem
 from cvxrobust.core.registry import backends, get_backend, plugins
@@ -12,12 +12,12 @@ DIRECT_ROWS = 5_000
 
 There a backend that reads the structure and is then polished is faster still, so `auto` picks that where it can: see
 `bench/reports/first_order.md`. Problems without masters keep the conic solvers: nothing would finish what a first-order
-method left.
+method left. Before any of that, `auto` asks the backends that read the structure whether they are made for this size.
 """
 
 
 def select(
-    part: Problem[Any], backend: str | Backend, method: str, *, polished: bool = False
+    part: Problem[Any], backend: str | Backend, method: str, *, polished: bool = False, structured: bool = False
 ) -> tuple[Backend, str, str]:
     """Pick what the caller left open.
 
@@ -26,6 +26,7 @@ def select(
         backend: A name, an object, or ``"auto"``.
         method: ``"direct"``, ``"cutting-set"`` or ``"auto"``.
         polished: Whether masters may go on from what a backend that reads the structure finds.
+        structured: Whether the choice may fall on a backend that reads the structure and says that the size suits it.
 
     Returns:
         The backend, the method, and what was picked with the reason (empty if nothing was left open).
@@ -37,9 +38,11 @@ def select(
     reasons = []
     if backend != "auto" and method == "auto" and reads_structure(get_backend(backend), part):
         return get_backend(backend), "direct", "method direct: the backend reads the problem's own structure"
+    if structured and backend == "auto" and method != "cutting-set" and (found := _suited(part)) is not None:
+        return found[0], "direct", f"backend {found[0].name}: {found[1]}"
     rows = part.conic_rows
     if backend == "auto" and rows == 0:
-        reader = _reader(part)
+        reader = _reader(part, at_any_size=True)
         if reader is None:
             raise UnsupportedProgramError(
                 f"{type(part).__name__} has no conic programme, and no available backend reads its structure; "
@@ -83,10 +86,24 @@ def reads(backend: Backend, problem: Problem[Any]) -> bool:
     return reads_structure(backend, part) or (part.conic_rows > 0 and part.cones <= backend.capabilities.cones)
 
 
-def _reader(part: Problem[Any]) -> Backend | None:
-    """The first available backend that reads a problem's structure."""
-    readers = (b for b in backends().values() if reads_structure(b, part) and b.unavailable() is None)
-    return next(readers, None)
+def _readers(part: Problem[Any]) -> list[Backend]:
+    """The available backends that read a problem's structure."""
+    return [b for b in backends().values() if reads_structure(b, part) and b.unavailable() is None]
+
+
+def _reader(part: Problem[Any], *, at_any_size: bool = False) -> Backend | None:
+    """The first of them that is not made for other sizes; or, if asked, the first of all."""
+    readers = _readers(part)
+    right = [b for b in readers if not isinstance(b, Suits) or b.suits(part.to_structured()) is not None]
+    return next(iter(right or (readers if at_any_size else [])), None)
+
+
+def _suited(part: Problem[Any]) -> tuple[Backend, str] | None:
+    """The first backend that says that a problem's structure and size are what it is made for, and why."""
+    for reader in _readers(part):
+        if isinstance(reader, Suits) and (why := reader.suits(part.to_structured())) is not None:
+            return reader, why
+    return None
 
 
 def isolatable(asked: str | Backend, chosen: Backend) -> str | None:

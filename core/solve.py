@@ -86,7 +86,9 @@ def solve(
     clock = time.perf_counter()
     # Native options are some solver's own: who gives them has not left open which one reads them.
     open_to_polish = polish is not False and not settings.options
-    chosen, picked, reasons = select(problem.parts[0], backend, method, polished=open_to_polish)
+    chosen, picked, reasons = select(
+        problem.parts[0], backend, method, polished=open_to_polish, structured=not settings.options and not polish
+    )
     require_available(chosen, settings)
     if picked == "cutting-set" or not reads_structure(chosen, problem.parts[0]):
         if problem.parts[0].conic_rows == 0:
@@ -102,7 +104,9 @@ def solve(
             f"backend {chosen.name!r} returns no dual variables, which method 'cutting-set' needs; use 'direct'."
         )
     if polish is None:
-        polish = (backend, method, picked) == ("auto", "auto", "direct") and reads_structure(chosen, problem.parts[0])
+        # What closes its own gap needs nobody to finish its work.
+        unfinished = chosen.capabilities.method == "first-order" and reads_structure(chosen, problem.parts[0])
+        polish = (backend, method, picked) == ("auto", "auto", "direct") and unfinished
         polish = polish and isinstance(problem, RobustProblem)
     polishing, why = polisher(problem.parts[0], polish, settings)
     reasons = "; ".join(filter(None, (reasons, why)))

@@ -260,9 +260,13 @@ def test_native_options_are_the_first_backends_own(problem):
 
 
 class TestAuto:
-    """The backend "auto" picks what reads the structure, and polishes, where the conic programme is large."""
+    """Beyond the sizes of our interior-point method "auto" picks what reads the structure, and polishes."""
 
     small, large = (AdversarialSDP(*data(n=n, d=d), radius=0.3) for n, d in ((10, 3), (120, 12)))
+
+    @pytest.fixture(autouse=True)
+    def beyond_the_interior_point_method(self, monkeypatch):
+        monkeypatch.setattr("cvxrobust.backends.ipm.MOST_WORK", 0.0)
 
     def test_large_problems_go_to_what_reads_their_structure(self):
         result = solve(self.large, settings=Settings(tolerance=1e-4, threads=1))

@@ -16,6 +16,7 @@ from cvxrobust.core.hookspecs import BackendDescription, hookimpl
 from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.relu_network import ReLUNetwork
 from cvxrobust.core.result import Solution
+from cvxrobust.core.rows import is_streamed
 from cvxrobust.core.settings import Settings, check_options
 from cvxrobust.core.structured import GatedProgram, PolynomialProgram
 from cvxrobust.core.translation import blas_threads, unused_settings
@@ -23,6 +24,42 @@ from cvxrobust.core.translation import blas_threads, unused_settings
 OPTIONS = {"subspace"}
 """Native options. ``subspace``: whether a polynomial programme is solved in a growing subspace of the inputs; by
 default that depends on their number."""
+
+
+MOST_WORK = 4e10
+"""Operations of an iteration up to which ``"auto"`` picks this backend: about a second of two cores."""
+
+MOST_MEMORY = 2**31
+"""Bytes that a solve may take up, likewise."""
+
+
+def polynomial_work(program: PolynomialProgram) -> float:
+    """Multiplications of an iteration, about: `cvxrobust.backends.ipm.polynomial`, section 4."""
+    n, d = program.X.shape
+    p = 0.5 * (d + 1) * (d + 2)
+    if (program.radius > 0.0).any():
+        return 2.0 * n * p * p + p**3 / 3.0
+    return min(n * p * p + p**3 / 3.0, float(n) * n * d + n**3 / 3.0 + 20.0 * d**3)
+
+
+def gated_work(program: GatedProgram) -> float:
+    """Multiplications of an iteration, about."""
+    n, (K, C, D) = program.X.shape[0], program.shape
+    slots, attacked = float(n * K * C) * D * D, bool((program.radius > 0.0).any())
+    if attacked and program.formulation != "gated":
+        return slots + (K * D) ** 3 / 3.0 + n * (K * D) ** 2.0
+    return slots + min(float(n) * n * K * C * D + n**3 / 3.0, (K * C * D) ** 3 / 3.0 + n * (K * C * D) ** 2.0)
+
+
+def fits(program: PolynomialProgram | GatedProgram) -> bool:
+    """Whether a solve takes up no more than `MOST_MEMORY`."""
+    n, d = program.X.shape
+    if isinstance(program, PolynomialProgram):
+        p = 0.5 * (d + 1) * (d + 2)
+        attacked = bool((program.radius > 0.0).any())
+        return 8.0 * (3.0 * min(p * p, p * p if attacked else float(n) * n) + 6.0 * n * d * d * attacked) <= MOST_MEMORY
+    K, C, D = program.shape
+    return 8.0 * (20.0 * n * K * C + 3.0 * min(float(n) * n, (K * C * D) ** 2.0)) <= MOST_MEMORY
 
 
 class InteriorPoint:
@@ -57,6 +94,16 @@ class InteriorPoint:
             raise InputError(f"subspace is {subspace!r}; expected True, False or None for a choice by size.")
         if settings.device.startswith("cuda"):
             _device(settings)
+
+    def suits(self, program: PolynomialProgram | GatedProgram) -> str | None:
+        """Why ``"auto"`` should pick it; None for large programmes, where first-order methods get further."""
+        if isinstance(program, PolynomialProgram):
+            size = None if is_streamed(program.X) else polynomial_work(program)
+        else:
+            size = gated_work(program)
+        if size is None or size > MOST_WORK or not fits(program):
+            return None
+        return f"reads the problem's own structure, and an iteration takes about {size:.0e} operations"
 
     def solve(
         self,
