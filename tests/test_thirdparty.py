@@ -13,7 +13,7 @@ from fresh_environment import ROOT, copied, fresh_environment
 
 THIRDPARTY = ROOT / "tests" / "thirdparty"
 GOOD, BAD = "cvxrobust-outsiders", "cvxrobust-broken"
-OURS = ("clarabel", "cvxpy", "scs", "torch")
+OURS = ("clarabel", "cvxpy", "ipm", "scs", "torch")
 REASONS = {
     "broken-import": ("broken", "ModuleNotFoundError: No module named 'a_solver_that_is_not_installed'"),
     "broken-hook": ("broken", "'cvxrobust_backend'"),

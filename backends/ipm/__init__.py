@@ -29,37 +29,42 @@ default that depends on their number."""
 MOST_WORK = 4e10
 """Operations of an iteration up to which ``"auto"`` picks this backend: about a second of two cores."""
 
+WORTH_THREADS = 2e9
+"""Operations of an iteration from which on more than one thread is used, however many there may be."""
+
 MOST_MEMORY = 2**31
 """Bytes that a solve may take up, likewise."""
 
 
 def polynomial_work(program: PolynomialProgram) -> float:
     """Multiplications of an iteration, about: `cvxrobust.backends.ipm.polynomial`, section 4."""
-    n, d = program.X.shape
+    n, d = (float(size) for size in program.X.shape)
     p = 0.5 * (d + 1) * (d + 2)
     if (program.radius > 0.0).any():
         return 2.0 * n * p * p + p**3 / 3.0
-    return min(n * p * p + p**3 / 3.0, float(n) * n * d + n**3 / 3.0 + 20.0 * d**3)
+    return min(n * p * p + p**3 / 3.0, n * n * d + n**3 / 3.0 + 20.0 * d**3)
 
 
 def gated_work(program: GatedProgram) -> float:
     """Multiplications of an iteration, about."""
-    n, (K, C, D) = program.X.shape[0], program.shape
-    slots, attacked = float(n * K * C) * D * D, bool((program.radius > 0.0).any())
+    n, (K, C, D) = float(program.X.shape[0]), (float(size) for size in program.shape)
+    slots, attacked = n * K * C * D * D, bool((program.radius > 0.0).any())
     if attacked and program.formulation != "gated":
-        return slots + (K * D) ** 3 / 3.0 + n * (K * D) ** 2.0
-    return slots + min(float(n) * n * K * C * D + n**3 / 3.0, (K * C * D) ** 3 / 3.0 + n * (K * C * D) ** 2.0)
+        return slots + (K * D) ** 3 / 3.0 + n * (K * D) ** 2
+    return slots + min(n * n * K * C * D + n**3 / 3.0, (K * C * D) ** 3 / 3.0 + n * (K * C * D) ** 2)
 
 
 def fits(program: PolynomialProgram | GatedProgram) -> bool:
     """Whether a solve takes up no more than `MOST_MEMORY`."""
-    n, d = program.X.shape
+    n, d = (float(size) for size in program.X.shape)
     if isinstance(program, PolynomialProgram):
         p = 0.5 * (d + 1) * (d + 2)
         attacked = bool((program.radius > 0.0).any())
-        return 8.0 * (3.0 * min(p * p, p * p if attacked else float(n) * n) + 6.0 * n * d * d * attacked) <= MOST_MEMORY
-    K, C, D = program.shape
-    return 8.0 * (20.0 * n * K * C + 3.0 * min(float(n) * n, (K * C * D) ** 2.0)) <= MOST_MEMORY
+        numbers = 3.0 * (p * p if attacked else min(p * p, n * n)) + (6.0 * n * d * d if attacked else 0.0)
+    else:
+        K, C, D = (float(size) for size in program.shape)
+        numbers = 20.0 * n * K * C + 3.0 * min(n * n, (K * C * D) ** 2)
+    return 8.0 * numbers <= MOST_MEMORY
 
 
 class InteriorPoint:
@@ -67,7 +72,7 @@ class InteriorPoint:
 
     name = "ipm"
     capabilities = Capabilities(
-        structured=frozenset({"polynomial"}),
+        structured=frozenset({"polynomial", "gated"}),
         devices=("cpu", "cuda"),
         warm_start=True,
         monitored=True,
@@ -133,8 +138,11 @@ class InteriorPoint:
         monitor = monitor or Monitor(None if limit is None else time.perf_counter() + limit)
         asked = settings.replace(tolerance=max(settings.tolerance, self.capabilities.tightest_tolerance))
         start = None if warm_start is None else warm_start.network
-        with blas_threads(settings.threads), _torch_threads(settings.threads):
-            found = self._solve(program, asked, monitor, start)
+        # In small operations threads only wait for each other, and on a busy machine for long.
+        work = polynomial_work(program) if isinstance(program, PolynomialProgram) else gated_work(program)
+        threads = settings.threads if work > WORTH_THREADS else 1
+        with blas_threads(threads), _torch_threads(threads):
+            found = self._solve(program, asked.replace(threads=threads), monitor, start)
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
 
     @staticmethod

@@ -219,7 +219,8 @@ class _Rows:
     def _step(self) -> int:
         if self.basis.root.device.type != "cpu":
             return self.most
-        return max(1, CACHED // self.triangle.size)
+        few: int = CACHED // self.triangle.size
+        return max(1, few)
 
     def _fill(self, rows: slice, place: slice) -> None:
         at, triangle, out = self.at, self.triangle, self.memory

@@ -18,7 +18,7 @@ class Triangle:
         self.m = m
         rows, columns = torch.triu_indices(m, m, device=device)
         self.rows, self.columns = rows, columns
-        self.size = rows.numel()
+        self.size: int = rows.numel()
         self.flat = rows * m + columns
         """Positions of the entries in a matrix laid out by rows."""
         self.off = torch.full((self.size,), math.sqrt(2.0), dtype=torch.float64, device=device)

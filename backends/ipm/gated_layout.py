@@ -1,0 +1,36 @@
+"""Named parts of flat vectors: many small tensors are added, scaled and compared in one operation."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class Layout:
+    """Where the named parts of a flat vector lie.
+
+    Vectors may carry leading batch dimensions, the same for all parts.
+
+    Args:
+        shapes: Shape of each part, in order.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.shapes, self.places, self.size = dict(shapes), dict[str, slice](), 0
+        for name, shape in self.shapes.items():
+            length = int(torch.Size(shape).numel())
+            self.places[name] = slice(self.size, self.size + length)
+            self.size += length
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """The parts of a vector, each in its shape."""
+        lead = flat.shape[:-1]
+        return {name: flat[..., place].reshape(lead + self.shapes[name]) for name, place in self.places.items()}
+
+    def join(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """The vector of its parts; those that do not belong to it are left out."""
+        pieces = []
+        for name, shape in self.shapes.items():
+            part = parts[name]
+            pieces.append(part.reshape((*part.shape[: part.ndim - len(shape)], -1)))
+        return torch.cat(pieces, dim=-1)
