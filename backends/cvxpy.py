@@ -47,7 +47,8 @@ SHARE_OF_TOLERANCE = 0.01
 class Vocabulary:
     """How a solver behind CVXPY wants our settings to be called; empty where we do not know.
 
-    `complete` where these are all the options there are and the solver would take any other in silence.
+    `complete` where these are all the options there are and the solver would take any other in silence. `sturdier`:
+    options with which to try once more where CVXPY's preparation for the solver breaks down.
     """
 
     tolerances: tuple[str, ...] = ()
@@ -56,6 +57,7 @@ class Vocabulary:
     threads: str = ""
     others: frozenset[str] = frozenset()
     complete: bool = False
+    sturdier: tuple[tuple[str, Any], ...] = ()
 
     @property
     def names(self) -> set[str]:
@@ -71,6 +73,8 @@ VOCABULARIES = {
         "max_iters",
         others=frozenset({"kktsolver", "refinement"}),
         complete=True,
+        # CVXPY looks for redundant equations with ARPACK, which on some processors finds its start in their null space.
+        sturdier=(("kktsolver", "robust"),),
     ),
     "MOSEK": Vocabulary(("eps",), others=frozenset({"mosek_params", "bfs", "accept_unknown"})),
     "SDPA": Vocabulary(("epsilonStar", "epsilonDash"), "maxIteration", threads="numThreads"),
@@ -201,7 +205,11 @@ class CVXPY:
             # Each commercial solver has an error class of its own, and none may be installed.
             if "licen" in str(error).lower():
                 raise LicenceError(f"{self.solver} has no valid licence here: {error}") from error
-            raise
+            sturdier = {name: value for name, value in self.vocabulary.sturdier if name not in options}
+            if not sturdier:
+                raise
+            options.update(sturdier)
+            return self._run(problem, settings, options)
         return ""
 
 

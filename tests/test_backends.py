@@ -12,6 +12,7 @@ import pytest
 
 from cvxrobust.backends import scs as scs_backend
 from cvxrobust.core.backend import Monitor
+from cvxrobust.core.cones import NonNegative, Zero
 from cvxrobust.core.errors import InputError, UnknownNameError, UnsupportedProgramError
 from cvxrobust.core.registry import get_backend
 from cvxrobust.core.result import Termination
@@ -208,3 +209,19 @@ def test_every_mixed_cone_is_planted_more_than_once_or_in_several_sizes():
     assert kinds["PSD"] >= 3
     assert kinds["Exponential"] >= 3
     assert len(kinds) == 5
+
+
+def test_where_preparation_for_cvxopt_breaks_down_a_sturdier_one_is_tried_and_reported(monkeypatch):
+    scipy_arpack = pytest.importorskip("scipy.sparse.linalg").ArpackError
+
+    def broken(*args, **kwargs):
+        raise scipy_arpack(-9)
+
+    monkeypatch.setattr("cvxpy.reductions.solvers.conic_solvers.cvxopt_conif.eigsh", broken)
+    program, _ = planted_program(0, (Zero(3), NonNegative(4)))
+    backend = get_backend("cvxpy:CVXOPT")
+    solution = backend.solve(program, Settings(tolerance=1e-6))
+    assert solution.termination is Termination.CONVERGED
+    assert solution.applied["kktsolver"] == "robust"
+    with pytest.raises(scipy_arpack):
+        backend.solve(program, Settings(options={"kktsolver": "chol"}))
