@@ -378,6 +378,25 @@ def test_what_cannot_be_honoured_is_reported():
     assert set(ignored) == {"dtype", "seed", "tolerance"}
 
 
+# -- devices -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device")
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("radius", [0.0, 0.3])
+def test_a_gpu_certifies_the_same_optimum(loss, radius):
+    problem = adversarial(60, 8, loss=loss, radius=radius)
+    there, here = (certified(problem, solved(problem, device=device)) for device in ("cuda", "cpu"))
+    assert 0.0 <= there[0] - there[1] <= 1e-8 * there[0]
+    assert there[0] == pytest.approx(here[0], rel=2e-8)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="PyTorch sees a CUDA device")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="0 CUDA devices"):
+        solved(adversarial(), device="cuda")
+
+
 # -- subspaces ---------------------------------------------------------------------------------------------------
 
 
