@@ -63,7 +63,7 @@ def plot(costs: Sequence[Cost], path: Path) -> None:
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     for axes, (name, fixed, at) in zip(figure.subplots(1, 2), (("n", "d", INPUTS), ("d", "n", ROWS)), strict=True):
-        shown = [cost for cost in costs if getattr(cost, fixed) == at]
+        shown = sorted((cost for cost in costs if getattr(cost, fixed) == at), key=lambda cost: getattr(cost, name))
         sizes = [getattr(cost, name) for cost in shown]
         for label, seconds, style in (
             ("solve", [cost.seconds for cost in shown], "o-"),
@@ -72,7 +72,9 @@ def plot(costs: Sequence[Cost], path: Path) -> None:
             steep = slope(sizes[-3:], seconds[-3:])
             axes.loglog(sizes, seconds, style, label=f"{label}, slope of the last three {steep:.2f}")
         axes.set(xlabel=name, ylabel="seconds", title=f"{fixed} = {at}")
-        axes.grid(True, which="both", alpha=0.3)
+        axes.set_xticks(sizes, [str(size) for size in sizes], minor=False)
+        axes.set_xticks([], minor=True)
+        axes.grid(True, alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=150)
 

@@ -227,11 +227,15 @@ def repair_moments(multipliers: MomentMultipliers, radius: Array, loss: Loss) ->
         raise InputError("the basis of the moments holds numbers that are not finite.")
     finite = np.isfinite(multipliers.moments).all(axis=(1, 2), keepdims=True)
     moments = moderate(np.where(finite, multipliers.moments, 0.0))
+    d = moments.shape[1] - 1
+    # In units of the radius all entries are of one size; otherwise the rounding of large attacks would fall on theta.
+    unit = np.ones((radius.size, d + 1))
+    unit[:, :d] = np.where(radius > TINY, radius, 1.0)[:, None]
+    moments = moments / (unit[:, :, None] * unit[:, None, :])
     values, vectors = np.linalg.eigh(0.5 * (moments + np.swapaxes(moments, 1, 2)))
     # Everything happens to a factor F of the psd part F F': so the result is psd up to rounding relative to each
     # entry, even where a block is many orders larger than theta and gets shrunk.
-    factors = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
-    d = moments.shape[1] - 1
+    factors = unit[:, :, None] * vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
     total = np.einsum("ik,ik->i", factors[:, d], factors[:, d])
     theta = loss.clip(total)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
