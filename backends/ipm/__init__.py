@@ -60,7 +60,7 @@ def fits(program: PolynomialProgram | GatedProgram) -> bool:
     if isinstance(program, PolynomialProgram):
         p = 0.5 * (d + 1) * (d + 2)
         attacked = bool((program.radius > 0.0).any())
-        numbers = 3.0 * (p * p if attacked else min(p * p, n * n)) + (6.0 * n * d * d if attacked else 0.0)
+        numbers = 5.0 * (p * p if attacked else min(p * p, n * n)) + (6.0 * n * d * d if attacked else 0.0)
     else:
         K, C, D = (float(size) for size in program.shape)
         numbers = 20.0 * n * K * C + 3.0 * min(n * n, (K * C * D) ** 2)

@@ -52,7 +52,7 @@ r"""A structured primal-dual interior-point method for polynomial networks, stan
    rows are triangles of Y_i and W_i, n x p with ``p = m (m + 1) / 2`` (`triangles.Triangle.sandwich` folds the
    result): the first two terms need ``n d p + d p^2`` operations, because D is diagonal; the third is one product
    of (n x p) matrices; kb b^2 and the elimination of dlam are one symmetric rank-n update each. In all ``2 n p^2``
-   multiplications instead of the n p^2 m of n unrelated inequalities, and memory for 3 p^2 + 6 n d^2 doubles and
+   multiplications instead of the n p^2 m of n unrelated inequalities, and memory for 5 p^2 + 6 n d^2 doubles and
    one block of samples.
 
    *Z and Z'.* With scaling points G, G' the system reads, r the response of the samples (``r = H dT``),
