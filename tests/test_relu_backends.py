@@ -45,5 +45,10 @@ def test_every_backend_certifies_every_formulation(backend, name):
     assert problem.objective(result.network) == pytest.approx(result.certificate.upper, rel=1e-12)
 
 
-def test_the_method_picked_is_explained_truthfully():
+def test_the_method_picked_is_explained_truthfully(monkeypatch):
+    picked = solve(PROBLEMS["one-sided"])
+    assert (picked.backend, picked.quality) == ("ipm", "certified")
+    assert "backend ipm: reads the problem's own structure" in picked.selection
+    # Beyond its sizes it is the conic solvers' turn.
+    monkeypatch.setattr("cvxrobust.backends.ipm.MOST_WORK", 0.0)
     assert "method direct: the only one for ConvexReLU" in solve(PROBLEMS["one-sided"]).selection
