@@ -183,6 +183,11 @@ class Monitor:
     report: Callable[[float, float], object] | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
 
+    @classmethod
+    def within(cls, seconds: float | None) -> "Monitor":
+        """A monitor whose deadline is that many seconds from now; None for no deadline."""
+        return cls(None if seconds is None else time.perf_counter() + seconds)
+
     def stop(self) -> None:
         """Ask the solver to return its iterate as soon as it can."""
         self._stop.set()

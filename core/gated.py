@@ -53,8 +53,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.losses import loss_by_name
-from cvxrobust.core.relu_bounds import Norm
+from cvxrobust.core.errors import UnsupportedProgramError
+from cvxrobust.core.losses import LOSSES, loss_by_name
+from cvxrobust.core.relu_bounds import NORMS, Norm
 from cvxrobust.core.relu_network import ReLUNetwork
 from cvxrobust.core.structured import GatedProgram
 
@@ -63,6 +64,25 @@ EPS = float(np.finfo(np.float64).eps)
 
 FEASIBLE = 32.0 * EPS
 """Violation of a cone constraint that counts as rounding, relative to ``||x_i|| ||u_k||``."""
+
+
+def require_meaning(program: GatedProgram) -> None:
+    """Refuse what this module gives no meaning to.
+
+    Raises:
+        UnsupportedProgramError: A one-sided programme whose loss is not of one margin, or an unknown loss or norm.
+    """
+    loss = LOSSES.get(program.loss)
+    if loss is None:
+        raise UnsupportedProgramError(f"loss {program.loss!r} is none of {sorted(LOSSES)}, which this solver knows.")
+    if program.norm not in NORMS:
+        raise UnsupportedProgramError(f"norm {program.norm!r} is none of {list(NORMS)}, which this solver knows.")
+    if program.labels.shape[1] != 1 and loss.margin:
+        raise UnsupportedProgramError("a margin loss needs one output; solve one programme per class.")
+    if program.formulation == "one-sided" and not loss.margin:
+        raise UnsupportedProgramError(
+            'the one-sided formulation bounds margins, which the squared loss has none of; use "cone" or "gated".'
+        )
 
 
 def dual_norms(U: Array, norm: Norm) -> Array:
@@ -161,9 +181,9 @@ def to_network(program: GatedProgram, U: Array, **fields: Any) -> ReLUNetwork:
         U: The point, shape (K, C, D).
         fields: Further fields of the network.
     """
-    K, C, _ = program.shape
+    K, C, D = program.shape
     slots, columns = (index.ravel() for index in np.indices((K, C)))
-    return network_of(program, slots, columns, U.reshape(K * C, -1), np.repeat(program.signs, C), **fields)
+    return network_of(program, slots, columns, U.reshape(K * C, D), np.repeat(program.signs, C), **fields)
 
 
 def network_of(

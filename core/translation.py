@@ -55,3 +55,18 @@ def blas_threads(threads: int | None) -> Iterator[None]:
 
     with threadpool_limits(limits=threads):
         yield
+
+
+@contextmanager
+def torch_threads(threads: int | None) -> Iterator[None]:
+    """Limit the threads of PyTorch's own loops inside the block; None leaves them alone."""
+    import torch  # slow to import, and only backends that have done so come here
+
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if threads is not None:
+            torch.set_num_threads(before)

@@ -5,7 +5,6 @@ General conic solvers see thousands of unrelated cones there; what these share i
 iteration ends with a certificate, so that limits cost accuracy and nothing else.
 """
 
-import time
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -19,7 +18,7 @@ from cvxrobust.core.result import Solution
 from cvxrobust.core.rows import is_streamed
 from cvxrobust.core.settings import Settings, check_options
 from cvxrobust.core.structured import GatedProgram, PolynomialProgram
-from cvxrobust.core.translation import blas_threads, unused_settings
+from cvxrobust.core.translation import blas_threads, torch_threads, unused_settings
 
 OPTIONS = {"subspace"}
 """Native options. ``subspace``: whether a polynomial programme is solved in a growing subspace of the inputs; by
@@ -134,14 +133,13 @@ class InteriorPoint:
                 f"backend {self.name!r} reads polynomial and gated programmes, not {type(program).__name__}; "
                 "choose another backend, see `cvxrobust backends list`."
             )
-        limit = settings.time_limit
-        monitor = monitor or Monitor(None if limit is None else time.perf_counter() + limit)
+        monitor = monitor or Monitor.within(settings.time_limit)
         asked = settings.replace(tolerance=max(settings.tolerance, self.capabilities.tightest_tolerance))
         start = None if warm_start is None else warm_start.network
         # In small operations threads only wait for each other, and on a busy machine for long.
         work = polynomial_work(program) if isinstance(program, PolynomialProgram) else gated_work(program)
         threads = settings.threads if work > WORTH_THREADS else 1
-        with blas_threads(threads), _torch_threads(threads):
+        with blas_threads(threads), torch_threads(threads):
             found = self._solve(program, asked.replace(threads=threads), monitor, start)
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
 
@@ -157,12 +155,6 @@ class InteriorPoint:
 
         given = start if isinstance(start, ReLUNetwork) else None
         return solve_gated(program, settings.replace(options={}), monitor, given, device)
-
-
-def _torch_threads(count: int | None) -> Any:
-    from cvxrobust.backends.ipm.threads import torch_threads
-
-    return torch_threads(count)
 
 
 def _device(settings: Settings) -> str:

@@ -63,10 +63,6 @@ in a primal-dual method for linear programming. The programmes: Pilanci and Erge
 and Sojoudi (2022), arXiv:2201.01965.
 """
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -80,14 +76,12 @@ from cvxrobust.backends.ipm.gated_steps import MOST_STEPS, Steps
 from cvxrobust.backends.ipm.progress import Progress
 from cvxrobust.core import gated
 from cvxrobust.core.backend import Monitor
-from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.gated_certificate import GatedMultipliers, network_multipliers
-from cvxrobust.core.losses import LOSSES
-from cvxrobust.core.relu_bounds import NORMS
 from cvxrobust.core.relu_network import ReLUNetwork
 from cvxrobust.core.result import Solution, Termination
 from cvxrobust.core.settings import Settings, check_options
 from cvxrobust.core.structured import GatedProgram
+from cvxrobust.core.translation import torch_threads
 
 Array = NDArray[np.float64]
 
@@ -115,7 +109,7 @@ def solve_gated(
         UnsupportedProgramError: A one-sided programme whose loss is not of one margin, or an unknown loss or norm.
         UnknownNameError: The settings hold native options; there are none.
     """
-    _check(program)
+    gated.require_meaning(program)
     check_options(settings, set(), "ipm")
     applied = {
         "tolerance": settings.tolerance,
@@ -123,15 +117,19 @@ def solve_gated(
         "device": device,
     }
     ignored = {} if settings.seed == Settings.seed else {"seed": "this solver is deterministic"}
-    watched = monitor or Monitor(_deadline(settings))
+    watched = monitor or Monitor.within(settings.time_limit)
     # Otherwise overflow of some trial point would be worth a warning.
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), _threads(settings.threads), torch.no_grad():
+    with (
+        np.errstate(over="ignore", invalid="ignore", divide="ignore"),
+        torch_threads(settings.threads),
+        torch.no_grad(),
+    ):
         solve = _Solve(program, settings, watched, device)
         termination = solve.run(start)
     primal = solve.answers.progress.primal
     return Solution(
         termination,
-        network=_network(program, np.zeros(program.shape) if primal is None else primal),
+        network=gated.to_network(program, np.zeros(program.shape) if primal is None else primal),
         multipliers=solve.answers.feasible(),
         iterations=solve.steps,
         message=solve.message,
@@ -199,38 +197,3 @@ class _Solve:
         ended = steps.run()
         self.steps, self.message = steps.count, f"{kept.size} of {self.program.signs.size} slots may carry neurons"
         return ended
-
-
-def _network(program: GatedProgram, U: Array) -> ReLUNetwork:
-    if program.shape[0] > 0:
-        return gated.to_network(program, U)
-    none = np.empty(0, dtype=np.intp)
-    return gated.network_of(program, none, none, np.empty((0, program.shape[2])), np.empty(0))
-
-
-def _check(program: GatedProgram) -> None:
-    loss = LOSSES.get(program.loss)
-    if loss is None:
-        raise UnsupportedProgramError(f"loss {program.loss!r} is none of {sorted(LOSSES)}, which this solver knows.")
-    if program.norm not in NORMS:
-        raise UnsupportedProgramError(f"norm {program.norm!r} is none of {list(NORMS)}, which this solver knows.")
-    if program.labels.shape[1] != 1 and loss.margin:
-        raise UnsupportedProgramError("a margin loss needs one output; solve one programme per class.")
-    if program.formulation == "one-sided" and not loss.margin:
-        raise UnsupportedProgramError(
-            'the one-sided formulation bounds margins, which the squared loss has none of; use "cone" or "gated".'
-        )
-
-
-def _deadline(settings: Settings) -> float | None:
-    return None if settings.time_limit is None else time.perf_counter() + settings.time_limit
-
-
-@contextmanager
-def _threads(wanted: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(wanted or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

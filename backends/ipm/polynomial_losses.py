@@ -4,6 +4,7 @@ Every loss answers a change dw of a sample's margin w by the multiplier ``theta_
 own slacks and multipliers eliminated in closed form.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -243,9 +244,12 @@ def loss_side(name: str, w: Tensor, goal: Tensor, N: int, mu: float) -> LossSide
     """
     if name == "squared":
         return SquaredSide(N, w, goal)
-    kinds = {"hinge": HingeSide, "squared_hinge": SquaredHingeSide, "logistic": LogisticSide}
-    found: LossSide = kinds[name].start(w, N, mu)  # type: ignore[attr-defined]
-    return found
+    starts: dict[str, Callable[[Tensor, int, float], LossSide]] = {
+        "hinge": HingeSide.start,
+        "squared_hinge": SquaredHingeSide.start,
+        "logistic": LogisticSide.start,
+    }
+    return starts[name](w, N, mu)
 
 
 def _or(exact: Tensor, updated: Tensor) -> Tensor:

@@ -5,14 +5,10 @@ solved by the method of multipliers (`gated_multipliers`), large ones with cones
 (`gated_cone_columns`); both go over to the path if they get no further.
 """
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from cvxrobust.backends.torch.checkpoint import Checkpoint
 from cvxrobust.backends.torch.gated_best import Best
@@ -22,14 +18,12 @@ from cvxrobust.backends.torch.gated_multipliers import MOST, MultiplierMethod
 from cvxrobust.backends.torch.gated_path import MOST_STEPS, Path, begin, follow
 from cvxrobust.core import gated
 from cvxrobust.core.backend import Monitor
-from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.gated_certificate import network_multipliers
-from cvxrobust.core.losses import LOSSES
-from cvxrobust.core.relu_bounds import NORMS
 from cvxrobust.core.relu_network import ReLUNetwork
 from cvxrobust.core.result import Solution, Termination
 from cvxrobust.core.settings import Settings, check_options
 from cvxrobust.core.structured import GatedProgram
+from cvxrobust.core.translation import torch_threads
 
 LARGE = 5_000_000
 """Samples times slots times inputs from which programmes without cones go to the method of multipliers."""
@@ -69,18 +63,18 @@ def solve_gated(
         UnsupportedProgramError: A one-sided programme whose loss is not of one margin, or an unknown loss or norm.
         UnknownNameError: The settings hold native options; there are none.
     """
-    _check(program)
+    gated.require_meaning(program)
     check_options(settings, set(), "torch")
     most = settings.max_iterations or _most(program)
     applied = {"tolerance": settings.tolerance, "max_iterations": most, "device": device, "dtype": dtype}
     ignored = {} if settings.seed == Settings.seed else {"seed": "this solver is deterministic"}
-    solve = _Solve(program, settings, monitor or Monitor(_deadline(settings)), device, dtype, checkpoint)
+    solve = _Solve(program, settings, monitor or Monitor.within(settings.time_limit), device, dtype, checkpoint)
     # Otherwise overflow of some trial point would be worth a warning.
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), _threads(settings.threads):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), torch_threads(settings.threads):
         termination = solve.run(start)
     return Solution(
         termination,
-        network=_network(program, solve.best.U),
+        network=gated.to_network(program, solve.best.U),
         multipliers=solve.best.feasible() if at_scale(program) or by_columns(program) else solve.best.multipliers,
         iterations=solve.steps,
         message=solve.message,
@@ -185,38 +179,3 @@ class _Solve:
         """Save the state, unless that was done a moment ago."""
         if self.checkpoint is not None and (force or self.checkpoint.due()):
             self.checkpoint.save(worker.state() | self.best.state(), force)
-
-
-def _network(program: GatedProgram, U: NDArray[np.float64]) -> ReLUNetwork:
-    if program.shape[0] > 0:
-        return gated.to_network(program, U)
-    none = np.empty(0, dtype=np.intp)
-    return gated.network_of(program, none, none, np.empty((0, program.shape[2])), np.empty(0))
-
-
-def _check(program: GatedProgram) -> None:
-    loss = LOSSES.get(program.loss)
-    if loss is None:
-        raise UnsupportedProgramError(f"loss {program.loss!r} is none of {sorted(LOSSES)}, which this solver knows.")
-    if program.norm not in NORMS:
-        raise UnsupportedProgramError(f"norm {program.norm!r} is none of {list(NORMS)}, which this solver knows.")
-    if program.labels.shape[1] != 1 and loss.margin:
-        raise UnsupportedProgramError("a margin loss needs one output; solve one programme per class.")
-    if program.formulation == "one-sided" and not loss.margin:
-        raise UnsupportedProgramError(
-            'the one-sided formulation bounds margins, which the squared loss has none of; use "cone" or "gated".'
-        )
-
-
-def _deadline(settings: Settings) -> float | None:
-    return None if settings.time_limit is None else time.perf_counter() + settings.time_limit
-
-
-@contextmanager
-def _threads(wanted: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(wanted or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

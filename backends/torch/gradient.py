@@ -8,8 +8,8 @@ from cvxrobust.backends.torch.polynomial_objective import Query, Smoothing
 from cvxrobust.backends.torch.polynomial_samples import Samples
 from cvxrobust.backends.torch.polynomial_small import objective_of
 from cvxrobust.backends.torch.team import Team
-from cvxrobust.backends.torch.threads import torch_threads
 from cvxrobust.core.structured import PolynomialProgram
+from cvxrobust.core.translation import torch_threads
 
 Array = NDArray[np.float64]
 SMOOTHING = (0.1, 1e-3)

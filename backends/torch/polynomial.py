@@ -30,7 +30,6 @@ from cvxrobust.backends.torch.polynomial_stochastic import warm_up
 from cvxrobust.backends.torch.polynomial_training import Request, Training
 from cvxrobust.backends.torch.stops import Stops
 from cvxrobust.backends.torch.team import Team
-from cvxrobust.backends.torch.threads import torch_threads
 from cvxrobust.core.backend import Monitor
 from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
 from cvxrobust.core.losses import loss_by_name
@@ -38,7 +37,7 @@ from cvxrobust.core.networks import PolynomialNetwork
 from cvxrobust.core.result import Solution, Termination
 from cvxrobust.core.settings import DTYPES, Settings, check_options
 from cvxrobust.core.structured import PolynomialProgram
-from cvxrobust.core.translation import blas_threads
+from cvxrobust.core.translation import blas_threads, torch_threads
 
 FEW = 2**17
 """Inputs with no more entries than this are solved by one thread, however many there may be: they would only wait."""

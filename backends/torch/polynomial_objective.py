@@ -27,8 +27,8 @@ from cvxrobust.backends.torch.polynomial_attacks import (
     varying_coordinates,
 )
 from cvxrobust.backends.torch.polynomial_samples import Block, Samples, Target
-from cvxrobust.backends.torch.threads import torch_threads
 from cvxrobust.core.structured import PolynomialProgram
+from cvxrobust.core.translation import torch_threads
 
 Array = NDArray[np.float64]
 BLOCKS_PER_THREAD = 3
