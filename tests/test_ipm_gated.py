@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gated_cases import CASES, bounds, gap
 from random_relu import any_gates, random_recipe
 
 from cvxrobust import AdversarialReLU, ConvexReLU, Settings, solve
 from cvxrobust.core import gated
 from cvxrobust.core.backend import Monitor
 from cvxrobust.core.errors import UnknownNameError, UnsupportedProgramError
-from cvxrobust.core.gated_certificate import gated_bound
 from cvxrobust.core.result import Termination
 
 torch = pytest.importorskip("torch")
@@ -40,27 +40,6 @@ def outputs(**parameters):
     X = rng.standard_normal((25, 4))
     Y = np.maximum(X @ rng.standard_normal((4, 3)), 0.0)
     return AdversarialReLU(X, Y, loss="squared", n_gates=5, **parameters).program
-
-
-def bounds(program, solution):
-    """What core makes of an answer."""
-    upper = gated.objective(program, gated.from_network(program, solution.network))
-    return upper, gated_bound(program, solution.multipliers).value
-
-
-def gap(program, solution):
-    upper, lower = bounds(program, solution)
-    return (upper - lower) / max(upper, 1e-300)
-
-
-CASES = [
-    (formulation, norm, loss, radius)
-    for formulation in ("one-sided", "gated", "cone")
-    for loss in ("hinge", "squared_hinge", "logistic", "squared")
-    for radius, norm in ((0.0, "inf"), (0.02, "inf"), (0.02, 2), (0.02, 1))
-    # The one-sided formulation is about margins.
-    if not (formulation == "one-sided" and loss == "squared")
-]
 
 
 @pytest.mark.parametrize(("formulation", "norm", "loss", "radius"), CASES)

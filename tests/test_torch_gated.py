@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gated_cases import CASES, bounds, gap
 from random_relu import FORMS, any_gates, random_recipe
 
 from cvxrobust import AdversarialReLU, ConvexReLU, Settings, solve
 from cvxrobust.core import gated
 from cvxrobust.core.backend import Monitor
 from cvxrobust.core.errors import UnknownNameError, UnsupportedProgramError
-from cvxrobust.core.gated_certificate import gated_bound
 from cvxrobust.core.result import Termination
 
 torch = pytest.importorskip("torch")
@@ -27,27 +27,6 @@ def moons(n=60, seed=0, **parameters):
     y = np.where(np.abs(X[:, 0]) - 0.7 + 0.4 * X[:, 1] > 0, 1.0, -1.0)
     given = {"n_gates": 8, "beta": 0.01} | parameters
     return AdversarialReLU(X, y, **given) if "radius" in given else ConvexReLU(X, y, **given)
-
-
-def bounds(program, solution):
-    """What core makes of an answer."""
-    upper = gated.objective(program, gated.from_network(program, solution.network))
-    return upper, gated_bound(program, solution.multipliers).value
-
-
-def gap(program, solution):
-    upper, lower = bounds(program, solution)
-    return (upper - lower) / max(upper, 1e-300)
-
-
-CASES = [
-    (formulation, norm, loss, radius)
-    for formulation in ("one-sided", "gated", "cone")
-    for loss in ("hinge", "squared_hinge", "logistic", "squared")
-    for radius, norm in ((0.0, "inf"), (0.02, "inf"), (0.02, 2), (0.02, 1))
-    # The one-sided formulation is about margins.
-    if not (formulation == "one-sided" and loss == "squared")
-]
 
 
 @pytest.mark.parametrize(("formulation", "norm", "loss", "radius"), CASES)
