@@ -70,3 +70,16 @@ def torch_threads(threads: int | None) -> Iterator[None]:
     finally:
         if threads is not None:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def torch_alone(threads: int | None) -> Iterator[None]:
+    """`torch_threads`, with one thread for every other BLAS.
+
+    For code that goes back and forth between PyTorch and NumPy in small steps: idle threads of either wait busily for
+    a while, on processors that those of the other need.
+    """
+    from threadpoolctl import threadpool_limits  # slow to import, and seldom needed
+
+    with threadpool_limits(limits=1, user_api="blas"), torch_threads(threads):
+        yield

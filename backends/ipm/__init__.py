@@ -18,7 +18,7 @@ from cvxrobust.core.result import Solution
 from cvxrobust.core.rows import is_streamed
 from cvxrobust.core.settings import Settings, check_options
 from cvxrobust.core.structured import GatedProgram, PolynomialProgram
-from cvxrobust.core.translation import blas_threads, torch_threads, unused_settings
+from cvxrobust.core.translation import torch_alone, unused_settings
 
 OPTIONS = {"subspace"}
 """Native options. ``subspace``: whether a polynomial programme is solved in a growing subspace of the inputs; by
@@ -139,7 +139,7 @@ class InteriorPoint:
         # In small operations threads only wait for each other, and on a busy machine for long.
         work = polynomial_work(program) if isinstance(program, PolynomialProgram) else gated_work(program)
         threads = settings.threads if work > WORTH_THREADS else 1
-        with blas_threads(threads), torch_threads(threads):
+        with torch_alone(threads):
             found = self._solve(program, asked.replace(threads=threads), monitor, start)
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
 
