@@ -115,6 +115,7 @@ INSTANCES = {
     "relu-cone": Instance(lambda: _relu("cone"), 1e-6, GENERAL),
     "relu-one-sided": Instance(lambda: _relu("one-sided"), 1e-6, GENERAL),
     "attacked-relu-cone": Instance(lambda: _relu("cone", 0.0005), 1e-6, GENERAL),
+    "attacked-relu-one-sided": Instance(lambda: _relu("one-sided", 0.05), 1e-6, GENERAL),
 }
 
 

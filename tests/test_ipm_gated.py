@@ -107,7 +107,7 @@ def test_a_bias_is_not_attacked(formulation, radius):
 # -- the reduced system -----------------------------------------------------------------------------------------------
 
 
-def system_at_random(program, by_samples):
+def system_at_random(program, order):
     """A model, a scaling at random points inside all cones, and the factored normal equations."""
     model = gated_model.Model(gated_data.Data.of(program, "cpu"))
     cones, generator = model.cones, torch.Generator().manual_seed(1)
@@ -126,7 +126,7 @@ def system_at_random(program, by_samples):
     if np.unique(members).size == members.size:
         members = np.arange(members.size)
     curvature = model.loss_slopes(seen)[1]
-    system = gated_elimination.Elimination(model, scaling, curvature, torch.as_tensor(members), by_samples)
+    system = gated_elimination.Elimination(model, scaling, curvature, torch.as_tensor(members), order)
     return model, scaling, system
 
 
@@ -139,13 +139,35 @@ SYSTEMS = [
 ]
 
 
-@pytest.mark.parametrize("by_samples", [True, False])
-@pytest.mark.parametrize(("loss", "formulation", "norm", "radius"), SYSTEMS)
-def test_elimination_solves_the_dense_normal_equations(loss, formulation, norm, radius, by_samples):
+def orders(formulation, radius):
+    """The orders of elimination that a programme has."""
+    return ("slots", "samples") if radius == 0.0 else ("slots", "both") if formulation == "one-sided" else ("slots",)
+
+
+@pytest.mark.parametrize(
+    ("loss", "formulation", "norm", "radius", "order"),
+    [(*system, order) for system in SYSTEMS for order in orders(system[1], system[3])],
+)
+def test_elimination_solves_the_dense_normal_equations(loss, formulation, norm, radius, order):
     program = moons(12, formulation=formulation, loss=loss, norm=norm, radius=radius, n_gates=4, bias=True).program
-    model, _, system = system_at_random(program, by_samples)
-    if radius == 0.0:
-        assert system.coupling.by_samples is by_samples
+    model, _, system = system_at_random(program, order)
+    expected = {"slots": "Coupling", "samples": "BySamples", "both": "ByBoth"}
+    assert type(system.coupling).__name__ == expected[order]
+    assert_solves(model, system)
+
+
+@pytest.mark.parametrize("norm", ["inf", 2])
+def test_elimination_copes_with_gates_that_occur_once_or_many_times(norm):
+    program = moons(12, formulation="one-sided", norm=norm, radius=0.1, n_gates=4, bias=True).program
+    some = [0, 1, 2, 5, 0, 0, 1, 6]
+    program = replace(program, gates=program.gates[:, some], signs=program.signs[some])
+    model, _, system = system_at_random(program, "both")
+    assert system.coupling.most == 3
+    assert_solves(model, system)
+
+
+def assert_solves(model, system):
+    """The elimination is the inverse of the normal equations."""
     size = model.variables.size
     matrix = torch.stack([system.times(column) for column in torch.eye(size, dtype=torch.float64)])
     assert torch.allclose(matrix, matrix.T, atol=1e-12)
@@ -159,8 +181,8 @@ def test_elimination_solves_the_dense_normal_equations(loss, formulation, norm, 
 
 
 def test_elimination_couples_outputs_through_lengths():
-    for by_samples in (True, False):
-        model, _, system = system_at_random(outputs(formulation="cone", radius=0.0), by_samples)
+    for order in ("slots", "samples"):
+        model, _, system = system_at_random(outputs(formulation="cone", radius=0.0), order)
         rhs = torch.randn(model.variables.size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
         rest = system.times(system._eliminated(rhs)) - rhs
         assert float(torch.linalg.vector_norm(rest) / torch.linalg.vector_norm(rhs)) <= 1e-10

@@ -9,6 +9,9 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
+from cvxrobust.backends.ipm.gated_orders import work
 from cvxrobust.core.backend import Capabilities, Monitor
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
 from cvxrobust.core.hookspecs import BackendDescription, hookimpl
@@ -45,12 +48,15 @@ def polynomial_work(program: PolynomialProgram) -> float:
 
 
 def gated_work(program: GatedProgram) -> float:
-    """Multiplications of an iteration, about."""
-    n, (K, C, D) = float(program.X.shape[0]), (float(size) for size in program.shape)
-    slots, attacked = n * K * C * D * D, bool((program.radius > 0.0).any())
-    if attacked and program.formulation != "gated":
-        return slots + (K * D) ** 3 / 3.0 + n * (K * D) ** 2
-    return slots + min(n * n * K * C * D + n**3 / 3.0, (K * C * D) ** 3 / 3.0 + n * (K * C * D) ** 2)
+    """Multiplications of an iteration, about: `cvxrobust.backends.ipm.gated_coupling`."""
+    n, (K, C, D) = program.X.shape[0], program.shape
+    one_sided, attacked = program.formulation == "one-sided", bool((program.radius > 0.0).any())
+    groups = np.unique(program.gates, axis=1).shape[1]
+    slots = K * (D + attacked) if one_sided else groups * C * D
+    orders = work(n * C, slots, groups * C * D if attacked else None)
+    if attacked and not one_sided:
+        del orders["both"]
+    return float(n * K * C * D * D) + min(orders.values())
 
 
 def fits(program: PolynomialProgram | GatedProgram) -> bool:
@@ -137,8 +143,8 @@ class InteriorPoint:
         asked = settings.replace(tolerance=max(settings.tolerance, self.capabilities.tightest_tolerance))
         start = None if warm_start is None else warm_start.network
         # In small operations threads only wait for each other, and on a busy machine for long.
-        work = polynomial_work(program) if isinstance(program, PolynomialProgram) else gated_work(program)
-        threads = settings.threads if work > WORTH_THREADS else 1
+        size = polynomial_work(program) if isinstance(program, PolynomialProgram) else gated_work(program)
+        threads = settings.threads if size > WORTH_THREADS else 1
         with torch_alone(threads):
             found = self._solve(program, asked.replace(threads=threads), monitor, start)
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})

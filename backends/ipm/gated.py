@@ -40,11 +40,12 @@ them, and leaves behind parallel sums of their weights lambda = z / s, which nev
 
 What is left are blocks B_k of the slots, ``sum_i psi_ik x_i x_i'`` (all of them by one product of n K D^2 / 2) and the
 above, coupled by a quadratic form Omega_i in each H_i: ``kappa a a'``, for attacks a diagonal and at most two more
-rank-one terms. `gated_coupling` solves this in order n (not attacked: Omega_i is one square) or in order P D, P the
-number of different gates (one-sided: K (D + 1)), whichever is smaller; `gated_samples` holds the Omega_i. Slots with
-equal gates share ``sum_k B_k^-1``. Along its own vector a slot is soft, ever more so towards the end; amplitudes of
-these K directions are unknowns of their own, without which the rest would drown. Conjugate gradients with the exact
-operator and this elimination as preconditioner remove rounding: no step or one in most cases, more near the end.
+rank-one terms. `gated_coupling` solves this in order n (not attacked: Omega_i is one square), or in order P D, P the
+number of different gates, whichever is cheaper; where one-sided, in order K (D + 1), or with attacks in order P D
+first and n afterwards. `gated_samples` holds the Omega_i. Slots with equal gates share ``sum_k B_k^-1``. Along its own
+vector a slot is soft, ever more so towards the end; amplitudes of these K directions are unknowns of their own,
+without which the rest would drown. Conjugate gradients with the exact operator and this elimination as preconditioner
+remove rounding: no step or one in most cases, more near the end.
 
 **Cones without interior** (`gated_phase_one`, `gated_interior`) are found beforehand. Their slots are confined to
 subspaces, or left out, and what multipliers this takes follows from those of phase one.
@@ -53,9 +54,9 @@ subspaces, or left out, and what multipliers this takes follows from those of ph
 pairs, z of the epigraphs divided by ``theta_i r_i`` and ``sum_i r_i mu_ik``. As rho vanishes, ||B_k|| <= beta holds to
 ever better accuracy, and the bound loses nothing to scaling. `core` judges points and bounds alike.
 
-**Memory** in doubles: some 40 arrays of n K (a few of n C D and K D^2), products of inputs n D^2 / 2 (in blocks above a
-limit), rows n C times P C D, and matrices of the order squared, n C or P C D (one-sided: K (D + 1)): two in the order
-of the samples, up to four in that of the slots.
+**Memory** in doubles: some 40 arrays of n K (a few of n C D and K D^2), products of inputs n D^2 / 2 (in blocks above
+a limit), rows n C times P C D (one-sided: n K (D + 1), with attacks three of them), and matrices of the order squared,
+two in the order of the samples, up to four in that of the slots.
 
 Sources: Mehrotra (1992), On the implementation of a primal-dual interior point method; Nesterov and Todd (1997),
 Self-scaled barriers and interior-point methods for convex programming; Gondzio (1996), Multiple centrality corrections

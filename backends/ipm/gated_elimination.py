@@ -3,9 +3,11 @@
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.ipm.gated_coupling import Alone, Coupling, Groups, cholesky
+from cvxrobust.backends.ipm.gated_coupling import ByBoth, BySamples, Coupling, cholesky
 from cvxrobust.backends.ipm.gated_epigraph import Form, ball_form
+from cvxrobust.backends.ipm.gated_groups import Alone, Groups
 from cvxrobust.backends.ipm.gated_model import Model
+from cvxrobust.backends.ipm.gated_orders import Order, work
 from cvxrobust.backends.ipm.gated_samples import Samples
 from cvxrobust.backends.ipm.gated_scaling import Scaling
 
@@ -20,7 +22,7 @@ class Elimination:
     """The factored normal equations ``(curvature + G' W^-2 G) x = r``."""
 
     def __init__(
-        self, model: Model, scaling: Scaling, curvature: Tensor | None, members: Tensor, by_samples: bool | None = None
+        self, model: Model, scaling: Scaling, curvature: Tensor | None, members: Tensor, order: Order | None = None
     ) -> None:
         """Factor them.
 
@@ -29,7 +31,7 @@ class Elimination:
             scaling: W.
             curvature: Second derivatives of the smooth loss, shape (n, C).
             members: The group of each slot, shape (K,).
-            by_samples: The order of elimination; None for the smaller one.
+            order: The order of elimination, where the programme has it; None for the cheapest.
         """
         self.model, self.scaling, self.curvature = model, scaling, curvature
         data = model.data
@@ -42,11 +44,11 @@ class Elimination:
         E = self.factor.shape[1]
         eye = torch.eye(E, dtype=data.X.dtype, device=data.X.device)
         halves = torch.linalg.solve_triangular(self.factor, eye, upper=False)
-        groups = self._groups(members)
-        halves = halves[:, :, E - groups.shape[1] :]
+        if not data.one_sided:
+            halves = halves[:, :, self.caps :]
         if data.faces is not None:
             halves = halves @ self._on_faces(halves.shape[2] - data.shape[2] * data.shape[3])
-        self.coupling = Coupling(groups, halves.mT @ halves, *self._ridges(blocks), by_samples)
+        self.coupling = self._couple(order, self._shared(members), halves.mT @ halves, self._ridges(blocks))
 
     def _ridges(self, blocks: Tensor) -> tuple[Tensor, Tensor]:
         """The directions v in which slots are soft, and 1 / nu."""
@@ -61,14 +63,26 @@ class Elimination:
         rest[:, m:] -= v[:, m:] / square[:, None]
         return v, 0.5 * square + ((v * rest).sum(1)).clamp_min(0.0) + square * (rest**2).sum(1)
 
-    def _groups(self, members: Tensor) -> Groups:
-        data = self.model.data
-        if data.one_sided:
-            return Alone(self.samples, self.caps > 0)
+    def _shared(self, members: Tensor) -> Groups:
+        """The slots with equal gates."""
         P = int(members.max()) + 1
         first = torch.zeros(P, dtype=torch.long, device=members.device)
         first[members] = torch.arange(members.shape[0], device=members.device)
-        return Groups(self.samples, members, data.gates[first])
+        return Groups(self.samples, members, self.model.data.gates[first])
+
+    def _couple(self, order: Order | None, shared: Groups, inverses: Tensor, ridges: tuple[Tensor, Tensor]) -> Coupling:
+        """The coupling of the samples in an order, or in the cheapest that there is."""
+        data, samples = self.model.data, self.samples
+        groups = Alone(samples, self.caps > 0) if data.one_sided else shared
+        (n, _, C, _), (P, F) = data.shape, groups.shape
+        simple, sums = samples.form is None and samples.rho is None, shared.shape[0] * shared.shape[1]
+        costs = work(n * C, P * F, None if simple else sums)
+        if not simple and not data.one_sided:
+            del costs["both"]
+        chosen = order if order in costs else min(costs, key=lambda name: costs[name])
+        if chosen == "both":
+            return ByBoth(groups, inverses, *ridges, shared)
+        return (BySamples if chosen == "samples" else Coupling)(groups, inverses, *ridges)
 
     def _on_faces(self, caps: int) -> Tensor:
         """The projectors of all coordinates of a block, shape (K, E, E)."""
