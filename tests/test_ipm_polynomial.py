@@ -421,6 +421,62 @@ def test_it_ends_before_the_subspace_is_everything_where_networks_are_small():
     assert solution.multipliers.basis.shape[1] < 66
 
 
+@pytest.fixture
+def bases(monkeypatch):
+    """The bases of the subspaces that are solved in, in order."""
+    subspace, found = pytest.importorskip("cvxrobust.backends.ipm.polynomial_subspace"), []
+    solve_in = subspace.SubspaceMethod._solve_in
+
+    def noted(self, basis):
+        found.append(basis)
+        return solve_in(self, basis)
+
+    monkeypatch.setattr(subspace.SubspaceMethod, "_solve_in", noted)
+    return found
+
+
+def wide_and_simple(n=60, d=60):
+    """A problem of many inputs, two of which matter."""
+    X = np.random.default_rng(1).standard_normal((n, d))
+    return AdversarialSDP(X, np.where(X[:, 0] + 0.5 * X[:, 1] ** 2 > 0.4, 1.0, -1.0), radius=0.8, beta=0.1)
+
+
+def test_directions_that_no_neuron_uses_leave_again(bases):
+    problem = wide_and_simple()
+    solution = solved(problem, options={"subspace": True}, tolerance=1e-6)
+    upper, lower = certified(problem, solution)
+    assert upper - lower <= 1e-6 * upper
+    sizes = [basis.shape[1] for basis in bases]
+    assert min(np.diff(sizes)) < 0
+    assert max(sizes) < 60
+    for basis in bases:
+        assert np.allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-10)
+
+
+def test_a_start_gives_the_subspace_its_directions(bases):
+    problem = wide_and_simple()
+    start = solved(problem, options={"subspace": True}, tolerance=1e-4)
+    cold = len(bases)
+    solution = solved(problem, warm_start=start, options={"subspace": True}, tolerance=1e-6)
+    upper, lower = certified(problem, solution)
+    assert upper - lower <= 1e-6 * upper
+    assert len(bases) < 2 * cold
+    outside = start.network.u - (start.network.u @ bases[cold]) @ bases[cold].T
+    weights = np.abs(start.network.alpha)
+    assert weights @ (outside**2).sum(axis=1) <= 1e-3 * weights.sum()
+
+
+def test_the_zero_network_does_not_empty_the_subspace():
+    problem = adversarial(30, 12)
+    subspace = pytest.importorskip("cvxrobust.backends.ipm.polynomial_subspace")
+    progress = pytest.importorskip("cvxrobust.backends.ipm.progress").Progress(Settings(), Monitor(), 100)
+    search = subspace.SubspaceMethod(problem.to_structured(), problem.X, progress, CPU)
+    zero = method.trivial_dual(search.bounds)[0]
+    progress.offer_primal(zero, search.bounds.objective(zero.network))
+    basis = np.eye(12)[:, :5]
+    assert search._needed(basis, 1e-3) is basis
+
+
 def test_the_neurons_that_pricing_finds_join_the_subspace_first():
     problem = adversarial(30, 12)
     subspace = pytest.importorskip("cvxrobust.backends.ipm.polynomial_subspace")

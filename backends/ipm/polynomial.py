@@ -99,6 +99,9 @@ Array = NDArray[np.float64]
 MOST = 200
 """Iterations, unless the settings say otherwise; 15 to 30 are usual."""
 
+MOST_IN_SUBSPACES = 3_000
+"""The same over all subspaces; some 10 in each are usual."""
+
 FULL = 100
 """Inputs up to which the whole problem is solved at once."""
 
@@ -128,16 +131,17 @@ def solve_polynomial(
     if program.labels.ndim != 2 or program.labels.shape[1] != 1:
         raise InputError(f"labels have shape {program.labels.shape}; expected one column, (n, 1), per solve.")
     X = np.concatenate([np.asarray(block, dtype=np.float64) for _, block in row_blocks(program.X)])
-    progress: Progress[PrimalPoint, DualPoint] = Progress(settings, monitor, MOST)
+    kind = SubspaceMethod if _in_subspace(program, X, settings) else PolynomialMethod
+    most = settings.max_iterations or (MOST_IN_SUBSPACES if kind is SubspaceMethod else MOST)
+    progress: Progress[PrimalPoint, DualPoint] = Progress(settings, monitor, most)
     # Points far outside overflow on the way; what is not finite is never better.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        kind = SubspaceMethod if _in_subspace(program, X, settings) else PolynomialMethod
         method = kind(program, X, progress, torch.device(device))
         termination = method.run(start)
         network, multipliers = _answer(method, settings)
     applied: dict[str, Any] = {
         "tolerance": settings.tolerance,
-        "max_iterations": settings.max_iterations or MOST,
+        "max_iterations": most,
         "device": device,
     }
     return Solution(

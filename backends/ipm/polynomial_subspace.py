@@ -7,8 +7,9 @@ upper bound of the whole problem's optimum, at the price of one with k inputs. I
 multipliers of the whole problem; what they prove there is scaled by how far the best neuron outside the span would
 be worth more than its penalty, ``gamma > beta`` in `cvxrobust.core.certificate`, a sphere-constrained trust-region
 subproblem. That neuron joins the basis, and with it the outermost eigenvectors of the pricing matrix outside the
-span: column generation (Dantzig and Wolfe 1960, Oper. Res. 8) on neurons. It ends at the latest when the basis is
-all of R^d, and long before where networks have few neurons."""
+span: column generation (Dantzig and Wolfe 1960, Oper. Res. 8) on neurons. Whenever this has paid, directions that the
+best network hardly uses leave again: of 784 inputs of MNIST (500 images) the solution uses 14. It ends at the latest
+when the basis is all of R^d, and long before where networks have few neurons, above all near a good start."""
 
 import time
 
@@ -31,8 +32,17 @@ Array = NDArray[np.float64]
 FIRST = 12
 """Dimension of the first subspace, at least."""
 
-NEW = 6
+NEW = 10
 """Directions that join in a round, at most."""
+
+SPARE = 1e-2
+"""The penalty of all that a network holds in directions that leave the basis, relative to the gap."""
+
+PAYS = 0.5
+"""Directions leave only after the gap has become smaller by this since they last did; or they would return forever."""
+
+HELD = 1e-5
+"""A start's directions that hold less of it than this share of the first are left out."""
 
 SHARE = 0.2
 """A subspace's own gap, relative to the whole problem's when it was opened."""
@@ -76,8 +86,10 @@ class SubspaceMethod:
         basis = np.empty((self.X.shape[1], 0))
         if start is not None:
             progress.offer_primal(PrimalPoint(start), self.bounds.objective(start))
-            basis = _joined(basis, start.u.T)
+            axes, held = _axes(start)
+            basis = axes[:, held > HELD * held.max(initial=0.0)]
         basis = _joined(basis, self._candidates(basis, pricing, max(FIRST - basis.shape[1], NEW)))
+        left_at = np.inf
         while True:
             ended = progress.ended(self.iterations)
             if ended is not None:
@@ -89,10 +101,23 @@ class SubspaceMethod:
             ended = progress.ended(self.iterations)
             if ended is not None:
                 return ended
-            larger = _joined(basis, self._candidates(basis, pricing, NEW))
-            if larger.shape[1] == basis.shape[1]:
+            smaller = basis
+            if (gap := progress.upper - progress.lower) <= PAYS * left_at:
+                left_at, smaller = gap, self._needed(basis, SPARE * gap)
+            larger = _joined(smaller, self._candidates(smaller, pricing, NEW))
+            if larger.shape[1] == smaller.shape[1]:
                 return termination if termination is not Termination.CONVERGED else Termination.NUMERICAL
             basis = larger
+
+    def _needed(self, basis: Array, spare: float) -> Array:
+        """A basis of all but a little of the best network, if it is smaller."""
+        assert self.progress.primal is not None
+        axes, held = _axes(self.progress.primal.network)
+        if not held.any():
+            return basis
+        rest = float(held.sum()) - np.cumsum(held)
+        count = int(np.argmax(self.program.beta * rest <= spare)) + 1
+        return np.ascontiguousarray(axes[:, :count]) if count < basis.shape[1] else basis
 
     def _solve_in(self, basis: Array) -> tuple[Termination, Array]:
         """Solve in one subspace; what its multipliers say about all neurons."""
@@ -147,6 +172,12 @@ class SubspaceMethod:
         values, vectors = np.linalg.eigh(0.5 * (outside + outside.T))
         outer = vectors[:, np.argsort(-np.abs(values))[: max(count - 2, 0)]]
         return np.hstack([self._best.T, outer])
+
+
+def _axes(network: PolynomialNetwork) -> tuple[Array, Array]:
+    """Orthonormal directions, shape (d, d), and how much of a network's weights each holds, most first."""
+    held, axes = np.linalg.eigh((network.u.T * np.abs(network.alpha)) @ network.u)
+    return axes[:, ::-1], held[::-1].clip(0.0)
 
 
 def _joined(basis: Array, more: Array) -> Array:
