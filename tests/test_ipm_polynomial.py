@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from random_problems import random_case
+from threadpoolctl import threadpool_info
 
 from cvxrobust import AdversarialSDP, Settings, StandardSDP, solve
 from cvxrobust.core.backend import Monitor
@@ -15,6 +16,7 @@ from cvxrobust.core.certificate import MomentMultipliers
 from cvxrobust.core.errors import InputError, UnknownNameError, UnsupportedProgramError
 from cvxrobust.core.registry import get_backend
 from cvxrobust.core.result import Solution, Termination
+from cvxrobust.core.translation import torch_alone
 
 torch = pytest.importorskip("torch")
 method = pytest.importorskip("cvxrobust.backends.ipm.polynomial_method")
@@ -395,6 +397,19 @@ def test_a_gpu_certifies_the_same_optimum(loss, radius):
 def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(InputError, match="0 CUDA devices"):
         solved(adversarial(), device="cuda")
+
+
+def test_no_other_pool_of_threads_is_awake_beside_that_of_pytorch():
+    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    before = torch.get_num_threads()
+    assert blas
+    with torch_alone(2):
+        assert torch.get_num_threads() == 2
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
+    with torch_alone(None):
+        assert torch.get_num_threads() == before
+    assert [pool for pool in threadpool_info() if pool["user_api"] == "blas"] == blas
+    assert torch.get_num_threads() == before
 
 
 # -- subspaces ---------------------------------------------------------------------------------------------------
