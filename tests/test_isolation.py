@@ -111,6 +111,8 @@ def test_a_child_that_dies_is_reported(problem, monkeypatch):
 
     def mortal(*arguments, **keywords):
         child = original(*arguments, **keywords)
+        # However fast the machine is, it does not finish before it dies.
+        child.send_signal(signal.SIGSTOP)
         started.append(child)
         return child
 
