@@ -24,6 +24,8 @@ schur = pytest.importorskip("cvxrobust.backends.ipm.polynomial_schur")
 start = pytest.importorskip("cvxrobust.backends.ipm.polynomial_start")
 system = pytest.importorskip("cvxrobust.backends.ipm.polynomial_system")
 bounds = pytest.importorskip("cvxrobust.backends.ipm.polynomial_bounds")
+subspace = pytest.importorskip("cvxrobust.backends.ipm.polynomial_subspace")
+progress = pytest.importorskip("cvxrobust.backends.ipm.progress")
 triangles = pytest.importorskip("cvxrobust.backends.ipm.triangles")
 
 CPU = torch.device("cpu")
@@ -439,7 +441,7 @@ def test_it_ends_before_the_subspace_is_everything_where_networks_are_small():
 @pytest.fixture
 def bases(monkeypatch):
     """The bases of the subspaces that are solved in, in order."""
-    subspace, found = pytest.importorskip("cvxrobust.backends.ipm.polynomial_subspace"), []
+    found = []
     solve_in = subspace.SubspaceMethod._solve_in
 
     def noted(self, basis):
@@ -481,22 +483,22 @@ def test_a_start_gives_the_subspace_its_directions(bases):
     assert weights @ (outside**2).sum(axis=1) <= 1e-3 * weights.sum()
 
 
+def search_in(problem):
+    """Column generation on a problem, before its first round."""
+    heard = progress.Progress(Settings(), Monitor(), 100)
+    return subspace.SubspaceMethod(problem.to_structured(), problem.X, heard, CPU)
+
+
 def test_the_zero_network_does_not_empty_the_subspace():
-    problem = adversarial(30, 12)
-    subspace = pytest.importorskip("cvxrobust.backends.ipm.polynomial_subspace")
-    progress = pytest.importorskip("cvxrobust.backends.ipm.progress").Progress(Settings(), Monitor(), 100)
-    search = subspace.SubspaceMethod(problem.to_structured(), problem.X, progress, CPU)
+    search = search_in(adversarial(30, 12))
     zero = method.trivial_dual(search.bounds)[0]
-    progress.offer_primal(zero, search.bounds.objective(zero.network))
+    search.progress.offer_primal(zero, search.bounds.objective(zero.network))
     basis = np.eye(12)[:, :5]
     assert search._needed(basis, 1e-3) is basis
 
 
 def test_the_neurons_that_pricing_finds_join_the_subspace_first():
-    problem = adversarial(30, 12)
-    subspace = pytest.importorskip("cvxrobust.backends.ipm.polynomial_subspace")
-    progress = pytest.importorskip("cvxrobust.backends.ipm.progress").Progress(Settings(), Monitor(), 100)
-    search = subspace.SubspaceMethod(problem.to_structured(), problem.X, progress, CPU)
+    search = search_in(adversarial(30, 12))
     dual = method.trivial_dual(search.bounds)[1]
     pricing = search._priced(dual)
     basis = np.eye(12)[:, :3]
