@@ -11,6 +11,7 @@ from random_problems import random_case
 from threadpoolctl import threadpool_info
 
 from cvxrobust import AdversarialSDP, Settings, StandardSDP, solve
+from cvxrobust.bench.ipm_comparison import teacher
 from cvxrobust.core.backend import Monitor
 from cvxrobust.core.certificate import MomentMultipliers
 from cvxrobust.core.errors import InputError, UnknownNameError, UnsupportedProgramError
@@ -119,6 +120,16 @@ def test_the_reference_instance_is_certified_to_1e_8():
     assert result.quality == "certified"
     assert result.certificate.relative_gap <= 1e-8
     assert result.network.n_neurons < 15, "neurons of no weight are left out"
+
+
+@pytest.mark.parametrize(("n", "d", "beta"), [(60, 10, 0.0003), (200, 20, 0.002)])
+def test_noisy_labels_and_few_samples_are_certified_too(n, d, beta):
+    # As many margins at one as unknowns: the reduced system has entries of sizes that differ by 1 / mu^2.
+    problem = AdversarialSDP(*teacher(n, d), radius=0.3, beta=beta)
+    solution = solved(problem, tolerance=1e-6)
+    assert solution.termination is Termination.CONVERGED, solution.message
+    upper, lower = certified(problem, solution)
+    assert upper - lower <= 1e-6 * upper
 
 
 # -- the linear algebra, against its definition --------------------------------------------------------------------
@@ -286,6 +297,13 @@ def test_a_sandwich_is_the_quadratic_form():
     expected = torch.einsum("nab,bc,ncd,da->", Y, T[0], W, T[0])
     assert float(v @ H @ v) == pytest.approx(float(expected), rel=1e-12)
     assert torch.allclose(triangle.matrix(v), T[0])
+
+
+def test_a_shift_of_the_reduced_system_leaves_small_unknowns_alone():
+    H = torch.tensor([[1e12, 1e12, 0.0], [1e12, 1e12, 0.0], [0.0, 0.0, 1e-4]], dtype=torch.float64)
+    factor, shift = schur._cholesky(H)
+    assert 0.0 < shift < 1e-12
+    assert float(factor[2, 2] ** 2) == pytest.approx(1e-4, rel=1e-10)
 
 
 # -- manners -----------------------------------------------------------------------------------------------------

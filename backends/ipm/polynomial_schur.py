@@ -254,7 +254,7 @@ def _cholesky(H: Tensor) -> tuple[Tensor, float]:
     shift = 0.0
     while int(wrong) and shift < 1.0:
         shift = max(1e-14, 10.0 * shift)
-        diagonal = torch.diagonal(H).abs()
-        moved = H + torch.diag(shift * diagonal + shift * float(diagonal.mean()) * 1e-6)
+        # Relative to each entry: what is small to the whole matrix wipes out unknowns of a small scale.
+        moved = H + torch.diag(shift * torch.diagonal(H).abs())
         factor, wrong = torch.linalg.cholesky_ex(moved)
     return factor, shift

@@ -14,7 +14,7 @@ from cvxrobust.backends.ipm.polynomial_scaling import Basis, Scaled
 from cvxrobust.backends.ipm.polynomial_schur import DenseSchur, Factored, KernelSchur, Solved
 from cvxrobust.backends.ipm.triangles import Triangle
 
-REFINEMENTS = 2
+REFINEMENTS = 6
 """Steps of iterative refinement, at most."""
 
 TINY = 1e-300
