@@ -22,6 +22,7 @@ from cvxrobust.core.translation import torch_alone
 torch = pytest.importorskip("torch")
 method = pytest.importorskip("cvxrobust.backends.ipm.polynomial_method")
 schur = pytest.importorskip("cvxrobust.backends.ipm.polynomial_schur")
+spread = pytest.importorskip("cvxrobust.backends.ipm.polynomial_spread")
 start = pytest.importorskip("cvxrobust.backends.ipm.polynomial_start")
 system = pytest.importorskip("cvxrobust.backends.ipm.polynomial_system")
 bounds = pytest.importorskip("cvxrobust.backends.ipm.polynomial_bounds")
@@ -108,15 +109,18 @@ def test_it_agrees_with_clarabel(number):
     assert upper >= exact.lower - slack
 
 
-def test_the_reference_instance_is_certified_to_1e_8():
+def breast_cancer_problem():
     from sklearn.datasets import load_breast_cancer
     from sklearn.preprocessing import StandardScaler
 
     data = load_breast_cancer()
     order = np.random.default_rng(0).permutation(569)[:455]
     X = StandardScaler().fit_transform(data.data[order])
-    problem = AdversarialSDP(X, np.where(data.target[order] == 1, 1.0, -1.0), radius=0.3, beta=0.01)
-    result = solve(problem, backend="ipm", settings=Settings(tolerance=1e-8, threads=1))
+    return AdversarialSDP(X, np.where(data.target[order] == 1, 1.0, -1.0), radius=0.3, beta=0.01)
+
+
+def test_the_reference_instance_is_certified_to_1e_8():
+    result = solve(breast_cancer_problem(), backend="ipm", settings=Settings(tolerance=1e-8, threads=1))
     assert result.quality == "certified"
     assert result.certificate.relative_gap <= 1e-8
     assert result.network.n_neurons < 15, "neurons of no weight are left out"
@@ -130,6 +134,27 @@ def test_noisy_labels_and_few_samples_are_certified_too(n, d, beta):
     assert solution.termination is Termination.CONVERGED, solution.message
     upper, lower = certified(problem, solution)
     assert upper - lower <= 1e-6 * upper
+
+
+def test_far_from_the_margin_samples_count_along_the_axes_alone(monkeypatch):
+    shares = []
+    original = system.NewtonSystem._factor
+
+    def recorded(self):
+        n = len(self.attacked.point.w)
+        idle = n * torch.minimum(self.attacked.point.moments.theta, 1.0 / n - self.attacked.point.moments.theta) < 1e-3
+        whole = torch.zeros(n, dtype=torch.bool)
+        whole[self.attacked.spread.whole] = True
+        shares.append((float(idle.double().mean()), float((whole & idle).sum()) / max(1, int(idle.sum()))))
+        original(self)
+
+    monkeypatch.setattr(system.NewtonSystem, "_factor", recorded)
+    problem = breast_cancer_problem()
+    solution = solved(problem, tolerance=1e-6)
+    assert solution.termination is Termination.CONVERGED
+    idle, whole = shares[-1]
+    assert idle > 0.8, "most multipliers are zero or saturated"
+    assert whole < 0.15
 
 
 # -- the linear algebra, against its definition --------------------------------------------------------------------
@@ -182,19 +207,46 @@ def moved(at, newton, step, size):
     return dense(replace(at, point=newton.advanced(step, 0.0, size)))[2]
 
 
+def correlations(at):
+    """Frobenius norms of the correlations of every sample's attacks, shape (n,)."""
+    cov = at.point.attacked.moments.cov
+    scale = torch.rsqrt(torch.diagonal(cov, dim1=1, dim2=2))
+    return torch.linalg.matrix_norm(cov * scale[:, :, None] * scale[:, None, :] - torch.eye(cov.shape[1]))
+
+
+@pytest.fixture(params=["all", "some", "none"])
+def counting(request, monkeypatch):
+    """Systems that count the correlations of all samples, of half of them, of none; with X as they take it."""
+
+    def prepared(at, triangle):
+        sizes = correlations(at)
+        limit = {"all": 0.0, "some": float(torch.quantile(sizes, 0.5)), "none": np.inf}[request.param]
+        monkeypatch.setattr(spread, "NEAR", limit)
+        newton = system.NewtonSystem(at.data, at.point, triangle)
+        n = len(sizes)
+        assert newton.attacked.spread.whole.numel() == {"all": n, "some": n // 2, "none": 0}[request.param]
+        moments = at.point.attacked.moments
+        mask = torch.where((sizes > limit)[:, None, None], 1.0, torch.eye(moments.cov.shape[1], dtype=torch.float64))
+        attacked = replace(at.point.attacked, moments=replace(moments, cov=mask * moments.cov))
+        return newton, dense(replace(at, point=replace(at.point, attacked=attacked)))[2]
+
+    return prepared
+
+
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
-def test_a_direction_solves_the_linearised_optimality_conditions(loss):
+def test_a_direction_solves_the_linearised_optimality_conditions(loss, counting):
     at, newton = interior(adversarial(12, 4, loss=loss, activation=(0.3, 0.7, 0.2)))
+    newton, taken = counting(at, newton.triangle)
     mu = 0.2 * newton.mu
     step = newton.direction(mu, None)
-    M, adjoint, X, J = dense(at)
+    M, adjoint, _, J = dense(at)
     point, beta = at.point, at.data.beta
     lam, w = point.attacked.lam, point.attacked.w
     now = M(point.T, lam.slack, w)
     change = M(step.dT, step.attacked.response.lam, step.attacked.response.w)
     new = moved(at, newton, step, 1.0)
     inverse = torch.linalg.inv(now)
-    product = X @ change @ inverse
+    product = taken @ change @ inverse
     # The direction of Helmberg et al.; X is linear in the step of the duals.
     assert torch.allclose(new, mu * inverse - 0.5 * (product + product.mT), atol=1e-12)
     corner = torch.zeros_like(point.Z)
@@ -220,8 +272,22 @@ def test_a_direction_solves_the_linearised_optimality_conditions(loss):
     assert torch.allclose(alpha, mu / lam.slack - lam.multiplier / lam.slack * step.attacked.lam.slack, atol=1e-12)
 
 
-def test_the_second_order_correction_is_that_of_the_dense_matrices():
+@pytest.mark.parametrize("at_once", [12, 5])
+def test_what_is_factored_is_the_operator_that_refinement_applies(counting, at_once, monkeypatch):
+    # Refinement would hide a wrong factor.
+    monkeypatch.setattr(schur, "BLOCK", at_once * 15)
+    monkeypatch.setattr(schur, "CACHED", at_once // 2 * 15)
+    at, newton = interior(adversarial(12, 4, activation=(0.3, 0.7, 0.2)))
+    newton, _ = counting(at, newton.triangle)
+    T = torch.tensor(np.random.default_rng(0).standard_normal((2, 5, 5)))
+    T = T + T.mT
+    found = newton.schur.solve(newton.apply(schur.Solved(T)))
+    assert torch.allclose(found.T, T, atol=1e-8)
+
+
+def test_the_second_order_correction_is_that_of_the_dense_matrices(counting):
     at, newton = interior(adversarial(10, 3))
+    newton, taken = counting(at, newton.triangle)
     first = newton.direction(0.0, None)
     mu = 0.1 * newton.mu
     second = newton.direction(mu, first)
@@ -229,7 +295,9 @@ def test_the_second_order_correction_is_that_of_the_dense_matrices():
     point = at.point
     inverse = torch.linalg.inv(M(point.T, point.attacked.lam.slack, point.attacked.w))
     changes = [M(s.dT, s.attacked.response.lam, s.attacked.response.w) for s in (first, second)]
-    product = X @ changes[1] @ inverse + (moved(at, newton, first, 1.0) - X) @ changes[0] @ inverse
+    # What the linear part leaves out of X counts with the previous direction.
+    product = taken @ changes[1] @ inverse + (moved(at, newton, first, 1.0) - taken) @ changes[0] @ inverse
+    assert not torch.allclose(taken, X, atol=1e-6) or newton.attacked.spread.whole.numel() == 10
     expected = mu * inverse - 0.5 * (product + product.mT)
     assert torch.allclose(moved(at, newton, second, 1.0), expected, atol=1e-12)
 

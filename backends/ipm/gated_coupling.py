@@ -58,7 +58,8 @@ def gram(rows: Tensor) -> Tensor:
     """``rows' rows``, at little more than half the cost of a product that does not know that it is symmetric."""
     found = rows.new_zeros(rows.shape[1], rows.shape[1])
     add_gram(found, rows)
-    return mirror(found)
+    mirror(found)
+    return found
 
 
 class Coupling:

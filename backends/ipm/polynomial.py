@@ -31,6 +31,13 @@ r"""A structured primal-dual interior-point method for polynomial networks, stan
    ``dX = mu' M^-1 - X - sym(X dM M^-1)``. It is invariant under the shear, so is taken there. For Z and Z', of which
    there are only two, Nesterov and Todd (1997). Predictor and corrector as Mehrotra (1992).
 
+   *Most samples cheaply.* In arrow form a sample near its central path has a diagonal X_i. Such are those that no
+   attack moves into the loss (theta near zero) and those that every attack leaves there (saturated): in the end all
+   but a few. Where the correlations of S are weak (`polynomial_spread`), the linear part of the direction takes S for
+   diagonal, and what it leaves out, E, counts with Mehrotra's second-order terms: the corrector aims at ``-sym((dX +
+   E) dM M^-1)``, dX and dM of the direction before. Their inequalities cost O(n d p) instead of O(n p^2), they need
+   no product with a matrix of their own, and dual feasibility, which bounds rest on, holds as before.
+
 4. **Elimination.** Let ``V = C o dT``, ``z = [x + r p; 1]``, ``zb = [x + r a; 1]``. The quadratic form that sample
    i adds to the Newton system, w_i eliminated, is a sum of squares,
 
@@ -40,8 +47,13 @@ r"""A structured primal-dual interior-point method for polynomial networks, stan
        1/kb = s/theta + 1/kappa,
 
    kappa the curvature that the loss's own cones leave (hinge: 1/kappa = xi/bxi + sl/theta for its two slacks).
-   Nothing large is subtracted from anything large: the parallel sum kb replaces ``theta/s - (theta/s)^2 / (theta/s
-   + kappa)``. dlam is one more scalar. The blocks of the new X follow in the same coordinates:
+   dlam is one more scalar. Let ``2 q dlam + omega dlam^2`` be its part of the first three terms and of its own pair,
+   and ``b = b_0 + o dlam``. Without it the first three lose ``q^2 / omega``, and the last becomes
+
+       k (b_0 - o q / omega)^2,     1/k = 1/kb + o^2 / omega.
+
+   Nothing large is subtracted from anything large: the parallel sums kb and k replace differences such as ``theta/s
+   - (theta/s)^2 / (theta/s + kappa)``. The blocks of the new X follow in the same coordinates:
 
        theta+ = theta_0 - kb b,     side+ = h_0 - (S gh / s + h (c_0 - theta+) + theta D^-1 gb) / 2,
        block+ = P_0 - sym((S dD + theta h gb') D^-1),
@@ -49,11 +61,11 @@ r"""A structured primal-dual interior-point method for polynomial networks, stan
    with (P_0, h_0, c_0) = mu' M^-1 less Mehrotra's correction.
 
    *Assembly.* ``tr(Y T W T)`` is a Kronecker product; sums of these over the samples are products of matrices whose
-   rows are triangles of Y_i and W_i, n x p with ``p = m (m + 1) / 2`` (`triangles.Triangle.sandwich` folds the
-   result): the first two terms need ``n d p + d p^2`` operations, because D is diagonal; the third is one product
-   of (n x p) matrices; kb b^2 and the elimination of dlam are one symmetric rank-n update each. In all ``2 n p^2``
-   multiplications instead of the n p^2 m of n unrelated inequalities, and memory for 5 p^2 + 6 n d^2 doubles and
-   one block of samples.
+   columns are triangles of Y_i and W_i, p x n with ``p = m (m + 1) / 2`` (`triangles.Triangle.sandwich` folds the
+   result). Where S is diagonal, as D is, the first three terms need ``2 n d p + d p^2`` operations; the correlations
+   of w samples are one product of (p x w) matrices; k (..)^2 and q^2 / omega are one symmetric rank-n update each. In
+   all ``(n + w) p^2`` multiplications instead of the n p^2 m of n unrelated inequalities, and memory for 5 p^2 +
+   (6 n + 2 w) d^2 doubles and one block of samples.
 
    *Z and Z'.* With scaling points G, G' the system reads, r the response of the samples (``r = H dT``),
 

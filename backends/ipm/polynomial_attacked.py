@@ -19,6 +19,7 @@ from cvxrobust.backends.ipm.polynomial_samples import (
     Response,
     sample_blocks,
 )
+from cvxrobust.backends.ipm.polynomial_spread import Spread
 
 
 class Linearised:
@@ -41,13 +42,16 @@ class Linearised:
         self.eta = mean - attack
         self.x_primal = data.x + data.r[:, None] * attack
         self.x_dual = data.x + data.r[:, None] * mean
-        self.cov_delta = cov * self.delta[:, None, :]
-        self.cov_attack = torch.bmm(cov, attack[:, :, None])[:, :, 0]
+        self.spread = spread = Spread(cov)
+        self.axes_delta = spread.diagonal * self.delta
+        self.off_delta = spread.off * self.delta[spread.whole, None, :]
+        self.cov_attack = spread.times(attack)
         self.off = (mean * attack).sum(1) - 1.0
         self.theta_over_s = theta / s
-        r4 = data.r**4
-        # Column k of sum_i r^4 cov_i dT delta_i is coupled[k] @ dT[:, k].
-        self.coupled = ((r4[:, None] * self.delta).T @ cov.reshape(-1, d * d)).reshape(d, d, d)
+        # Column k of sum_i r^4 S_i dT delta_i is on[:, k] * dT[:, k] + off[k] @ dT[:, k].
+        weights = (data.r**4)[:, None] * self.delta
+        self.coupled_on = spread.diagonal.T @ weights
+        self.coupled_off = (weights[spread.whole].T @ spread.off.reshape(-1, d * d)).reshape(d, d, d)
 
     def aim(self, mu: float, previous: AttackedDirection | None) -> Aim:
         """The targets for complementarity mu, with Mehrotra's correction by a previous direction."""
@@ -67,14 +71,13 @@ class Linearised:
         parallel = 1.0 / (1.0 / self.theta_over_s + 1.0 / curvature)
         self.curvature, self.parallel = curvature, parallel
         mean, attack, delta = point.moments.mean, primal.attack, self.delta
-        trace = torch.einsum("ikk->ik", point.moments.cov)
         self.lam_weight = (
-            (trace * delta).sum(1)
+            self.axes_delta.sum(1)
             + theta * (mean * mean * delta).sum(1)
             + (attack * self.cov_attack).sum(1) / primal.s
-            + parallel * self.off**2
             + point.lam.weight
         )
+        self.stiffness = 1.0 / (1.0 / parallel + self.off**2 / self.lam_weight)
         if aim is None:
             self.theta_0 = torch.zeros_like(theta)
             self.lam_0 = torch.zeros_like(theta)
@@ -107,17 +110,20 @@ class Linearised:
             at_primal = self.x_primal @ vt[:d, :d] + vt[:d, d]
             ghat, gbar = yr * at_primal, yr * (self.x_dual @ vt[:d, :d] + vt[:d, d])
             b = data.y * ((at_primal * self.x_dual).sum(1) + self.x_primal @ vt[:d, d] + vt[d, d])
-            c = (data.y * data.r**2) * (self.cov_delta.reshape(-1, d * d) @ vt[:d, :d].reshape(-1))
-            c = c + theta * (point.moments.mean * self.delta * gbar).sum(1)
-            c = c + (self.cov_attack * ghat).sum(1) / primal.s + self.parallel * self.off * b
+            c = self.axes_delta @ torch.diagonal(vt)[:d]
+            c.index_add_(0, self.spread.whole, self.off_delta.reshape(-1, d * d) @ vt[:d, :d].reshape(-1))
+            c = data.y * data.r**2 * c + theta * (point.moments.mean * self.delta * gbar).sum(1)
+            c = c + (self.cov_attack * ghat).sum(1) / primal.s
         zero = self.lam_0 if aim is not None else torch.zeros_like(c)
-        dlam = -(zero + c) / self.lam_weight
+        # force = parallel (b + off dlam), where dlam already answers it.
+        force = self.stiffness * (b - self.off * (zero + c) / self.lam_weight)
+        dlam = -(zero + c + self.off * force) / self.lam_weight
         ghat = ghat + dlam[:, None] * primal.attack
         gbar = gbar + dlam[:, None] * point.moments.mean
-        b = b + dlam * self.off
-        theta_new = -self.parallel * b if aim is None else self.theta_0 - self.parallel * b
+        b = force / self.parallel
+        theta_new = -force if aim is None else self.theta_0 - force
         corner = theta_new.new_zeros(theta_new.shape) if aim is None else aim.corner
-        pull = torch.bmm(point.moments.cov, ghat[:, :, None])[:, :, 0] / primal.s[:, None]
+        pull = self.spread.times(ghat) / primal.s[:, None]
         side = -0.5 * (pull + self.eta * (corner - theta_new)[:, None] + theta[:, None] * self.delta * gbar)
         if aim is not None:
             side = side + aim.side
@@ -132,10 +138,12 @@ class Linearised:
         data, theta, d = self.data, self.point.moments.theta, self.eta.shape[1]
         y, r = data.y, data.r
         S = found.side.new_zeros(d + 1, d + 1)
-        block = -((y * r * r * found.lam) @ self.cov_delta.reshape(-1, d * d)).reshape(d, d)
+        moved = y * r * r * found.lam
+        block = -(moved[self.spread.whole] @ self.off_delta.reshape(-1, d * d)).reshape(d, d)
+        block = block - torch.diag(moved @ self.axes_delta)
         if dT is not None:
             vt = data.activation.times(dT)[:d, :d]
-            block = block - torch.einsum("kjl,lk->jk", self.coupled, vt)
+            block = block - self.coupled_on * vt - torch.einsum("kjl,lk->jk", self.coupled_off, vt)
         block = block - (self.eta * (theta * y * r * r)[:, None]).T @ (self.delta * found.gbar)
         if aim is not None:
             block = block + torch.diag((y * r * r) @ aim.diagonal)
@@ -168,7 +176,7 @@ class Linearised:
         block = torch.empty_like(moments.cov)
         for rows in self.blocks:
             cov, delta = moments.cov[rows], self.delta[rows, None, :]
-            product = (cov @ vt).mul_(scale[rows, None, None]).add_(found.lam[rows, None, None] * cov)
+            product = self._spread_change(rows, scale, vt, found.lam)
             product.add_(side[rows, :, None] * found.gbar[rows, None, :]).mul_(-0.5 * delta)
             part = torch.add(product, product.mT, out=block[rows])
             part.sub_(cov).sub_(side[rows, :, None] * self.eta[rows, None, :])
@@ -177,22 +185,34 @@ class Linearised:
         torch.diagonal(block, dim1=1, dim2=2).add_(aim.diagonal)
         return Hatted(block, found.side - side, found.theta - moments.theta)
 
+    def _spread_change(self, rows: slice, scale: Tensor, vt: Tensor, dlam: Tensor) -> Tensor:
+        """``S (scale vt + dlam I)`` of consecutive samples, shape (b, d, d)."""
+        spread = self.spread
+        diagonal = spread.diagonal[rows]
+        product = (scale[rows, None] * diagonal)[:, :, None] * vt
+        torch.diagonal(product, dim1=1, dim2=2).add_(dlam[rows, None] * diagonal)
+        places = spread.between(rows)
+        samples, off = spread.whole[places], spread.off[places]
+        far = (off @ vt).mul_(scale[samples, None, None]).add_(dlam[samples, None, None] * off)
+        return product.index_add_(0, samples - rows.start, far)
+
     def _correction(self, dX: Hatted, found: Response, dT: Tensor) -> Hatted:
-        """``-sym(dX dM M^-1)``."""
+        """``-sym((dX + E) dM M^-1)``, E what the system leaves out of X."""
         d = self.eta.shape[1]
         vt = self.data.activation.times(dT)[:d, :d]
         scale = self.data.y * self.data.r**2
         over_s = 1.0 / self.primal.s
-        down = torch.bmm(dX.block, found.ghat[:, :, None])[:, :, 0] + dX.side * found.corner[:, None]
+        down = dX.side * found.corner[:, None]
+        block = torch.empty_like(dX.block)
+        for rows in self.blocks:
+            both = self.spread.left_out(self.point.moments.cov, rows).add_(dX.block[rows])
+            down[rows] += torch.bmm(both, found.ghat[rows, :, None])[:, :, 0]
+            product = (both @ vt).mul_(scale[rows, None, None]).add_(found.lam[rows, None, None] * both)
+            product.add_(dX.side[rows, :, None] * found.ghat[rows, None, :]).mul_(-0.5 * self.delta[rows, None, :])
+            torch.add(product, product.mT, out=block[rows])
         across = scale[:, None] * (dX.side @ vt) + found.lam[:, None] * dX.side + dX.corner[:, None] * found.ghat
         side = -0.5 * (down * over_s[:, None] + across * self.delta)
         corner = -((dX.side * found.ghat).sum(1) + dX.corner * found.corner) * over_s
-        block = torch.empty_like(dX.block)
-        for rows in self.blocks:
-            product = (dX.block[rows] @ vt).mul_(scale[rows, None, None])
-            product.add_(found.lam[rows, None, None] * dX.block[rows])
-            product.add_(dX.side[rows, :, None] * found.ghat[rows, None, :]).mul_(-0.5 * self.delta[rows, None, :])
-            torch.add(product, product.mT, out=block[rows])
         return Hatted(block, side, corner)
 
     # -- steps ---------------------------------------------------------------------------------------------------
@@ -200,7 +220,7 @@ class Linearised:
     def complementarity(self) -> float:
         """Sum of ``<X_i, M_i>``."""
         moments = self.point.moments
-        trace = torch.einsum("ikk->ik", moments.cov) + moments.theta[:, None] * self.eta**2
+        trace = self.spread.diagonal + moments.theta[:, None] * self.eta**2
         return float((trace * self.primal.D).sum()) + float(moments.theta @ self.primal.s)
 
     def complementarity_after(self, step: AttackedDirection, primal: float, dual: float) -> float:
@@ -209,7 +229,7 @@ class Linearised:
         moments, d = self.point.moments, self.eta.shape[1]
         side = moments.theta[:, None] * self.eta
         moved, corner = side + dual * dX.side, moments.theta + dual * dX.corner
-        trace = torch.einsum("ikk->ik", moments.cov) + side * self.eta
+        trace = self.spread.diagonal + side * self.eta
         trace = trace + dual * torch.einsum("ikk->ik", dX.block)
         total = float((trace * self.primal.D).sum()) + float(corner @ self.primal.s)
         weights = self.data.y * self.data.r**2

@@ -77,7 +77,7 @@ class DenseSchur:
             _add_clean(H, triangle, basis, clean)
         if attacked is not None:
             _add_attacked(H, triangle, basis, attacked)
-        H = mirror(H)
+        mirror(H)
         diagonal = _lambda(basis)
         torch.diagonal(H).add_(triangle.entries(diagonal))
         self.factor, self.shift = _cholesky(H)
@@ -147,74 +147,89 @@ def _add_clean(H: Tensor, triangle: Triangle, basis: Basis, clean: CleanLinearis
     corner = activation.corner * triangle.vector(torch.outer(end, end))
     weights = torch.sqrt(clean.aim.curvature)
     for rows in _blocks(lifted.shape[0], triangle.size):
-        part = lifted[rows]
-        vectors = triangle.outer(part, part).mul_(activation.a * triangle.off).add_(corner).mul_(weights[rows, None])
-        add_gram(H, vectors)
+        part = lifted[rows].T.contiguous()
+        vectors = triangle.outer(part).mul_((activation.a * triangle.off)[:, None]).add_(corner[:, None])
+        add_gram(H, vectors.mul_(weights[rows]).T)
 
 
 def _add_attacked(H: Tensor, triangle: Triangle, basis: Basis, attacked: Linearised) -> None:
-    p = triangle.size
-    a, d, n = attacked.data.activation.a, attacked.eta.shape[1], attacked.eta.shape[0]
+    p, data, spread = triangle.size, attacked.data, attacked.spread
+    a, d, n = data.activation.a, attacked.eta.shape[1], attacked.eta.shape[0]
+    axes = triangle.outer(basis.root[:d].T.contiguous())
+    r2 = data.r[:, None] ** 2
+    weights = r2 * attacked.delta
+    at_dual = weights * attacked.point.moments.theta[:, None]
+    at_primal = r2 * spread.diagonal / attacked.primal.s[:, None]
+    # Two sums of Kronecker products, and two rows per sample, one positive and one negative. Of the sums, what lies
+    # along the axes of the frame costs next to nothing.
     K = basis.root.new_zeros(p, p)
-    diagonals = basis.root.new_zeros(d, p)
-    weights = attacked.data.r[:, None] ** 2 * attacked.delta
-    rows_of = _Rows(triangle, basis, attacked, min(n, max(1, BLOCK // p)))
+    diagonals = axes @ attacked.coupled_on
+    columns = _Columns(triangle, basis, attacked, axes, min(n, max(1, BLOCK // p)))
     for rows in _blocks(n, p):
-        # Two sums of Kronecker products, and two rows per sample, one positive and one negative.
-        part = rows_of.fill(rows)
-        K.addmm_(part.spread.T, part.points)
-        diagonals.addmm_(weights[rows].T, part.whole)
-        add_gram(H, part.positive)
-        add_gram(H, part.negative, -1.0)
-    axes = basis.root[:d]
-    K.addmm_(diagonals.T, triangle.outer(axes, axes))
+        part = columns.fill(rows)
+        diagonals.addmm_(part.dual, at_dual[rows]).addmm_(part.primal, at_primal[rows])
+        if part.whole.numel():
+            samples = rows.start + part.whole
+            diagonals.addmm_(part.correlated.T, weights[samples])
+            points = torch.index_select(part.primal, 1, part.whole).div_(attacked.primal.s[samples])
+            K.addmm_(part.correlated.T, points.T)
+        add_gram(H, part.positive.T)
+        add_gram(H, part.negative.T, -1.0)
+    K.addmm_(diagonals, axes.T)
     H.add_(triangle.sandwich(K), alpha=a * a)
 
 
 @dataclass(frozen=True)
 class _Triangles:
-    """Triangles of a block of attacked samples, in the basis, each of shape (b, p).
+    """Triangles of a block of attacked samples, in the basis; one column per sample, shape (p, b).
 
     Args:
-        spread: Of ``r^2 S``, unscaled.
-        points: Of ``z z' / s``, unscaled.
-        whole: Of ``r^2 S + theta zb zb'``, unscaled.
+        primal: Of ``z z'``, unscaled.
+        dual: Of ``zb zb'``, unscaled.
         positive: Vectors of the squares ``kb b^2``.
         negative: Vectors of the squares that eliminating lam subtracts.
+        whole: Which of them have correlations that count, shape (w,).
+        correlated: Of r^2 times those, unscaled, shape (w, p).
     """
 
-    spread: Tensor
-    points: Tensor
-    whole: Tensor
+    primal: Tensor
+    dual: Tensor
     positive: Tensor
     negative: Tensor
+    whole: Tensor
+    correlated: Tensor
 
 
-class _Rows:
+class _Columns:
     """Fills the triangles of blocks of attacked samples, a few samples at a time, into memory of its own."""
 
-    def __init__(self, triangle: Triangle, basis: Basis, at: Linearised, most: int) -> None:
-        self.triangle, self.basis, self.at = triangle, basis, at
+    def __init__(self, triangle: Triangle, basis: Basis, at: Linearised, axes: Tensor, most: int) -> None:
+        self.triangle, self.basis, self.at, self.axes = triangle, basis, at, axes
         self.most: int = most
-        memory = basis.root.new_empty(5, most, triangle.size)
-        self.memory = _Triangles(*memory)
-        activation, root = at.data.activation, basis.root
-        self.a = activation.a
-        self.corner = activation.corner * triangle.entries(torch.outer(root[-1], root[-1]))
-        top = root[:-1]
-        self.primal, self.dual = (x @ top + activation.last * root[-1] for x in (at.x_primal, at.x_dual))
-        self.mean = (at.delta * at.point.moments.mean) @ top
-        self.pull = (at.cov_attack / at.primal.s[:, None]) @ top
+        self.memory = basis.root.new_empty(4, triangle.size, most)
+        activation, root, r = at.data.activation, basis.root, at.data.r[:, None]
+        self.a, top = activation.a, root[:-1]
+        self.corner = activation.corner * triangle.vector(torch.outer(root[-1], root[-1]))[:, None]
+        self.off = triangle.off[:, None]
+        self.primal, self.dual = ((x @ top + activation.last * root[-1]).T for x in (at.x_primal, at.x_dual))
+        # The row of lam, section 4: sym(S D^-1), D^-1 a zb' and (S p / s) z'.
+        scale = activation.a * torch.rsqrt(at.lam_weight)[:, None]
+        self.along = (scale * r * r * at.axes_delta).T
+        self.mean = (scale * r * at.point.moments.theta[:, None] * at.delta * at.point.moments.mean @ top).T
+        self.pull = (scale * r / at.primal.s[:, None] * at.cov_attack @ top).T
+        self.share = at.off * torch.rsqrt(at.lam_weight)
+        self.correlated = 0.5 * scale * r * r
 
     def fill(self, rows: slice) -> _Triangles:
         """The triangles of consecutive samples; the next call overwrites them."""
         size, step = rows.stop - rows.start, self._step()
+        parts = []
         for start in range(0, size, step):
             stop = min(start + step, size)
-            self._fill(slice(rows.start + start, rows.start + stop), slice(start, stop))
-        found = self.memory
-        parts = (found.spread, found.points, found.whole, found.positive, found.negative)
-        return _Triangles(*(part[:size] for part in parts))
+            parts.append(self._fill(slice(rows.start + start, rows.start + stop), slice(start, stop)))
+        primal, dual, positive, negative = self.memory[:, :, :size]
+        whole = self.at.spread.whole[self.at.spread.between(rows)] - rows.start
+        return _Triangles(primal, dual, positive, negative, whole, torch.cat(parts))
 
     def _step(self) -> int:
         if self.basis.root.device.type != "cpu":
@@ -222,25 +237,28 @@ class _Rows:
         few: int = CACHED // self.triangle.size
         return max(1, few)
 
-    def _fill(self, rows: slice, place: slice) -> None:
-        at, triangle, out = self.at, self.triangle, self.memory
-        top, r = self.basis.root[:-1], at.data.r[rows, None]
-        theta, s = at.point.moments.theta[rows, None], at.primal.s[rows, None]
-        primal, dual = self.primal[rows], self.dual[rows]
-        half = at.point.moments.cov[rows] @ top
-        spread = triangle.entries(half.mT @ top).mul_(r**2)
-        out.spread[place] = spread
-        out.points[place] = triangle.outer(primal, primal).div_(s)
-        out.whole[place] = triangle.outer(dual, dual).mul_(theta).add_(spread)
-        bilinear = triangle.outer(primal, dual).mul_(self.a).add_(self.corner).mul_(triangle.off)
-        torch.mul(bilinear, torch.sqrt(at.parallel[rows, None]), out=out.positive[place])
-        # The row of lam, section 4: sym(S D^-1), D^-1 a zb', (S p / s) z', and the bilinear one.
-        turned = top.T @ (at.delta[rows, :, None] * half)
-        turned = triangle.entries(turned.add_(turned.mT.clone())).mul_(0.5 * r**2)
-        turned.add_(triangle.outer(self.mean[rows], dual).mul_(theta * r))
-        turned.add_(triangle.outer(self.pull[rows], primal).mul_(r))
-        turned.mul_(self.a * triangle.off).add_((at.parallel[rows] * at.off[rows])[:, None] * bilinear)
-        torch.mul(turned, torch.rsqrt(at.lam_weight[rows, None]), out=out.negative[place])
+    def _fill(self, rows: slice, place: slice) -> Tensor:
+        """Fill some places; the triangles of correlations that count."""
+        triangle, spread, top = self.triangle, self.at.spread, self.basis.root[:-1]
+        out_primal, out_dual, out_positive, out_negative = self.memory[:, :, place]
+        (p1, p2), (d1, d2), (m1, m2), (l1, l2) = (
+            triangle.factors(part[:, rows].contiguous()) for part in (self.primal, self.dual, self.mean, self.pull)
+        )
+        torch.mul(p1, p2, out=out_primal)
+        torch.mul(d1, d2, out=out_dual)
+        turned = m1.mul_(d2).addcmul_(m2, d1).addcmul_(l1, p2).addcmul_(l2, p1).mul_(0.5)
+        turned.addmm_(self.axes, self.along[:, rows])
+        places = spread.between(rows)
+        whole, half = spread.whole[places], spread.off[places] @ top
+        correlated = triangle.entries(half.mT @ top).mul_(self.at.data.r[whole, None] ** 2)
+        far = top.T @ (self.at.delta[whole, :, None] * half)
+        far = triangle.entries(far.add_(far.mT.clone())).mul_(self.correlated[whole])
+        turned.index_add_(1, whole - rows.start, far.T)
+        bilinear = p1.mul_(d2).addcmul_(p2, d1).mul_(0.5 * self.a * self.off).add_(self.corner)
+        torch.mul(turned, self.off, out=out_negative)
+        bilinear.addcmul_(out_negative, self.share[rows], value=-1.0)
+        torch.mul(bilinear, torch.sqrt(self.at.stiffness[rows]), out=out_positive)
+        return correlated
 
 
 def _blocks(n: int, width: int) -> list[slice]:

@@ -45,14 +45,17 @@ class Triangle:
         found = torch.index_select((vectors / self.off).reshape(-1, self.size), 1, self.place.reshape(-1))
         return found.reshape(*vectors.shape[:-1], self.m, self.m)
 
-    def outer(self, left: Tensor, right: Tensor) -> Tensor:
-        """Upper triangles, without scaling, of ``(l r' + r l') / 2`` for rows l and r, shape (n, p)."""
-        first = torch.index_select(left, 1, self.rows)
-        if left is right:
-            return first.mul_(torch.index_select(left, 1, self.columns))
-        first.mul_(torch.index_select(right, 1, self.columns))
-        second = torch.index_select(left, 1, self.columns).mul_(torch.index_select(right, 1, self.rows))
-        return first.add_(second).mul_(0.5)
+    def factors(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Whose product, entry by entry, is the upper triangle of ``l l'``; columns l (m, b), found (p, b).
+
+        With samples in columns whole rows are gathered, which takes a twentieth of the time that entries take.
+        """
+        return torch.index_select(vectors, 0, self.rows), torch.index_select(vectors, 0, self.columns)
+
+    def outer(self, vectors: Tensor) -> Tensor:
+        """Upper triangles of ``l l'``, without scaling, for columns l (m, b), shape (p, b)."""
+        first, second = self.factors(vectors)
+        return first.mul_(second)
 
     def sandwich(self, K: Tensor) -> Tensor:
         """The matrix of the quadratic form ``T -> sum tr(Y T W T)`` on vectors, from ``K = sum Y (x) W``.
@@ -64,20 +67,20 @@ class Triangle:
             Shape (p, p); entry ((a, b), (c, d)) is ``nu_ab nu_cd (K_ac,bd + K_bd,ac + K_ad,bc + K_bc,ad)``, nu = 1/2 on
             the diagonal and ``1 / sqrt(2)`` off it.
         """
-        m = self.m
-        both = (K + K.T).contiguous()
-        found = torch.empty_like(K)
-        lower = self.columns * m + self.rows
+        m, both = self.m, torch.empty_like(K)
+        for rows in _strips(self.size):
+            torch.add(K[rows, rows.start :], K[rows.start :, rows].T, out=both[rows, rows.start :])
+        mirror(both)
+        found, scale = torch.empty_like(K), 0.5 * self.off
         start = 0
         for a in range(m):
-            # Entry [b, c, d] is both[(a, c), (b, d)], for b >= a.
-            wide = torch.index_select(torch.index_select(both, 0, self.place[a]), 1, self.place[a:].reshape(-1))
-            block = wide.reshape(m, m - a, m).permute(1, 0, 2).reshape(m - a, m * m)
-            rows = torch.index_select(block, 1, self.flat)
-            found[start : start + m - a] = rows.add_(torch.index_select(block, 1, lower))
+            # Entry [b, d, c] is both[(a, c), (b, d)], for b >= a. Whole rows are gathered as far as possible.
+            wide = torch.index_select(both, 0, self.place[a]).T.contiguous()
+            block = torch.index_select(wide, 0, self.place[a:].reshape(-1)).reshape(m - a, m, m)
+            entries = torch.index_select((block + block.mT).reshape(m - a, m * m), 1, self.flat)
+            torch.mul(entries.mul_(scale), scale[start : start + m - a, None], out=found[start : start + m - a])
             start += m - a
-        scale = 0.5 * self.off
-        return found.mul_(scale[:, None]).mul_(scale[None, :])
+        return found
 
 
 def lift(V: Tensor) -> Tensor:
@@ -90,7 +93,11 @@ def lift(V: Tensor) -> Tensor:
 
 
 STRIP = 256
-"""Columns of a strip of a symmetric product."""
+"""Columns of a strip of a symmetric matrix."""
+
+
+def _strips(size: int) -> list[slice]:
+    return [slice(start, min(start + STRIP, size)) for start in range(0, size, STRIP)]
 
 
 def add_gram(H: Tensor, A: Tensor, sign: float = 1.0) -> None:
@@ -99,12 +106,13 @@ def add_gram(H: Tensor, A: Tensor, sign: float = 1.0) -> None:
     A symmetric update takes half the work of a product. PyTorch has none of its own, and to borrow that of another BLAS
     would set two pools of threads against each other.
     """
-    for start in range(0, H.shape[0], STRIP):
-        strip = A[:, start : start + STRIP]
-        H[start : start + STRIP, start:].addmm_(strip.T, A[:, start:], alpha=sign)
+    for rows in _strips(H.shape[0]):
+        H[rows, rows.start :].addmm_(A[:, rows].T, A[:, rows.start :], alpha=sign)
 
 
-def mirror(H: Tensor) -> Tensor:
-    """The symmetric matrix of an upper triangle; what lies below it is ignored."""
-    upper = torch.triu(H)
-    return upper + torch.triu(H, 1).T
+def mirror(H: Tensor) -> None:
+    """Put the upper triangle of H below its diagonal, in place."""
+    for rows in _strips(H.shape[0]):
+        square = H[rows, rows]
+        square.copy_(torch.triu(square) + torch.triu(square, 1).T)
+        H[rows.stop :, rows] = H[rows, rows.stop :].T
