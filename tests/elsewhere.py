@@ -1,0 +1,69 @@
+"""A device that is not the CPU, played by the CPU: what would fail on a GPU because tensors mix fails here, too.
+
+Tensors "elsewhere" say that their device is `ELSEWHERE`. Operations on them run on the CPU, but as on a GPU they refuse
+ordinary tensors beside them (single numbers excepted), have no NumPy array, and leave the device only by being copied.
+Numbers are the same as on the CPU; only a GPU says whether they are there.
+"""
+
+from contextlib import contextmanager
+from unittest import mock
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+ELSEWHERE = torch.device("cuda", 0)
+
+COPIES = {torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.copy_}
+
+
+class There(torch.Tensor):
+    """A tensor elsewhere."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        """Outside of `emulated`, too."""
+        return run(func, args, kwargs or {})
+
+
+class _Everything(TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return run(func, args, kwargs or {})
+
+
+def run(func, args, kwargs):
+    """One operation, with its tensors where they belong."""
+    tensors = [part for part in tree_leaves((args, kwargs)) if isinstance(part, torch.Tensor)]
+    there = any(isinstance(part, There) for part in tensors)
+    if func == torch.Tensor.device.__get__:
+        return ELSEWHERE if there else torch.device("cpu")
+    if func is torch.Tensor.is_cuda.__get__:
+        return there
+    if there and func is torch.Tensor.numpy:
+        raise TypeError("a tensor elsewhere has no NumPy array")
+    strangers = [tuple(part.shape) for part in tensors if not isinstance(part, There) and part.dim()]
+    if there and strangers and func not in COPIES:
+        raise RuntimeError(f"{func}: tensors of shapes {strangers} are on the CPU, others are not")
+    ends_there = isinstance(args[0], There) if func is torch.Tensor.copy_ else there
+    if isinstance(kwargs.get("device"), str):
+        kwargs = kwargs | {"device": torch.device(kwargs["device"])}
+    asked = next((part for part in (kwargs.get("device"), *args) if isinstance(part, torch.device)), None)
+    if func is torch.Tensor.cpu or (asked is not None and asked.type == "cpu"):
+        ends_there = False
+    elif asked is not None:
+        ends_there = True
+        args, kwargs = tree_map(lambda part: torch.device("cpu") if part is asked else part, (args, kwargs))
+    with torch._C.DisableTorchFunction():
+        found = func(*args, **kwargs)
+        if there and not ends_there and isinstance(found, torch.Tensor):
+            found = found.as_subclass(torch.Tensor).clone()
+        wrong = torch.Tensor if ends_there else There
+        kind = There if ends_there else torch.Tensor
+        return tree_map(lambda part: part.as_subclass(kind) if type(part) is wrong else part, found)
+
+
+@contextmanager
+def emulated():
+    """Let factories make tensors elsewhere, and PyTorch say that there is such a device."""
+    with mock.patch.multiple(torch.cuda, is_available=lambda: True, device_count=lambda: 1), _Everything():
+        yield
