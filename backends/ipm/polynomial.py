@@ -31,6 +31,12 @@ r"""A structured primal-dual interior-point method for polynomial networks, stan
    ``dX = mu' M^-1 - X - sym(X dM M^-1)``. It is invariant under the shear, so is taken there. For Z and Z', of which
    there are only two, Nesterov and Todd (1997). Predictor and corrector as Mehrotra (1992).
 
+   *Weights.* The barriers do not count alike: with mu the complementarity of the losses' own pairs, that of Z and Z' is
+   ``mu max(1, n / 100)``, that of the inequalities ``mu / (2 sqrt(m))``. A loss is a mean over n samples, so beside
+   one matrix Z its cones shrink as 1 / n; and an inequality of order m, with m times mu in the gap, would leave
+   its sample's hinge with a mu so small that each change of sign along the way takes a step of its own. With equal
+   weights 5,000 images of MNIST take 43 iterations instead of 16, digits 19 instead of 14.
+
    *Most samples cheaply.* In arrow form a sample near its central path has a diagonal X_i. Such are those that no
    attack moves into the loss (theta near zero) and those that every attack leaves there (saturated): in the end all
    but a few. Where the correlations of S are weak (`polynomial_spread`), the linear part of the direction takes S for

@@ -29,10 +29,11 @@ class Linearised:
         data: The samples.
         point: Their variables.
         T: In the frame, with a diagonal block T_11.
+        weight: Of the barriers of the inequalities and of lam, beside those of the loss.
     """
 
-    def __init__(self, data: AttackedData, point: AttackedPoint, T: Tensor) -> None:
-        self.data, self.point, self.T = data, point, T
+    def __init__(self, data: AttackedData, point: AttackedPoint, T: Tensor, weight: float = 1.0) -> None:
+        self.data, self.point, self.T, self.weight = data, point, T, weight
         n, d = data.x.shape
         self.blocks = sample_blocks(n, d, data.x.device)
         self.primal = data.primal(T, point.lam.slack, point.w)
@@ -55,9 +56,10 @@ class Linearised:
 
     def aim(self, mu: float, previous: AttackedDirection | None) -> Aim:
         """The targets for complementarity mu, with Mehrotra's correction by a previous direction."""
-        diagonal, corner = mu * self.delta, mu / self.primal.s
+        weighted = self.weight * mu
+        diagonal, corner = weighted * self.delta, weighted / self.primal.s
         side = torch.zeros_like(diagonal)
-        lam = self.point.lam.aim(mu, None if previous is None else previous.lam)
+        lam = self.point.lam.aim(weighted, None if previous is None else previous.lam)
         loss = self.point.loss.aim(mu, None if previous is None else previous.loss)
         if previous is None:
             return Aim(None, diagonal, side, corner, lam, loss)

@@ -1,5 +1,6 @@
 """One Newton system of the polynomial programme: factored once, solved for a predictor and its correctors."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,26 @@ ACCURATE = 1e-12
 """Relative residual of the reduced system that is small enough."""
 
 
+MATRICES = 0.01
+"""Weight of the barriers of Z and Z', per sample; at least 1. Found by trial, as that of the inequalities was."""
+
+INEQUALITIES = 0.5
+"""Weight of the barriers of the samples' inequalities, times the root of their order; at most 1."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the barriers, those of the losses' own cones being 1 (section 3 of `cvxrobust.backends.ipm.polynomial`).
+
+    Args:
+        matrices: Of Z and Z'.
+        inequalities: Of the ``M_i`` and lam_i.
+    """
+
+    matrices: float
+    inequalities: float
+
+
 @dataclass(frozen=True)
 class Data:
     """All samples in the present frame.
@@ -41,6 +62,13 @@ class Data:
     beta: float
     attacked: AttackedData | None
     clean: CleanData | None
+
+    @property
+    def weights(self) -> Weights:
+        """Of the barriers."""
+        n, order = (0, 1) if self.attacked is None else self.attacked.x.shape
+        n += 0 if self.clean is None else self.clean.z.shape[0]
+        return Weights(max(1.0, MATRICES * n), min(1.0, INEQUALITIES / math.sqrt(order + 1)))
 
 
 @dataclass(frozen=True)
@@ -106,7 +134,7 @@ class NewtonSystem:
     """
 
     def __init__(self, data: Data, point: Point, triangle: Triangle, *, dense: bool = False) -> None:
-        self.data, self.point, self.triangle = data, point, triangle
+        self.data, self.point, self.triangle, self.weights = data, point, triangle, data.weights
         self.dense = dense or triangle.size <= SMALL
         one, two = Scaled.of(point.Z, point.U), Scaled.of(point.Zp, point.Up)
         if one is None or two is None:
@@ -114,7 +142,7 @@ class NewtonSystem:
         self.one, self.two, self.basis = one, two, Basis.of(one, two)
         self.attacked = None
         if data.attacked is not None and point.attacked is not None:
-            self.attacked = Linearised(data.attacked, point.attacked, point.T)
+            self.attacked = Linearised(data.attacked, point.attacked, point.T, self.weights.inequalities)
             if not self.attacked.primal.positive:
                 raise ArithmeticError("a matrix inequality no longer holds strictly")
         m = triangle.m
@@ -122,15 +150,15 @@ class NewtonSystem:
         signature[-1] = -1.0
         self.signature = signature
         self.trace = self.basis.inside(torch.diag(signature))
-        self.pairs_count = 2 * m + self._count()
+        self.pairs_count = 2 * m * self.weights.matrices + self._count()
         self.mu = self._complementarity() / self.pairs_count
         self._factor()
 
-    def _count(self) -> int:
-        found = 0
+    def _count(self) -> float:
+        found = 0.0
         if self.attacked is not None:
             n, d = self.attacked.eta.shape
-            found += n * (d + 1) + count(self.attacked.point.pairs)
+            found += self.weights.inequalities * n * (d + 2) + count(self.attacked.point.loss.pairs)
         if self.point.clean is not None:
             found += count(self.point.clean.pairs)
         return found
@@ -216,7 +244,10 @@ class NewtonSystem:
             gathered += self.attacked.gather(self.attacked.respond(None, aim), None, aim)
         if clean is not None:
             gathered += clean.gather()
-        aims = [scaled.target(mu, None if previous is None else previous.scaled[k]) for k, scaled in self._both()]
+        aims = [
+            scaled.target(self.weights.matrices * mu, None if previous is None else previous.scaled[k])
+            for k, scaled in self._both()
+        ]
         inside, penalty = basis.inside(gathered), self.data.beta * torch.outer(basis.root[-1], basis.root[-1])
         # The constraints' multipliers are iterates, too: without them the right-hand sides would be larger by 1 / mu.
         g1 = inside - penalty - point.nu[0] * self.trace + basis.first.T @ aims[0] @ basis.first
@@ -304,7 +335,7 @@ class NewtonSystem:
         return primal, dual
 
     def mu_after(self, direction: Direction, primal: float, dual: float) -> float:
-        """Mean complementarity after a step."""
+        """Weighted mean complementarity after a step."""
         total = 0.0
         for k, scaled in self._both():
             change, answer = direction.scaled[k]
