@@ -130,6 +130,31 @@ def system_at_random(program, order):
     return model, scaling, system
 
 
+def test_cones_that_share_a_sample_with_a_hinge_weigh_less():
+    program = moons(formulation="one-sided", loss="hinge").program
+    _, scaling, _ = system_at_random(program, "slots")
+    cones, s, z = scaling.cones, scaling.s, scaling.z
+    weight = gated_model.CONES / program.gates.shape[1] ** 0.5
+    weights = cones.layout.views(torch.cat([cones.weights, s.new_ones(cones.layout.size - cones.linear)]))
+    assert 0.0 < weight < 1.0
+    assert all(bool((weights[name] == weight).all()) for name in ("pair", "ReLU"))
+    assert all(bool((weights[name] == 1.0).all()) for name in ("hinge", "loss"))
+    # From any point: the target, the start and the range of what is centred are those of the weighted path.
+    mu, m, counts = s.new_tensor([0.3]), cones.linear, cones.live > 0.0
+    for there in (s * (z + scaling.target(mu)), s * cones.centred(s, mu)):
+        assert torch.allclose(there[:m][counts], 0.3 * cones.weights[counts])
+    assert float(cones.inner(s, cones.centred(s, mu))) == pytest.approx(0.3 * cones.degree)
+    centred = cones.centred(s, mu)
+    assert not scaling.centring(s, centred, 0.29, 0.31)[:m].any()
+    assert bool((scaling.centring(s, centred, 0.31, 0.4)[:m][counts] > 0.0).all())
+
+
+@pytest.mark.parametrize("changes", [{"loss": "logistic"}, {"radius": 0.02}, {"formulation": "gated"}])
+def test_elsewhere_all_cones_weigh_the_same(changes):
+    program = moons(**({"formulation": "one-sided", "loss": "hinge"} | changes)).program
+    assert gated_model.Model(gated_data.Data.of(program, "cpu")).cones.weights is None
+
+
 SYSTEMS = [
     (loss, formulation, norm, radius)
     for loss in ("hinge", "squared_hinge", "logistic", "squared")

@@ -25,6 +25,8 @@ Nesterov and Todd (1997; `gated_scaling`), a step solves
 
 where zeta is what the target of complementarity asks for. The predictor aims at 0; the corrector at the cube of the
 share that the predictor leaves, with its second-order term; then there are correctors of centrality (`gated_steps`).
+Where K slots share each sample with one hinge, and nothing is attacked, the barriers of cones and ReLUs weigh ``1.5 /
+sqrt(K)``: with equal weights the hinges' share of complementarity is small, and they become sharp too early.
 
 **Elimination.** The matrix is a sum of squares over slacks. Each variable but u (and c, where one-sided) sits in few of
 them, and leaves behind parallel sums of their weights lambda = z / s, which never cancel:

@@ -28,6 +28,9 @@ from cvxrobust.backends.ipm.gated_scaling import Cones
 
 Parts = Mapping[str, Tensor]
 
+CONES = 1.5
+"""Weight of the barriers of the gates' cones and ReLUs, times the root of the number of slots; at most 1."""
+
 
 class Model:
     """Maps between variables and slacks of a programme."""
@@ -84,7 +87,23 @@ class Model:
             if "ReLU" in views:
                 views["ReLU"][:] = self.data.live
             live = live[: sum(int(torch.Size(shape).numel()) for shape in shapes.values())]
-        return Cones(layout, tuple(balls), live)
+        return Cones(layout, tuple(balls), live, self._weights(layout, tuple(shapes)))
+
+    def _weights(self, layout: Layout, lines: tuple[str, ...]) -> Tensor | None:
+        """Less for the many constraints that share a sample with one hinge.
+
+        Smoother losses need none of that, and attacked programmes, where norms share the samples, too, are no faster.
+        """
+        weight = min(1.0, CONES / self.data.shape[1] ** 0.5)
+        attacked = self.slot is not None or self.sample is not None
+        if not self.paired or attacked or self.data.program.loss != "hinge" or weight == 1.0:
+            return None
+        found = self.data.X.new_ones(layout.size)
+        views = layout.views(found)
+        for name in ("pair", "ReLU"):
+            if name in views:
+                views[name].fill_(weight)
+        return found[: sum(layout.places[name].stop - layout.places[name].start for name in lines)]
 
     def _offset(self) -> Tensor:
         parts = {name: self.data.X.new_zeros(shape) for name, shape in self.cones.layout.shapes.items()}

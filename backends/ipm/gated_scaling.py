@@ -33,11 +33,13 @@ class Cones:
         layout: Parts of the vector; those of second-order cones come last, shape (.., 1 + width).
         balls: Names of the parts that are second-order cones.
         live: 1 for slacks that count, 0 for placeholders, shape (linear,); None if all count.
+        weights: What the barriers of half-lines weigh beside those of second-order cones, shape (linear,); None for 1.
     """
 
     layout: Layout
     balls: tuple[str, ...]
     live: Tensor | None
+    weights: Tensor | None = None
 
     @property
     def linear(self) -> int:
@@ -45,10 +47,15 @@ class Cones:
         return min((self.layout.places[name].start for name in self.balls), default=self.layout.size)
 
     @property
-    def degree(self) -> int:
-        """The sum of products ``s'z`` where every complementarity is 1."""
-        lines = self.linear if self.live is None else int(self.live.sum())
+    def degree(self) -> float:
+        """The sum of products ``s'z`` where every complementarity is its weight."""
+        counting = [part for part in (self.live, self.weights) if part is not None]
+        lines = float(torch.stack(counting).prod(0).sum()) if counting else float(self.linear)
         return lines + sum(int(torch.Size(self.layout.shapes[name][:-1]).numel()) for name in self.balls)
+
+    def weighted(self, mu: Tensor | float) -> Tensor | float:
+        """The complementarity of the half-lines where that of cones of weight 1 is mu."""
+        return mu if self.weights is None else mu * self.weights
 
     def ball(self, flat: Tensor, name: str) -> Tensor:
         """The part of one family of second-order cones."""
@@ -79,8 +86,8 @@ class Cones:
         return good
 
     def centred(self, s: Tensor, mu: Tensor) -> Tensor:
-        """The multipliers whose complementarity with s is mu, shape of s; mu has a last dimension of 1."""
-        parts = [mu / s[..., : self.linear]]
+        """The multipliers whose weighted complementarity with s is mu, shape of s; mu has a last dimension of 1."""
+        parts = [self.weighted(mu) / s[..., : self.linear]]
         for name in self.balls:
             part = self.ball(s, name)
             flipped = torch.cat([part[..., :1], -part[..., 1:]], dim=-1)
@@ -199,7 +206,9 @@ class Scaling:
             dz: Predictor's step of the multipliers.
         """
         m, s, z = self.cones.linear, self.s, self.z
-        wanted = mu if ds is None or dz is None else mu - ds[..., :m] * dz[..., :m]
+        wanted = self.cones.weighted(mu)
+        if ds is not None and dz is not None:
+            wanted = wanted - ds[..., :m] * dz[..., :m]
         lines = wanted / s[..., :m] - z[..., :m]
         parts = [lines if self.cones.live is None else lines * self.cones.live]
         for name, ball in self.balls.items():
@@ -221,12 +230,13 @@ class Scaling:
         Args:
             s: The slacks that the step would lead to, perhaps outside.
             z: The multipliers.
-            low: The smallest product that is welcome.
+            low: The smallest product that is welcome, where the weight is 1.
             high: The largest.
         """
         m = self.cones.linear
+        least, most = (torch.as_tensor(self.cones.weighted(end)).to(s) for end in (low, high))
         products = s[..., :m] * z[..., :m]
-        wanted = (products.clamp(low, high) - products).clamp_min(-high) / self.s[..., :m]
+        wanted = (products.clamp(least, most) - products).clamp_min(-most) / self.s[..., :m]
         if self.cones.live is not None:
             wanted = wanted * self.cones.live
         parts = [wanted]
