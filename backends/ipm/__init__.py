@@ -43,7 +43,7 @@ def polynomial_work(program: PolynomialProgram) -> float:
     n, d = (float(size) for size in program.X.shape)
     p = 0.5 * (d + 1) * (d + 2)
     if (program.radius > 0.0).any():
-        return 2.0 * n * p * p + p**3 / 3.0
+        return n * p * p + 10.0 * n * d**3 + p**3 / 3.0
     return min(n * p * p + p**3 / 3.0, n * n * d + n**3 / 3.0 + 20.0 * d**3)
 
 
@@ -65,7 +65,7 @@ def fits(program: PolynomialProgram | GatedProgram) -> bool:
     if isinstance(program, PolynomialProgram):
         p = 0.5 * (d + 1) * (d + 2)
         attacked = bool((program.radius > 0.0).any())
-        numbers = 5.0 * (p * p if attacked else min(p * p, n * n)) + (6.0 * n * d * d if attacked else 0.0)
+        numbers = 5.0 * (p * p if attacked else min(p * p, n * n)) + (8.0 * n * d * d if attacked else 0.0)
     else:
         K, C, D = (float(size) for size in program.shape)
         numbers = 20.0 * n * K * C + 3.0 * min(n * n, (K * C * D) ** 2)

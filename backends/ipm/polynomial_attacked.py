@@ -30,9 +30,12 @@ class Linearised:
         point: Their variables.
         T: In the frame, with a diagonal block T_11.
         weight: Of the barriers of the inequalities and of lam, beside those of the loss.
+        near: Correlations up to which covariances are taken to be diagonal (`Spread`).
     """
 
-    def __init__(self, data: AttackedData, point: AttackedPoint, T: Tensor, weight: float = 1.0) -> None:
+    def __init__(
+        self, data: AttackedData, point: AttackedPoint, T: Tensor, weight: float = 1.0, near: float | None = None
+    ) -> None:
         self.data, self.point, self.T, self.weight = data, point, T, weight
         n, d = data.x.shape
         self.blocks = sample_blocks(n, d, data.x.device)
@@ -43,7 +46,7 @@ class Linearised:
         self.eta = mean - attack
         self.x_primal = data.x + data.r[:, None] * attack
         self.x_dual = data.x + data.r[:, None] * mean
-        self.spread = spread = Spread(cov)
+        self.spread = spread = Spread(cov, near)
         self.axes_delta = spread.diagonal * self.delta
         self.off_delta = spread.off * self.delta[spread.whole, None, :]
         self.cov_attack = spread.times(attack)

@@ -37,6 +37,9 @@ GAIN = 1.05
 MOST_DENSE = 8_000
 """Unknowns in T up to which it is worth factoring over them where factoring over samples got stuck."""
 
+SLOW = 0.1
+"""After a step below this, the next system counts the correlations of all samples."""
+
 SHORT = 1e-7
 """A step below this is none."""
 
@@ -72,6 +75,7 @@ class PolynomialMethod:
         self.iterations, self.message = 0, ""
         self._gap, self._since = math.inf, 0
         self._dense = self.triangle.size <= SMALL
+        self._near: float | None = None
 
     def run(self, start: PolynomialNetwork | None = None) -> Termination:
         """Iterate until the gap is closed, a limit is reached or rounding prevents more."""
@@ -107,7 +111,7 @@ class PolynomialMethod:
     # -- one iteration -------------------------------------------------------------------------------------------
 
     def _moved(self, at: Iterate) -> Iterate | None:
-        system = NewtonSystem(at.data, at.point, self.triangle, dense=self._dense)
+        system = NewtonSystem(at.data, at.point, self.triangle, dense=self._dense, near=self._near)
         together = at.point.nonlinear
         predictor = system.direction(0.0, None)
         primal, dual = system.longest(predictor, 1.0)
@@ -131,6 +135,7 @@ class PolynomialMethod:
             step, (primal, dual) = again, longer
         if together:
             primal = dual = min(primal, dual)
+        self._near = None if min(primal, dual) > SLOW else 0.0
         if not math.isfinite(primal + dual):
             raise ArithmeticError("a direction is not finite")
         if max(primal, dual) < SHORT:

@@ -128,12 +128,15 @@ class NewtonSystem:
         point: The point.
         triangle: Of order m.
         dense: Whether to factor over T in any case: slower where samples are few, but a little more accurate.
+        near: Correlations up to which covariances are taken to be diagonal (`Spread`).
 
     Raises:
         ArithmeticError: The point has left the interior by rounding.
     """
 
-    def __init__(self, data: Data, point: Point, triangle: Triangle, *, dense: bool = False) -> None:
+    def __init__(
+        self, data: Data, point: Point, triangle: Triangle, *, dense: bool = False, near: float | None = None
+    ) -> None:
         self.data, self.point, self.triangle, self.weights = data, point, triangle, data.weights
         self.dense = dense or triangle.size <= SMALL
         one, two = Scaled.of(point.Z, point.U), Scaled.of(point.Zp, point.Up)
@@ -142,7 +145,7 @@ class NewtonSystem:
         self.one, self.two, self.basis = one, two, Basis.of(one, two)
         self.attacked = None
         if data.attacked is not None and point.attacked is not None:
-            self.attacked = Linearised(data.attacked, point.attacked, point.T, self.weights.inequalities)
+            self.attacked = Linearised(data.attacked, point.attacked, point.T, self.weights.inequalities, near)
             if not self.attacked.primal.positive:
                 raise ArithmeticError("a matrix inequality no longer holds strictly")
         m = triangle.m
