@@ -1,16 +1,20 @@
 """The interior-point backend on a device other than the CPU: no tensor is left behind, and answers are the same.
 
 `elsewhere` plays the device, so this runs on every machine; what a real GPU computes is for
-`test_ipm_polynomial.test_a_gpu_certifies_the_same_optimum`.
+`test_a_gpu_certifies_the_same_optimum`.
 """
 
 import pytest
+from polynomial_cases import adversarial, certified, solved
 from random_problems import random_case
 from random_relu import any_gates, random_recipe
+from threadpoolctl import threadpool_info
 
 from cvxrobust import AdversarialSDP, Settings, StandardSDP
 from cvxrobust.bench.ipm_comparison import teacher
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.registry import get_backend
+from cvxrobust.core.translation import torch_alone
 
 torch = pytest.importorskip("torch")
 elsewhere = pytest.importorskip("elsewhere")
@@ -74,3 +78,32 @@ def test_the_played_device_refuses_what_a_gpu_refuses():
         with pytest.raises(TypeError, match="no NumPy array"):
             there.numpy()
     assert torch.ones(3).device.type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device")
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("radius", [0.0, 0.3])
+def test_a_gpu_certifies_the_same_optimum(loss, radius):
+    problem = adversarial(60, 8, loss=loss, radius=radius)
+    there, here = (certified(problem, solved(problem, device=device)) for device in ("cuda", "cpu"))
+    assert 0.0 <= there[0] - there[1] <= 1e-8 * there[0]
+    assert there[0] == pytest.approx(here[0], rel=2e-8)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="PyTorch sees a CUDA device")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="0 CUDA devices"):
+        solved(adversarial(), device="cuda")
+
+
+def test_no_other_pool_of_threads_is_awake_beside_that_of_pytorch():
+    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    before = torch.get_num_threads()
+    assert blas
+    with torch_alone(2):
+        assert torch.get_num_threads() == 2
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
+    with torch_alone(None):
+        assert torch.get_num_threads() == before
+    assert [pool for pool in threadpool_info() if pool["user_api"] == "blas"] == blas
+    assert torch.get_num_threads() == before
