@@ -86,10 +86,10 @@ class Model:
             views["pair"][:] = self.data.live[:, None, :]
             if "ReLU" in views:
                 views["ReLU"][:] = self.data.live
-            live = live[: sum(int(torch.Size(shape).numel()) for shape in shapes.values())]
-        return Cones(layout, tuple(balls), live, self._weights(layout, tuple(shapes)))
+            live = live[: layout.places["length"].start]
+        return Cones(layout, tuple(balls), live, self._weights(layout))
 
-    def _weights(self, layout: Layout, lines: tuple[str, ...]) -> Tensor | None:
+    def _weights(self, layout: Layout) -> Tensor | None:
         """Less for the many constraints that share a sample with one hinge.
 
         Smoother losses need none of that, and attacked programmes, where norms share the samples, too, are no faster.
@@ -103,7 +103,7 @@ class Model:
         for name in ("pair", "ReLU"):
             if name in views:
                 views[name].fill_(weight)
-        return found[: sum(layout.places[name].stop - layout.places[name].start for name in lines)]
+        return found[: layout.places["length"].start]
 
     def _offset(self) -> Tensor:
         parts = {name: self.data.X.new_zeros(shape) for name, shape in self.cones.layout.shapes.items()}

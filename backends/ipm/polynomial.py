@@ -41,8 +41,8 @@ r"""A structured primal-dual interior-point method for polynomial networks, stan
    attack moves into the loss (theta near zero) and those that every attack leaves there (saturated): in the end all
    but a few. Where the correlations of S are weak (`polynomial_spread`), the linear part of the direction takes S for
    diagonal, and what it leaves out, E, counts with Mehrotra's second-order terms: the corrector aims at ``-sym((dX +
-   E) dM M^-1)``, dX and dM of the direction before. Their inequalities cost O(n d p) instead of O(n p^2), they need
-   no product with a matrix of their own, and dual feasibility, which bounds rest on, holds as before.
+   E) dM M^-1)``, dX and dM of the direction before. Their covariances cost O(n d p) instead of O(n p^2), without a
+   product with each of them, and dual feasibility, which bounds rest on, holds as before.
 
 4. **Elimination.** Let ``V = C o dT``, ``z = [x + r p; 1]``, ``zb = [x + r a; 1]``. The quadratic form that sample
    i adds to the Newton system, w_i eliminated, is a sum of squares,
@@ -115,7 +115,7 @@ from cvxrobust.core.structured import PolynomialProgram
 Array = NDArray[np.float64]
 
 MOST = 200
-"""Iterations, unless the settings say otherwise; 15 to 30 are usual."""
+"""Iterations, unless the settings say otherwise; 10 to 25 are usual."""
 
 MOST_IN_SUBSPACES = 3_000
 """The same over all subspaces; some 10 in each are usual."""

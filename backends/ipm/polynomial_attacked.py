@@ -33,9 +33,7 @@ class Linearised:
         near: Correlations up to which covariances are taken to be diagonal (`Spread`).
     """
 
-    def __init__(
-        self, data: AttackedData, point: AttackedPoint, T: Tensor, weight: float = 1.0, near: float | None = None
-    ) -> None:
+    def __init__(self, data: AttackedData, point: AttackedPoint, T: Tensor, weight: float, near: float | None) -> None:
         self.data, self.point, self.T, self.weight = data, point, T, weight
         n, d = data.x.shape
         self.blocks = sample_blocks(n, d, data.x.device)

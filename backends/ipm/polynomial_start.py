@@ -96,16 +96,15 @@ def cold_start(bounds: Bounds, activation: Activation) -> Iterate:
     mu = FIRST * zero / n
     attacked = clean = attacked_point = clean_point = None
     y = torch.tensor(bounds.y, device=one.device)
-    rows = bounds.attacked
+    rows, others = bounds.attacked, bounds.clean
     if rows.numel():
         attacked = AttackedData(bounds.X[rows], bounds.sign[rows], bounds.radius[rows], activation)
-        weight = Data(activation, bounds.program.beta, attacked, None).weights.inequalities
-        attacked_point = _attacked_start(bounds, one[rows], y[rows], mu, weight * mu)
-    rows = bounds.clean
-    if rows.numel():
-        clean = CleanData(torch.hstack([bounds.X[rows], one[rows, None]]), bounds.sign[rows], activation)
-        clean_point = loss_side(bounds.program.loss, torch.zeros_like(one[rows]), y[rows], n, mu)
+    if others.numel():
+        clean = CleanData(torch.hstack([bounds.X[others], one[others, None]]), bounds.sign[others], activation)
+        clean_point = loss_side(bounds.program.loss, torch.zeros_like(one[others]), y[others], n, mu)
     data = Data(activation, bounds.program.beta, attacked, clean)
+    if rows.numel():
+        attacked_point = _attacked_start(bounds, one[rows], y[rows], mu, data.weights.inequalities * mu)
     U = data.weights.matrices * mu * torch.diag(1.0 / torch.diagonal(Z))
     point = Point(Z, Z.clone(), U, U.clone(), (0.0, 0.0), attacked_point, clean_point)
     return Iterate(data, point, torch.eye(d, dtype=torch.float64, device=one.device))
