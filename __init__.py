@@ -10,7 +10,8 @@ See `solve` for the front door, `AdversarialSDP`, `StandardSDP`, `StreamedSDP` (
 
 from typing import TYPE_CHECKING, Any
 
-from cvxrobust.core.certificate import Certificate
+from cvxrobust.core.contracts.result import Quality, Result, Termination
+from cvxrobust.core.discovery.registry import backends, plugins
 from cvxrobust.core.errors import (
     BackendUnavailableError,
     CvxRobustError,
@@ -20,22 +21,21 @@ from cvxrobust.core.errors import (
     UnknownNameError,
     UnsupportedProgramError,
 )
-from cvxrobust.core.networks import PolynomialNetwork
-from cvxrobust.core.registry import backends, plugins
-from cvxrobust.core.relu_network import ReLUNetwork
-from cvxrobust.core.result import Quality, Result, Termination
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.programs.polynomial.certificate import Certificate
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solve import solve
-from cvxrobust.core.standardizer import Standardizer
-from cvxrobust.problems.adversarial_relu import AdversarialReLU
-from cvxrobust.problems.adversarial_sdp import AdversarialSDP
-from cvxrobust.problems.batches import Batches
-from cvxrobust.problems.convex_relu import ConvexReLU
-from cvxrobust.problems.standard_sdp import StandardSDP
-from cvxrobust.problems.streamed_sdp import StreamedSDP
+from cvxrobust.core.solving.solve import solve
+from cvxrobust.problems.data.batches import Batches
+from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
+from cvxrobust.problems.polynomial.standard_sdp import StandardSDP
+from cvxrobust.problems.polynomial.streamed_sdp import StreamedSDP
+from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
+from cvxrobust.problems.relu.convex_relu import ConvexReLU
 
 if TYPE_CHECKING:
-    from cvxrobust.problems.estimator import PolynomialClassifier, ReLUClassifier
+    from cvxrobust.problems.sklearn_estimators import PolynomialClassifier, ReLUClassifier
 
 __version__ = "0.1.0"
 
@@ -73,7 +73,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # scikit-learn takes half a second to import; whoever does not want the estimators need not wait for it.
     if name in ("PolynomialClassifier", "ReLUClassifier"):
-        from cvxrobust.problems import estimator
+        from cvxrobust.problems import sklearn_estimators as estimator
 
         return getattr(estimator, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Mapping
 from types import ModuleType
 
-from cvxrobust.core.backend import Backend
-from cvxrobust.core.registry import backends as _registered
+from cvxrobust.core.contracts.backend import Backend
+from cvxrobust.core.discovery.registry import backends as _registered
 
 
 class _CallablePackage(ModuleType):
     def __call__(self) -> Mapping[str, Backend]:
-        """The backends by name; see `cvxrobust.core.registry.backends`."""
+        """The backends by name; see `cvxrobust.core.discovery.registry.backends`."""
         return _registered()
 
 

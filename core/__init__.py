@@ -1,9 +1,12 @@
 """The vocabulary and the judge: programmes, cones, networks, certificates, the registry and `solve`."""
 
-from cvxrobust.core.backend import Backend, Capabilities, Monitor
-from cvxrobust.core.certificate import Certificate, MomentMultipliers, PointMultipliers
-from cvxrobust.core.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, smat, svec
-from cvxrobust.core.conic import ConicProgram
+from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, smat, svec
+from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core.contracts.backend import Backend, Capabilities, Monitor
+from cvxrobust.core.contracts.problem import Attacks, Problem, RefinableProblem, RobustProblem
+from cvxrobust.core.contracts.result import Quality, Result, Round, Solution, Termination, Times, TracePoint
+from cvxrobust.core.discovery.hookspecs import BackendDescription, ProblemDescription, hookimpl
+from cvxrobust.core.discovery.registry import backends, get_backend, plugins, problems
 from cvxrobust.core.errors import (
     BackendUnavailableError,
     CvxRobustError,
@@ -13,18 +16,15 @@ from cvxrobust.core.errors import (
     UnknownNameError,
     UnsupportedProgramError,
 )
-from cvxrobust.core.gated_certificate import GatedMultipliers
-from cvxrobust.core.hookspecs import BackendDescription, ProblemDescription, hookimpl
-from cvxrobust.core.networks import PolynomialNetwork, WorstCase
-from cvxrobust.core.problem import Attacks, Problem, RefinableProblem, RobustProblem
-from cvxrobust.core.registry import backends, get_backend, plugins, problems
-from cvxrobust.core.relu_network import ReLUNetwork
-from cvxrobust.core.result import Quality, Result, Round, Solution, Termination, Times, TracePoint
+from cvxrobust.core.networks.base import TwoLayerNetwork
+from cvxrobust.core.networks.polynomial import PolynomialNetwork, WorstCase
+from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.programs.gated.certificate import GatedMultipliers
+from cvxrobust.core.programs.polynomial.certificate import Certificate, MomentMultipliers, PointMultipliers
+from cvxrobust.core.programs.structured import GatedProgram, PolynomialProgram
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solve import solve
-from cvxrobust.core.standardizer import Standardizer
-from cvxrobust.core.structured import GatedProgram, PolynomialProgram
-from cvxrobust.core.two_layer import TwoLayerNetwork
+from cvxrobust.core.solving.solve import solve
 
 __all__ = [
     "PSD",

@@ -2,29 +2,29 @@
 
 from typing import Any
 
-from cvxrobust.core.hookspecs import ProblemDescription, hookimpl
+from cvxrobust.core.discovery.hookspecs import ProblemDescription, hookimpl
 
 
 def _standard_sdp() -> Any:
-    from cvxrobust.problems.standard_sdp import StandardSDP
+    from cvxrobust.problems.polynomial.standard_sdp import StandardSDP
 
     return StandardSDP
 
 
 def _adversarial_sdp() -> Any:
-    from cvxrobust.problems.adversarial_sdp import AdversarialSDP
+    from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 
     return AdversarialSDP
 
 
 def _convex_relu() -> Any:
-    from cvxrobust.problems.convex_relu import ConvexReLU
+    from cvxrobust.problems.relu.convex_relu import ConvexReLU
 
     return ConvexReLU
 
 
 def _adversarial_relu() -> Any:
-    from cvxrobust.problems.adversarial_relu import AdversarialReLU
+    from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 
     return AdversarialReLU
 

@@ -1,4 +1,4 @@
-"""Puts the helpers of this folder within reach of its tests."""
+"""Puts the helpers in `support` within reach of all tests."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ from cvxrobust.bench.cli import main
 # Packages of outsiders, which test themselves in an environment of their own.
 collect_ignore = ["thirdparty"]
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 # Shells start background jobs with Ctrl-C ignored, and then there would be nothing to test about it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,8 +1,8 @@
 """Our own structured primal-dual interior-point method, exact to 1e-8 or better.
 
-Polynomial programmes: `cvxrobust.backends.ipm.polynomial`; gated ReLU programmes: `cvxrobust.backends.ipm.gated`.
-General conic solvers see thousands of unrelated cones there; what these share is what makes this one fast. Every
-iteration ends with a certificate, so that limits cost accuracy and nothing else.
+Polynomial programmes: `cvxrobust.backends.ipm.polynomial.solve`; gated ReLU programmes:
+`cvxrobust.backends.ipm.gated.solve`. General conic solvers see thousands of unrelated cones there; what these share is
+what makes this one fast. Every iteration ends with a certificate, so that limits cost accuracy and nothing else.
 """
 
 from dataclasses import replace
@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.backends.ipm.gated_orders import work
-from cvxrobust.core.backend import Capabilities, Monitor
+from cvxrobust.backends.ipm.coupling_orders import work
+from cvxrobust.core.contracts.backend import Capabilities, Monitor
+from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.discovery.hookspecs import BackendDescription, hookimpl
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
-from cvxrobust.core.hookspecs import BackendDescription, hookimpl
-from cvxrobust.core.networks import PolynomialNetwork
-from cvxrobust.core.relu_network import ReLUNetwork
-from cvxrobust.core.result import Solution
-from cvxrobust.core.rows import is_streamed
+from cvxrobust.core.kit.translation import torch_alone, unused_settings
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.programs.rows import is_streamed
+from cvxrobust.core.programs.structured import GatedProgram, PolynomialProgram
 from cvxrobust.core.settings import Settings, check_options
-from cvxrobust.core.structured import GatedProgram, PolynomialProgram
-from cvxrobust.core.translation import torch_alone, unused_settings
 
 OPTIONS = {"subspace"}
 """Native options. ``subspace``: whether a polynomial programme is solved in a growing subspace of the inputs; by
@@ -39,7 +39,7 @@ MOST_MEMORY = 2**31
 
 
 def polynomial_work(program: PolynomialProgram) -> float:
-    """Multiplications of an iteration, about: `cvxrobust.backends.ipm.polynomial`, section 4."""
+    """Multiplications of an iteration, about: `cvxrobust.backends.ipm.polynomial.solve`, section 4."""
     n, d = (float(size) for size in program.X.shape)
     p = 0.5 * (d + 1) * (d + 2)
     if (program.radius > 0.0).any():
@@ -48,7 +48,7 @@ def polynomial_work(program: PolynomialProgram) -> float:
 
 
 def gated_work(program: GatedProgram) -> float:
-    """Multiplications of an iteration, about: `cvxrobust.backends.ipm.gated_coupling`."""
+    """Multiplications of an iteration, about: `cvxrobust.backends.ipm.gated.coupling`."""
     n, (K, C, D) = program.X.shape[0], program.shape
     one_sided, attacked = program.formulation == "one-sided", bool((program.radius > 0.0).any())
     groups = np.unique(program.gates, axis=1).shape[1]
@@ -153,11 +153,11 @@ class InteriorPoint:
     def _solve(program: PolynomialProgram | GatedProgram, settings: Settings, monitor: Monitor, start: Any) -> Solution:
         device = _device(settings)
         if isinstance(program, PolynomialProgram):
-            from cvxrobust.backends.ipm.polynomial import solve_polynomial
+            from cvxrobust.backends.ipm.polynomial.solve import solve_polynomial
 
             known = start if isinstance(start, PolynomialNetwork) else None
             return solve_polynomial(program, settings, monitor, known, device)
-        from cvxrobust.backends.ipm.gated import solve_gated
+        from cvxrobust.backends.ipm.gated.solve import solve_gated
 
         given = start if isinstance(start, ReLUNetwork) else None
         return solve_gated(program, settings.replace(options={}), monitor, given, device)

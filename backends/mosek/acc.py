@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.backends.mosek.optimiser import Outcome
-from cvxrobust.core.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero
-from cvxrobust.core.conic import ConicProgram
+from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero
+from cvxrobust.core.conic.program import ConicProgram
 
 Array = NDArray[np.float64]
 

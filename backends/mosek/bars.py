@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from cvxrobust.backends.mosek.acc import DUAL_DOMAINS, append_constraints, in_mosek_order
 from cvxrobust.backends.mosek.optimiser import Outcome
-from cvxrobust.core.cones import PSD, Exponential, NonNegative, SecondOrder, svec_indices
-from cvxrobust.core.conic import ConicProgram
+from cvxrobust.core.conic.cones import PSD, Exponential, NonNegative, SecondOrder, svec_indices
+from cvxrobust.core.conic.program import ConicProgram
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cvxrobust.core.backend import Finding
+from cvxrobust.core.contracts.backend import Finding
 from cvxrobust.core.errors import LicenceError
 
 VARIABLE = "MOSEKLM_LICENSE_FILE"

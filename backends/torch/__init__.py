@@ -1,10 +1,10 @@
 """Our own first-order solver in PyTorch: it reads the structure of the training problems, and any conic programme.
 
 Polynomial programmes are solved by factorised smoothing with exact worst cases and priced neurons
-(`cvxrobust.backends.torch.polynomial`), gated ReLU programmes by smoothing with Newton steps
-(`cvxrobust.backends.torch.gated`). Each certifies its own iterates and stops at the certified gap that was asked for.
-Conic programmes, of whatever origin, are solved by operator splitting (`cvxrobust.backends.torch.conic`), by their
-residuals.
+(`cvxrobust.backends.torch.polynomial.solve`), gated ReLU programmes by smoothing with Newton steps
+(`cvxrobust.backends.torch.gated.solve`). Each certifies its own iterates and stops at the certified gap that was asked
+for. Conic programmes, of whatever origin, are solved by operator splitting (`cvxrobust.backends.torch.conic.solve`), by
+their residuals.
 """
 
 import math
@@ -13,22 +13,22 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from cvxrobust.core.backend import Capabilities, Monitor
-from cvxrobust.core.cones import PSD, Exponential, NonNegative, SecondOrder, Zero
-from cvxrobust.core.conic import ConicProgram, require_cones
+from cvxrobust.core.conic.cones import PSD, Exponential, NonNegative, SecondOrder, Zero
+from cvxrobust.core.conic.program import ConicProgram, require_cones
+from cvxrobust.core.contracts.backend import Capabilities, Monitor
+from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.discovery.hookspecs import BackendDescription, hookimpl
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
-from cvxrobust.core.hookspecs import BackendDescription, hookimpl
-from cvxrobust.core.networks import PolynomialNetwork
-from cvxrobust.core.relu_network import ReLUNetwork
-from cvxrobust.core.result import Solution
+from cvxrobust.core.kit.translation import blas_threads, unused_settings
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.programs.structured import GatedProgram, PolynomialProgram
 from cvxrobust.core.settings import Settings, check_options
-from cvxrobust.core.structured import GatedProgram, PolynomialProgram
-from cvxrobust.core.translation import blas_threads, unused_settings
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from cvxrobust.backends.torch.gradient import RobustGradient
+    from cvxrobust.backends.torch.polynomial.robust_gradient import RobustGradient
 
 
 OPTIONS = {"neurons", "batch", "epochs", "checkpoint", "checkpoint_every"}
@@ -122,7 +122,7 @@ class Torch:
         Raises:
             UnsupportedProgramError: The programme is of another kind.
         """
-        from cvxrobust.backends.torch.polynomial import solve_polynomials
+        from cvxrobust.backends.torch.polynomial.solve import solve_polynomials
 
         self.check_settings(settings)
         if not isinstance(program, PolynomialProgram):
@@ -144,7 +144,7 @@ class Torch:
             program: The programme; its first column counts.
             settings: Device, dtype and threads.
         """
-        from cvxrobust.backends.torch.gradient import RobustGradient
+        from cvxrobust.backends.torch.polynomial.robust_gradient import RobustGradient
 
         return RobustGradient(program, _device(settings), settings.dtype, settings.threads)
 
@@ -164,13 +164,13 @@ class Torch:
         device = _device(settings)
         start = None if warm_start is None else warm_start.network
         if isinstance(program, PolynomialProgram):
-            from cvxrobust.backends.torch.polynomial import solve_polynomial
+            from cvxrobust.backends.torch.polynomial.solve import solve_polynomial
 
             known = start if isinstance(start, PolynomialNetwork) else None
             found = solve_polynomial(program, settings, monitor, known, device, settings.dtype)
             return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
         from cvxrobust.backends.torch.checkpoint import checkpoint_of
-        from cvxrobust.backends.torch.gated import solve_gated
+        from cvxrobust.backends.torch.gated.solve import solve_gated
 
         given = start if isinstance(start, ReLUNetwork) else None
         checkpoint = checkpoint_of(program, settings)
@@ -184,7 +184,7 @@ class Torch:
         self, program: ConicProgram, settings: Settings, monitor: Monitor | None, warm_start: Solution | None
     ) -> Solution:
         require_cones(program, self.capabilities.cones, self.name)
-        from cvxrobust.backends.torch.conic import solve_conic
+        from cvxrobust.backends.torch.conic.solve import solve_conic
 
         ignored = unused_settings(settings, self.capabilities)
         ignored |= dict.fromkeys(settings.options, "conic programmes have no neurons")

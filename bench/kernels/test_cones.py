@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from cvxrobust.core.cones import PSD, Cone, Exponential, SecondOrder
-from cvxrobust.core.conic import ConicProgram
+from cvxrobust.core.conic.cones import PSD, Cone, Exponential, SecondOrder
+from cvxrobust.core.conic.program import ConicProgram
 
 MANY: dict[str, tuple[Cone, ...]] = {
     "psd 31 x 100": (PSD(31),) * 100,
@@ -38,7 +38,7 @@ def test_all_of_a_kind_at_once(benchmark: Any, name: str) -> None:
     """`DualProjection`, on the CPU."""
     import torch
 
-    from cvxrobust.backends.torch.conic_cones import DualProjection, layout_of
+    from cvxrobust.backends.torch.conic.cones import DualProjection, layout_of
 
     frame = program(MANY[name])
     project = DualProjection(layout_of(frame), torch.device("cpu"), torch.float64)

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from cvxrobust import AdversarialSDP, PolynomialNetwork, StandardSDP
-from cvxrobust.core.quadratic import Quadratic
-from cvxrobust.core.trust_region import minimize_in_ball, minimize_on_sphere
+from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.attacks.trust_region import minimize_in_ball, minimize_on_sphere
 
 Array = NDArray[np.float64]
 ACTIVATION = (0.09, 0.5, 0.47)
@@ -66,7 +66,7 @@ def test_upper_and_lower_bound_of_a_network(benchmark: Any, samples: tuple[Array
 @pytest.mark.benchmark(group="first-order step")
 def test_a_robust_gradient(benchmark: Any, samples: tuple[Array, Array]) -> None:
     """As the backend ``torch`` evaluates it, root-finding warm."""
-    from cvxrobust.backends.torch.gradient import RobustGradient
+    from cvxrobust.backends.torch.polynomial.robust_gradient import RobustGradient
 
     X, y = samples
     gradient = RobustGradient(AdversarialSDP(X, y, radius=0.3, beta=0.01).to_structured(), threads=1)

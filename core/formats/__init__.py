@@ -4,7 +4,7 @@ The end of a file's name decides the format. `write_program` writes a `ConicProg
 solver made of it, with our signs and our order of rows.
 """
 
-from cvxrobust.core.formats.choice import FORMATS, ProgramFormat, format_of, write_program
-from cvxrobust.core.formats.solutions import read_solution
+from cvxrobust.core.formats.read import read_solution
+from cvxrobust.core.formats.registry import FORMATS, ProgramFormat, format_of, write_program
 
 __all__ = ["FORMATS", "ProgramFormat", "format_of", "read_solution", "write_program"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.core.conic import ConicProgram
+from cvxrobust.core.conic.program import ConicProgram
 
 CLOSE = 1e-9
 """Rounding differs between machines, relative to the sums of the terms' sizes, but never by this much."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvxrobust.core.cones import ROOT2, svec_indices
+from cvxrobust.core.conic.cones import ROOT2, svec_indices
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

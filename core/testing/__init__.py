@@ -13,7 +13,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
-        for module in ("checks", "conic_contract", "manners_contract", "backend_contract", "problem_contract")
+        for module in ("checks", "conic_contract", "settings_contract", "backend_contract", "problem_contract")
     ),
 )
 

@@ -2,17 +2,17 @@
 
 import pytest
 
-from cvxrobust.core.backend import Backend
+from cvxrobust.core.contracts.backend import Backend
+from cvxrobust.core.contracts.problem import RobustProblem
+from cvxrobust.core.contracts.result import Quality
+from cvxrobust.core.discovery.registry import backends, get_backend
 from cvxrobust.core.errors import UnsupportedProgramError
-from cvxrobust.core.problem import RobustProblem
-from cvxrobust.core.registry import backends, get_backend
-from cvxrobust.core.result import Quality
-from cvxrobust.core.selection import reads
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solve import solve
+from cvxrobust.core.solving.selection import reads
+from cvxrobust.core.solving.solve import solve
 from cvxrobust.core.testing.conic_contract import ConicContract
 from cvxrobust.core.testing.families import CASES, Case
-from cvxrobust.core.testing.manners_contract import MannersContract
+from cvxrobust.core.testing.settings_contract import MannersContract
 
 
 class BackendContract(ConicContract, MannersContract):

@@ -11,10 +11,10 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from cvxrobust.core.backend import Backend
-from cvxrobust.core.conic import ConicProgram
-from cvxrobust.core.registry import get_backend
-from cvxrobust.core.result import Solution, Termination
+from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core.contracts.backend import Backend
+from cvxrobust.core.contracts.result import Solution, Termination
+from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.settings import Settings
 
 Array = NDArray[np.float64]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from cvxrobust.core.backend import Backend, Monitor
-from cvxrobust.core.cones import Cone, NonNegative
+from cvxrobust.core.conic.cones import Cone, NonNegative
+from cvxrobust.core.contracts.backend import Backend, Monitor
+from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import UnsupportedProgramError
-from cvxrobust.core.result import Termination
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.testing.checks import UnderTest, accuracy, assert_optimal, assert_value, given, well_formed
 from cvxrobust.core.testing.planted import (

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.core.problem import Problem
-from cvxrobust.core.registry import problems
+from cvxrobust.core.contracts.problem import Problem
+from cvxrobust.core.discovery.registry import problems
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvxrobust.core.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, svec
-from cvxrobust.core.conic import ConicProgram
-from cvxrobust.core.result import Solution, Termination
+from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, svec
+from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core.contracts.result import Solution, Termination
 
 Array = NDArray[np.float64]
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cvxrobust.core.contracts.problem import Problem, Reports, RobustProblem
+from cvxrobust.core.contracts.result import Quality, Result, Solution
+from cvxrobust.core.discovery.registry import backends, get_backend
 from cvxrobust.core.errors import UnsupportedProgramError
-from cvxrobust.core.problem import Problem, Reports, RobustProblem
-from cvxrobust.core.registry import backends, get_backend
-from cvxrobust.core.result import Quality, Result, Solution
-from cvxrobust.core.selection import reads, select
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solve import solve
+from cvxrobust.core.solving.selection import reads, select
+from cvxrobust.core.solving.solve import solve
 from cvxrobust.core.testing.checks import given
 
 Array = NDArray[np.float64]

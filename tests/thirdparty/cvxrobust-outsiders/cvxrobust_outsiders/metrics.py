@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.core.hookspecs import MetricDescription, hookimpl
-from cvxrobust.core.result import Result
+from cvxrobust.core.contracts.result import Result
+from cvxrobust.core.discovery.hookspecs import MetricDescription, hookimpl
 
 
 def effective_neurons(result: Result[Any]) -> float | None:

@@ -1,0 +1,1 @@
+"""Gated ReLU programmes by a structured interior-point method."""

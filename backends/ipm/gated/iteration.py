@@ -1,0 +1,200 @@
+"""The predictor-corrector iteration (Mehrotra 1992) on a gated programme, with further correctors.
+
+Every step is of the same length for primal and dual. Correctors are weighted (Colombo and Gondzio 2008, Further
+development of multiple centrality correctors for interior point methods).
+"""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cvxrobust.backends.ipm.gated.certify import Answers
+from cvxrobust.backends.ipm.gated.elimination import Elimination
+from cvxrobust.backends.ipm.gated.model import Model
+from cvxrobust.backends.ipm.gated.scaling import Scaling
+from cvxrobust.core.contracts.result import Termination
+
+MOST_STEPS = 200
+NEAR = 0.95
+"""Share of the way to the boundary that a step may take."""
+
+POWER = 3
+"""The target of complementarity is what the predictor leaves of it, to this power (Mehrotra)."""
+
+CORRECTORS = 4
+"""Centrality correctors, at most (Gondzio 1996); a factorisation costs far more than a solution."""
+
+REACH = 0.3
+"""How much longer a step each of them tries for."""
+
+SHARES = (1.0, 0.7, 0.4, 0.15)
+"""Shares of a corrector that are tried."""
+
+COARSE = 1e-7
+"""Residual of the normal equations for correctors, relative; only the predictor removes dual residuals."""
+
+PATIENCE = 12
+"""Steps without progress of any kind after which rounding is taken to have won."""
+
+SHORT = 1e-7
+"""A step shorter than this leads nowhere."""
+
+ATTEMPTS = 20
+"""Shortenings of a step."""
+
+GROWTH = 1.5
+"""The gradient of the Lagrangian may grow by this much, where the loss is neither linear nor quadratic."""
+
+LAG = 0.1
+"""There, complementarity may run ahead of that gradient by this factor."""
+
+ROUNDING_LAG = 1e-3
+"""The same for other losses."""
+
+
+@dataclass
+class Iterate:
+    """Variables x, slacks s, multipliers z, and what the smooth loss sees."""
+
+    x: Tensor
+    s: Tensor
+    z: Tensor
+    seen: Tensor | None
+
+
+@dataclass
+class Direction:
+    """Steps of variables, slacks and multipliers."""
+
+    x: Tensor
+    s: Tensor
+    z: Tensor
+
+    def plus(self, share: float, other: "Direction") -> "Direction":
+        """This one and a share of another."""
+        return Direction(self.x + share * other.x, self.s + share * other.s, self.z + share * other.z)
+
+    @property
+    def finite(self) -> bool:
+        """Whether it is made of numbers."""
+        return bool(torch.isfinite(self.x).all() & torch.isfinite(self.z).all())
+
+
+class Steps:
+    """The iteration, from a point strictly inside all constraints."""
+
+    def __init__(self, model: Model, answers: Answers, x: Tensor, z: Tensor) -> None:
+        self.model, self.answers = model, answers
+        s, seen = model.slack(x)
+        self.at = Iterate(x, s, z, seen)
+        gates = model.data.program.gates
+        _, first, owners = np.unique(gates, axis=1, return_index=True, return_inverse=True)
+        order = np.argsort(np.argsort(first))
+        self.members = torch.as_tensor(order[owners.reshape(-1)], device=x.device)
+        self.count, self.complementarity, self.residual = 0, np.inf, np.inf
+        self.began = (np.inf, np.inf)
+
+    def run(self) -> Termination:
+        """Iterate to the end."""
+        progress, best, idle = self.answers.progress, [np.inf] * 3, 0
+        while True:
+            began = time.perf_counter()
+            self.answers.offer(self.model, self.at.x, self.at.z, self.at.seen)
+            progress.report()
+            if (ended := progress.ended(self.count)) is not None:
+                return ended
+            # Before the multipliers are feasible, what improves is this.
+            known = [progress.upper - progress.lower, self.complementarity, self.residual]
+            idle = 0 if any(new < 0.9 * old for new, old in zip(known, best, strict=True)) else idle + 1
+            best = [min(pair) for pair in zip(known, best, strict=True)]
+            if idle > PATIENCE or not self.advance():
+                return Termination.NUMERICAL
+            self.count += 1
+            progress.reserve = 1.2 * (time.perf_counter() - began)
+
+    def advance(self) -> bool:
+        """One predictor and corrector; whether it led anywhere."""
+        model, at, cones = self.model, self.at, self.model.cones
+        scaling = Scaling(cones, at.s, at.z)
+        _, curvature = model.loss_slopes(at.seen)
+        system = Elimination(model, scaling, curvature, self.members)
+        residual = self._residual(at)
+        mu = cones.inner(at.s, at.z)[None] / cones.degree
+        self.complementarity, self.residual = float(mu), float(residual.abs().max())
+        if self.count == 0:
+            self.began = self.complementarity, max(self.residual, model.data.program.beta)
+
+        def direction(target: Tensor, shift: Tensor | None = None) -> Direction:
+            pulled = model.adjoint(target)
+            dx = system.solve(pulled, COARSE) if shift is None else system.solve(pulled - shift)
+            ds, _ = model.forward(dx)
+            return Direction(dx, ds, target - scaling.squared(ds))
+
+        first = scaling.target(torch.zeros_like(mu))
+        ahead = direction(first, residual)
+        primal, dual = self._lengths(ahead, 1.0)
+        moved = cones.inner(at.s + primal * ahead.s, at.z + dual * ahead.z)[None] / cones.degree
+        wanted = float((moved / mu).clamp(0.0, 1.0)) ** POWER * mu
+        wanted = torch.maximum(wanted, self._pace() * mu)
+        ahead = self._blended(ahead, direction(scaling.target(wanted, ahead.s, ahead.z) - first))
+        for _ in range(CORRECTORS):
+            primal, dual = (min(1.0, length + REACH) for length in self._lengths(ahead, 1.0))
+            if min(primal, dual) == 1.0 and min(self._lengths(ahead, NEAR)) >= 0.9:
+                break
+            away = scaling.centring(
+                at.s + primal * ahead.s, at.z + dual * ahead.z, 0.1 * float(wanted), 10.0 * float(wanted)
+            )
+            before = sum(self._lengths(ahead, NEAR))
+            further = self._blended(ahead, direction(away))
+            if not sum(self._lengths(further, NEAR)) > before + 0.1 * REACH:
+                break
+            ahead = further
+        primal, dual = self._lengths(ahead, NEAR)
+        if not (primal > SHORT or dual > SHORT) or not ahead.finite:
+            return False
+        return self._move(ahead, primal, dual)
+
+    def _pace(self) -> float:
+        """The least target, relative to what complementarity is, that leaves time for the gradient to fall as well."""
+        fallen = (self.complementarity / self.began[0]) / max(self.residual / self.began[1], 1e-12)
+        # Elsewhere only rounding makes the gradient lag, and what rounding allows shrinks with complementarity.
+        return min(1.0, (LAG if self.model.smooth and self.model.data.margin else ROUNDING_LAG) / fallen)
+
+    def _blended(self, ahead: Direction, corrector: Direction) -> Direction:
+        """A direction with as much of a corrector as lengthens the step most (Colombo and Gondzio 2008)."""
+        tried = [ahead.plus(share, corrector) for share in SHARES]
+        return max(tried, key=lambda direction: min(self._lengths(direction, 1.0)))
+
+    def _lengths(self, ahead: Direction, share: float) -> tuple[float, float]:
+        cones, at = self.model.cones, self.at
+        primal = min(1.0, share * float(cones.step(at.s, ahead.s)))
+        dual = min(1.0, share * float(cones.step(at.z, ahead.z)))
+        # Separate lengths gain nothing even where all is linear, and leave dual residuals where it is not.
+        return (min(primal, dual),) * 2
+
+    def _move(self, ahead: Direction, primal: float, dual: float) -> bool:
+        """Go, a little less far if rounding has moved the boundary, or the loss is not what its model says."""
+        model, at = self.model, self.at
+        for _ in range(ATTEMPTS):
+            x, z = model.confined(at.x + primal * ahead.x), at.z + dual * ahead.z
+            s, seen = model.slack(x)
+            if bool(model.cones.inside(s) & model.cones.inside(z)):
+                there = Iterate(x, s, z, seen)
+                if not (model.smooth and model.data.margin) or self._near(there):
+                    self.at = there
+                    return True
+            primal, dual = 0.6 * primal, 0.6 * dual
+        return False
+
+    def _residual(self, at: Iterate) -> Tensor:
+        """The gradient of the Lagrangian."""
+        slope, _ = self.model.loss_slopes(at.seen)
+        return self.model.cost(at.x) + self.model.adjoint(-at.z, slope)
+
+    def _near(self, there: Iterate) -> bool:
+        """Whether the gradient of the Lagrangian is no larger than before, where that matters."""
+        allowed = max(GROWTH * self.residual, 0.01 * self.model.data.program.beta)
+        return bool(self._residual(there).abs().max() <= allowed)

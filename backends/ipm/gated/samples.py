@@ -1,0 +1,151 @@
+"""What is left of each sample when its own variables are eliminated, as a quadratic form in the slots' vectors.
+
+With the notation of `elimination`: for each sample and output
+
+    kappa (a'H + sum_k phi_k q_k)^2 + rho (x'H)^2 + sum_j delta_j H_j^2 - gamma (tau'H)^2,
+
+where ``q_k = (2 g - 1) x'u_k - r c_k`` and the sum is over the ReLUs of a one-sided programme.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cvxrobust.backends.ipm.gated.model import Model
+from cvxrobust.backends.ipm.gated.scaling import Scaling
+
+Parts = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ReLUs:
+    """The harmful ReLUs of a one-sided programme after e is eliminated.
+
+    Args:
+        inverse: ``1 / (lambda_e + lambda_f)``, 0 where there is none, shape (K, n).
+        phi: ``lambda_f / (lambda_e + lambda_f)``.
+        psi: ``lambda_e lambda_f / (lambda_e + lambda_f)``, the weight of ``q^2``.
+        rest: ``lambda_e / (lambda_e + lambda_f)``.
+        slope: ``lambda_f``.
+    """
+
+    inverse: Tensor
+    phi: Tensor
+    psi: Tensor
+    rest: Tensor
+    slope: Tensor
+
+    @classmethod
+    def of(cls, model: Model, scaling: Scaling) -> "ReLUs":
+        """The elimination at a scaling."""
+        own, slope = scaling.of["ReLU"], scaling.of["pair"][:, 0]
+        inverse = model.data.live / torch.where(model.data.live > 0.0, own + slope, 1.0)
+        return cls(inverse, slope * inverse, own * slope * inverse, own * inverse, slope)
+
+
+class Samples:
+    """The forms of all samples at a scaling; also moves right-hand sides there and steps back."""
+
+    def __init__(self, model: Model, scaling: Scaling, curvature: Tensor | None) -> None:
+        data = model.data
+        self.model, self.data, (n, _, C, _) = model, data, data.shape
+        self.relus = ReLUs.of(model, scaling) if data.one_sided else None
+        self.form = model.sample.form(scaling) if model.sample is not None else None
+        self.side = data.y if data.margin else torch.ones_like(data.y)
+        self.rho: Tensor | None = None
+        # 1 / kappa is a sum of positive terms: nothing cancels.
+        softness = data.X.new_zeros((n, C)) if curvature is None else 1.0 / curvature
+        self.own, self.slope = softness, softness
+        if model.hinged:
+            self.slope = scaling.of["loss"]
+            self.own = 1.0 / scaling.of["hinge"] if "hinge" in scaling.of else torch.full_like(self.slope, 0.5 * n)
+            softness = 1.0 / self.slope + self.own
+        if model.folded:
+            softness = self._folded(scaling, softness)
+        if self.relus is not None:
+            softness = softness + self.relus.inverse.sum(0)[:, None]
+        if self.form is not None:
+            softness = softness.index_add(0, data.rows, data.reach[:, None] ** 2 / self.form.alpha)
+        self.kappa = 1.0 / softness
+        self.a = self.side[..., None] * data.X[:, None, :]
+        if self.form is not None:
+            d = data.program.attackable
+            self.a[:, :, :d] = self.a[:, :, :d].index_add(0, data.rows, -data.reach[:, None, None] * self.form.b)
+
+    def _folded(self, scaling: Scaling, softness: Tensor) -> Tensor:
+        """The worst residuals of the squared loss under attack: a skewed part and one in ``x'H`` alone."""
+        rows, n = self.data.rows, self.data.shape[0]
+        over, under = scaling.of["over"], scaling.of["under"]
+        both = over + under
+        self.slope = both
+        self.side = self.side.index_copy(0, rows, (over - under) / both)
+        self.rho = torch.zeros_like(softness).index_copy(0, rows, 4.0 * over * under / both)
+        return softness.index_copy(0, rows, 1.0 / both + 0.5 * n)
+
+    def reduce(self, r: dict[str, Tensor]) -> None:
+        """Move the right-hand sides of the samples' variables to those of u and c; keeps what `restore` needs."""
+        data, model, d = self.data, self.model, self.data.program.attackable
+        shift = torch.zeros_like(self.kappa)
+        rv = None
+        if self.form is not None:
+            rv, r["h"] = self.form.reduce(torch.zeros_like(self.form.delta), r["h"], r.get("samplea"))
+            shift = shift.index_add(0, data.rows, -data.reach[:, None] * r["h"] / self.form.alpha)
+        if model.hinged:
+            shift = shift + r["xi"] * self.own
+        elif model.folded:
+            shift = shift.index_add(0, data.rows, 0.5 * data.shape[0] * r["xi"])
+        if self.relus is not None:
+            shift = shift - (r["e"] * self.relus.inverse).sum(0)[:, None]
+        r["rest"] = pull = -self.kappa * shift
+        H = self.a * pull[..., None]
+        if rv is not None and self.form is not None:
+            H[:, :, :d] = H[:, :, :d].index_add(0, data.rows, rv + self.form.b * r["h"][..., None])
+        r["u"] = r["u"] + self.gather(H)
+        if self.relus is not None:
+            q = self.relus.phi * (pull.T - r["e"])
+            r["u"] = r["u"] + ((q * data.turned) @ data.X)[:, None, :]
+            if "c" in r:
+                r["c"] = r["c"] - (q @ data.radius)[data.capped, None]
+
+    def restore(self, v: dict[str, Tensor], r: Parts) -> None:
+        """The steps of the samples' variables, given those of u and c."""
+        data, model, d = self.data, self.model, self.data.program.attackable
+        H, f = model.outputs(v["u"])
+        total = (self.a * H).sum(-1)
+        if self.relus is not None:
+            q = model.slopes(v["u"], v.get("c"))[:, 0]
+            total = total + (self.relus.phi * q).sum(0)[:, None]
+        theta = self.kappa * total - r["rest"]
+        if self.relus is not None:
+            v["e"] = self.relus.inverse * (r["e"] + theta.T - self.relus.slope * q)
+        if self.form is not None:
+            some = H[data.rows][..., :d]
+            pushed = r["h"] + data.reach[:, None] * theta[data.rows]
+            v["h"] = (self.form.b * some).sum(-1) + pushed / self.form.alpha
+            if "samplea" in r:
+                v["samplea"] = self.form.further(some, v["h"], r["samplea"])
+        if model.hinged:
+            own = 1.0 / self.own
+            v["xi"] = (r["xi"] - self.slope * model.margins(v, f)) / (own + self.slope)
+        elif model.folded:
+            v["xi"] = 0.5 * data.shape[0] * (r["xi"] - theta[data.rows])
+
+    def gather(self, H: Tensor) -> Tensor:
+        """The adjoint of u -> H, shape (K, C, D)."""
+        n, K, C, D = self.data.shape
+        return (self.data.signed @ H.reshape(n, C * D)).reshape(K, C, D)
+
+    def bend(self, H: Tensor) -> Tensor:
+        """The form without its first part, times H, shape (n, C, D)."""
+        found, data, d = torch.zeros_like(H), self.data, self.data.program.attackable
+        if self.rho is not None:
+            found = (self.rho * (H * data.X[:, None, :]).sum(-1))[..., None] * data.X[:, None, :]
+        if self.form is not None:
+            some = H[data.rows][..., :d]
+            bent = self.form.delta * some
+            if self.form.gamma is not None and self.form.tau is not None:
+                bent = bent - (self.form.gamma * (self.form.tau * some).sum(-1))[..., None] * self.form.tau
+            found[:, :, :d] = found[:, :, :d].index_add(0, data.rows, bent)
+        return found

@@ -1,0 +1,104 @@
+"""Where to start: near the central path, with the slots' vectors given and all else on the path in closed form."""
+
+import torch
+from torch import Tensor
+
+from cvxrobust.backends.ipm.gated.facial_reduction import Interior
+from cvxrobust.backends.ipm.gated.model import Model
+
+COMPLEMENTARITY = 1.0
+"""First duality gap, roughly, as a multiple of the objective at zero."""
+
+FURTHEST = 2.0
+"""Outputs at the start, at most, relative to those that matter."""
+
+WARM = 0.01
+"""The same where a network is given."""
+
+
+def begin(model: Model, interior: Interior, worth: float, given: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Variables strictly inside all constraints, and multipliers.
+
+    Args:
+        model: The programme, of the slots that may carry neurons.
+        interior: A vector inside the cone of each of its slots.
+        worth: The objective at zero.
+        given: Vectors to start near, shape (K, C, D); None for none.
+    """
+    data = model.data
+    (n, K, C, _), beta = data.shape, data.program.beta
+    mu = (COMPLEMENTARITY if given is None else WARM) * worth / model.cones.degree
+    count = data.live.sum(1) * C if data.program.formulation == "cone" else torch.zeros_like(data.signs)
+    size = torch.linalg.vector_norm(interior.u, dim=1)
+    # Where the barrier of the cone and the penalty balance.
+    size = count * mu / (beta * C**0.5 * torch.where(size > 0.0, size, 1.0))
+    u = (size[:, None] * interior.u)[:, None, :].expand(K, C, -1)
+    # Outputs far from all that the loss distinguishes would lead its model astray.
+    typical = 1.0 if data.margin else (worth / C) ** 0.5
+    furthest = float(model.outputs(u)[1].abs().max()) if n else 0.0
+    if furthest > FURTHEST * typical:
+        size, u = size * (FURTHEST * typical / furthest), u * (FURTHEST * typical / furthest)
+    v: dict[str, Tensor] = {}
+    if model.slot is not None and data.program.formulation == "cone":
+        v["c"] = (size * interior.c)[data.capped, None].expand(-1, C).clone()
+        v["slota"] = (size[:, None] * interior.a)[data.capped, None].expand(-1, C, -1).clone()
+    if given is not None:
+        u = u + given
+        if "c" in v and model.slot is not None:
+            norms, parts = _norms(given[data.capped][..., : data.program.attackable], data.program.norm)
+            v["c"], v["slota"] = v["c"] + norms, v["slota"] + parts if v["slota"].numel() else v["slota"]
+    width = data.X.new_tensor(mu)
+    v["u"] = u
+    lengths = torch.sqrt((u**2).sum((1, 2)))
+    v["t"] = 0.5 * mu / beta + torch.sqrt((0.5 * mu / beta) ** 2 + lengths**2)
+    if model.slot is not None and data.one_sided:
+        cost = (data.live @ data.radius)[data.capped, None] * (0.25 / n)
+        v["c"], a = model.slot.above(u[data.capped][..., : data.program.attackable], cost, width)
+        if a is not None:
+            v["slota"] = a
+    _samples(model, v, width, worth)
+    x = model.confined(model.variables.join(v))
+    s, _ = model.slack(x)
+    return x, model.cones.centred(s, width[None])
+
+
+def _norms(v: Tensor, norm: object) -> tuple[Tensor, Tensor]:
+    if norm == "inf":
+        return v.abs().sum(-1), v.abs()
+    found = torch.sqrt((v**2).sum(-1)) if norm == 2 else v.abs().amax(-1)
+    return found, v.abs()
+
+
+def _samples(model: Model, v: dict[str, Tensor], mu: Tensor, worth: float) -> None:
+    """The samples' variables."""
+    data = model.data
+    n, _, C, _ = data.shape
+    H, f = model.outputs(v["u"])
+    typical = 0.5 / n if data.margin else 2.0 * (max(worth, 1e-300) / C) ** 0.5 / n
+    if model.sample is not None:
+        some = H[data.rows][..., : data.program.attackable]
+        v["h"], a = model.sample.above(some, (typical * data.reach)[:, None], mu)
+        if a is not None:
+            v["samplea"] = a
+    if data.one_sided:
+        q = model.slopes(v["u"], v.get("c"))[:, 0]
+        v["e"] = _above(q, 0.5 / n, mu) * data.live
+    if model.hinged:
+        need = 1.0 - model.margins(v, f)
+        if model.curved:
+            v["xi"] = 0.5 * need.clamp_min(0.0) + torch.sqrt(0.25 * need**2 + 0.5 * mu * n)
+        else:
+            v["xi"] = _above(-need, 1.0 / n, mu)
+    elif model.folded:
+        worst = (f - data.y)[data.rows].abs() + data.reach[:, None] * v["h"]
+        v["xi"] = 0.5 * worst + torch.sqrt(0.25 * worst**2 + mu * n)
+
+
+def _above(q: Tensor, cost: float, mu: Tensor) -> Tensor:
+    """The e with ``mu / e + mu / (e + q) = cost``, above 0 and -q."""
+    p = cost * q
+    root = torch.sqrt(4.0 * mu**2 + p**2)
+    far = p > 2.0 * mu
+    # Two ways to write the same root, each without a difference.
+    large = 2.0 * mu * q / torch.where(far, root + p - 2.0 * mu, 1.0)
+    return torch.where(far, large, 0.5 * (2.0 * mu - p + root) / cost)

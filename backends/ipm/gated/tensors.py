@@ -1,0 +1,136 @@
+"""A gated programme as tensors: only slots that may carry neurons, and only constraints that are not trivial."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cvxrobust.core.programs.structured import GatedProgram
+
+PACKED = 16_000_000
+"""Entries of products of inputs that are kept, at most; beyond, they are formed anew in blocks of samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The tensors of a programme; slots come before samples.
+
+    Args:
+        program: The programme, of the slots that are left.
+        X: Inputs, shape (n, D).
+        y: Labels or targets, shape (n, C).
+        radius: Shape (n,); 0 throughout where nothing can be attacked.
+        gates: Shape (K, n), 0 or 1.
+        signs: Shape (K,).
+        live: 1 for the constraints (cone) or ReLUs (one-sided) that count, shape (K, n).
+        faces: Projectors onto the subspaces to which vectors are confined, shape (K, D, D); None for no such.
+    """
+
+    program: GatedProgram
+    X: Tensor
+    y: Tensor
+    radius: Tensor
+    gates: Tensor
+    signs: Tensor
+    live: Tensor
+    faces: Tensor | None = None
+
+    @classmethod
+    def of(cls, program: GatedProgram, device: str) -> "Data":
+        """The tensors of a programme with all its slots."""
+
+        def tensor(values: NDArray[np.float64] | NDArray[np.bool_]) -> Tensor:
+            return torch.as_tensor(np.array(values, dtype=np.float64, order="C"), device=device)
+
+        X, radius = tensor(program.X), tensor(program.radius)
+        if program.attackable == 0:
+            radius = torch.zeros_like(radius)
+        gates, signs, y = tensor(program.gates.T), tensor(program.signs), tensor(program.labels)
+        some = ((X != 0.0).any(1) | (radius > 0.0)).to(X.dtype).expand(gates.shape)
+        if program.formulation == "one-sided":
+            some = some * (signs[:, None] * y[:, 0] < 0.0)
+        elif program.formulation == "gated":
+            some = torch.zeros_like(gates)
+        return cls(program, X, y, radius, gates, signs, some)
+
+    def part(self, kept: NDArray[np.intp], live: Tensor, faces: Tensor | None) -> "Data":
+        """Some of the slots, with the constraints and subspaces of these."""
+        at = torch.as_tensor(kept, device=self.X.device)
+        program = replace(self.program, gates=self.program.gates[:, kept], signs=self.program.signs[kept])
+        return Data(program, self.X, self.y, self.radius, self.gates[at], self.signs[at], live, faces)
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Samples, slots, outputs and inputs."""
+        return (self.X.shape[0], *self.program.shape)
+
+    @property
+    def one_sided(self) -> bool:
+        """Whether harmful ReLUs are paid for."""
+        return self.program.formulation == "one-sided"
+
+    @property
+    def margin(self) -> bool:
+        """Whether the loss is one of margins."""
+        return self.program.loss != "squared"
+
+    @cached_property
+    def turned(self) -> Tensor:
+        """``2 g - 1``, shape (K, n)."""
+        return 2.0 * self.gates - 1.0
+
+    @cached_property
+    def signed(self) -> Tensor:
+        """``s_k g_ik``, shape (K, n)."""
+        return self.gates * self.signs[:, None]
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """Indices of the samples that are attacked."""
+        return torch.nonzero(self.radius > 0.0)[:, 0]
+
+    @cached_property
+    def reach(self) -> Tensor:
+        """Radii of the samples that are attacked."""
+        return self.radius[self.rows]
+
+    @cached_property
+    def capped(self) -> Tensor:
+        """Indices of the slots whose dual norm matters to any constraint of theirs."""
+        return torch.nonzero((self.live * self.radius).any(1))[:, 0]
+
+    @cached_property
+    def packed(self) -> "Packed":
+        """Products of inputs, to form second derivatives from."""
+        return Packed(self.X)
+
+
+class Packed:
+    """``sum_i weights_i x_i x_i'`` for many weights at once: one product with the upper triangles of the x_i x_i'."""
+
+    def __init__(self, X: Tensor) -> None:
+        n, D = X.shape
+        self.X, self.upper = X, torch.triu_indices(D, D, device=X.device)
+        lookup = torch.zeros((D, D), dtype=torch.long, device=X.device)
+        lookup[self.upper[0], self.upper[1]] = torch.arange(self.upper.shape[1], device=X.device)
+        self.lookup = torch.maximum(lookup, lookup.T).reshape(-1)
+        self.block = max(1, PACKED // max(1, self.upper.shape[1]))
+        self.kept = self._products(0, n) if n <= self.block else None
+
+    def _products(self, start: int, end: int) -> Tensor:
+        some = self.X[start:end]
+        return some[:, self.upper[0]] * some[:, self.upper[1]]
+
+    def __call__(self, weights: Tensor) -> Tensor:
+        """The sums for weights of shape (m, n), shape (m, D, D)."""
+        (n, D), m = self.X.shape, weights.shape[0]
+        if self.kept is not None:
+            found = weights @ self.kept
+        else:
+            found = weights.new_zeros((m, self.upper.shape[1]))
+            for start in range(0, n, self.block):
+                found += weights[:, start : start + self.block] @ self._products(start, start + self.block)
+        return found[:, self.lookup].reshape(m, D, D)

@@ -1,0 +1,1 @@
+"""Polynomial networks by a structured interior-point method."""

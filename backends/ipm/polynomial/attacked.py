@@ -1,0 +1,317 @@
+"""Attacked samples: their linear matrix inequalities, eliminated one by one without cancellation.
+
+Notation and derivation: `cvxrobust.backends.ipm.polynomial.solve`, sections 2 to 4.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cvxrobust.backends.ipm.complementarity import longest, products_after, steps
+from cvxrobust.backends.ipm.polynomial.covariances import Spread
+from cvxrobust.backends.ipm.polynomial.samples import (
+    Aim,
+    AttackedData,
+    AttackedDirection,
+    AttackedPoint,
+    Hatted,
+    Moments,
+    Response,
+    sample_blocks,
+)
+
+
+class Linearised:
+    """The attacked samples around a point, everything but T eliminated.
+
+    Args:
+        data: The samples.
+        point: Their variables.
+        T: In the frame, with a diagonal block T_11.
+        weight: Of the barriers of the inequalities and of lam, beside those of the loss.
+        near: Correlations up to which covariances are taken to be diagonal (`Spread`).
+    """
+
+    def __init__(self, data: AttackedData, point: AttackedPoint, T: Tensor, weight: float, near: float | None) -> None:
+        self.data, self.point, self.T, self.weight = data, point, T, weight
+        n, d = data.x.shape
+        self.blocks = sample_blocks(n, d, data.x.device)
+        self.primal = data.primal(T, point.lam.slack, point.w)
+        theta, mean, cov = point.moments.theta, point.moments.mean, point.moments.cov
+        attack, s = self.primal.attack, self.primal.s
+        self.delta = 1.0 / self.primal.D
+        self.eta = mean - attack
+        self.x_primal = data.x + data.r[:, None] * attack
+        self.x_dual = data.x + data.r[:, None] * mean
+        self.spread = spread = Spread(cov, near)
+        self.axes_delta = spread.diagonal * self.delta
+        self.off_delta = spread.off * self.delta[spread.whole, None, :]
+        self.cov_attack = spread.times(attack)
+        self.off = (mean * attack).sum(1) - 1.0
+        self.theta_over_s = theta / s
+        # Column k of sum_i r^4 S_i dT delta_i is on[:, k] * dT[:, k] + off[k] @ dT[:, k].
+        weights = (data.r**4)[:, None] * self.delta
+        self.coupled_on = spread.diagonal.T @ weights
+        self.coupled_off = (weights[spread.whole].T @ spread.off.reshape(-1, d * d)).reshape(d, d, d)
+
+    def aim(self, mu: float, previous: AttackedDirection | None) -> Aim:
+        """The targets for complementarity mu, with Mehrotra's correction by a previous direction."""
+        weighted = self.weight * mu
+        diagonal, corner = weighted * self.delta, weighted / self.primal.s
+        side = torch.zeros_like(diagonal)
+        lam = self.point.lam.aim(weighted, None if previous is None else previous.lam)
+        loss = self.point.loss.aim(mu, None if previous is None else previous.loss)
+        if previous is None:
+            return Aim(None, diagonal, side, corner, lam, loss)
+        correction = self._correction(previous.dX, previous.response, previous.dT)
+        return Aim(correction.block, diagonal, side + correction.side, corner + correction.corner, lam, loss)
+
+    def prepare(self, aim: Aim | None, curvature: Tensor) -> None:
+        """Fix what the elimination of lam and w needs, for the targets `aim` (None: none, the linear part alone)."""
+        point, primal = self.point, self.primal
+        theta = point.moments.theta
+        parallel = 1.0 / (1.0 / self.theta_over_s + 1.0 / curvature)
+        self.curvature, self.parallel = curvature, parallel
+        mean, attack, delta = point.moments.mean, primal.attack, self.delta
+        self.lam_weight = (
+            self.axes_delta.sum(1)
+            + theta * (mean * mean * delta).sum(1)
+            + (attack * self.cov_attack).sum(1) / primal.s
+            + point.lam.weight
+        )
+        self.stiffness = 1.0 / (1.0 / parallel + self.off**2 / self.lam_weight)
+        if aim is None:
+            self.theta_0 = torch.zeros_like(theta)
+            self.lam_0 = torch.zeros_like(theta)
+            return
+        total = self.theta_over_s + curvature
+        self.theta_0 = (aim.loss.target * self.theta_over_s + curvature * aim.corner) / total
+        self.w_0 = (aim.loss.target - aim.corner) / total
+        block = aim.diagonal.sum(1)
+        if aim.block is not None:
+            block = block + torch.einsum("ikk->i", aim.block)
+        self.lam_0 = (
+            self.theta_0 * (1.0 - (attack * attack).sum(1))
+            - block
+            - 2.0 * (attack * aim.side).sum(1)
+            + (attack * self.eta).sum(1) * (aim.corner - self.theta_0)
+            - aim.lam
+        )
+
+    def respond(self, dT: Tensor | None, aim: Aim | None) -> Response:
+        """The change of everything with T; without `aim` the homogeneous, linear part."""
+        data, primal, point = self.data, self.primal, self.point
+        theta, d = point.moments.theta, self.eta.shape[1]
+        yr = (data.y * data.r)[:, None]
+        if dT is None:
+            ghat, gbar = torch.zeros_like(self.eta), torch.zeros_like(self.eta)
+            b = theta.new_zeros(theta.shape)
+            c = b
+        else:
+            vt = data.activation.times(dT)
+            at_primal = self.x_primal @ vt[:d, :d] + vt[:d, d]
+            ghat, gbar = yr * at_primal, yr * (self.x_dual @ vt[:d, :d] + vt[:d, d])
+            b = data.y * ((at_primal * self.x_dual).sum(1) + self.x_primal @ vt[:d, d] + vt[d, d])
+            c = self.axes_delta @ torch.diagonal(vt)[:d]
+            c.index_add_(0, self.spread.whole, self.off_delta.reshape(-1, d * d) @ vt[:d, :d].reshape(-1))
+            c = data.y * data.r**2 * c + theta * (point.moments.mean * self.delta * gbar).sum(1)
+            c = c + (self.cov_attack * ghat).sum(1) / primal.s
+        zero = self.lam_0 if aim is not None else torch.zeros_like(c)
+        # force = parallel (b + off dlam), where dlam already answers it.
+        force = self.stiffness * (b - self.off * (zero + c) / self.lam_weight)
+        dlam = -(zero + c + self.off * force) / self.lam_weight
+        ghat = ghat + dlam[:, None] * primal.attack
+        gbar = gbar + dlam[:, None] * point.moments.mean
+        b = force / self.parallel
+        theta_new = -force if aim is None else self.theta_0 - force
+        corner = theta_new.new_zeros(theta_new.shape) if aim is None else aim.corner
+        pull = self.spread.times(ghat) / primal.s[:, None]
+        side = -0.5 * (pull + self.eta * (corner - theta_new)[:, None] + theta[:, None] * self.delta * gbar)
+        if aim is not None:
+            side = side + aim.side
+        share = self.theta_over_s / (self.theta_over_s + self.curvature)
+        dw = share * b if aim is None else self.w_0 + share * b
+        # b = tau + eta'ghat with tau the change of the corner but for w.
+        change = b - (self.eta * ghat).sum(1) - dw
+        return Response(dlam, dw, ghat, gbar, change, theta_new, side)
+
+    def gather(self, found: Response, dT: Tensor | None, aim: Aim | None) -> Tensor:
+        """``sum_i y_i C o (E_i X_i E_i')`` of the answered X, shape (d + 1, d + 1)."""
+        data, theta, d = self.data, self.point.moments.theta, self.eta.shape[1]
+        y, r = data.y, data.r
+        S = found.side.new_zeros(d + 1, d + 1)
+        moved = y * r * r * found.lam
+        block = -(moved[self.spread.whole] @ self.off_delta.reshape(-1, d * d)).reshape(d, d)
+        block = block - torch.diag(moved @ self.axes_delta)
+        if dT is not None:
+            vt = data.activation.times(dT)[:d, :d]
+            block = block - self.coupled_on * vt - torch.einsum("kjl,lk->jk", self.coupled_off, vt)
+        block = block - (self.eta * (theta * y * r * r)[:, None]).T @ (self.delta * found.gbar)
+        if aim is not None:
+            block = block + torch.diag((y * r * r) @ aim.diagonal)
+            if aim.block is not None:
+                block = block + ((y * r * r) @ aim.block.reshape(-1, d * d)).reshape(d, d)
+        S[:d, :d] = 0.5 * (block + block.T)
+        weighted = (y * r)[:, None] * found.side
+        cross = weighted.T @ self.x_primal
+        mass = y * found.theta
+        scaled = mass[:, None] * self.x_primal
+        S[:d, :d] += cross + cross.T + scaled.T @ self.x_primal
+        S[:d, d] = weighted.sum(0) + scaled.sum(0)
+        S[d, :d] = S[:d, d]
+        S[d, d] = mass.sum()
+        return data.activation.times(S)
+
+    def direction(self, dT: Tensor, aim: Aim) -> AttackedDirection:
+        """The step that answers a change of T."""
+        found = self.respond(dT, aim)
+        lam = self.point.lam.towards(aim.lam, found.lam)
+        loss = self.point.loss.move(aim.loss, found.w)
+        return AttackedDirection(dT, found, self._moments_direction(found, dT, aim), lam, loss)
+
+    def _moments_direction(self, found: Response, dT: Tensor, aim: Aim) -> Hatted:
+        """The change of the sheared X, ``dX = aim - X - sym(X dM M^-1)``."""
+        moments, d = self.point.moments, self.eta.shape[1]
+        vt = self.data.activation.times(dT)[:d, :d]
+        scale = self.data.y * self.data.r**2
+        side = moments.theta[:, None] * self.eta
+        block = torch.empty_like(moments.cov)
+        for rows in self.blocks:
+            cov, delta = moments.cov[rows], self.delta[rows, None, :]
+            product = self._spread_change(rows, scale, vt, found.lam)
+            product.add_(side[rows, :, None] * found.gbar[rows, None, :]).mul_(-0.5 * delta)
+            part = torch.add(product, product.mT, out=block[rows])
+            part.sub_(cov).sub_(side[rows, :, None] * self.eta[rows, None, :])
+            if aim.block is not None:
+                part.add_(aim.block[rows])
+        torch.diagonal(block, dim1=1, dim2=2).add_(aim.diagonal)
+        return Hatted(block, found.side - side, found.theta - moments.theta)
+
+    def _spread_change(self, rows: slice, scale: Tensor, vt: Tensor, dlam: Tensor) -> Tensor:
+        """``S (scale vt + dlam I)`` of consecutive samples, shape (b, d, d)."""
+        spread = self.spread
+        diagonal = spread.diagonal[rows]
+        product = (scale[rows, None] * diagonal)[:, :, None] * vt
+        torch.diagonal(product, dim1=1, dim2=2).add_(dlam[rows, None] * diagonal)
+        places = spread.between(rows)
+        samples, off = spread.whole[places], spread.off[places]
+        far = (off @ vt).mul_(scale[samples, None, None]).add_(dlam[samples, None, None] * off)
+        return product.index_add_(0, samples - rows.start, far)
+
+    def _correction(self, dX: Hatted, found: Response, dT: Tensor) -> Hatted:
+        """``-sym((dX + E) dM M^-1)``, E what the system leaves out of X."""
+        d = self.eta.shape[1]
+        vt = self.data.activation.times(dT)[:d, :d]
+        scale = self.data.y * self.data.r**2
+        over_s = 1.0 / self.primal.s
+        down = dX.side * found.corner[:, None]
+        block = torch.empty_like(dX.block)
+        for rows in self.blocks:
+            both = self.spread.left_out(self.point.moments.cov, rows).add_(dX.block[rows])
+            down[rows] += torch.bmm(both, found.ghat[rows, :, None])[:, :, 0]
+            product = (both @ vt).mul_(scale[rows, None, None]).add_(found.lam[rows, None, None] * both)
+            product.add_(dX.side[rows, :, None] * found.ghat[rows, None, :]).mul_(-0.5 * self.delta[rows, None, :])
+            torch.add(product, product.mT, out=block[rows])
+        across = scale[:, None] * (dX.side @ vt) + found.lam[:, None] * dX.side + dX.corner[:, None] * found.ghat
+        side = -0.5 * (down * over_s[:, None] + across * self.delta)
+        corner = -((dX.side * found.ghat).sum(1) + dX.corner * found.corner) * over_s
+        return Hatted(block, side, corner)
+
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    def complementarity(self) -> float:
+        """Sum of ``<X_i, M_i>``."""
+        moments = self.point.moments
+        trace = self.spread.diagonal + moments.theta[:, None] * self.eta**2
+        return float((trace * self.primal.D).sum()) + float(moments.theta @ self.primal.s)
+
+    def complementarity_after(self, step: AttackedDirection, primal: float, dual: float) -> float:
+        """Sum of all products of the attacked samples after a step, ``<X + dual dX, M + primal dM>`` among them."""
+        dX, found, dT = step.dX, step.response, step.dT
+        moments, d = self.point.moments, self.eta.shape[1]
+        side = moments.theta[:, None] * self.eta
+        moved, corner = side + dual * dX.side, moments.theta + dual * dX.corner
+        trace = self.spread.diagonal + side * self.eta
+        trace = trace + dual * torch.einsum("ikk->ik", dX.block)
+        total = float((trace * self.primal.D).sum()) + float(corner @ self.primal.s)
+        weights = self.data.y * self.data.r**2
+        summed = (weights @ moments.cov.reshape(-1, d * d) + dual * (weights @ dX.block.reshape(-1, d * d))).reshape(
+            d, d
+        )
+        summed = summed + (weights[:, None] * side).T @ self.eta
+        change = float((summed * self.data.activation.times(dT)[:d, :d]).sum()) + float(found.lam @ trace.sum(1))
+        change += 2.0 * float((moved * found.ghat).sum()) + float(corner @ found.corner)
+        return total + primal * change + products_after(self.point.pairs, step.pairs, primal, dual)
+
+    def advanced(self, step: AttackedDirection, primal: float, dual: float) -> AttackedPoint:
+        """The point after a step."""
+        dX = step.dX
+        point, moments = self.point, self.point.moments
+        w = point.w + primal * step.response.w
+        theta = moments.theta + dual * dX.corner
+        side = moments.theta[:, None] * self.eta
+        moved = side + dual * dX.side
+        eta = moved / theta[:, None]
+        cov = torch.empty_like(moments.cov)
+        for rows in self.blocks:
+            self._covariance(dX, dual, side[rows], moved[rows], eta[rows], rows, cov[rows])
+        new = Moments(theta, self.primal.attack + eta, cov)
+        return AttackedPoint(
+            point.lam.step(step.lam, primal, dual), w, new, point.loss.step(step.loss, primal, dual, w)
+        )
+
+    def longest(self, direction: AttackedDirection, T: Tensor, most: tuple[float, float]) -> tuple[float, float]:
+        """Longest primal and dual steps, up to `most`, from below by bisection."""
+        point, dX, dT = self.point, direction.dX, direction.dT
+        pairs = steps(point.pairs, direction.pairs)
+
+        def primal_inside(step: float) -> bool:
+            lam, w = point.lam.slack + step * direction.lam.slack, point.w + step * direction.response.w
+            return self.data.primal(T + step * dT, lam, w, diagonal=False).positive
+
+        dual = min(most[1], pairs[1], longest(point.moments.theta, dX.corner))
+        return bisect(primal_inside, min(most[0], pairs[0])), self._longest_dual(dX, dual)
+
+    def _longest_dual(self, dX: Hatted, most: float) -> float:
+        """The longest step up to `most`, from below, that keeps every X_i psd; later blocks start at earlier bounds."""
+        moments = self.point.moments
+        side = moments.theta[:, None] * self.eta
+        buffer = torch.empty_like(moments.cov[self.blocks[0]])
+        for rows in self.blocks:
+
+            def inside(step: float, rows: slice = rows) -> bool:
+                theta = moments.theta + step * dX.corner
+                if not bool((theta[rows] > 0.0).all()):
+                    return False
+                moved = side[rows] + step * dX.side[rows]
+                eta = moved / theta[rows, None]
+                cov = buffer[: moved.shape[0]]
+                self._covariance(dX, step, side[rows], moved, eta, rows, cov)
+                return not bool(torch.linalg.cholesky_ex(cov)[1].any())
+
+            most = bisect(inside, most)
+        return most
+
+    def _covariance(
+        self, dX: Hatted, step: float, side: Tensor, moved: Tensor, eta: Tensor, rows: slice, out: Tensor
+    ) -> None:
+        """theta times the covariance after a step, of some samples: the Schur complement of the moved X."""
+        torch.add(self.point.moments.cov[rows], dX.block[rows], alpha=step, out=out)
+        out.add_(side[:, :, None] * self.eta[rows, None, :]).sub_(moved[:, :, None] * eta[:, None, :])
+
+
+def bisect(inside: Callable[[float], bool], most: float) -> float:
+    """The longest step up to `most` that stays inside a convex set, to within a tenth from below."""
+    if inside(most):
+        return most
+    low, high = 0.0, most
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        if inside(middle):
+            low = middle
+        else:
+            high = middle
+        if high - low <= 0.1 * low or high < 1e-12:
+            break
+    return low

@@ -1,0 +1,191 @@
+"""What an iterate of the polynomial programme proves: the objective of its network, the bound of its multipliers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cvxrobust.backends.ipm.polynomial.samples import Moments
+from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.losses.base import loss_by_name
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.programs.polynomial.certificate import (
+    EPS,
+    DualBound,
+    MomentMultipliers,
+    PointMultipliers,
+    coefficients,
+    dual_bound,
+)
+from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
+from cvxrobust.core.programs.structured import PolynomialProgram
+
+Array = NDArray[np.float64]
+
+
+EXACT = 1e-14
+"""What counts as noise in Z where every digit of the objective is wanted."""
+
+CUTOFFS = tuple(10.0**-k for k in range(2, 11))
+"""What may be called noise in a network that is handed back, if that costs nothing."""
+
+
+@dataclass(frozen=True)
+class PrimalPoint:
+    """A network, and the matrices that it came from.
+
+    Args:
+        network: The network.
+        Z: Of its positive output weights, shape (d + 1, d + 1), in the coordinates of X; None if it was given.
+        Zp: Of its negative ones.
+    """
+
+    network: PolynomialNetwork
+    Z: Tensor | None = None
+    Zp: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class DualPoint:
+    """The multipliers of an iterate, as they are.
+
+    Args:
+        theta: Of each sample, shape (n,).
+        moments: Of the attacked samples, in the units of their radii and a frame of their own; None where there are
+            none.
+        frame: Orthonormal axes of that frame in the coordinates of X, shape (d, k): k < d where attacks stay in a
+            subspace.
+    """
+
+    theta: Tensor
+    moments: Moments | None
+    frame: Tensor
+
+
+class Bounds:
+    """Judges iterates of one programme.
+
+    Args:
+        program: One column of labels.
+        X: Its inputs, shape (n, d).
+        device: Where tensors are to be.
+    """
+
+    def __init__(self, program: PolynomialProgram, X: Array, device: torch.device) -> None:
+        self.program, self.loss = program, loss_by_name(program.loss)
+        self.y = program.labels[:, 0]
+        self.device = device
+        self.X, self.radius = (torch.tensor(part, device=device) for part in (X, program.radius))
+        self.sign = torch.tensor(self.y if self.loss.margin else np.ones_like(self.y), device=device)
+        self.attacked = torch.nonzero(self.radius > 0.0)[:, 0]
+        self.clean = torch.nonzero(self.radius == 0.0)[:, 0]
+
+    def network(self, Z: Tensor, Zp: Tensor, cutoff: float = EXACT) -> PolynomialNetwork:
+        """The network of two matrices in the coordinates of X."""
+        (up, positive), (down, negative) = (neurons_from_matrix(part.cpu().numpy(), cutoff) for part in (Z, Zp))
+        u, alpha = np.vstack([up, down]), np.concatenate([positive, -negative])
+        return PolynomialNetwork(u, alpha, self.program.activation, regression=not self.loss.margin)
+
+    def primal(self, Z: Tensor, Zp: Tensor) -> tuple[PrimalPoint, float]:
+        """The network of two matrices, with its objective."""
+        network = self.network(Z, Zp)
+        return PrimalPoint(network, Z, Zp), self.objective(network)
+
+    def simplest(self, point: PrimalPoint, most: float) -> PolynomialNetwork:
+        """The network with the fewest neurons, of those that differ by noise, whose objective is at most `most`."""
+        if point.Z is None or point.Zp is None:
+            return point.network
+        for cutoff in CUTOFFS:
+            network = self.network(point.Z, point.Zp, cutoff)
+            if self.objective(network) <= most:
+                return network
+        return point.network
+
+    def objective(self, network: PolynomialNetwork) -> float:
+        """The exact objective of a network, as `core` evaluates it."""
+        if network.n_neurons == 0:
+            values = np.zeros_like(self.y)
+        else:
+            u, alpha = (torch.tensor(part, device=self.device) for part in (network.u, network.alpha))
+            quadratic = Quadratic.of(u, alpha, self.program.activation)
+            if self.loss.margin:
+                values = quadratic.worst_margins(self.X, self.sign, self.radius).cpu().numpy()
+            else:
+                values = quadratic.expand(self.X)[0].cpu().numpy()
+        return float(np.mean(self.loss.value(values, self.y))) + self.program.beta * network.penalty
+
+    def bound(self, dual: DualPoint) -> DualBound:
+        """The lower bound of multipliers, made feasible in the cheapest way: scaled."""
+        return self.price(dual)[0]
+
+    def price(self, dual: DualPoint) -> tuple[DualBound, Array]:
+        """The lower bound, and ``C o S`` of its multipliers, shape (d + 1, d + 1), which prices neurons."""
+        theta, moments = dual.theta, dual.moments
+        d = self.X.shape[1]
+        capped = torch.tensor(self.loss.clip(theta.cpu().numpy()), device=self.device)
+        S = self.X.new_zeros(d + 1, d + 1)
+        mass = 0.0
+        if moments is not None:
+            part, some = self._attacked_moments(capped[self.attacked], moments, dual.frame)
+            S, mass = S + part, mass + some
+        if self.clean.numel():
+            z = torch.hstack([self.X[self.clean], self.X.new_ones(self.clean.numel(), 1)])
+            weights = capped[self.clean] * self.sign[self.clean]
+            S = S + z.T @ (weights[:, None] * z)
+            mass += float(weights.abs() @ (z * z).sum(1))
+        program, moments_seen = self.program, S.cpu().numpy()
+        found = dual_bound(
+            capped.cpu().numpy(), moments_seen, mass,
+            loss=self.loss, target=self.y, activation=program.activation, beta=program.beta,
+        )  # fmt: skip
+        return found, coefficients(program.activation, d) * moments_seen
+
+    def _attacked_moments(self, capped: Tensor, moments: Moments, frame: Tensor) -> tuple[Tensor, float]:
+        """Signed second moments of attacked samples, shortened into their balls, and their size."""
+        shrink, share = _fit(moments, capped)
+        r = self.radius[self.attacked]
+        d = frame.shape[0]
+        x = self.X[self.attacked] + (r * shrink)[:, None] * (moments.mean @ frame.T)
+        sign = self.sign[self.attacked]
+        weights = sign * capped
+        scales = sign * (r * shrink) ** 2 * share
+        block = torch.einsum("i,ijk->jk", scales, moments.cov)
+        S = x.new_zeros(d + 1, d + 1)
+        S[:d, :d] = x.T @ (weights[:, None] * x) + frame @ block @ frame.T
+        S[:d, d] = weights @ x
+        S[d, :d] = S[:d, d]
+        S[d, d] = weights.sum()
+        reach = torch.linalg.vector_norm(self.X[self.attacked], dim=1) + r
+        return 0.5 * (S + S.T), float(capped @ (reach * reach + 1.0))
+
+    def multipliers(self, dual: DualPoint) -> MomentMultipliers | PointMultipliers:
+        """For `core`, in the coordinates and units of X."""
+        theta = self.loss.clip(dual.theta.cpu().numpy())
+        n, d = self.X.shape
+        if dual.moments is None:
+            return PointMultipliers(theta, np.arange(n), self.X.cpu().numpy())
+        capped = torch.tensor(theta, device=self.device)[self.attacked]
+        shrink, share = _fit(dual.moments, capped)
+        r = self.radius[self.attacked] * shrink
+        mean, cov = r[:, None] * dual.moments.mean, dual.moments.cov * (share * r * r)[:, None, None]
+        frame, whole = dual.frame, dual.frame.shape[1] == d
+        if whole:
+            mean, cov = mean @ frame.T, frame @ cov @ frame.T
+        k = mean.shape[1]
+        side = capped[:, None] * mean
+        found = np.zeros((n, k + 1, k + 1))
+        found[:, k, k] = theta
+        some = self.attacked.cpu().numpy()
+        found[some, :k, k] = found[some, k, :k] = side.cpu().numpy()
+        found[some, :k, :k] = (cov + side[:, :, None] * mean[:, None, :]).cpu().numpy()
+        return MomentMultipliers(found, None if whole else frame.cpu().numpy())
+
+
+def _fit(moments: Moments, capped: Tensor) -> tuple[Tensor, Tensor]:
+    """By what to shorten attacks and to scale covariances, so that mass `capped` stays inside the unit balls."""
+    share = capped / moments.theta
+    trace = torch.einsum("ikk->i", moments.cov) / moments.theta + (moments.mean * moments.mean).sum(1)
+    shrink = torch.where(trace > 1.0, torch.rsqrt(trace) * (1.0 - 8.0 * EPS), torch.ones_like(trace))
+    return shrink, share

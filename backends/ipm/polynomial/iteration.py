@@ -1,0 +1,188 @@
+"""The iteration of the polynomial programme (`cvxrobust.backends.ipm.polynomial.solve`): predict, correct, certify."""
+
+import math
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cvxrobust.backends.ipm.best_so_far import Progress
+from cvxrobust.backends.ipm.polynomial.certify import Bounds, DualPoint, PrimalPoint
+from cvxrobust.backends.ipm.polynomial.newton_system import SMALL, Direction, NewtonSystem
+from cvxrobust.backends.ipm.polynomial.samples import Activation, Moments
+from cvxrobust.backends.ipm.polynomial.start import Iterate, cold_start, warm_start
+from cvxrobust.backends.ipm.symmetric import Triangle
+from cvxrobust.core.contracts.result import Termination
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.programs.structured import PolynomialProgram
+
+Array = NDArray[np.float64]
+
+LinAlgError: type[Exception] = vars(torch.linalg)["LinAlgError"]
+"""What decompositions raise that do not converge; PyTorch's stubs do not know it."""
+
+DAMPING = 0.9
+"""Share of the way to the boundary; closer steps lose centrality and take more iterations."""
+
+MORE = 2
+"""Further correctors of an iteration, at most: each costs a fraction of the factorisation that it shares."""
+
+FAR = 0.8
+"""Steps beyond this need none."""
+
+GAIN = 1.05
+"""What a further corrector has to gain in the product of both steps."""
+
+MOST_DENSE = 8_000
+"""Unknowns in T up to which it is worth factoring over them where factoring over samples got stuck."""
+
+SLOW = 0.1
+"""After a step below this, the next system counts the correlations of all samples."""
+
+SHORT = 1e-7
+"""A step below this is none."""
+
+STALLED = 6
+"""Iterations without a tenth of progress in the gap, or any step to speak of, after which rounding has won."""
+
+
+class PolynomialMethod:
+    """One run of the interior-point method.
+
+    Args:
+        program: One column of labels.
+        X: The inputs, shape (n, d).
+        progress: Takes every certificate; says when to stop.
+        device: A torch device.
+
+    Attributes:
+        iterations: Done so far.
+        message: What went wrong, if anything did.
+    """
+
+    def __init__(
+        self,
+        program: PolynomialProgram,
+        X: Array,
+        progress: Progress[PrimalPoint, DualPoint],
+        device: torch.device,
+    ) -> None:
+        self.program, self.progress = program, progress
+        self.bounds = Bounds(program, X, device)
+        self.triangle = Triangle(X.shape[1] + 1, device)
+        self.activation = Activation(*program.activation)
+        self.iterations, self.message = 0, ""
+        self._gap, self._since = math.inf, 0
+        self._dense = self.triangle.size <= SMALL
+        self._near: float | None = None
+
+    def run(self, start: PolynomialNetwork | None = None) -> Termination:
+        """Iterate until the gap is closed, a limit is reached or rounding prevents more."""
+        primal, dual = trivial_dual(self.bounds)
+        self.progress.offer_primal(primal, self.bounds.objective(primal.network))
+        self.progress.offer_dual(dual, self.bounds.bound(dual).value)
+        at = cold_start(self.bounds, self.activation)
+        if start is not None and self.progress.offer_primal(PrimalPoint(start), self.bounds.objective(start)):
+            # A network that is no better than none says nothing about where to go.
+            at = warm_start(self.bounds, self.activation, start, at)
+        began = time.perf_counter()
+        while True:
+            self._offer(at)
+            ended = self.progress.ended(self.iterations)
+            if ended is not None:
+                return ended
+            try:
+                self._check_progress()
+                moved = self._moved(at.turned())
+            except (ArithmeticError, LinAlgError) as error:
+                self.message = str(error)
+                if self._dense or at.point.attacked is not None or self.triangle.size > MOST_DENSE:
+                    return Termination.NUMERICAL
+                self._dense, self._gap = True, math.inf
+                continue
+            if moved is None:
+                continue  # somebody stopped it in the middle of an iteration
+            at = moved
+            self.iterations += 1
+            now = time.perf_counter()
+            self.progress.reserve, began = now - began, now
+
+    # -- one iteration -------------------------------------------------------------------------------------------
+
+    def _moved(self, at: Iterate) -> Iterate | None:
+        system = NewtonSystem(at.data, at.point, self.triangle, dense=self._dense, near=self._near)
+        together = at.point.nonlinear
+        predictor = system.direction(0.0, None)
+        primal, dual = system.longest(predictor, 1.0)
+        if together:
+            primal = dual = min(primal, dual)
+        if self.progress.monitor.should_stop:
+            return None
+        # Mehrotra (1992): how far the predictor gets says how much centring the corrector needs.
+        ratio = max(system.mu_after(predictor, primal, dual) / system.mu, 1e-6)
+        sigma = min(1.0, ratio ** (3 if min(primal, dual) > 0.1 else 1))
+        step = system.direction(sigma * system.mu, predictor)
+        primal, dual = self._lengths(system, step)
+        for _ in range(MORE):
+            if min(primal, dual) > FAR:
+                break
+            # The corrector's own second-order terms are closer to the truth than the predictor's.
+            again = system.direction(sigma * system.mu, step)
+            longer = self._lengths(system, again)
+            if longer[0] * longer[1] < GAIN * primal * dual:
+                break
+            step, (primal, dual) = again, longer
+        if together:
+            primal = dual = min(primal, dual)
+        self._near = None if min(primal, dual) > SLOW else 0.0
+        if not math.isfinite(primal + dual):
+            raise ArithmeticError("a direction is not finite")
+        if max(primal, dual) < SHORT:
+            raise ArithmeticError("no step is left")
+        return Iterate(at.data, system.advanced(step, primal, dual), at.frame)
+
+    @staticmethod
+    def _lengths(system: NewtonSystem, step: Direction) -> tuple[float, float]:
+        primal, dual = (min(1.0, DAMPING * length) for length in system.longest(step, 1.0 / DAMPING))
+        return primal, dual
+
+    def _offer(self, at: Iterate) -> None:
+        """Certify the iterate."""
+        point, Q = at.point, at.lifted()
+        self.progress.offer_primal(*self.bounds.primal(Q @ point.Z @ Q.T, Q @ point.Zp @ Q.T))
+        theta = self.bounds.radius.new_zeros(self.bounds.radius.shape)
+        moments = None
+        if point.attacked is not None:
+            moments = point.attacked.moments
+            theta[self.bounds.attacked] = moments.theta
+        if point.clean is not None:
+            theta[self.bounds.clean] = point.clean.theta
+        dual = DualPoint(theta, moments, at.frame)
+        self.progress.offer_dual(dual, self.bounds.bound(dual).value)
+        self.progress.report()
+
+    def _check_progress(self) -> None:
+        """Raise ArithmeticError where the gap no longer falls."""
+        gap = self.progress.certificate.absolute_gap
+        if not gap > 0.9 * self._gap or self.iterations < 20:
+            self._gap, self._since = gap, self.iterations
+        patience = STALLED * (5 if self.progress.certificate.relative_gap > 1e-3 else 1)
+        if self.iterations - self._since >= patience:
+            raise ArithmeticError("rounding prevents further progress")
+
+
+def trivial_dual(bounds: Bounds) -> tuple[PrimalPoint, DualPoint]:
+    """The network without neurons, and its multipliers: where the penalty is large, that is the answer."""
+    d = bounds.X.shape[1]
+    network = PolynomialNetwork(
+        np.empty((0, d)), np.empty(0), bounds.program.activation, regression=not bounds.loss.margin
+    )
+    slope = -bounds.loss.derivative(np.zeros_like(bounds.y), bounds.y) / bounds.y.size
+    theta = torch.tensor(slope, device=bounds.X.device)
+    moments = None
+    if bounds.attacked.numel():
+        # No attack at all: a moment matrix of order 0 in a frame without axes.
+        none = theta.new_zeros(bounds.attacked.numel(), 0)
+        moments = Moments(theta[bounds.attacked], none, none[:, :, None] * none[:, None, :])
+    return PrimalPoint(network), DualPoint(theta, moments, theta.new_zeros(d, 0))

@@ -1,0 +1,257 @@
+"""The losses as an interior-point method sees them: what they make of a sample's margin, and their own cones.
+
+Every loss answers a change dw of a sample's margin w by the multiplier ``theta_plus = target - curvature * dw``, its
+own slacks and multipliers eliminated in closed form.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cvxrobust.backends.ipm.complementarity import Pair
+
+
+@dataclass(frozen=True)
+class LossTarget:
+    """``theta_plus = target - curvature * dw``, both of shape (n,)."""
+
+    target: Tensor
+    curvature: Tensor
+    multipliers: tuple[Tensor, ...] = ()
+    """What the multipliers of the loss's own slacks become where those stay."""
+
+
+class LossSide(Protocol):
+    """The state of one loss over n samples, of which N take part in the average."""
+
+    linear: bool
+    """Whether its optimality conditions are linear, so that primal and dual steps may differ."""
+
+    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+        """The target for complementarity mu, corrected by the second-order terms of a `previous` direction."""
+        ...
+
+    def move(self, aim: LossTarget, dw: Tensor) -> "LossSide":
+        """The direction of its own variables, as a state of the same kind."""
+        ...
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Its complementary pairs."""
+        ...
+
+    @property
+    def theta(self) -> Tensor:
+        """Multipliers of the margins, minus the derivative of the loss over N, shape (n,)."""
+        ...
+
+    def step(self, direction: "LossSide", primal: float, dual: float, w: Tensor) -> "LossSide":
+        """The state after a step that leads to margins w."""
+        ...
+
+
+@dataclass(frozen=True)
+class HingeSide:
+    """``min xi / N`` with slacks xi >= 0 and ``s = xi - 1 + w >= 0``."""
+
+    N: int
+    xi: Pair
+    s: Pair
+    linear = True
+
+    @classmethod
+    def start(cls, w: Tensor, N: int, mu: float) -> "HingeSide":
+        """On the central path: ``mu / xi + mu / s = 1 / N``."""
+        slack = 1.0 - w
+        delta = mu * N
+        root = torch.sqrt(slack * slack + 4.0 * delta * delta)
+        # Of xi and s = xi - slack the larger one by its formula, the other by the equation: no cancellation.
+        larger = 0.5 * (slack.abs() + 2.0 * delta + root)
+        smaller = delta * larger / (larger - delta)
+        xi, s = torch.where(slack > 0.0, larger, smaller), torch.where(slack > 0.0, smaller, larger)
+        return cls(N, Pair.centred(xi, mu), Pair.centred(s, mu))
+
+    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+        """See `LossSide`."""
+        last = previous if isinstance(previous, HingeSide) else None
+        bound = self.xi.aim(mu, None if last is None else last.xi)
+        theta = self.s.aim(mu, None if last is None else last.s)
+        A, B = self.s.weight, self.xi.weight
+        target = (theta * B + A * (1.0 / self.N - bound)) / (A + B)
+        return LossTarget(target, 1.0 / (1.0 / A + 1.0 / B), (bound, theta))
+
+    def move(self, aim: LossTarget, dw: Tensor) -> "HingeSide":
+        """See `LossSide`."""
+        bound, theta = aim.multipliers
+        A, B = self.s.weight, self.xi.weight
+        slope = bound + theta - 1.0 / self.N
+        # Both changes by formulas of their own: as dxi + dw the second would lose all its digits where A is large.
+        dxi, ds = (slope - A * dw) / (A + B), (slope + B * dw) / (A + B)
+        return HingeSide(self.N, self.xi.towards(bound, dxi), self.s.towards(theta, ds))
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """See `LossSide`."""
+        return self.xi, self.s
+
+    @property
+    def theta(self) -> Tensor:
+        """See `LossSide`."""
+        return self.s.multiplier
+
+    def step(self, direction: "LossSide", primal: float, dual: float, w: Tensor) -> "HingeSide":
+        """See `LossSide`."""
+        assert isinstance(direction, HingeSide)
+        xi = self.xi.step(direction.xi, primal, dual)
+        s = self.s.step(direction.s, primal, dual)
+        return HingeSide(self.N, xi, replace(s, slack=_or(xi.slack - 1.0 + w, s.slack)))
+
+
+@dataclass(frozen=True)
+class SquaredHingeSide:
+    """``min xi^2 / N`` with the slack ``s = xi - 1 + w >= 0``."""
+
+    N: int
+    xi: Tensor
+    s: Pair
+    linear = False
+
+    @classmethod
+    def start(cls, w: Tensor, N: int, mu: float) -> "SquaredHingeSide":
+        """On the central path: ``2 xi / N = mu / s``."""
+        slack = 1.0 - w
+        root = torch.sqrt(slack * slack + 2.0 * mu * N)
+        # xi and s = xi - slack have the product mu N / 2.
+        larger = 0.5 * (slack.abs() + root)
+        smaller = 0.5 * mu * N / larger
+        xi, s = torch.where(slack > 0.0, larger, smaller), torch.where(slack > 0.0, smaller, larger)
+        return cls(N, xi, Pair.centred(s, mu))
+
+    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+        """See `LossSide`."""
+        last = previous if isinstance(previous, SquaredHingeSide) else None
+        theta = self.s.aim(mu, None if last is None else last.s)
+        A, B = self.s.weight, 2.0 / self.N
+        return LossTarget(B * (A * self.xi + theta) / (A + B), 1.0 / (1.0 / A + 1.0 / B), (theta,))
+
+    def move(self, aim: LossTarget, dw: Tensor) -> "SquaredHingeSide":
+        """See `LossSide`."""
+        (theta,) = aim.multipliers
+        A, B = self.s.weight, 2.0 / self.N
+        slope = theta - B * self.xi
+        dxi, ds = (slope - A * dw) / (A + B), (slope + B * dw) / (A + B)
+        return SquaredHingeSide(self.N, dxi, self.s.towards(theta, ds))
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """See `LossSide`."""
+        return (self.s,)
+
+    @property
+    def theta(self) -> Tensor:
+        """See `LossSide`."""
+        return self.s.multiplier
+
+    def step(self, direction: "LossSide", primal: float, dual: float, w: Tensor) -> "SquaredHingeSide":
+        """See `LossSide`."""
+        assert isinstance(direction, SquaredHingeSide)
+        xi = self.xi + primal * direction.xi
+        s = self.s.step(direction.s, primal, dual)
+        return SquaredHingeSide(self.N, xi, replace(s, slack=_or(xi - 1.0 + w, s.slack)))
+
+
+@dataclass(frozen=True)
+class LogisticSide:
+    """``mean log(1 + exp(-w))``: smooth, so Newton's own linearisation."""
+
+    N: int
+    w: Tensor
+    linear = False
+
+    @classmethod
+    def start(cls, w: Tensor, N: int, mu: float) -> "LogisticSide":
+        """Nothing but the margins."""
+        return cls(N, w)
+
+    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+        """See `LossSide`."""
+        p = torch.sigmoid(-self.w)
+        return LossTarget(p / self.N, torch.clamp(p * (1.0 - p), min=1e-30) / self.N)
+
+    def move(self, aim: LossTarget, dw: Tensor) -> "LogisticSide":
+        """See `LossSide`."""
+        return LogisticSide(self.N, dw)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """See `LossSide`."""
+        return ()
+
+    @property
+    def theta(self) -> Tensor:
+        """See `LossSide`."""
+        return torch.sigmoid(-self.w) / self.N
+
+    def step(self, direction: "LossSide", primal: float, dual: float, w: Tensor) -> "LogisticSide":
+        """See `LossSide`."""
+        return LogisticSide(self.N, w)
+
+
+@dataclass(frozen=True)
+class SquaredSide:
+    """``mean (w - target)^2`` of outputs w."""
+
+    N: int
+    w: Tensor
+    goal: Tensor
+    linear = False
+
+    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+        """See `LossSide`."""
+        return LossTarget(-2.0 * (self.w - self.goal) / self.N, torch.full_like(self.w, 2.0 / self.N))
+
+    def move(self, aim: LossTarget, dw: Tensor) -> "SquaredSide":
+        """See `LossSide`."""
+        return replace(self, w=dw)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """See `LossSide`."""
+        return ()
+
+    @property
+    def theta(self) -> Tensor:
+        """See `LossSide`."""
+        return -2.0 * (self.w - self.goal) / self.N
+
+    def step(self, direction: "LossSide", primal: float, dual: float, w: Tensor) -> "SquaredSide":
+        """See `LossSide`."""
+        return replace(self, w=w)
+
+
+def loss_side(name: str, w: Tensor, goal: Tensor, N: int, mu: float) -> LossSide:
+    """The state to start from at margins (outputs for the squared loss) w.
+
+    Args:
+        name: Name of the loss.
+        w: Shape (n,).
+        goal: Targets, for the squared loss, shape (n,).
+        N: Samples in the average.
+        mu: Complementarity to start from.
+    """
+    if name == "squared":
+        return SquaredSide(N, w, goal)
+    starts: dict[str, Callable[[Tensor, int, float], LossSide]] = {
+        "hinge": HingeSide.start,
+        "squared_hinge": SquaredHingeSide.start,
+        "logistic": LogisticSide.start,
+    }
+    return starts[name](w, N, mu)
+
+
+def _or(exact: Tensor, updated: Tensor) -> Tensor:
+    """The slack as the other variables have it, where rounding leaves that positive."""
+    return torch.where(exact > 0.0, exact, updated)

@@ -1,0 +1,369 @@
+"""One Newton system of the polynomial programme: factored once, solved for a predictor and its correctors."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cvxrobust.backends.ipm.complementarity import count, products, products_after, steps
+from cvxrobust.backends.ipm.polynomial.attacked import Linearised
+from cvxrobust.backends.ipm.polynomial.clean import CleanData, CleanLinearised
+from cvxrobust.backends.ipm.polynomial.losses import LossSide
+from cvxrobust.backends.ipm.polynomial.samples import Activation, Aim, AttackedData, AttackedDirection, AttackedPoint
+from cvxrobust.backends.ipm.polynomial.scaling import Basis, Scaled
+from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, KernelSchur, Solved
+from cvxrobust.backends.ipm.symmetric import Triangle
+
+REFINEMENTS = 6
+"""Steps of iterative refinement, at most."""
+
+TINY = 1e-300
+
+SMALL = 600
+"""Unknowns in T up to which the system is factored over these, however few the samples."""
+
+ACCURATE = 1e-12
+"""Relative residual of the reduced system that is small enough."""
+
+
+MATRICES = 0.01
+"""Weight of the barriers of Z and Z', per sample; at least 1. Found by trial, as that of the inequalities was."""
+
+INEQUALITIES = 0.5
+"""Weight of the barriers of the samples' inequalities, times the root of their order; at most 1."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the barriers, those of the losses' own cones being 1 (section 3 of `cvxrobust.backends.ipm.polynomial.solve`).
+
+    Args:
+        matrices: Of Z and Z'.
+        inequalities: Of the ``M_i`` and lam_i.
+    """
+
+    matrices: float
+    inequalities: float
+
+
+@dataclass(frozen=True)
+class Data:
+    """All samples in the present frame.
+
+    Args:
+        activation: The network's.
+        beta: Weight of the penalty.
+        attacked: Samples with a positive radius, if any.
+        clean: The others, if any.
+    """
+
+    activation: Activation
+    beta: float
+    attacked: AttackedData | None
+    clean: CleanData | None
+
+    @property
+    def weights(self) -> Weights:
+        """Of the barriers."""
+        n, order = (0, 1) if self.attacked is None else self.attacked.x.shape
+        n += 0 if self.clean is None else self.clean.z.shape[0]
+        return Weights(max(1.0, MATRICES * n), min(1.0, INEQUALITIES / math.sqrt(order + 1)))
+
+
+@dataclass(frozen=True)
+class Point:
+    """All variables.
+
+    Args:
+        Z: Of positive output weights, shape (m, m).
+        Zp: Of negative ones.
+        U: Dual of Z.
+        Up: Dual of Zp.
+        nu: Multipliers of ``tr Z_11 = Z_mm`` and of the same for Z'.
+        attacked: The attacked samples' variables.
+        clean: The loss's variables of the other samples.
+    """
+
+    Z: Tensor
+    Zp: Tensor
+    U: Tensor
+    Up: Tensor
+    nu: tuple[float, float]
+    attacked: AttackedPoint | None
+    clean: LossSide | None
+
+    @property
+    def T(self) -> Tensor:
+        """``Z - Z'``."""
+        return self.Z - self.Zp
+
+    @property
+    def nonlinear(self) -> bool:
+        """Whether the loss makes optimality conditions nonlinear, so that primal and dual steps must agree."""
+        sides = [None if self.attacked is None else self.attacked.loss, self.clean]
+        return any(side is not None and not side.linear for side in sides)
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A step of all variables, with what its second-order correction needs."""
+
+    dT: Tensor
+    dZ: Tensor
+    dZp: Tensor
+    dU: Tensor
+    dUp: Tensor
+    dnu: tuple[float, float]
+    scaled: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+    attacked: AttackedDirection | None
+    clean_loss: LossSide | None
+
+
+class NewtonSystem:
+    """The optimality conditions around a point, linearised, everything but T eliminated, and factored.
+
+    Args:
+        data: In a frame in which the point's T_11 is diagonal.
+        point: The point.
+        triangle: Of order m.
+        dense: Whether to factor over T in any case: slower where samples are few, but a little more accurate.
+        near: Correlations up to which covariances are taken to be diagonal (`Spread`).
+
+    Raises:
+        ArithmeticError: The point has left the interior by rounding.
+    """
+
+    def __init__(
+        self, data: Data, point: Point, triangle: Triangle, *, dense: bool = False, near: float | None = None
+    ) -> None:
+        self.data, self.point, self.triangle, self.weights = data, point, triangle, data.weights
+        self.dense = dense or triangle.size <= SMALL
+        one, two = Scaled.of(point.Z, point.U), Scaled.of(point.Zp, point.Up)
+        if one is None or two is None:
+            raise ArithmeticError("a matrix is no longer positive definite")
+        self.one, self.two, self.basis = one, two, Basis.of(one, two)
+        self.attacked = None
+        if data.attacked is not None and point.attacked is not None:
+            self.attacked = Linearised(data.attacked, point.attacked, point.T, self.weights.inequalities, near)
+            if not self.attacked.primal.positive:
+                raise ArithmeticError("a matrix inequality no longer holds strictly")
+        m = triangle.m
+        signature = torch.ones(m, dtype=torch.float64, device=point.Z.device)
+        signature[-1] = -1.0
+        self.signature = signature
+        self.trace = self.basis.inside(torch.diag(signature))
+        self.pairs_count = 2 * m * self.weights.matrices + self._count()
+        self.mu = self._complementarity() / self.pairs_count
+        self._factor()
+
+    def _count(self) -> float:
+        found = 0.0
+        if self.attacked is not None:
+            n, d = self.attacked.eta.shape
+            found += self.weights.inequalities * n * (d + 2) + count(self.attacked.point.loss.pairs)
+        if self.point.clean is not None:
+            found += count(self.point.clean.pairs)
+        return found
+
+    def _complementarity(self) -> float:
+        total = float(self.one.values.square().sum() + self.two.values.square().sum())
+        if self.attacked is not None:
+            total += self.attacked.complementarity() + products(self.attacked.point.pairs)
+        if self.point.clean is not None:
+            total += products(self.point.clean.pairs)
+        return total
+
+    def _factor(self) -> None:
+        # Curvatures do not depend on where a direction aims.
+        clean = self._clean(self.mu, None)
+        if self.attacked is not None:
+            self.attacked.prepare(None, self.attacked.point.loss.aim(self.mu, None).curvature)
+        samples = 0 if clean is None else clean.data.z.shape[0]
+        self.schur: Factored
+        if self.attacked is None and clean is not None and samples < self.triangle.size and not self.dense:
+            self.schur = KernelSchur(self.basis, clean)
+        else:
+            self.schur = DenseSchur(self.triangle, self.basis, self.attacked, clean)
+        self._curving = clean
+        D = self.basis.ratio
+        self.weighted = D[:, None] * self.trace * D[None, :]
+        self.inverse = 1.0 / (1.0 + D[:, None] * D[None, :])
+        self.borders = self._solve(torch.stack([self.inverse * self.trace, self.inverse * self.weighted]))
+
+    def _clean(self, mu: float, previous: Direction | None) -> CleanLinearised | None:
+        if self.data.clean is None or self.point.clean is None:
+            return None
+        last = None if previous is None else previous.clean_loss
+        return CleanLinearised(self.data.clean, self.point.clean, self.point.clean.aim(mu, last))
+
+    # -- the reduced system --------------------------------------------------------------------------------------
+
+    def apply(self, solved: Solved) -> Tensor:
+        """The reduced operator on symmetric matrices in the basis, from the samples themselves; shape (k, m, m)."""
+        found = self.inverse * solved.T
+        if solved.forces is not None and isinstance(self.schur, KernelSchur):
+            return found + self.schur.pulled(solved.forces)
+        return found + torch.stack([self._curved(T) for T in solved.T])
+
+    def _curved(self, T: Tensor) -> Tensor:
+        dT = self.basis.root @ T @ self.basis.root.T
+        found = torch.zeros_like(dT)
+        if self.attacked is not None:
+            found -= self.attacked.gather(self.attacked.respond(dT, None), dT, None)
+        if self._curving is not None:
+            found += self._curving.curve(dT)
+        return self.basis.inside(found)
+
+    def _solve(self, right: Tensor) -> Solved:
+        """Solve for several right-hand sides, shape (k, m, m), with iterative refinement.
+
+        Residuals are measured in the coordinates of U: there they are what is missing in dual feasibility.
+        """
+        back = self.basis.first.T @ self.one.inverse
+        scale = torch.clamp(torch.linalg.matrix_norm(back.T @ right @ back), min=TINY)
+        kept = found = self.schur.solve(right)
+        best = torch.full_like(scale, torch.inf)
+        for _ in range(REFINEMENTS + 1):
+            residual = right - self.apply(found)
+            error = torch.linalg.matrix_norm(back.T @ residual @ back) / scale
+            better = error < best
+            kept, best = found.where(better, kept), torch.minimum(error, best)
+            if bool((error <= ACCURATE).all()) or not bool(better.any()):
+                break
+            found = found.plus(self.schur.solve(residual))
+        self.residual = float(best.max())
+        return kept
+
+    # -- directions ----------------------------------------------------------------------------------------------
+
+    def direction(self, mu: float, previous: Direction | None) -> Direction:
+        """The direction that aims at complementarity mu, with the correction of a previous direction."""
+        point, basis = self.point, self.basis
+        clean, aim = self._clean(mu, previous), self._aim(mu, previous)
+        gathered = torch.zeros_like(point.Z)
+        if self.attacked is not None and aim is not None:
+            self.attacked.prepare(aim, aim.loss.curvature)
+            gathered += self.attacked.gather(self.attacked.respond(None, aim), None, aim)
+        if clean is not None:
+            gathered += clean.gather()
+        aims = [
+            scaled.target(self.weights.matrices * mu, None if previous is None else previous.scaled[k])
+            for k, scaled in self._both()
+        ]
+        inside, penalty = basis.inside(gathered), self.data.beta * torch.outer(basis.root[-1], basis.root[-1])
+        # The constraints' multipliers are iterates, too: without them the right-hand sides would be larger by 1 / mu.
+        g1 = inside - penalty - point.nu[0] * self.trace + basis.first.T @ aims[0] @ basis.first
+        g2 = -inside - penalty - point.nu[1] * self.trace + basis.second.T @ aims[1] @ basis.second
+        solved, first, second, dnu = self._bordered(g1, g2)
+        dZ = basis.root @ first @ basis.root.T
+        dZp = basis.root @ second @ basis.root.T
+        scaled_one = basis.first @ first @ basis.first.T
+        scaled_two = basis.second @ second @ basis.second.T
+        dU_one = aims[0] - torch.diag(self.one.values) - scaled_one
+        dU_two = aims[1] - torch.diag(self.two.values) - scaled_two
+        dU = self.one.inverse.T @ dU_one @ self.one.inverse
+        dUp = self.two.inverse.T @ dU_two @ self.two.inverse
+        # Not dZ - dZ': where both are large, what rounding leaves of the difference would spoil the multipliers.
+        dT = basis.root @ solved.T[0] @ basis.root.T
+        attacked = clean_loss = None
+        if self.attacked is not None and aim is not None:
+            attacked = self.attacked.direction(dT, aim)
+        if clean is not None:
+            dw = clean.data.values(dT)
+            if solved.forces is not None and isinstance(self.schur, KernelSchur):
+                forced = clean.data.sign * solved.forces[0] / self.schur.weights
+                dw = torch.where(self.schur.stiff, forced, dw)
+            clean_loss = clean.move(dw)
+        scaled = ((scaled_one, dU_one), (scaled_two, dU_two))
+        return Direction(dT, dZ, dZp, dU, dUp, dnu, scaled, attacked, clean_loss)
+
+    def _both(self) -> tuple[tuple[int, Scaled], tuple[int, Scaled]]:
+        return (0, self.one), (1, self.two)
+
+    def _aim(self, mu: float, previous: Direction | None) -> Aim | None:
+        if self.attacked is None:
+            return None
+        return self.attacked.aim(mu, None if previous is None else previous.attacked)
+
+    def _bordered(self, g1: Tensor, g2: Tensor) -> tuple[Solved, Tensor, Tensor, tuple[float, float]]:
+        """dT, dZ and dZ' in the basis, the last two with ``tr dZ_11 = dZ_mm``, but for what Z violates that by."""
+        D, j = self.basis.ratio, self.trace
+        across = D[:, None] * D[None, :]
+        right = g1 - across * g2
+        free_solved = self._solve((self.inverse * right)[None])
+        T, borders = free_solved.T[0], self.borders.T
+        free = self._apart(g1, g2, self._pull(right, free_solved, 0), T)
+        none = torch.zeros_like(j)
+        by_one = self._apart(j, none, self._pull(j, self.borders, 0), borders[0])
+        by_two = self._apart(none, -j, self._pull(self.weighted, self.borders, 1), borders[1])
+        defects = [float((self.signature * torch.diagonal(part)).sum()) for part in (self.point.Z, self.point.Zp)]
+        system = torch.tensor(
+            [[float((j * by_one[row]).sum()), -float((j * by_two[row]).sum())] for row in range(2)], dtype=torch.float64
+        )
+        wanted = torch.tensor([float((j * free[row]).sum()) + defects[row] for row in range(2)], dtype=torch.float64)
+        nu, nup = (float(number) for number in torch.linalg.solve(system, wanted))
+        weights = torch.tensor([-nu, nup], dtype=torch.float64, device=T.device)
+        forces = free_solved.forces
+        if forces is not None and self.borders.forces is not None:
+            forces = forces + (weights @ self.borders.forces)[None]
+        solved = Solved(free_solved.T + torch.einsum("k,kij->ij", weights, borders)[None], forces)
+        first = free[0] - nu * by_one[0] + nup * by_two[0]
+        return solved, first, free[1] - nu * by_one[1] + nup * by_two[1], (nu, nup)
+
+    def _pull(self, right: Tensor, solved: Solved, k: int) -> Tensor:
+        """What the samples answer to a solution: ``right - Lambda T``, or by their forces."""
+        if solved.forces is not None and isinstance(self.schur, KernelSchur):
+            return self.schur.pulled(solved.forces[k : k + 1])[0]
+        return self.inverse * (right - solved.T[k])
+
+    def _apart(self, g1: Tensor, g2: Tensor, pull: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
+        """``g_1 - pull`` and ``D (g_2 + pull) D``, whose difference is T: the smaller of the two by its formula."""
+        across = self.basis.ratio[:, None] * self.basis.ratio[None, :]
+        first, second = g1 - pull, across * (g2 + pull)
+        small = across < 1.0
+        return torch.where(small, T + second, first), torch.where(small, second, first - T)
+
+    # -- steps ---------------------------------------------------------------------------------------------------
+
+    def longest(self, direction: Direction, most: float) -> tuple[float, float]:
+        """The longest primal and dual steps, up to `most`."""
+        primal = min([most] + [scaled.longest(direction.scaled[k][0]) for k, scaled in self._both()])
+        dual = min([most] + [scaled.longest(direction.scaled[k][1]) for k, scaled in self._both()])
+        if self.point.clean is not None and direction.clean_loss is not None:
+            found = steps(self.point.clean.pairs, direction.clean_loss.pairs)
+            primal, dual = min(primal, found[0]), min(dual, found[1])
+        if self.attacked is not None and direction.attacked is not None:
+            primal, dual = self.attacked.longest(direction.attacked, self.point.T, (primal, dual))
+        return primal, dual
+
+    def mu_after(self, direction: Direction, primal: float, dual: float) -> float:
+        """Weighted mean complementarity after a step."""
+        total = 0.0
+        for k, scaled in self._both():
+            change, answer = direction.scaled[k]
+            values = torch.diag(scaled.values)
+            total += float(((values + primal * change) * (values + dual * answer)).sum())
+        if self.point.clean is not None and direction.clean_loss is not None:
+            total += products_after(self.point.clean.pairs, direction.clean_loss.pairs, primal, dual)
+        if self.attacked is not None and direction.attacked is not None:
+            total += self.attacked.complementarity_after(direction.attacked, primal, dual)
+        return total / self.pairs_count
+
+    def advanced(self, direction: Direction, primal: float, dual: float) -> Point:
+        """The point after a step."""
+        point = self.point
+        Z, Zp = point.Z + primal * direction.dZ, point.Zp + primal * direction.dZp
+        U, Up = point.U + dual * direction.dU, point.Up + dual * direction.dUp
+        attacked, clean = point.attacked, point.clean
+        if self.attacked is not None and direction.attacked is not None:
+            attacked = self.attacked.advanced(direction.attacked, primal, dual)
+        if clean is not None and direction.clean_loss is not None and self.data.clean is not None:
+            w = self.data.clean.values(Z - Zp)
+            clean = clean.step(direction.clean_loss, primal, dual, w)
+        nu = point.nu[0] + dual * direction.dnu[0], point.nu[1] + dual * direction.dnu[1]
+        return Point(_symmetric(Z), _symmetric(Zp), _symmetric(U), _symmetric(Up), nu, attacked, clean)
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    return 0.5 * (matrix + matrix.T)

@@ -1,0 +1,232 @@
+"""Attacked samples: data, variables and directions, for `cvxrobust.backends.ipm.polynomial.attacked`.
+
+Notation: `cvxrobust.backends.ipm.polynomial.solve`, sections 1 and 2. Everything is in the frame in which ``T_11`` is
+diagonal, and attacks are in units of each sample's radius.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cvxrobust.backends.ipm.complementarity import Pair
+from cvxrobust.backends.ipm.polynomial.losses import LossSide, LossTarget
+
+CACHED = 2**17
+"""Entries of the matrices of a block of samples that a processor's cache holds, with room for a few temporaries."""
+
+
+def sample_blocks(n: int, d: int, device: torch.device) -> list[slice]:
+    """Slices that cover n samples with matrices of order d; one for all of them where there is no such cache."""
+    step = n if device.type != "cpu" else max(1, CACHED // (d * d))
+    return [slice(start, min(start + step, n)) for start in range(0, n, max(step, 1))]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """``a t^2 + b t + c`` as the matrix C of ``f(x) = <C o [x; 1][x; 1]', T>``."""
+
+    a: float
+    b: float
+    c: float
+
+    @property
+    def corner(self) -> float:
+        """``C o T = a K T K + corner T_mm e e'`` with ``K = diag(1, ..., 1, b / (2 a))``."""
+        return self.c - 0.25 * self.b * self.b / self.a
+
+    @property
+    def last(self) -> float:
+        """The last entry of K."""
+        return 0.5 * self.b / self.a
+
+    def times(self, T: Tensor) -> Tensor:
+        """``C o T``."""
+        found = self.a * T
+        found[..., :-1, -1] = 0.5 * self.b * T[..., :-1, -1]
+        found[..., -1, :-1] = 0.5 * self.b * T[..., -1, :-1]
+        found[..., -1, -1] = self.c * T[..., -1, -1]
+        return found
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moment matrices ``X_i = [[cov + theta m m', theta m], [., theta]]`` of the attacks.
+
+    Args:
+        theta: Mass, shape (n,).
+        mean: Mean attack m, shape (n, d).
+        cov: theta times the covariance, shape (n, d, d).
+    """
+
+    theta: Tensor
+    mean: Tensor
+    cov: Tensor
+
+
+@dataclass(frozen=True)
+class Hatted:
+    """A symmetric matrix of order d + 1 per sample, in the sheared coordinates of its sample, by blocks.
+
+    Args:
+        block: Shape (n, d, d).
+        side: Shape (n, d).
+        corner: Shape (n,).
+    """
+
+    block: Tensor
+    side: Tensor
+    corner: Tensor
+
+
+@dataclass(frozen=True)
+class AttackedPoint:
+    """The variables of the attacked samples.
+
+    Args:
+        lam: Multipliers of the balls with those of ``lam >= 0``, shape (n,).
+        w: Margins that the loss sees, shape (n,).
+        moments: Duals of the matrix inequalities.
+        loss: Variables of the loss.
+    """
+
+    lam: Pair
+    w: Tensor
+    moments: Moments
+    loss: LossSide
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """All complementary pairs of numbers."""
+        return (self.lam, *self.loss.pairs)
+
+
+@dataclass(frozen=True)
+class AttackedData:
+    """Attacked samples in the present frame.
+
+    Args:
+        x: Shape (n, d).
+        y: Labels, shape (n,).
+        r: Radii, shape (n,).
+        activation: The network's.
+    """
+
+    x: Tensor
+    y: Tensor
+    r: Tensor
+    activation: Activation
+
+    def primal(self, T: Tensor, lam: Tensor, w: Tensor, *, diagonal: bool = True) -> "Primal":
+        """The matrix inequalities' slacks in arrow form; T_11 is diagonal, or else is diagonalised for this call."""
+        d = self.x.shape[1]
+        a, b, c = self.activation.a, self.activation.b, self.activation.c
+        x, T11, T12 = self.x, T[:d, :d], T[:d, d]
+        if diagonal:
+            t, V = torch.diagonal(T11), None
+            curved = a * t * x
+        else:
+            t, V = torch.linalg.eigh(T11)
+            curved = a * (x @ T11)
+        half = curved + 0.5 * b * T12
+        q = self.y * (((half + 0.5 * b * T12) * x).sum(1) + c * T[d, d])
+        if V is not None:
+            half = half @ V
+        D = lam[:, None] + (self.y * self.r * self.r * a)[:, None] * t
+        g = (self.y * self.r)[:, None] * half
+        attack = -g / D
+        s = q - lam - w + (g * attack).sum(1)
+        return Primal(D, attack, s, q)
+
+
+@dataclass(frozen=True)
+class Primal:
+    """``M_i``, sheared to ``diag(D, s)``.
+
+    Args:
+        D: Shape (n, d).
+        attack: The attack that goes with lam, shape (n, d).
+        s: Schur complement of D, shape (n,).
+        q: Margins without attack, shape (n,).
+    """
+
+    D: Tensor
+    attack: Tensor
+    s: Tensor
+    q: Tensor
+
+    @property
+    def positive(self) -> bool:
+        """Whether all are positive definite."""
+        return bool((self.D > 0.0).all()) and bool((self.s > 0.0).all())
+
+
+@dataclass(frozen=True)
+class Response:
+    """How the attacked samples answer a change of T.
+
+    Args:
+        lam: Change of lam, shape (n,).
+        w: Change of the margins, shape (n,).
+        ghat: Change of the sheared side of M, shape (n, d).
+        gbar: The same at the mean attacks of the dual, shape (n, d).
+        corner: Change of the sheared corner of M, shape (n,).
+        theta: New mass, shape (n,).
+        side: New sheared side of X, shape (n, d).
+    """
+
+    lam: Tensor
+    w: Tensor
+    ghat: Tensor
+    gbar: Tensor
+    corner: Tensor
+    theta: Tensor
+    side: Tensor
+
+
+@dataclass(frozen=True)
+class AttackedDirection:
+    """A step of the attacked samples.
+
+    Args:
+        dT: Change of T that they answer, shape (d + 1, d + 1).
+        response: Their answer.
+        dX: Change of the sheared moment matrices.
+        lam: Of lam and its multiplier.
+        loss: Of the loss's variables.
+    """
+
+    dT: Tensor
+    response: Response
+    dX: Hatted
+    lam: Pair
+    loss: LossSide
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """Directions of all complementary pairs of numbers, in the order of the point's."""
+        return (self.lam, *self.loss.pairs)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Where a direction aims: the X of every sample where its M stays, and the loss's multipliers."""
+
+    block: Tensor | None
+    diagonal: Tensor
+    side: Tensor
+    corner: Tensor
+    lam: Tensor
+    loss: LossTarget
+
+
+def rotated(data: AttackedData, point: AttackedPoint, V: Tensor) -> tuple[AttackedData, AttackedPoint]:
+    """Samples and variables in the coordinates ``V'x``."""
+    moments = point.moments
+    n, d = data.x.shape
+    cov = torch.empty_like(moments.cov)
+    for rows in sample_blocks(n, d, data.x.device):
+        half = (moments.cov[rows] @ V).mT @ V
+        torch.add(half, half.mT, out=cov[rows]).mul_(0.5)
+    turned = Moments(moments.theta, moments.mean @ V, cov)
+    return replace(data, x=data.x @ V), replace(point, moments=turned)

@@ -1,0 +1,1 @@
+"""Conic programmes by operator splitting."""

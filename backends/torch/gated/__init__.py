@@ -1,0 +1,1 @@
+"""Gated ReLU programmes: one front, three methods, one record of the best."""

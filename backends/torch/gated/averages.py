@@ -1,0 +1,77 @@
+"""Averages of multipliers of gated programmes: what is noise in them cancels, and the bound is concave.
+
+Notation of `cvxrobust.core.programs.gated.certificate`. In terms of theta, ``theta_i p_i``, mu and ``mu_ik q_k`` the
+vectors B_k are linear and the constraints convex, so that an average of multipliers is feasible again, has the averages
+of the B_k, and proves at least the average of the bounds.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.losses.base import loss_by_name
+from cvxrobust.core.programs.gated.certificate import GatedMultipliers, lengths
+from cvxrobust.core.programs.structured import GatedProgram
+
+Array = NDArray[np.float64]
+SHARES = 17
+"""Shares tried at once."""
+ZOOMS = 3
+"""How often the search looks closer."""
+
+
+def average(program: GatedProgram, first: GatedMultipliers, second: GatedMultipliers, share: float) -> GatedMultipliers:
+    """``1 - share`` of the first multipliers and `share` of the second, of a programme with a margin loss."""
+    mu = (1.0 - share) * first.mu
+    mu += share * second.mu
+    pulls = [np.einsum("i,ikc->kc", program.radius, m.mu) for m in (first, second)]
+    return GatedMultipliers(
+        (1.0 - share) * first.theta + share * second.theta,
+        _mean((1.0 - share) * first.theta, first.attacks, share * second.theta, second.attacks),
+        mu,
+        _mean((1.0 - share) * pulls[0], first.directions, share * pulls[1], second.directions),
+    )
+
+
+def _mean(weight: Array, one: Array, other_weight: Array, other: Array) -> Array:
+    total = weight + other_weight
+    part = np.divide(other_weight, total, out=np.full_like(total, 0.5), where=total > 0.0)[..., None]
+    return np.asarray((1.0 - part) * one + part * other)
+
+
+def proves(program: GatedProgram, theta: Array, B: Array) -> float:
+    """About what bound multipliers give; `cvxrobust.core` has the last word."""
+    return _proves(program, theta, float(lengths(B).max(initial=0.0)))
+
+
+def _proves(program: GatedProgram, theta: Array, longest: float) -> float:
+    limit = program.beta / longest if longest > 0.0 else math.inf
+    loss, labels = loss_by_name(program.loss), program.labels.ravel()
+    return loss.bound(loss.best_scale(theta.ravel(), labels, limit) * theta.ravel(), labels)
+
+
+def best_share(program: GatedProgram, first: Array, B: Array, second: Array, C: Array) -> tuple[float, float]:
+    """The share of the second multipliers that proves most, and about what that is.
+
+    Args:
+        program: With a margin loss.
+        first: The first theta, shape (n, 1).
+        B: The first vectors, shape (K, 1, D).
+        second: The second theta.
+        C: The second vectors.
+    """
+    squares, products, others = ((x * y).sum(axis=(1, 2)) for x, y in ((B, B), (B, C), (C, C)))
+
+    def worth(share: float) -> float:
+        lengths = (1.0 - share) ** 2 * squares + 2.0 * share * (1.0 - share) * products + share**2 * others
+        longest = math.sqrt(max(float(lengths.max(initial=0.0)), 0.0))
+        return _proves(program, (1.0 - share) * first + share * second, longest)
+
+    low, high, best = 0.0, 1.0, (-math.inf, 0.0)
+    for _ in range(ZOOMS):
+        shares = np.linspace(low, high, SHARES)
+        best = max(best, *((worth(float(share)), float(share)) for share in shares))
+        step = (high - low) / (SHARES - 1)
+        low, high = max(0.0, best[1] - step), min(1.0, best[1] + step)
+    return best[1], best[0]

@@ -1,0 +1,1 @@
+"""Large programmes with cones: directions inside the cones, found by projections."""

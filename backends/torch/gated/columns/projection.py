@@ -1,0 +1,269 @@
+"""Projections onto the cones of all slots at once: an active-set method in batches, warm from call to call.
+
+The cone of slot k is ``{u : t_ik x_i'u >= r_i N(u) for all i}`` with the sides ``t_ik = 2 g_ik - 1``. With the rows
+divided by ``||x_i||`` and the generators ``a = t_ik x_i - r_i q``, ``||q||_p <= 1``, the projection of z is
+
+    p = z + sum_j mu_j a_j,   mu = argmin over mu >= 0 of 1/2 ||z + sum_j mu_j a_j||^2 - shift sum_j mu_j,
+
+so that one computation gives a point of the cone and the multipliers that make ``||B_k||`` least, B_k = p (Moreau).
+With a tiny shift the point is inside by that much, where rounding cannot hurt it. Generators that the present p
+violates most enter a small working set, and non-negative least squares over it (Lawson and Hanson 1974, *Solving least
+squares problems*, Sec. 23.3) takes those out again that get no weight; under attack q is the one that p violates.
+A look for violations is one product of (K, D) and (D, n) matrices, everything else has the size of working sets.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cvxrobust.backends.torch.gated.multipliers.blocks import dual_norm
+from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.programs.structured import GatedProgram
+
+ENTERING = 3
+"""Generators that may enter a working set at a time: more save looks, and cost solves of which few are of use."""
+SHIFT = 1e-9
+"""How far inside, relative to the length of what is projected and to that of the sample."""
+RIDGE = 1e-13
+"""On the diagonal of Gram matrices of unit vectors, which are singular where samples repeat."""
+OPTIMAL = 1e-10
+"""Slopes of weights, relative to the length of what is projected, that count as optimal within the working set."""
+PIVOTS = 300
+
+
+class ConeProjections:
+    """The cones of a programme, and a working set of generators for each.
+
+    Args:
+        program: A cone programme in which no sample is both zero and attacked.
+        device: Where tensors live; they are float64.
+    """
+
+    def __init__(self, program: GatedProgram, device: torch.device) -> None:
+        def tensor(array: object) -> Tensor:
+            return torch.tensor(np.asarray(array, dtype=np.float64), device=device)
+
+        self.program, self.device, self.d = program, device, program.attackable
+        X, K = tensor(program.X), program.signs.size
+        self.lengths = X.norm(dim=1)
+        some = self.lengths > 0.0
+        self.rows = torch.nonzero(some)[:, 0]
+        self.X = X[some] / self.lengths[some, None]
+        self.columns = self.X.T.contiguous()
+        self.sides = tensor(2.0 * program.gates.T - 1.0)[:, some].contiguous()
+        self.reach = tensor(program.radius)[some] / self.lengths[some]
+        self.attacked = bool((self.reach > 0.0).any()) and self.d > 0
+        self.entering = min(ENTERING, self.rows.numel())
+        self.width = X.shape[1] + 2 * self.entering
+        self.generators = X.new_zeros((K, self.width, X.shape[1]))
+        self.weights = X.new_zeros((K, self.width))
+        self.grams = X.new_zeros((K, self.width, self.width))
+        self.owners = torch.full((K, self.width), -1, dtype=torch.long, device=device)
+        self.shift = X.new_full((K,), SHIFT)
+
+    def project(self, Z: Tensor, stop: float, stopped: Callable[[], bool] = lambda: False) -> tuple[Tensor, Tensor]:
+        """Project a vector for every slot, shape (K, D).
+
+        Args:
+            Z: The vectors.
+            stop: Lengths of projections below which they need not be exact: multipliers prove as much, and no more is
+                wanted of those slots.
+            stopped: Asked between looks; what has been found by then is valid, too.
+
+        Returns:
+            The points ``z + sum mu a``, shape (K, D), and which of them are inside their cones, shape (K,).
+        """
+        sizes = Z.norm(dim=1)
+        inside = torch.zeros_like(sizes, dtype=torch.bool)
+        everyone = torch.arange(sizes.numel(), device=self.device)
+        self._compact()
+        self._fit(everyone, Z, sizes, None)
+        P = self._points(everyone, Z)
+        if self._descend(everyone, P, Z, sizes, stop, inside, stopped):
+            return P, inside
+        # A cone without interior has no point this far inside. What it allows on its boundary bounds just as well.
+        thin = torch.nonzero(~inside & (P.norm(dim=1) > stop) & (self.shift > 0.0))[:, 0]
+        if thin.numel() and not stopped():
+            self.shift[thin], self.weights[thin] = 0.0, 0.0
+            self._fit(thin, Z[thin], sizes[thin], None)
+            P[thin] = self._points(thin, Z[thin])
+            self._descend(thin, P, Z, sizes, stop, inside, stopped)
+        # Within rounding of a boundary is not inside.
+        return P, inside & (self.shift > 0.0)
+
+    def multipliers(self) -> tuple[Tensor, Tensor]:
+        """The mu of all samples and slots, shape (n, K), and the directions q that go with them, shape (K, d)."""
+        K, n = self.weights.shape[0], self.lengths.numel()
+        weights = torch.where(self.owners >= 0, self.weights, 0.0)
+        owners = self.owners.clamp_min(0)
+        scaled = weights / self.lengths[owners].clamp_min(torch.finfo(weights.dtype).tiny)
+        mu = torch.zeros((K, n), dtype=weights.dtype, device=self.device)
+        # One entry after another, so that sums of entries of one sample come out the same every time.
+        for place in range(self.width):
+            mu.scatter_add_(1, owners[:, place, None], scaled[:, place, None])
+        directions = weights.new_zeros((K, self.d))
+        if self.attacked:
+            inputs = torch.as_tensor(np.array(self.program.X[:, : self.d]), device=self.device)[owners]
+            gates = torch.as_tensor(np.array(self.program.gates.T), device=self.device)
+            sides = torch.where(torch.gather(gates, 1, owners), 1.0, -1.0).to(weights.dtype)
+            radius = torch.as_tensor(np.array(self.program.radius), device=self.device)[owners]
+            # A generator is t x / ||x|| plus r / ||x|| times its direction.
+            clean = scaled[..., None] * sides[..., None] * inputs
+            pull = (weights[..., None] * self.generators[..., : self.d] - clean).sum(1)
+            mass = (scaled * radius).sum(1, keepdim=True)
+            directions = torch.where(mass > 0.0, pull / torch.where(mass > 0.0, mass, 1.0), 0.0)
+        return mu.T.contiguous(), directions
+
+    def state(self) -> dict[str, Tensor]:
+        """The working sets, for a checkpoint."""
+        return {"weights": self.weights, "owners": self.owners}
+
+    def restore(self, weights: Tensor, owners: Tensor) -> None:
+        """Go on from working sets without attack; under attack directions would be missing, and they begin anew."""
+        places = torch.full(self.lengths.shape, -1, dtype=torch.long, device=self.device)
+        places[self.rows] = torch.arange(self.rows.numel(), device=self.device)
+        if self.attacked or weights.shape != self.weights.shape or owners.shape != self.owners.shape:
+            return
+        if bool((owners >= places.numel()).any()):
+            return
+        known = torch.isfinite(weights) & (weights > 0.0) & (owners >= 0)
+        rows = places[owners.to(torch.long).clamp_min(0)]
+        known &= rows >= 0
+        rows = rows.clamp_min(0)
+        self.weights = torch.where(known, weights, 0.0)
+        self.owners = torch.where(known, owners.to(torch.long), -1)
+        self.generators = self.X[rows] * torch.gather(self.sides, 1, rows)[..., None]
+        self.grams = self.generators @ self.generators.mT
+
+    def _descend(
+        self,
+        slots: Tensor,
+        P: Tensor,
+        Z: Tensor,
+        sizes: Tensor,
+        stop: float,
+        inside: Tensor,
+        stopped: Callable[[], bool],
+    ) -> bool:
+        """Let generators enter until points are inside or short; P and `inside` change. Whether all of them are."""
+        for _ in range(50 + 4 * P.shape[1]):
+            slots = slots[P[slots].norm(dim=1) > stop]
+            if slots.numel() == 0:
+                return True
+            found, places = torch.topk(self._slacks(slots, P[slots]), self.entering, dim=1, largest=False)
+            violated = found < 0.5 * (self.shift[slots] * sizes[slots])[:, None] - OPTIMAL * 1e-2 * sizes[slots, None]
+            outside = violated[:, 0]
+            inside[slots[~outside]] = True
+            slots, places, violated = slots[outside], places[outside], violated[outside]
+            if slots.numel() == 0:
+                return True
+            if stopped():
+                return False
+            passive = self._enter(slots, P[slots], places, violated)
+            self._fit(slots, Z[slots], sizes[slots], passive)
+            P[slots] = self._points(slots, Z[slots])
+        return False
+
+    def _slacks(self, slots: Tensor, P: Tensor) -> Tensor:
+        """``(t x'p - r N(p)) / ||x||`` of all samples that are not zero, shape (slots, rows)."""
+        found: Tensor = (P @ self.columns) * self.sides[slots]
+        if self.attacked:
+            found = found - self.reach * dual_norm(P[:, : self.d], self.program.norm)[:, None]
+        return found
+
+    def _points(self, slots: Tensor, Z: Tensor) -> Tensor:
+        return Z + (self.weights[slots][:, None, :] @ self.generators[slots])[:, 0]
+
+    def _compact(self) -> None:
+        """Generators with weight first, the others forgotten."""
+        used = self.weights > 0.0
+        order = torch.argsort((~used).to(torch.int8), dim=1, stable=True)
+        self.weights = torch.gather(self.weights, 1, order).clamp_min(0.0)
+        self.owners = torch.where(self.weights > 0.0, torch.gather(self.owners, 1, order), -1)
+        row = torch.arange(order.shape[0], device=self.device)[:, None]
+        self.generators = self.generators[row, order]
+        self.grams = self.grams[row[:, :, None], order[:, :, None], order[:, None, :]]
+
+    def _enter(self, slots: Tensor, P: Tensor, rows: Tensor, wanted: Tensor) -> Tensor:
+        """Put generators of violated samples where there is no weight; what may have weight now, (slots, width)."""
+        free = self.weights[slots] <= 0.0
+        places = torch.argsort((~free).to(torch.int8), dim=1, stable=True)[:, : self.entering]
+        # Working sets are linearly independent up to rounding, which may fill them all the same.
+        wanted = wanted & torch.gather(free, 1, places)
+        new = self.X[rows] * torch.gather(self.sides[slots], 1, rows)[..., None]
+        if self.attacked:
+            new[..., : self.d] -= self.reach[rows][..., None] * _steepest(P[:, : self.d], self.program.norm)[:, None]
+        row, local = slots[:, None], torch.arange(slots.numel(), device=self.device)[:, None]
+        new = torch.where(wanted[..., None], new, self.generators[row, places])
+        owners = torch.where(free, -1, self.owners[slots])
+        owners[local, places] = torch.where(wanted, self.rows[rows], owners[local, places])
+        self.owners[slots], self.generators[row, places] = owners, new
+        products = new @ self.generators[slots].mT
+        self.grams[row, places] = products
+        everywhere = torch.arange(self.width, device=self.device)[None, :, None]
+        self.grams[slots[:, None, None], everywhere, places[:, None, :]] = products.mT
+        passive = ~free
+        passive[local, places] |= wanted
+        return passive
+
+    def _fit(self, slots: Tensor, Z: Tensor, sizes: Tensor, passive: Tensor | None) -> None:
+        """Least squares over working sets, starting with the `passive` ones: those with weight where it is None."""
+        known = self.owners[slots] >= 0
+        numbers = torch.arange(1, self.width + 1, device=self.device)
+        width = int((known * numbers).max()) if known.numel() else 0
+        if width == 0:
+            return
+        known, grams = known[:, :width], self.grams[slots, :width, :width]
+        linear = (self.generators[slots, :width] @ Z[..., None])[..., 0] - (self.shift[slots] * sizes)[:, None]
+        weights = self.weights[slots, :width]
+        passive = weights > 0.0 if passive is None else passive[:, :width]
+        places, found = torch.arange(slots.numel(), device=self.device), weights.clone()
+        for _ in range(PIVOTS):
+            weights, passive, going = _pivot(grams, linear, weights, passive, known, OPTIMAL * sizes)
+            found[places] = weights
+            if not bool(going.any()):
+                break
+            if not bool(going.all()):
+                places, grams, linear, known, sizes = (part[going] for part in (places, grams, linear, known, sizes))
+                weights, passive = weights[going], passive[going]
+        self.weights[slots, :width] = found
+
+
+def _pivot(
+    grams: Tensor, linear: Tensor, weights: Tensor, passive: Tensor, known: Tensor, tolerance: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step of Lawson and Hanson's method for every working set: weights, the passive set, and who has to go on."""
+    chosen = passive.to(grams.dtype)
+    masked = grams * chosen[:, :, None]
+    masked *= chosen[:, None, :]
+    masked.diagonal(dim1=1, dim2=2).add_(1.0 - (1.0 - RIDGE) * chosen)
+    factors, info = torch.linalg.cholesky_ex(masked)
+    solved = torch.cholesky_solve(-(linear * chosen)[..., None], factors)[..., 0]
+    sound = (info == 0) & torch.isfinite(solved).all(1)
+    negative = passive & (solved <= 0.0)
+    tiny = torch.finfo(grams.dtype).tiny
+    shares = torch.where(negative, weights / (weights - solved).clamp_min(tiny), torch.inf)
+    share = shares.amin(1, keepdim=True).clamp_max(1.0)
+    leaving = negative & (shares <= share * (1.0 + 1e-12))
+    stepped = torch.where(passive & ~leaving, weights + share * (solved - weights), 0.0).clamp_min(0.0)
+    stepped = torch.where(sound[:, None], stepped, weights)
+    passive = passive & ~leaving
+    whole = ~negative.any(1)
+    slopes = torch.where(known & ~passive, (grams @ stepped[..., None])[..., 0] + linear, torch.inf)
+    steepest, place = slopes.min(1)
+    adding = whole & sound & (steepest < -tolerance)
+    passive[adding, place[adding]] = True
+    return stepped, passive, sound & (~whole | adding)
+
+
+def _steepest(P: Tensor, norm: Norm) -> Tensor:
+    """A q with ``||q||_p <= 1`` and ``q'p = N(p)``, shape of P."""
+    if norm == "inf":
+        return P.sign()
+    if norm == 2:
+        found: Tensor = P / P.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(P.dtype).tiny)
+        return found
+    place = P.abs().argmax(-1, keepdim=True)
+    return torch.zeros_like(P).scatter_(-1, place, torch.gather(P, -1, place).sign())

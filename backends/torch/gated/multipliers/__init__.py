@@ -1,0 +1,1 @@
+"""Large programmes without cones: the method of multipliers."""

@@ -1,0 +1,260 @@
+"""What an evaluation of the augmented Lagrangian sums over samples, in pieces that stay in the cache.
+
+Notation of `cvxrobust.backends.torch.gated.multipliers.lagrangian`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.programs.structured import GatedProgram
+
+CHUNK = 120_000
+"""Entries of a piece of an (n, K) matrix."""
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How much is smoothed.
+
+    Args:
+        loss: Of the hinge, in units of the margin.
+        relu: Of the ReLUs, in the same units.
+        sums: Of the dual norms of ``H_i``, in the units of an entry.
+        slots: Of the dual norms of the slots, likewise.
+    """
+
+    loss: float
+    relu: float
+    sums: float
+    slots: float
+
+
+@dataclass(frozen=True)
+class Centres:
+    """Multipliers that the smoothed parts stay close to. Samples and slots are sorted.
+
+    Args:
+        loss: Of the hinge, in [0, 1], shape (n,).
+        relu: Of the ReLUs of the slots that can harm the samples of either label, in [0, 1].
+        sums: Of the dual norms of ``y_i H_i``, shape (n, d).
+        slots: Of the dual norms of the slots, shape (K, d).
+    """
+
+    loss: Tensor
+    relu: tuple[Tensor, Tensor]
+    sums: Tensor
+    slots: Tensor
+
+
+@dataclass(frozen=True)
+class Label:
+    """The samples of one label.
+
+    Args:
+        sign: The label.
+        rows: Where they are.
+        harmful: The slots that can only harm them.
+    """
+
+    sign: float
+    rows: slice
+    harmful: slice
+
+
+@dataclass(frozen=True)
+class Restricted:
+    """A programme on some of its slots, as tensors; samples are sorted by label, slots by sign.
+
+    Args:
+        program: The whole programme.
+        X: Shape (n, D).
+        gates: ``y_i s_k g_ik``, shape (n, A).
+        radius: Shape (n, 1).
+        labels: The samples of either label.
+        attacked: Whether any radius is positive.
+    """
+
+    program: GatedProgram
+    X: Tensor
+    gates: Tensor
+    radius: Tensor
+    labels: tuple[Label, Label]
+    attacked: bool
+
+    def pieces(self) -> Iterator[tuple[Label, slice]]:
+        """Samples of one label that fit into the cache."""
+        size = max(64, CHUNK // max(1, self.gates.shape[1]))
+        for label in self.labels:
+            for start in range(label.rows.start, label.rows.stop, size):
+                yield label, slice(start, min(start + size, label.rows.stop))
+
+
+class Sums:
+    """What is summed over the pieces of one evaluation."""
+
+    def __init__(self, data: Restricted, centres: Centres, widths: Widths, U: Tensor) -> None:
+        self.data, self.centres, self.width, self.U = data, centres, widths, U
+        self.total = torch.zeros_like(U)
+        self.weight = U.new_zeros(U.shape[0])
+        self.sizes, self.turns, self.slot_error = U.new_zeros(U.shape[0]), U[:, :0], U.new_zeros(U.shape[0])
+        self.error = U.new_zeros(3)
+        if data.attacked and data.program.formulation == "one-sided":
+            d = data.program.attackable
+            self.sizes, self.turns = support(U[:, :d], centres.slots, widths.slots, data.program.norm)
+            self.slot_error = dual_norm(U[:, :d], data.program.norm) - (self.turns * U[:, :d]).sum(1)
+
+    def add(self, label: Label, rows: slice, kept: list[tuple[Tensor, Tensor, Tensor]] | None) -> Tensor:
+        """Add samples to everything, and return the sum of their losses."""
+        data, U = self.data, self.U
+        X, gates, radius = data.X[rows], data.gates[rows], data.radius[rows]
+        d, harm = data.program.attackable, label.harmful
+        z = H = directions = kappa = turned = None
+        if data.attacked:
+            H = gates @ U
+            margins = (X * H).sum(1)
+            sizes, directions = support(H[:, :d], self.centres.sums[rows], self.width.sums, data.program.norm)
+            margins = margins - radius[:, 0] * sizes
+        else:
+            z = X @ U.T
+            margins = (gates * z).sum(1)
+        side = 0 if label.sign > 0.0 else 1
+        local = slice(rows.start - label.rows.start, rows.stop - label.rows.start)
+        excess = None
+        if harm.stop > harm.start:
+            # A harmful slot's gate enters with a minus: 1 - 2 g.
+            turned = 1.0 + 2.0 * gates[:, harm]
+            excess = turned * (X @ U[harm].T if z is None else z[:, harm])
+            if data.attacked:
+                excess = torch.addcmul(excess, radius, self.sizes[harm])
+            centre = self.centres.relu[side][local]
+            kappa = torch.add(centre, excess, alpha=1.0 / self.width.relu).clamp_(0.0, 1.0)
+            moved = kappa - centre
+            margins = margins - (kappa * excess).sum(1) + 0.5 * self.width.relu * (moved * moved).sum(1)
+        losses, theta = _loss(data.program.loss, margins, self.centres.loss[rows], self.width.loss)
+        self._pull(X, gates, radius, theta, directions, harm, turned, kappa, z is not None)
+        if kept is not None:
+            self._judge(margins, theta, radius, H, directions, excess, kappa, rows)
+            none = X[:, :0]
+            kept.append((theta, none if directions is None else directions, none if kappa is None else kappa))
+        return losses.sum(dtype=torch.float64)
+
+    def _pull(
+        self,
+        X: Tensor,
+        gates: Tensor,
+        radius: Tensor,
+        theta: Tensor,
+        directions: Tensor | None,
+        harm: slice,
+        turned: Tensor | None,
+        kappa: Tensor | None,
+        joint: bool,
+    ) -> None:
+        """Add samples to the derivative."""
+        weight = theta[:, None]
+        mu = None if kappa is None else weight * kappa
+        if joint:
+            pull = -weight * gates
+            if turned is not None and mu is not None:
+                pull[:, harm] += turned * mu
+            self.total += pull.T @ X
+            return
+        points = -weight * X
+        if directions is not None:
+            points[:, : directions.shape[1]] += (weight * radius) * directions
+        self.total += gates.T @ points
+        if turned is not None and mu is not None:
+            self.total[harm] += (turned * mu).T @ X
+            self.weight[harm] += (radius.T @ mu)[0]
+
+    def _judge(
+        self,
+        margins: Tensor,
+        theta: Tensor,
+        radius: Tensor,
+        H: Tensor | None,
+        directions: Tensor | None,
+        excess: Tensor | None,
+        kappa: Tensor | None,
+        rows: slice,
+    ) -> None:
+        """Add samples to the errors that smoothing makes."""
+        if self.data.program.loss == "hinge":
+            violation = 1.0 - margins
+            self.error[0] += (torch.relu(violation) - theta * violation).sum()
+        if excess is not None and kappa is not None:
+            self.error[1] += theta @ (torch.relu(excess) - kappa * excess).sum(1)
+        if H is not None and directions is not None:
+            G = H[:, : directions.shape[1]]
+            lost = dual_norm(G, self.data.program.norm) - (directions * G).sum(1)
+            self.error[2] += (theta * radius[:, 0]) @ lost
+
+    def derivative(self) -> Tensor:
+        """Of the mean loss in u, shape (A, D)."""
+        n = self.data.X.shape[0]
+        found = self.total
+        if self.turns.shape[1]:
+            found[:, : self.turns.shape[1]] += self.weight[:, None] * self.turns
+        return found.to(torch.float64) / n
+
+    def errors(self) -> tuple[float, float, float, float]:
+        """By how much smoothing lowers the mean loss."""
+        n = self.data.X.shape[0]
+        hinge, relu, sums = (max(0.0, float(part)) / n for part in self.error)
+        return hinge, relu, sums, max(0.0, float(self.weight @ self.slot_error)) / n
+
+    def multipliers(self, kept: list[tuple[Tensor, Tensor, Tensor]]) -> Centres:
+        """The multipliers of the pieces, put together."""
+        theta, directions = (torch.cat([part[k] for part in kept]) for k in (0, 1))
+        relu = []
+        for old, label in zip(self.centres.relu, self.data.labels, strict=True):
+            parts = [part[2] for part, (owner, _) in zip(kept, self.data.pieces(), strict=True) if owner == label]
+            relu.append(torch.cat(parts) if parts and old.shape[1] else old)
+        turns = self.turns if self.turns.shape[1] else self.centres.slots
+        return Centres(theta, (relu[0], relu[1]), directions if self.data.attacked else self.centres.sums, turns)
+
+
+def support(G: Tensor, centre: Tensor, width: float, norm: Norm) -> tuple[Tensor, Tensor]:
+    """``max_{||p|| <= 1} p'g - width / 2 ||p - centre||^2`` of vectors along the last axis, and the maximising p."""
+    p = into_ball(torch.add(centre, G, alpha=1.0 / width), norm)
+    moved = p - centre
+    return (p * G).sum(-1) - 0.5 * width * (moved * moved).sum(-1), p
+
+
+def dual_norm(G: Tensor, norm: Norm) -> Tensor:
+    """The dual norm of an attack's norm, along the last axis."""
+    if norm == "inf":
+        return G.abs().sum(-1)
+    found: Tensor = G.norm(dim=-1) if norm == 2 else G.abs().amax(-1)
+    return found
+
+
+def into_ball(P: Tensor, norm: Norm) -> Tensor:
+    """The nearest points of the unit ball of an attack's norm."""
+    if norm == "inf":
+        return P.clamp(-1.0, 1.0)
+    if norm == 2:
+        found: Tensor = P / P.norm(dim=-1, keepdim=True).clamp_min(1.0)
+        return found
+    size = P.abs()
+    ordered = size.sort(dim=-1, descending=True).values
+    excess = (ordered.cumsum(-1) - 1.0) / torch.arange(1, P.shape[-1] + 1, dtype=P.dtype, device=P.device)
+    # The largest of these is the threshold (Held, Wolfe and Crowder 1974, Math. Program. 6).
+    return P.sign() * (size - excess.amax(-1, keepdim=True).clamp_min(0.0)).clamp_min(0.0)
+
+
+def _loss(name: str, margins: Tensor, centre: Tensor, width: float) -> tuple[Tensor, Tensor]:
+    """Losses and minus their derivatives."""
+    if name == "squared_hinge":
+        violation = torch.relu(1.0 - margins)
+        return violation * violation, 2.0 * violation
+    if name == "logistic":
+        return torch.nn.functional.softplus(-margins), torch.sigmoid(-margins)
+    violation = 1.0 - margins
+    theta = torch.add(centre, violation, alpha=1.0 / width).clamp_(0.0, 1.0)
+    moved = theta - centre
+    return theta * violation - 0.5 * width * moved * moved, theta

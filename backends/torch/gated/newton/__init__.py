@@ -1,0 +1,1 @@
+"""Small programmes: a path of smoothings, followed by truncated Newton steps."""

@@ -1,0 +1,233 @@
+"""Truncated Newton steps for the smoothed objective: conjugate gradients, with a preconditioner of its structure.
+
+Without attack the second derivative is block diagonal, one D x D block per slot, plus one rank-one term
+``w_i a_i a_i'`` per sample, where a_i is the derivative of the sample's value and w_i the curvature of its loss there.
+The blocks are factored; the samples with the largest terms are added exactly by the Woodbury identity, the others by
+their diagonal blocks. Attacks add terms that couple slots; conjugate gradients make up for what the preconditioner
+leaves out (Nocedal and Wright 2006, Numerical Optimization, Sec. 7.1).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cvxrobust.backends.torch.gated.newton.objective import Point, at
+from cvxrobust.backends.torch.gated.tensors import Widths
+
+MOST_ENTRIES = 30_000_000
+"""Entries of the largest matrix that the preconditioner may hold; fewer samples are treated exactly beyond that."""
+
+MOST_SAMPLES = 1_500
+"""Samples treated exactly: their matrix is factored."""
+
+MOST_WORK = 1e9
+"""Products that building this matrix may take; beyond that conjugate gradients are the cheaper way."""
+
+NEGLIGIBLE = 1e-6
+"""Share of the largest term of a sample, relative to the blocks, below which it is left to the diagonal blocks."""
+
+CHUNK = 8_000_000
+"""Entries of temporaries while blocks are built."""
+
+ARMIJO = 1e-4
+HALVINGS = 40
+
+BOUNDARY = 0.99
+"""Share of the way to the boundary of a cone that a step may take."""
+
+
+@dataclass(frozen=True)
+class Preconditioner:
+    """An approximate inverse of the second derivative.
+
+    Args:
+        factors: Cholesky factors of the blocks, shape (K, C, D, D).
+        columns: ``factors^-1 a_i`` of the samples treated exactly, shape (C, K D, m).
+        inner: Cholesky factors of ``diag(1 / w) + columns' columns``, shape (C, m, m).
+    """
+
+    factors: Tensor
+    columns: Tensor | None
+    inner: Tensor | None
+
+    def __call__(self, G: Tensor) -> Tensor:
+        """Times a vector of shape (K, C, D)."""
+        K, C, D = G.shape
+        half = torch.linalg.solve_triangular(self.factors, G[..., None], upper=False)[..., 0]
+        if self.columns is not None and self.inner is not None:
+            flat = half.transpose(0, 1).reshape(C, K * D, 1)
+            inside = torch.cholesky_solve(self.columns.transpose(1, 2) @ flat, self.inner)
+            half = half - (self.columns @ inside).reshape(C, K, D).transpose(0, 1)
+        found: Tensor = torch.linalg.solve_triangular(self.factors.mT, half[..., None], upper=True)[..., 0]
+        return found
+
+
+def preconditioner(point: Point) -> Preconditioner:
+    """The preconditioner at a point."""
+    blocks = _blocks(point)
+    K, C, D = point.U.shape
+    n = point.omega.shape[0]
+    size = max(1, K * C * D)
+    room = min(MOST_SAMPLES, n, MOST_ENTRIES // size, int((MOST_WORK / size) ** 0.5))
+    exact = torch.zeros((n, C), dtype=torch.bool, device=blocks.device)
+    chosen = None
+    strength = point.curvature * (point.data.X**2).sum(1, keepdim=True)
+    if room > 0:
+        chosen = torch.argsort(strength.amax(1), descending=True, stable=True)[:room]
+        kept = strength[chosen].amax(1) > NEGLIGIBLE * strength.max()
+        chosen = chosen[kept]
+        exact[chosen] = True
+    blocks = blocks + _sample_blocks(point, torch.where(exact, 0.0, point.curvature))
+    factors = _factored(blocks)
+    if chosen is None or chosen.numel() == 0:
+        return Preconditioner(factors, None, None)
+    rows = _rows(point, chosen)
+    columns = torch.linalg.solve_triangular(factors, rows, upper=False).transpose(0, 1).reshape(C, K * D, -1)
+    weights = point.curvature[chosen].T.clamp_min(torch.finfo(blocks.dtype).tiny * 1e10)
+    inner = columns.transpose(1, 2) @ columns + torch.diag_embed(1.0 / weights)
+    factor, info = torch.linalg.cholesky_ex(inner)
+    if bool((info != 0).any()):
+        return Preconditioner(_factored(blocks + _sample_blocks(point, point.curvature)), None, None)
+    return Preconditioner(factors, columns, factor)
+
+
+def newton_direction(
+    point: Point, gradient: Tensor, accuracy: float, most: int, stopped: Callable[[], bool]
+) -> tuple[Tensor, int]:
+    """A descent direction by preconditioned conjugate gradients, and the products that it took."""
+    apply = preconditioner(point)
+    step = torch.zeros_like(gradient)
+    residual = -gradient
+    ahead = apply(residual)
+    conjugate = ahead
+    size = first = float((residual * ahead).sum())
+    if not size > 0.0:
+        return -gradient, 0
+    for count in range(1, most + 1):
+        curved = point.curve(conjugate)
+        bend = float((conjugate * curved).sum())
+        if not bend > 0.0:
+            return (step if count > 1 else conjugate), count
+        length = size / bend
+        step = step + length * conjugate
+        residual = residual - length * curved
+        ahead = apply(residual)
+        last, size = size, float((residual * ahead).sum())
+        if not size > accuracy**2 * first or stopped():
+            break
+        conjugate = ahead + (size / last) * conjugate
+    return step, count
+
+
+def line_search(point: Point, gradient: Tensor, step: Tensor, widths: Widths) -> Point | None:
+    """The next point along a direction (backtracking); None where rounding leaves no descent."""
+    slope = float((gradient * step).sum())
+    if not slope < 0.0:
+        return None
+    noise = 4.0 * torch.finfo(step.dtype).eps * abs(point.value)
+    length = _within_cones(point, step)
+    for _ in range(HALVINGS):
+        tried = at(point.data, point.U + length * step, widths)
+        # Armijo; the derivatives carried along do not enter the value.
+        if tried.value <= point.value + ARMIJO * length * slope + noise:
+            return at(point.data, tried.U, widths, point.moved(step, length))
+        length *= 0.5
+    return None
+
+
+def _within_cones(point: Point, step: Tensor) -> float:
+    """The longest step, up to 1, that the linearised constraints allow."""
+    if not point.data.cone or point.mu is None:
+        return 1.0
+    products = (point.data.X @ step.reshape(-1, step.shape[-1]).T).reshape(point.mu.shape)
+    moved = point.steps(products, step)
+    if moved is None or moved.numel() == 0:
+        return 1.0
+    share = float((moved * point.mu).max()) / max(point.widths.barrier, 1e-300)
+    return 1.0 if share <= BOUNDARY else BOUNDARY / share
+
+
+def _factored(blocks: Tensor) -> Tensor:
+    """Cholesky factors, with as much on the diagonal as rounding makes necessary."""
+    eye = torch.eye(blocks.shape[-1], dtype=blocks.dtype, device=blocks.device)
+    size = torch.diagonal(blocks, dim1=-2, dim2=-1).amax(-1)[..., None, None]
+    share = 8.0 * torch.finfo(blocks.dtype).eps
+    for _ in range(12):
+        factors, info = torch.linalg.cholesky_ex(blocks + share * size * eye)
+        if not bool((info != 0).any()):
+            found: Tensor = factors
+            return found
+        share *= 30.0
+    return torch.sqrt(size) * eye
+
+
+def _blocks(point: Point) -> Tensor:
+    """The diagonal blocks without the curvature of the losses, shape (K, C, D, D)."""
+    data, (K, C, D) = point.data, point.U.shape
+    d, beta = data.program.attackable, data.program.beta
+    eye = torch.eye(D, dtype=point.U.dtype, device=point.U.device)
+    root = point.roots[..., None]
+    mine, other = point.U / point.roots, point.carried_lengths
+    outer = mine[..., :, None] * other[..., None, :]
+    blocks = beta * (eye - 0.5 * (outer + outer.mT)) / root
+    diagonal = torch.zeros_like(point.U)
+    if point.sums is not None:
+        pull = (point.omega * data.radius)[..., None] * point.sums.diagonal
+        diagonal[..., :d] += (data.weights.abs().T @ pull.reshape(-1, C * d)).reshape(K, C, d)
+    if point.slots is not None:
+        diagonal[..., :d] += point.weight_of_slots()[..., None] * point.slots.diagonal
+    blocks = blocks + torch.diag_embed(diagonal)
+    if point.bend is not None and bool((point.bend > 0.0).any()):
+        blocks = blocks + _grams(data.X, (data.weights**2)[..., None] * point.bend[:, None, :])
+    if point.stiff is None:
+        return blocks
+    blocks = blocks + _grams(data.X, point.stiff)
+    if point.slots is not None:
+        # (turned x + r q)(turned x + r q)', the first product of the four is there already.
+        crossed = torch.einsum("ikc,ik,id->kcd", point.stiff, data.turned * data.reach, data.X)
+        blocks[..., :, :d] += crossed[..., :, None] * point.slots.gradient[..., None, :]
+        blocks[..., :d, :] += point.slots.gradient[..., :, None] * crossed[..., None, :]
+        own = torch.einsum("ikc,ik->kc", point.stiff, data.reach**2)[..., None, None]
+        blocks[..., :d, :d] += own * point.slots.gradient[..., :, None] * point.slots.gradient[..., None, :]
+    return blocks
+
+
+def _sample_blocks(point: Point, curvature: Tensor) -> Tensor:
+    """The diagonal blocks of ``sum w_i a_i a_i'``, attacks left out of the a_i; shape (K, C, D, D)."""
+    used = curvature.amax(1) > 0.0
+    if not bool(used.any()):
+        return torch.zeros((), dtype=point.U.dtype, device=point.U.device)
+    return _grams(point.data.X[used], curvature[used][:, None, :] * _coefficients(point, used) ** 2)
+
+
+def _coefficients(point: Point, rows: Tensor) -> Tensor:
+    """How much of x_i the derivative of value i has in slot k, shape (m, K, C)."""
+    found = point.data.weights[rows][..., None] * point.sigma[rows][:, None, :]
+    if point.kappa is not None:
+        found = found - point.data.turned[rows][..., None] * point.kappa[rows]
+    return found
+
+
+def _rows(point: Point, rows: Tensor) -> Tensor:
+    """The derivatives a_i of some values, shape (K, C, D, m)."""
+    data, d = point.data, point.data.program.attackable
+    found = torch.einsum("ikc,id->kcdi", _coefficients(point, rows), data.X[rows])
+    if point.sums is not None:
+        pull = data.radius[rows][..., None] * point.sums.gradient[rows]
+        found[:, :, :d] -= torch.einsum("ik,icd->kcdi", data.weights[rows], pull)
+    if point.kappa is not None and point.slots is not None:
+        reach = data.reach[rows][..., None] * point.kappa[rows]
+        found[:, :, :d] -= torch.einsum("ikc,kcd->kcdi", reach, point.slots.gradient)
+    return found
+
+
+def _grams(X: Tensor, weights: Tensor) -> Tensor:
+    """``X' diag(weights_kc) X`` for every slot and output, shape (K, C, D, D)."""
+    n, K, C = weights.shape
+    D = X.shape[1]
+    flat = weights.reshape(n, K * C)
+    size = max(1, CHUNK // max(1, n * D))
+    parts = [((flat[:, start : start + size].T[:, None, :] * X.T) @ X) for start in range(0, K * C, size)]
+    return torch.cat(parts).reshape(K, C, D, D) if parts else torch.zeros((K, C, D, D), dtype=X.dtype, device=X.device)

@@ -1,0 +1,1 @@
+"""Polynomial networks by L-BFGS on smoothed attacks, certified along the way."""

@@ -1,0 +1,176 @@
+"""What a training keeps in its checkpoint, and how it goes on from one.
+
+Nothing in a file is trusted. What cannot be is refused, bounds are proved anew from the network and the multipliers,
+and counts of rounds begin anew: whoever solves again wants it to go on.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from cvxrobust.backends.torch.checkpoint import State
+from cvxrobust.backends.torch.lbfgs import Memory
+from cvxrobust.backends.torch.polynomial.certify import SmoothedMultipliers
+from cvxrobust.backends.torch.polynomial.objective import Array, Form, Query, Smoothing
+from cvxrobust.backends.torch.polynomial.samples import Samples
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.losses.base import loss_by_name
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.programs.polynomial.certificate import dual_bound
+from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, span_moments
+from cvxrobust.core.programs.rows import row_blocks
+from cvxrobust.core.programs.structured import PolynomialProgram
+
+PAIRS = 60
+"""Pairs in the memory of a search: with few neurons left it nearly knows the whole Hessian matrix."""
+LARGEST = 1e50
+"""Numbers beyond are no neurons of anybody's."""
+UNIT = 1e-9
+"""By how much the length of a network's neurons may differ from 1."""
+
+
+def search_state(neurons: torch.Tensor, signs: torch.Tensor, memory: Memory, smoothing: Smoothing) -> dict[str, Any]:
+    """Where a search is, but for the smoothing's centre, of which every process holds a part."""
+    order = memory.order
+    return {
+        "neurons": neurons, "signs": signs, "steps": memory.pairs[order],
+        "changes": memory.pairs[[memory.most + slot for slot in order]],
+        "hinge": smoothing.hinge, "attack": smoothing.attack,
+    }  # fmt: skip
+
+
+def best_state(network: PolynomialNetwork, multipliers: AttackMultipliers) -> dict[str, Any]:
+    """The best network and multipliers so far."""
+    state: dict[str, Any] = {"u": network.u, "alpha": network.alpha}
+    if isinstance(multipliers, SmoothedMultipliers):
+        query = multipliers.form.query
+        state |= {
+            "theta": multipliers.theta, "dual_neurons": query.neurons, "dual_signs": query.signs,
+            "dual_attack": query.smoothing.attack,
+        }  # fmt: skip
+    return state
+
+
+class Restored:
+    """What a checkpoint says about one column of a programme, checked.
+
+    Args:
+        state: What was read.
+        program: The programme.
+        task: Column of the labels.
+        samples: This process's part of the data.
+
+    Attributes:
+        neurons: v_j in rows, shape (m, d).
+        signs: Shape (m,).
+        memory: The memory of L-BFGS, without pairs of no curvature.
+        smoothing: The degree of smoothing, its centre on the device.
+        stage: Rounds since the smoothing changed.
+        network: The best network.
+        multipliers: The best multipliers, None if there are none.
+
+    Raises:
+        InputError: Something is missing, has another shape, or is no number.
+    """
+
+    def __init__(self, state: Mapping[str, Any], program: PolynomialProgram, task: int, samples: Samples) -> None:
+        self._state, self._program, self._task, self._samples = dict(state), program, task, samples
+        n, d = program.X.shape
+        self.neurons, self.signs = self._signed("neurons", "signs", d)
+        self.memory = self._memory()
+        centre = torch.tensor(self._numbers("centre", n)[samples.rows], device=samples.device)
+        self.smoothing = Smoothing(self._positive("hinge"), self._positive("attack"), centre)
+        self.stage = int(self._numbers("stage"))
+        u, alpha = self._numbers("u", None, d), self._numbers("alpha", None)
+        self._expect(
+            "u", np.abs(np.linalg.norm(u, axis=1) - 1.0).max(initial=0.0) <= UNIT and alpha.shape == u.shape[:1]
+        )
+        self.network = PolynomialNetwork(u, alpha, program.activation, regression=not loss_by_name(program.loss).margin)
+        self.multipliers = self._multipliers(n, d) if "theta" in state else None
+
+    def _memory(self) -> Memory:
+        steps, changes = (self._numbers(name, None, self.neurons.size) for name in ("steps", "changes"))
+        self._expect("steps", steps.shape == changes.shape)
+        device = self._samples.device
+        memory = Memory(self.neurons.size, device, PAIRS)
+        for step, change in zip(steps[-PAIRS:], changes[-PAIRS:], strict=True):
+            memory.add(torch.tensor(step, device=device), torch.tensor(change, device=device))
+        return memory
+
+    def upper(self) -> float:
+        """The exact objective of the network."""
+        program, network, task = self._program, self.network, self._task
+        loss, labels = loss_by_name(program.loss), program.labels[:, task]
+        quadratic = network.quadratic(network.alpha)
+        found = [
+            quadratic.worst_margins(X, labels[rows], program.radius[rows])
+            if loss.margin
+            else network.decision_function(X)
+            for rows, X in row_blocks(program.X)
+        ]
+        return float(np.mean(loss.value(np.concatenate(found), labels))) + program.beta * network.penalty
+
+    def lower(self) -> float:
+        """What the multipliers prove; -inf without any."""
+        if self.multipliers is None:
+            return -np.inf
+        program = self._program
+        loss, labels = loss_by_name(program.loss), program.labels[:, self._task]
+        signs = labels if loss.margin else np.ones_like(labels)
+        theta, S, mass = span_moments(self.multipliers, program.X, signs, program.radius, loss)
+        bound = dual_bound(theta, S, mass, loss=loss, target=labels, activation=program.activation, beta=program.beta)
+        return bound.value
+
+    def _multipliers(self, n: int, d: int) -> SmoothedMultipliers:
+        neurons, signs = (
+            torch.tensor(part, device=self._samples.device) for part in self._signed("dual_neurons", "dual_signs", d)
+        )
+        nowhere = torch.zeros(0, dtype=torch.float64, device=self._samples.device)
+        query = Query(self._task, neurons, signs, Smoothing(1.0, self._positive("dual_attack"), nowhere))
+        form = Form(query, self._samples.target(self._task), self._program.activation)
+        return SmoothedMultipliers(self._program, form, self._numbers("theta", n))
+
+    # -- checks -------------------------------------------------------------------------------------------------
+
+    def _signed(self, name: str, kinds: str, d: int) -> tuple[Array, Array]:
+        neurons, signs = self._numbers(name, None, d), self._numbers(kinds, None)
+        self._expect(kinds, signs.shape == neurons.shape[:1] and bool((np.abs(signs) == 1.0).all()))
+        self._expect(name, neurons.shape[0] > 0)
+        return neurons, signs
+
+    def _positive(self, name: str) -> float:
+        found = float(self._numbers(name))
+        self._expect(name, found > 1e-50)
+        return found
+
+    def _numbers(self, name: str, *shape: int | None) -> Array:
+        found = np.asarray(self._state.get(name, ""))
+        self._expect(name, found.dtype.kind in "fi" and found.ndim == len(shape))
+        fits = all(wanted in (None, size) for wanted, size in zip(shape, found.shape, strict=True))
+        self._expect(name, fits and bool((np.abs(found) < LARGEST).all()))
+        return found.astype(np.float64)
+
+    def _expect(self, name: str, fine: "bool | np.bool_") -> None:
+        if not fine:
+            raise InputError(f"its {name!r} is missing or is not what was saved")
+
+
+def restored(state: State, program: PolynomialProgram, task: int, samples: Samples, place: object) -> Restored:
+    """A checked checkpoint.
+
+    Args:
+        state: What was read.
+        program: The programme.
+        task: Column of the labels.
+        samples: This process's part of the data.
+        place: Where the checkpoint is, for the message.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    try:
+        return Restored(state, program, task, samples)
+    except InputError as error:
+        raise InputError(f"checkpoint {place} cannot be used: {error}; delete it to begin anew.") from error

@@ -1,0 +1,227 @@
+"""The smoothed objective of small problems on a processor, in NumPy.
+
+An evaluation takes some hundred operations. On a few thousand numbers these cost little but the calls, and a call of
+NumPy costs a fraction of one of PyTorch's. The formulas are those of `attacks` and `objective`,
+in one block; arrays lie the other way round, samples along the rows, so that sums over coordinates add whole vectors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dgeqrf, dorgqr, dsyevd
+from scipy.special import expit
+
+from cvxrobust.backends.torch.polynomial.attacks import FADED, NEWTON_STEPS, SETTLED, START, TINY
+from cvxrobust.backends.torch.polynomial.objective import Evaluation, Query, SmoothedObjective
+from cvxrobust.backends.torch.polynomial.samples import Samples
+from cvxrobust.core.programs.structured import PolynomialProgram
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What an adversary works against: one column of labels.
+
+    Args:
+        labels: Shape (n,).
+        sides: Labels as signs of the output, shape (n,).
+        scale: ``sides radius^2``, shape (n,).
+        turn: ``sides radius``, shape (n,).
+        attacked: Whether any sample is attacked.
+        range: Least and largest scale, and its smallest absolute value above 0.
+        still: Which samples are not attacked, shape (n,), bool; None where all are.
+    """
+
+    labels: Array
+    sides: Array
+    scale: Array
+    turn: Array
+    attacked: bool
+    range: tuple[float, float, float]
+    still: NDArray[np.bool_] | None
+
+
+def objective_of(program: PolynomialProgram, samples: Samples) -> SmoothedObjective:
+    """What evaluates the networks of a programme fastest."""
+    return SmallObjective(program, samples) if samples.at_home else SmoothedObjective(program, samples)
+
+
+class SmallObjective(SmoothedObjective):
+    """Evaluates networks on samples that are `Samples.at_home`: in NumPy where they are few for the neurons at hand.
+
+    Args:
+        program: What to train.
+        samples: Its data.
+    """
+
+    def __init__(self, program: PolynomialProgram, samples: Samples) -> None:
+        super().__init__(program, samples)
+        self._X, self._radius = samples.X.numpy(), samples.radius.numpy()
+        self._columns: dict[int, _Side] = {}
+
+    def evaluate(self, queries: Sequence[Query]) -> list[Evaluation]:
+        """Values and gradients.
+
+        Raises:
+            StopPass: Somebody asked to stop.
+        """
+        if not all(self.samples.small(min(query.neurons.shape)) for query in queries):
+            return super().evaluate(queries)
+        found = []
+        with np.errstate(all="ignore"):
+            for query in queries:
+                self.samples.check()
+                evaluation = self._evaluated(query)
+                self._guesses[query.task] = evaluation.shift
+                found.append(evaluation)
+        return found
+
+    def _evaluated(self, query: Query) -> Evaluation:
+        (a, b, c), beta, side = self.program.activation, self.program.beta, self._side(query.task)
+        neurons, signs = query.neurons.numpy(), query.signs.numpy()
+        squares = np.einsum("ij,ij->i", neurons, neurons)
+        lengths = np.sqrt(squares)
+        values, vectors = _spectrum(neurons, a * signs)
+        linear = (0.5 * b) * (((signs * lengths) @ neurons) @ vectors)[:, None]
+        k, n = values.size, self._radius.size
+        inside = vectors.T @ self._X.T
+        half = inside * values[:, None]
+        half += linear
+        margins = np.einsum("ij,ij->j", half + linear, inside)
+        margins += c * float(signs @ squares)
+        margins *= side.sides
+        attacks = None
+        if side.attacked and k:
+            half *= side.turn
+            guess = self._guesses.get(query.task)
+            attacks = _Attacks(side, values, half, query.smoothing.attack, None if guess is None else guess.numpy())
+            margins += attacks.change if side.still is None else np.where(side.still, 0.0, attacks.change)
+            attacks.against *= self._radius
+            inside -= attacks.against
+        losses, weights = self._losses(query, side.labels, margins)
+        theta = weights * side.sides
+        theta /= n
+        response = np.empty((k + 1, n))
+        np.multiply(inside, theta, out=response[:k])
+        response[k] = theta
+        products = response @ self._X
+        if attacks is not None:
+            second = response @ attacks.against.T
+            varying = attacks.varying
+            second[varying, varying] -= attacks.variance @ (theta * self._radius * self._radius)
+            products -= second @ vectors.T
+        first = products[k]
+        # Column j of G p_j is [upper; lower] and of (dp_j)'G p_j is upper + lower v_j / ||v_j||.
+        upper = (neurons @ vectors) @ products[:k]
+        upper *= a
+        upper += (0.5 * b * lengths)[:, None] * first
+        lower = (0.5 * b) * (neurons @ first) / np.maximum(lengths, 1e-150) + c * float(theta.sum())
+        upper += lower[:, None] * neurons
+        upper *= (-2.0 * signs)[:, None]
+        upper += (2.0 * beta) * neurons
+        value = float(losses.sum()) / n + beta * float(squares.sum())
+        shift = np.zeros(n) if attacks is None else attacks.shift
+        gradient, *rest = (torch.from_numpy(part) for part in (upper, margins, weights, shift))
+        return Evaluation(value, gradient, *rest)
+
+    def _side(self, task: int) -> _Side:
+        if task not in self._columns:
+            target, labels = self.samples.target(task), self.samples.labels[:, task]
+            sides, radius = target.sides.numpy(), self._radius
+            still = radius == 0.0
+            self._columns[task] = _Side(
+                labels.numpy(), sides, sides * radius * radius, sides * radius, target.attacked, target.scale,
+                still if still.any() else None,
+            )  # fmt: skip
+        return self._columns[task]
+
+    def _losses(self, query: Query, labels: Array, t: Array) -> tuple[Array, Array]:
+        """Losses and their negative derivatives."""
+        match self.program.loss:
+            case "hinge":
+                mu, centre = query.smoothing.hinge, query.smoothing.centre.numpy()
+                slack = 1.0 - t
+                p = np.minimum(np.maximum(centre + slack / mu, 0.0), 1.0)
+                return p * slack - 0.5 * mu * (p - centre) ** 2, p
+            case "squared_hinge":
+                violation = np.maximum(1.0 - t, 0.0)
+                return violation * violation, 2.0 * violation
+            case "logistic":
+                return np.logaddexp(0.0, -t), np.asarray(expit(-t))
+            case _:
+                residual = t - labels
+                return residual * residual, -2.0 * residual
+
+
+class _Attacks:
+    """The smoothed attacks of `attacks.smoothed_attacks`, all arrays transposed."""
+
+    def __init__(self, side: _Side, values: Array, half: Array, nu: float, guess: Array | None) -> None:
+        scale, lowest = side.scale, np.minimum(side.scale * values[0], side.scale * values[-1])
+        gaps = values[:, None] * scale
+        gaps -= lowest
+        self.varying = _varying(values, side.range, nu)
+        near = gaps[self.varying]
+        near /= -nu
+        floor = np.maximum(lowest, 0.0)
+        if guess is None:
+            guess = (np.abs(half) - gaps).max(axis=0)
+        shift = np.maximum(np.maximum(guess, floor), START * nu)
+        shifted, square = np.empty_like(gaps), np.empty_like(gaps)
+        for step in range(NEWTON_STEPS):
+            np.add(gaps, shift, out=shifted)
+            np.divide(half, shifted, out=square)
+            np.multiply(square, square, out=square)
+            spread = np.add.reduce(np.exp(near - shift / nu), axis=0)
+            length = np.add.reduce(square, axis=0)
+            length += spread
+            np.divide(square, shifted, out=square)
+            slope = 2.0 * np.add.reduce(square, axis=0)
+            slope += spread / nu
+            newton = shift + np.log(np.maximum(length, TINY)) * length / slope
+            newton = np.where(slope > 0.0, newton, floor)
+            following = np.maximum(np.maximum(newton, 0.1 * shift), floor)
+            unsettled = np.abs(following - shift) > SETTLED * (following + 0.01 * nu)
+            shift = following
+            if step > 0 and not np.logical_or.reduce(unsettled):
+                break
+        np.add(gaps, shift, out=shifted)
+        self.variance = np.exp(near - shift / nu)
+        self.against: Array = np.divide(half, shifted, out=shifted)
+        self.change: Array = lowest - shift - np.einsum("ij,ij->j", half, self.against)
+        self.change -= nu * np.add.reduce(self.variance, axis=0)
+        self.shift: Array = shift
+
+
+def _spectrum(neurons: Array, weights: Array) -> tuple[Array, Array]:
+    """Eigenvalues, ascending, and eigenvectors of ``sum_j weights_j v_j v_j'`` on the span of the neurons.
+
+    LAPACK at once: for a handful of neurons NumPy's and SciPy's own checks take several times as long.
+    """
+    if neurons.shape[0] >= neurons.shape[1]:
+        values, vectors, failed = dsyevd((neurons.T * weights) @ neurons)
+    else:
+        packed, tau, _, _ = dgeqrf(neurons.T)
+        basis, _, _ = dorgqr(packed, tau)
+        R = basis.T @ neurons.T
+        values, vectors, failed = dsyevd((R * weights) @ R.T)
+        vectors = basis @ vectors
+    if failed:
+        raise np.linalg.LinAlgError("the eigenvalues of the network's quadratic form were not found")
+    return values, vectors
+
+
+def _varying(values: Array, scale: tuple[float, float, float], nu: float) -> NDArray[np.intp]:
+    """`attacks.varying_coordinates` of at least one eigenvalue."""
+    least, most, smallest = scale
+    reach = FADED * nu / smallest if smallest > 0.0 else np.inf
+    near = np.zeros(values.size, dtype=bool)
+    if most > 0.0:
+        near |= values - values[0] <= reach
+    if least < 0.0:
+        near |= values[-1] - values <= reach
+    return np.flatnonzero(near)

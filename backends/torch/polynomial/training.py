@@ -1,0 +1,341 @@
+"""The training of one polynomial network: rounds of descent, each followed by a certificate.
+
+A `Training` is a generator of requests, networks to evaluate and to judge, so that the classes of a one-versus-all
+problem go through the data together.
+"""
+
+import math
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cvxrobust.backends.torch.checkpoint import Checkpoint, State
+from cvxrobust.backends.torch.lbfgs import Descent, Memory, descending
+from cvxrobust.backends.torch.polynomial.certify import Judgement
+from cvxrobust.backends.torch.polynomial.checkpoint import PAIRS, best_state, restored, search_state
+from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, random_neurons, with_priced_neurons
+from cvxrobust.backends.torch.polynomial.objective import Array, Evaluation, Query, Smoothing
+from cvxrobust.backends.torch.polynomial.samples import Samples
+from cvxrobust.backends.torch.stopping import Stops
+from cvxrobust.core.contracts.backend import Monitor
+from cvxrobust.core.contracts.result import Solution, Termination
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.losses.base import loss_by_name
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.programs.polynomial.certificate import Certificate, DualBound
+from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SpanMultipliers
+from cvxrobust.core.programs.structured import PolynomialProgram
+from cvxrobust.core.settings import Settings
+
+NEURONS = 12
+"""Neurons of either sign at the start, at most."""
+ROUND = 40
+"""Evaluations between two certificates."""
+PATIENCE = 60
+"""Rounds without a better gap after which the search gives up."""
+LONGEST_STAGE = 2
+"""Rounds after which the smoothing changes even though descent is unfinished."""
+SLACK = 4.0
+"""Smoothing changes once what is missing is at most this many times what smoothing costs."""
+GROWING = 2
+"""Rounds of one stage that may add neurons."""
+COLD, WARM = (0.3, 0.03), (0.1, 0.01)
+"""First smoothing of hinge and attacks: from small random neurons, and from neurons that know something."""
+NOTICED = 3e-3
+"""Fraction of the gap, relative to the whole network, that merging neurons may leave out of it."""
+FLOOR = 1e-10
+"""Smallest smoothing of attacks, in units of the margin."""
+
+Request = Query | tuple[Query, Evaluation]
+"""A network to evaluate, or one to judge by its evaluation."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What makes up the relative gap of one iterate, each part 0 or more.
+
+    Args:
+        descent: How far its multipliers are from dual feasibility: unfinished descent, or missing neurons.
+        hinge: Due to the smoothing of the hinge.
+        attack: Due to the smoothing of attacks.
+    """
+
+    descent: float
+    hinge: float
+    attack: float
+
+
+@dataclass
+class Best:
+    """The best network and multipliers so far, with their certified bounds; they only ever get better."""
+
+    network: PolynomialNetwork
+    multipliers: AttackMultipliers
+    upper: float = math.inf
+    lower: float = -math.inf
+    monitor: Monitor = field(default_factory=Monitor)
+
+    def take(self, network: PolynomialNetwork, upper: float, multipliers: AttackMultipliers, lower: float) -> None:
+        """Keep what is better."""
+        better = False
+        if upper < self.upper:
+            self.network, self.upper, better = network, upper, True
+        if lower > self.lower:
+            self.multipliers, self.lower, better = multipliers, lower, True
+        if better and self.monitor.report is not None:
+            self.monitor.report(self.upper, self.lower)
+
+    @property
+    def gap(self) -> float:
+        """Relative certified gap."""
+        return Certificate(self.upper, self.lower).relative_gap
+
+
+class Training:
+    """One solve: the neurons, the smoothing, and the best bounds.
+
+    Args:
+        task: Column of the labels.
+        program: The programme.
+        settings: Tolerance, ``max_iterations`` (evaluations, not counting those before a checkpoint), seed, and the
+            number of neurons among the options.
+        samples: This process's part of the data.
+        monitor: Hears of better bounds.
+        stops: Says when to stop.
+        start: A network to start from.
+        checkpoint: Where to go on from, and to save to.
+    """
+
+    def __init__(
+        self,
+        task: int,
+        program: PolynomialProgram,
+        settings: Settings,
+        samples: Samples,
+        monitor: Monitor,
+        stops: Stops,
+        start: PolynomialNetwork | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.clock = time.perf_counter()
+        self.task, self.program, self.settings, self.samples = task, program, settings, samples
+        self.stops, self.checkpoint = stops, checkpoint
+        self.loss = loss_by_name(program.loss)
+        self.neurons: Tensor
+        self.signs: Tensor
+        self.memory: Memory
+        self.evaluations = self.stage = self.idle = 0
+        self.least, self.budget = math.inf, 1
+        self.latest: tuple[Query, Evaluation] | None = None
+        self.walked = False  # by stochastic steps, which nobody has judged
+        centre = torch.zeros_like(samples.radius)
+        (n, d), column = program.X.shape, program.labels[:, task]
+        nothing = SpanMultipliers(np.zeros(n), np.empty((d, 0)), np.empty((n, 0)))
+        self.best = Best(self._empty(), nothing, monitor=monitor)
+        saved = self._load()
+        self.warm = saved is not None or (start is not None and start.n_neurons > 0)
+        if saved is not None:
+            self._restore(saved)
+        else:
+            known = (start.u, start.alpha) if start is not None and self.warm else self._fresh()
+            u, alpha = known
+            self._place(np.sqrt(np.abs(alpha))[:, None] * u, np.where(alpha < 0.0, -1.0, 1.0))
+            self.smoothing = Smoothing(*(WARM if self.warm else COLD), centre)
+        # The network without neurons, and no multipliers: every loss is 0 or more.
+        self.best.take(self._empty(), float(np.mean(self.loss.value(np.zeros(n), column))), nothing, 0.0)
+
+    def run(self) -> Generator[Request, Any, Solution]:
+        """Rounds of descent, each followed by a certificate."""
+        while (ended := self.ended()) is None and self.idle < PATIENCE:
+            descent = yield from self._descend()
+            judgement = yield self.query(descent.point), descent.evaluation
+            self.judged(judgement)
+            self._continue(descent, judgement)
+            self.save()
+        return self.solution(ended)
+
+    def _descend(self) -> Generator[Request, Any, "Descent[Evaluation]"]:
+        self.neurons = self.samples.team.same(self.neurons)
+        self.latest, self.walked = None, False
+        search = descending(
+            self.neurons,
+            self.memory,
+            self._allowance(self.budget),
+            lambda: self.stops.reason is not None,
+            1e-13 * self.program.beta * (1e-3 + float(self.neurons.norm())),
+            4.0 * torch.finfo(self.samples.dtype).eps,
+        )
+        point = next(search)
+        while True:
+            query = self.query(point)
+            evaluation = yield query
+            self.evaluations += 1
+            if self.latest is None or evaluation.value < self.latest[1].value:
+                self.latest = query, evaluation
+            try:
+                point = search.send(evaluation)
+            except StopIteration as ended:
+                found: Descent[Evaluation] = ended.value
+                self.neurons, self.budget = found.point, ROUND
+                return found
+
+    def sharpen_for(self, known: bool) -> None:
+        """Set the first smoothing."""
+        self.smoothing = Smoothing(*(WARM if known else COLD), self.smoothing.centre)
+
+    def query(self, neurons: Tensor) -> Query:
+        """Neurons with the present signs and smoothing."""
+        return Query(self.task, neurons, self.signs, self.smoothing)
+
+    def judged(self, judgement: Judgement) -> None:
+        """Take over what a judgement is better at."""
+        self.best.take(judgement.network, judgement.upper, judgement.multipliers, judgement.bound.value)
+
+    def _continue(self, descent: "Descent[Evaluation]", judgement: Judgement) -> None:
+        """Decide what the next round needs: more descent, another neuron, or less smoothing."""
+        upper, bound = max(abs(judgement.upper), 1e-300), judgement.bound
+        missing = max(float(bound.violations.max()) / self.program.beta - 1.0, 0.0)
+        shares = Shares(missing, judgement.hinge / upper, judgement.attack / upper)
+        self.stage += 1
+        gap = self.best.gap
+        self.idle, self.least = (0, gap) if gap < 0.99 * self.least else (self.idle + 1, self.least)
+        unfinished = shares.descent > SLACK * (shares.hinge + shares.attack)
+        # What the neurons that are there could still gain; the rest takes another neuron.
+        inside = float(descent.evaluation.gradient.norm() * self.neurons.norm()) / self.best.upper
+        lacking = unfinished and shares.descent > 5.0 * inside and self.stage <= GROWING
+        if lacking and self._grow(bound):
+            return
+        if not unfinished or self.stage >= LONGEST_STAGE or descent.stuck:
+            self._sharpen(descent.evaluation, shares)
+            self.stage = 0
+        # What has just failed to help may need its neurons.
+        if self.idle == 0:
+            self._merge()
+
+    def ended(self) -> Termination | None:
+        """Why to stop, if so."""
+        if self.best.gap <= self.settings.tolerance:
+            return Termination.CONVERGED
+        return self.stops.reason or (Termination.ITERATION_LIMIT if self._allowance(1) < 1 else None)
+
+    def _allowance(self, wanted: int) -> int:
+        limit = self.settings.max_iterations
+        return wanted if limit is None else min(wanted, limit - self.evaluations)
+
+    def solution(self, ended: Termination | None, saved: bool = True) -> Solution:
+        """The best network and multipliers, saved to the checkpoint unless that may not be reached by everybody."""
+        if saved:
+            self.save(force=True)
+        given_up = "" if ended else f"no better gap in {PATIENCE} rounds"
+        lost = "" if self.checkpoint is None else self.checkpoint.failure
+        return Solution(
+            ended or Termination.NUMERICAL,
+            network=self.best.network,
+            multipliers=self.best.multipliers,
+            iterations=self.evaluations,
+            solve_seconds=time.perf_counter() - self.clock,
+            message="; ".join(filter(None, (given_up, lost))),
+        )
+
+    # -- neurons ------------------------------------------------------------------------------------------------
+
+    def _fresh(self) -> tuple[Array, Array]:
+        program = self.program
+        count = self.settings.options.get("neurons", min(program.X.shape[1] + 1, NEURONS))
+        return random_neurons(self.samples.some(), program.activation, count, self.settings.seed)
+
+    def _place(self, neurons: Array, signs: Array) -> None:
+        device = self.samples.device
+        self.neurons = torch.tensor(neurons, dtype=torch.float64, device=device)
+        self.signs = torch.tensor(signs, dtype=torch.float64, device=device)
+        self.memory = Memory(self.neurons.numel(), device, PAIRS)
+
+    def _grow(self, bound: DualBound) -> bool:
+        """Add the priced neuron of each sign where it would help and no neuron is near it."""
+        threshold = self.program.beta * (1.0 + max(0.1 * self.settings.tolerance, 0.1 * self.best.gap))
+        before = self.neurons.cpu().numpy(), self.signs.cpu().numpy()
+        neurons, signs = with_priced_neurons(*before, bound, self.program.beta, threshold)
+        added = signs.size > before[1].size
+        if added:
+            memory = self.memory
+            self._place(*compressed(neurons, signs))
+            if self.neurons.shape[0] == neurons.shape[0]:
+                self.memory = memory.extended(self.neurons.numel())
+        return added
+
+    def _merge(self) -> None:
+        """Describe the network by fewer neurons, as far as the gap does not notice."""
+        before = self.neurons.cpu().numpy(), self.signs.cpu().numpy()
+        found = self.samples.team.told(merged(*before, NOTICED * min(self.best.gap, 1.0)))
+        if found[1].size < before[1].size:
+            self._place(*found)
+
+    def _empty(self) -> PolynomialNetwork:
+        nothing = np.empty((0, self.program.X.shape[1]))
+        return PolynomialNetwork(
+            nothing, np.empty(0), self.program.activation, regression=not loss_by_name(self.program.loss).margin
+        )
+
+    # -- smoothing ----------------------------------------------------------------------------------------------
+
+    def _sharpen(self, evaluation: Evaluation, shares: Shares) -> None:
+        """Move the hinge's centre to the current multipliers and shrink what contributes most to the gap."""
+        hinge, attack = self.smoothing.hinge, self.smoothing.attack
+        if hinge > 0.1:
+            hinge = max(0.3 * hinge, 0.1)
+        elif shares.hinge > 0.3 * self.best.gap:
+            hinge = max(0.7 * hinge, 1e-3)
+        if shares.attack > 0.3 * shares.hinge and shares.attack > 0.05 * self.settings.tolerance:
+            attack = max(0.3 * attack, FLOOR)
+        self.smoothing = Smoothing(hinge, attack, evaluation.weights)
+
+    # -- checkpoints --------------------------------------------------------------------------------------------
+
+    def save(self, force: bool = False) -> None:
+        """Write a checkpoint if there is one to write and the last one is old enough."""
+        if self.checkpoint is None or self.evaluations == 0:
+            return
+        if not self.samples.team.any(force or self.checkpoint.due()):
+            return
+        state = self._state()
+        if self.samples.team.rank == 0:
+            self.checkpoint.save(state, force=True)
+
+    def _state(self) -> Mapping[str, Any]:
+        samples, centre = self.samples, self.smoothing.centre
+        return {
+            **search_state(self.neurons, self.signs, self.memory, self.smoothing),
+            **best_state(self.best.network, self.best.multipliers),
+            "centre": samples.team.whole(centre, samples.rows, samples.total),
+            "stage": self.stage,
+        }
+
+    def _load(self) -> State | None:
+        """What the first process finds: others may not see its files."""
+        if self.checkpoint is None:
+            return None
+        team = self.samples.team
+        found: State | InputError | None = None
+        if team.rank == 0:
+            try:
+                found = self.checkpoint.load()
+            except InputError as error:
+                found = error
+        found = team.told(found)
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    def _restore(self, state: State) -> None:
+        place = None if self.checkpoint is None else self.checkpoint.path
+        saved = restored(state, self.program, self.task, self.samples, place)
+        self._place(saved.neurons, saved.signs)
+        self.memory, self.smoothing = saved.memory, saved.smoothing
+        self.stage, self.budget = saved.stage, ROUND
+        upper, lower = self.samples.team.told((saved.upper(), saved.lower()))
+        self.best.take(saved.network, upper, saved.multipliers or self.best.multipliers, lower)

@@ -1,0 +1,284 @@
+"""The command line: ``cvxrobust solve | evaluate | export | import | demo | bench``, and what can be listed."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from cvxrobust.bench.cli import arguments
+from cvxrobust.bench.cli.commands.backends import backends_app
+from cvxrobust.bench.cli.commands.bench import bench_app
+from cvxrobust.bench.cli.commands.exchange import export, import_solution
+from cvxrobust.bench.cli.commands.plugins import metrics_app, plugins_app, problems_app
+from cvxrobust.bench.cli.options import (
+    given_parameters,
+    name_optional_values,
+    parse_options,
+    parse_radii,
+    spread_values,
+)
+from cvxrobust.bench.display import (
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    EXIT_UNUSABLE,
+    Progress,
+    clean_errors,
+    fail,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from cvxrobust.bench.workflows.training import TrainingRequest
+
+app = typer.Typer(
+    name="cvxrobust",
+    help="Train two-layer networks, standard or adversarial, to certified global optimality.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(backends_app, name="backends")
+app.add_typer(problems_app, name="problems")
+app.add_typer(metrics_app, name="metrics")
+app.add_typer(plugins_app, name="plugins")
+app.add_typer(bench_app, name="bench")
+app.command("export")(export)
+app.command("import")(import_solution)
+
+
+class SeveralRadii(TyperCommand):
+    """A command whose ``--radius`` takes all the values that follow it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the flag before each of its values, which is what the parser understands."""
+        return super().parse_args(ctx, spread_values(args, "--radius"))
+
+
+class OptionalPolish(TyperCommand):
+    """A command whose ``--polish`` may stand alone."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Say what standing alone means, which the parser cannot."""
+        return super().parse_args(ctx, name_optional_values(args, "--polish", "auto"))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"cvxrobust {version('cvxrobust')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Train two-layer networks, standard or adversarial, to certified global optimality."""
+
+
+@app.command(cls=OptionalPolish)
+def solve(
+    data: arguments.Data,
+    problem: arguments.Problem = "adversarial-sdp",
+    radius: arguments.Radius = None,
+    beta: arguments.Beta = None,
+    loss: arguments.Loss = None,
+    activation: arguments.Activation = None,
+    norm: arguments.Norm = None,
+    formulation: arguments.Formulation = None,
+    bound: arguments.Bound = None,
+    n_gates: arguments.Gates = None,
+    gate_seed: arguments.GateSeed = None,
+    bias: arguments.Bias = None,
+    regate: arguments.Regate = None,
+    resample: arguments.Resample = None,
+    multiclass: arguments.Multiclass = None,
+    parameter: arguments.Parameters = None,
+    grow: arguments.Grow = False,
+    backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
+    method: Annotated[str, typer.Option(help="auto, direct or cutting-set.")] = "auto",
+    polish: arguments.Polish = None,
+    tolerance: arguments.Tolerance = 1e-6,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds; the best network so far is kept.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of solver and BLAS.")] = None,
+    max_iterations: Annotated[int | None, typer.Option(help="Solver iterations or rounds.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="Native option of the backend; repeatable.", metavar="NAME=VALUE"),
+    ] = None,
+    device: arguments.Device = "auto",
+    dtype: arguments.Dtype = "float64",
+    test_fraction: arguments.TestFraction = 0.2,
+    seed: arguments.Seed = 0,
+    standardize: arguments.Standardize = True,
+    data_folder: arguments.DataFolder = None,
+    label: arguments.Label = None,
+    save: arguments.Save = None,
+    metric: arguments.Metrics = None,
+    as_json: arguments.Json = False,
+    quiet: arguments.Quiet = False,
+) -> None:
+    """Train a network and certify how far it can be from the best of its kind.
+
+    Ctrl-C and the time limit return (and save) the best certified network found so far.
+    """
+    with clean_errors():
+        from cvxrobust.bench.workflows.training import TrainingRequest
+        from cvxrobust.core.settings import Settings
+
+        parameters = given_parameters(
+            norm, radius=radius, beta=beta, loss=loss, activation=activation, formulation=formulation, bound=bound,
+            n_gates=n_gates, seed=gate_seed, bias=bias, regate=regate, resample=resample, multiclass=multiclass,
+        )  # fmt: skip
+        parameters |= parse_options(parameter or [], "--parameter")
+        settings = Settings(
+            tolerance=tolerance,
+            time_limit=time_limit,
+            threads=threads,
+            max_iterations=max_iterations,
+            seed=seed,
+            device=device,
+            dtype=dtype,
+            options=parse_options(option or []),
+        )
+        request = TrainingRequest(
+            data=data,
+            settings=settings,
+            problem=problem,
+            parameters=parameters,
+            backend=backend,
+            method=method,
+            grow=grow,
+            polish=True if polish == "auto" else polish,
+            data_folder=data_folder,
+            label=label,
+            test_fraction=test_fraction,
+            seed=seed,
+            standardize=standardize,
+            save=save,
+        )
+        _solve(request, metric or [], as_json, quiet)
+
+
+def _solve(request: "TrainingRequest", metrics: Sequence[str], as_json: bool, quiet: bool) -> None:
+    from cvxrobust.bench.cli.printing import print_measurements, print_training
+    from cvxrobust.bench.workflows.training import train
+    from cvxrobust.core.discovery.measurement import check_metrics, measure
+
+    check_metrics(metrics)
+    with Progress(quiet=quiet) as progress:
+        training = train(request, progress)
+    measured = measure(training.result, metrics)
+    if as_json:
+        print_json(training.to_dict() | {"metrics": measured.values, "metric_failures": measured.failures})
+    else:
+        print_training(training, quiet)
+        print_measurements(measured)
+    if training.result.quality == "unusable":
+        raise typer.Exit(EXIT_UNUSABLE)
+
+
+@app.command(cls=SeveralRadii)
+def evaluate(
+    network: Annotated[Path, typer.Argument(help="A network written by `solve --save`.")],
+    data: arguments.Data,
+    radius: Annotated[
+        list[str],
+        typer.Option("--radius", help="Radii, in the network's unit; several may follow.", metavar="R ..."),
+    ],
+    norm: Annotated[
+        str | None,
+        typer.Option(
+            help="Norm of the attacks on a ReLU network: inf, 2 or 1. (default: the one it was trained against, "
+            "else inf; polynomial networks answer 2 only)"
+        ),
+    ] = None,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            "--exact", help="Settle what the bounds of a small ReLU network leave open, by mixed-integer programming."
+        ),
+    ] = False,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds for --exact; rows not proven by then count as such.")
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(help="auto (the held-out rows of the network's own data, else all), train, test, all."),
+    ] = "auto",
+    data_folder: arguments.DataFolder = None,
+    label: arguments.Label = None,
+    as_json: arguments.Json = False,
+) -> None:
+    """Accuracy of a saved network under attacks of each radius.
+
+    Exact for polynomial networks. For ReLU networks it lies between the certified accuracy, which no attack can lower,
+    and the attacked accuracy, which an attack that was found reaches.
+    """
+    with clean_errors():
+        from cvxrobust.bench.cli.printing import print_evaluation
+        from cvxrobust.bench.workflows.evaluation import EvaluationRequest
+        from cvxrobust.bench.workflows.evaluation import evaluate as evaluate_network
+        from cvxrobust.bench.workflows.robustness import parse_norm
+
+        request = EvaluationRequest(
+            network,
+            data,
+            parse_radii(radius),
+            split,
+            data_folder,
+            label,
+            norm=None if norm is None else parse_norm(norm),
+            exact=exact,
+            time_limit=time_limit,
+        )
+        evaluation = evaluate_network(request)
+        if as_json:
+            print_json(evaluation.to_dict())
+        else:
+            print_evaluation(evaluation)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the picture, the numbers and the networks.")] = Path("demo"),
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Standard against adversarial training on Breast Cancer Wisconsin: a table and a picture for each activation."""
+    with clean_errors():
+        from cvxrobust.bench.demo.breast_cancer import run
+
+        if not run(out, quiet):
+            raise typer.Exit(EXIT_UNUSABLE)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 unusable, 2 bad input, 3 regression, 70 defect, 130 interrupted.
+
+    Args:
+        arguments: What follows the program's name; None takes ``sys.argv``.
+    """
+    try:
+        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except typer.Abort:
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (a pager, `head`) has left; what it did not want is no error.
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        describe = getattr(error, "format_message", None)
+        if describe is None:
+            raise
+        code = fail(f"{str(describe()).rstrip('.')}. See `cvxrobust --help`.", EXIT_INPUT).exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""``cvxrobust export`` and ``cvxrobust import``: programmes for outside solvers, and their answers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cvxrobust.bench.cli import arguments
+from cvxrobust.bench.cli.options import given_parameters
+from cvxrobust.bench.display import EXIT_UNUSABLE, clean_errors, console, print_json
+
+if TYPE_CHECKING:
+    from cvxrobust.bench.workflows.exchange import Export
+    from cvxrobust.bench.workflows.training import Training
+
+
+def export(
+    program: Annotated[
+        Path, typer.Argument(help="File to write: .cbf (every cone), .dat-s (SDPA) or .mps (linear); .gz may follow.")
+    ],
+    data: arguments.Data,
+    problem: arguments.Problem = "adversarial-sdp",
+    radius: arguments.Radius = None,
+    beta: arguments.Beta = None,
+    loss: arguments.Loss = None,
+    activation: arguments.Activation = None,
+    norm: arguments.Norm = None,
+    formulation: arguments.Formulation = None,
+    bound: arguments.Bound = None,
+    n_gates: arguments.Gates = None,
+    gate_seed: arguments.GateSeed = None,
+    bias: arguments.Bias = None,
+    resample: arguments.Resample = None,
+    multiclass: arguments.Multiclass = None,
+    test_fraction: arguments.TestFraction = 0.2,
+    seed: arguments.Seed = 0,
+    standardize: arguments.Standardize = True,
+    data_folder: arguments.DataFolder = None,
+    label: arguments.Label = None,
+    as_json: arguments.Json = False,
+    quiet: arguments.Quiet = False,
+) -> None:
+    """Write the conic programme of a training problem, so that any outside solver can be tried.
+
+    Beside it goes PROGRAM.npz, with the data and all else that `import` needs to score answers. More than two classes
+    become one programme, of independent blocks.
+    """
+    with clean_errors():
+        from cvxrobust.bench.workflows.exchange import export_program
+        from cvxrobust.bench.workflows.training import TrainingRequest
+        from cvxrobust.core.settings import Settings
+
+        parameters = given_parameters(
+            norm, radius=radius, beta=beta, loss=loss, activation=activation, formulation=formulation, bound=bound,
+            n_gates=n_gates, seed=gate_seed, bias=bias, resample=resample, multiclass=multiclass,
+        )  # fmt: skip
+        request = TrainingRequest(
+            data=data,
+            settings=Settings(),
+            problem=problem,
+            parameters=parameters,
+            data_folder=data_folder,
+            label=label,
+            test_fraction=test_fraction,
+            seed=seed,
+            standardize=standardize,
+        )
+        remarks = console(stderr=True)
+        written = export_program(request, program, lambda text: None if quiet else remarks.print(text, markup=False))
+        if as_json:
+            print_json(written.to_dict())
+        else:
+            _print_export(written)
+
+
+def import_solution(
+    program: Annotated[Path, typer.Argument(help="The file that `export` wrote.")],
+    solution: Annotated[
+        Path,
+        typer.Argument(
+            help="What a solver answered: MOSEK's, SDPA's, CSDP's or HiGHS's solution file, lines of names and values, "
+            "or numbers as .txt, .csv, .npy, .npz or .json."
+        ),
+    ],
+    save: arguments.Save = None,
+    tolerance: arguments.Tolerance = 1e-6,
+    as_json: arguments.Json = False,
+    quiet: arguments.Quiet = False,
+) -> None:
+    """Score an outside solver's answer: its network, and how far that can be from the best of its kind.
+
+    The bounds are this package's own, as those of `solve`; the answer may be wrong, inaccurate or incomplete.
+    """
+    with clean_errors():
+        from cvxrobust.bench.cli.printing import print_training
+        from cvxrobust.bench.workflows.exchange import import_solution as score_solution
+
+        training = score_solution(program, solution, save, tolerance)
+        if as_json:
+            print_json(training.to_dict())
+        else:
+            print_training(training, quiet)
+            _print_errors(training)
+        if training.result.quality == "unusable":
+            raise typer.Exit(EXIT_UNUSABLE)
+
+
+def _print_export(written: "Export") -> None:
+    program = written.program
+    cones = ", ".join(f"{count} x {kind}" if count > 1 else kind for kind, count in written.cones.items())
+    print(
+        f"{written.path}: {program.b.size:,} rows, {program.q.size:,} columns, {program.A.nnz:,} nonzeros; "
+        f"{written.size:,} bytes in {written.seconds:.1f} s"
+    )
+    print(f"Cones: {cones}.")
+    print(f"What scoring needs is in {written.sidecar}; keep the two together.")
+    if program.offset and written.written_as.name == "sdpa":
+        print(f"The format has no constants: add {program.offset:.10g} to the objectives that a solver prints.")
+    print(f"Solve it, for example by `{written.written_as.example(written.path)}`, then")
+    print(f"    cvxrobust import {written.path} {written.written_as.answer(written.path)}")
+
+
+def _print_errors(training: "Training") -> None:
+    errors = training.result.dimacs_errors
+    if errors:
+        print(f"DIMACS errors of the solution file: {', '.join(f'{error:.1e}' for error in errors)}")

@@ -1,0 +1,185 @@
+"""What `solve` and `evaluate` print for people."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cvxrobust.bench.display import console, make_table, percent
+from cvxrobust.bench.workflows.evaluation import Evaluation
+from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy
+from cvxrobust.bench.workflows.training import Training, radius_unit
+from cvxrobust.core.discovery.registry import metrics
+from cvxrobust.core.networks.relu import ReLUNetwork
+
+if TYPE_CHECKING:
+    from cvxrobust.core.contracts.result import Result
+    from cvxrobust.core.discovery.measurement import Measurements
+
+CARRIERS = "gates_that_can_carry_a_neuron"
+"""In the report of a cone programme under attack."""
+
+
+def print_training(training: Training, quiet: bool) -> None:
+    """The result, its bounds and the accuracies; remarks go to stderr."""
+    result, out = training.result, console()
+    if not quiet:
+        _print_remarks(training)
+    print(result)
+    relu = isinstance(result.network, ReLUNetwork)
+    rows = [*_bounds(training), ("neurons", result.network.n_neurons)]
+    rows += _about_gates(result.report) if relu else []
+    rows += [(_accuracy_name(training, name), percent(value)) for name, value in training.accuracies().items()]
+    out.print(make_table(f"{training.request.problem} on {training.dataset.name}", ("", "value"), rows))
+    if history := _rounds(result):
+        out.print(make_table("programmes solved", ("", "slots", "upper bound", "relative gap", "after"), history))
+    if any(part.history and part.history[-1].certificate != part.certificate for part in result.parts or (result,)):
+        print("A round was cut short: the network is that of the round before it.")
+    if relu:
+        _print_scope(result.report)
+    if training.radius:
+        print(f"Radii are l{training.norm}, in {radius_unit(result.network)}.")
+    if training.request.save is not None:
+        print(f"Network saved to {training.request.save}")
+
+
+def print_measurements(measured: "Measurements") -> None:
+    """The metrics asked for; nothing where none were."""
+    known = metrics()
+    rows = [
+        (name, "none" if value is None else f"{value:.6g} {known[name].unit}".strip())
+        for name, value in measured.values.items()
+    ]
+    if rows:
+        console().print(make_table("metrics", ("", "value"), rows))
+    for name, reason in measured.failures.items():
+        print(f"The metric {name} failed: {reason}")
+
+
+def _bounds(training: Training) -> list[tuple[str, object]]:
+    """Of a polynomial network's objective, or of the gated programme behind a ReLU network."""
+    bounds = training.result.certificate
+    words = ("training objective (upper bound)", "optimum is at least (lower bound)")
+    if isinstance(training.result.network, ReLUNetwork):
+        words = ("programme's objective (upper bound)", "programme's optimum is at least (lower bound)")
+    return [
+        (words[0], f"{bounds.upper:.10g}"),
+        (words[1], f"{bounds.lower:.10g}"),
+        ("certified gap, absolute", f"{bounds.absolute_gap:.2e}"),
+        ("certified gap, relative", f"{bounds.relative_gap:.2e}"),
+    ]
+
+
+def _about_gates(report: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """What a ReLU problem reports of its gates; nothing where it reports nothing."""
+    if not report:
+        return []
+    found, source, asked = report["gates"], report["gates_from"], report["gates_asked"]
+    left_out = f"{report['gates_duplicate']} duplicate, {report['gates_empty']} empty"
+    rows: list[tuple[str, object]] = [
+        (f"gates ({source}: {asked}, of these {left_out})", found),
+        ("slots of the programme", report["slots"]),
+    ]
+    if (carriers := report.get(CARRIERS)) is not None:
+        rows.append(("gates that can carry a neuron under attack", f"{carriers} of {found}"))
+    return rows
+
+
+def _accuracy_name(training: Training, name: str) -> str:
+    part, kind = name.split("_")
+    rows = {"train": "training rows", "test": "held-out rows"}[part]
+    if kind == "clean":
+        return f"clean accuracy, {rows}"
+    words = {
+        "robust": "exact accuracy under attack",
+        "certified": "certified accuracy under attack (lower bound)",
+        "attacked": "attacked accuracy (upper bound)",
+    }
+    return f"{words[kind]}, radius {training.radius:g}, {rows}"
+
+
+def _rounds(result: "Result[Any]") -> list[tuple[object, ...]]:
+    """A row for each programme of a sequence; none where there was but one. The classes of one-versus-all count on."""
+    rows: list[tuple[object, ...]] = []
+    for number, part in enumerate(result.parts or (result,)):
+        classes = result.network.classes
+        start = f"class {classes[number]}: " if result.parts and classes is not None else ""
+        rows += [
+            (
+                f"{start}{step.kind} gates",
+                step.size,
+                f"{step.certificate.upper:.10g}",
+                f"{step.certificate.relative_gap:.2e}",
+                f"{step.elapsed:.2f} s",
+            )
+            for step in (part.history if len(part.history) > 1 else ())
+        ]
+    return rows
+
+
+def _print_scope(report: Mapping[str, Any]) -> None:
+    """What the bounds of a ReLU network are about, and what they are not."""
+    if not report:
+        return
+    below = report.get("objective_below_given_programme_by", 0.0)
+    if below > 0.0:
+        floor = report["given_programme_at_least"]
+        print(f"The optimum on the gates first given is at least {floor:.8g}; better gates are {below:.2g} below that.")
+    low, high = report["network_objective_at_least"], report["network_objective_at_most"]
+    own = f"is {high:.8g}" if low == high else f"lies within [{low:.8g}, {high:.8g}]"
+    print(
+        f"The bounds are about the gated programme ({report['formulation']}): all networks with neurons in its slots."
+    )
+    print(f"The network's own training objective, worst attacks included, {own}.")
+
+
+def _print_remarks(training: Training) -> None:
+    remarks = console(stderr=True)
+    dataset, result = training.dataset, training.result
+    remarks.print(
+        f"{dataset.name}: {dataset.n_rows} rows, {dataset.n_features} features; trained on "
+        f"{training.train.n_rows}, "
+        f"held out {training.test.n_rows}",
+        markup=False,
+    )
+    said = f"{result.backend} says: {result.message}" if result.message else ""
+    for note in (*dataset.notes, result.selection, said):
+        if note:
+            remarks.print(note, markup=False)
+    for name, reason in result.ignored.items():
+        remarks.print(f"setting {name} was not applied: {reason}", markup=False)
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """A table of accuracies: exact ones, or certified and attacked ones."""
+    out = console()
+    columns = _accuracy_columns(evaluation)
+    clean = [percent(evaluation.clean) if "rows" not in column else "" for column in columns[1:]]
+    rows = [("0 (clean)", *clean)]
+    rows += [(f"{found.radius:g}", *_accuracy_cells(found)) for found in evaluation.robust]
+    title = f"{evaluation.request.network.name} on {evaluation.dataset.name}: {evaluation.n_rows} rows"
+    out.print(make_table(title, columns, rows))
+    for note in evaluation.notes:
+        out.print(note, markup=False)
+    if evaluation.median_distance is None:
+        print("Robust accuracy is at least the certified and at most the attacked accuracy.")
+        out.print(f"Radii are in {evaluation.unit}.", markup=False)
+    else:
+        out.print(f"Median distance to the decision boundary: {evaluation.median_distance:.4g}", markup=False)
+        out.print(f"Radii and distances are in {evaluation.unit}.", markup=False)
+
+
+def _accuracy_columns(evaluation: Evaluation) -> tuple[str, ...]:
+    first = f"l{evaluation.norm} radius"
+    if evaluation.median_distance is not None:
+        return (first, "exact robust accuracy")
+    bracket = (first, "certified accuracy (lower bound)", "attacked accuracy (upper bound)")
+    return (*bracket, "proven, at least", "proven, at most", "rows proven") if evaluation.request.exact else bracket
+
+
+def _accuracy_cells(found: ExactAccuracy | AccuracyBracket) -> tuple[str, ...]:
+    if isinstance(found, ExactAccuracy):
+        return (percent(found.accuracy),)
+    cells = (percent(found.certified), percent(found.attacked))
+    if found.settled is None:
+        return cells
+    exact = found.settled
+    return (*cells, percent(exact.at_least), percent(exact.at_most), f"{exact.proven} of {exact.rows}")

@@ -1,0 +1,1 @@
+"""What became of its cases, kept so that nothing is lost."""

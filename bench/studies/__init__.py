@@ -1,0 +1,1 @@
+"""Scripts that measure one thing each, with their reports beside them."""

@@ -1,0 +1,1 @@
+"""What the command line does: train, evaluate, export and import."""

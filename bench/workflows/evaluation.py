@@ -1,0 +1,234 @@
+"""Accuracy of a saved network under attack, on the rows it has not seen where they can be told."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
+from cvxrobust.bench.workflows.robustness import (
+    AccuracyBracket,
+    AnyNetwork,
+    ExactAccuracy,
+    bracketed_accuracies,
+    exact_accuracies,
+    load_network,
+    settled_accuracies,
+    trained_norm,
+)
+from cvxrobust.bench.workflows.training import clean_accuracy, describe, in_network_units, radius_unit
+from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+
+SPLITS = ("auto", "train", "test", "all")
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """What the command line asks for.
+
+    Args:
+        network: File of the network.
+        data: Name or path of the data.
+        radii: Attack radii, in the network's unit.
+        split: ``"auto"`` (held-out rows of the network's own data, else all), ``"train"``, ``"test"``,
+            ``"all"``.
+        data_folder: Where known sets lie.
+        label: Name of the label column.
+        norm: Of the attacks; None for the norm that the network was trained against.
+        exact: Settle by mixed-integer proofs what the bounds of a ReLU network leave open.
+        time_limit: Seconds for these proofs, all radii together.
+    """
+
+    network: Path
+    data: str
+    radii: tuple[float, ...]
+    split: str = "auto"
+    data_folder: Path | None = None
+    label: str | None = None
+    norm: Norm | None = None
+    exact: bool = False
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise UnknownNameError("split", self.split, SPLITS)
+        for radius in self.radii:
+            if not (radius >= 0 and math.isfinite(radius)):
+                raise InputError(f"the radius {radius!r} is no radius; expected finite numbers, 0 or more.")
+        if self.time_limit is not None and not self.exact:
+            raise InputError("--time-limit limits the proofs of --exact; give both, or neither.")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise InputError(f"time_limit is {self.time_limit!r}; expected seconds above 0.")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracies on the rows named by `rows`.
+
+    Args:
+        request: What was asked for.
+        dataset: The data, before the split.
+        rows: Which rows were evaluated: ``"train"``, ``"test"`` or ``"all"``.
+        n_rows: How many these are.
+        clean: Accuracy without an attack.
+        norm: Norm of the attacks.
+        robust: Accuracy under the attacks of each radius: exact for a polynomial network, else two bounds.
+        median_distance: Median l2 distance of the rows to the decision boundary, in the network's unit; None for a ReLU
+            network, where it is not known.
+        unit: The unit of radii and distances.
+        notes: What a reader should know, one sentence each.
+    """
+
+    request: EvaluationRequest
+    dataset: Dataset
+    rows: str
+    n_rows: int
+    clean: float
+    norm: Norm
+    robust: tuple[ExactAccuracy, ...] | tuple[AccuracyBracket, ...]
+    median_distance: float | None
+    unit: str
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the arrays, ready for JSON."""
+        return {
+            "network": str(self.request.network),
+            "data": describe(self.dataset),
+            "split": self.rows,
+            "rows": self.n_rows,
+            "clean_accuracy": self.clean,
+            "norm": self.norm,
+            "robust_accuracy": [accuracy.to_dict() for accuracy in self.robust],
+            "median_distance": self.median_distance,
+            "radius_unit": self.unit,
+            "notes": list(self.notes),
+        }
+
+
+def evaluate(request: EvaluationRequest) -> Evaluation:
+    """Evaluate a saved network.
+
+    Raises:
+        InputError: The network or the data cannot be used, or do not belong together.
+    """
+    network = load_network(request.network)
+    norm = trained_norm(network) if request.norm is None else request.norm
+    if isinstance(network, PolynomialNetwork):
+        _check_polynomial(request, norm)
+    dataset = load_dataset(request.data, request.data_folder, request.label, _expected_classes(network))
+    dataset = _align(dataset, network)
+    chosen, rows, note = _choose_rows(dataset, network, request.split)
+    chosen = in_network_units(chosen, network.standardizer)
+    return Evaluation(
+        request,
+        dataset,
+        rows,
+        chosen.n_rows,
+        clean_accuracy(network, chosen),
+        norm,
+        _under_attack(request, network, chosen, norm),
+        _median_distance(network, chosen),
+        radius_unit(network),
+        (*dataset.notes, note),
+    )
+
+
+def _check_polynomial(request: EvaluationRequest, norm: Norm) -> None:
+    if norm != 2:
+        raise InputError(
+            f"{request.network} holds a polynomial network, whose robust accuracies are for l2 attacks only, but "
+            f"--norm is {norm}; leave it out or give --norm 2."
+        )
+    if request.exact:
+        raise InputError(
+            f"{request.network} holds a polynomial network, whose accuracies are exact anyway; leave out --exact."
+        )
+
+
+def _under_attack(
+    request: EvaluationRequest, network: AnyNetwork, rows: Dataset, norm: Norm
+) -> tuple[ExactAccuracy, ...] | tuple[AccuracyBracket, ...]:
+    if isinstance(network, PolynomialNetwork):
+        return exact_accuracies(network, rows, request.radii)
+    brackets = bracketed_accuracies(network, rows, request.radii, norm)
+    if not request.exact:
+        return brackets
+    settled = settled_accuracies(network, rows, request.radii, norm, request.time_limit)
+    return tuple(replace(bracket, settled=found) for bracket, found in zip(brackets, settled, strict=True))
+
+
+def _median_distance(network: AnyNetwork, rows: Dataset) -> float | None:
+    if not isinstance(network, PolynomialNetwork):
+        return None
+    return float(np.median(network.distance_to_boundary(rows.X)))
+
+
+def _expected_classes(network: AnyNetwork) -> Sequence[Any] | None:
+    """Labels in the network's terms, so that +1 means the same as in training whatever this file holds."""
+    if network.classes is not None and len(network.classes) > 2:
+        return tuple(network.classes)
+    stored = network.metadata.get("class_labels")
+    return None if stored is None else tuple(json.loads(str(stored)))
+
+
+def _feature_names(network: AnyNetwork) -> tuple[str, ...]:
+    if network.standardizer is not None and network.standardizer.names:
+        return tuple(network.standardizer.names)
+    return tuple(json.loads(str(network.metadata.get("feature_names", "[]"))))
+
+
+def _align(dataset: Dataset, network: AnyNetwork) -> Dataset:
+    """The columns the network was trained on, by name where both have names."""
+    width = network.n_features
+    names, own = _feature_names(network), dataset.feature_names
+    unnamed = own == tuple(f"x{j + 1}" for j in range(len(own)))
+    if not names or unnamed or names == own:
+        if dataset.n_features != width:
+            raise InputError(
+                f"data set {dataset.name!r} has {dataset.n_features} features, but the network takes "
+                f"{width}; pass data with the columns it was trained on."
+            )
+        return dataset
+    if missing := [name for name in names if name not in own]:
+        raise InputError(
+            f"data set {dataset.name!r} lacks {len(missing)} of the {width} columns that the network was "
+            f"trained on: {', '.join(missing[:12])}; pass data with the same column names."
+        )
+    columns = [own.index(name) for name in names]
+    return replace(
+        dataset,
+        X=dataset.X[:, columns],
+        feature_names=names,
+        notes=(*dataset.notes, "columns were matched by name"),
+    )
+
+
+def _choose_rows(dataset: Dataset, network: AnyNetwork, split: str) -> tuple[Dataset, str, str]:
+    """The rows to evaluate, which part they are, and a sentence that says why."""
+    stored = network.metadata
+    if split == "all":
+        return dataset, "all", "all rows, as asked"
+    if stored.get("data_fingerprint") != dataset.fingerprint:
+        if split == "auto":
+            return dataset, "all", "all rows: this is not the data that the network was trained on"
+        raise InputError(
+            f"--split {split} needs the data that the network was trained on "
+            f"({stored.get('data', 'unknown')!r}, unchanged), but {dataset.name!r} differs from it; use "
+            "--split all."
+        )
+    fraction, seed = float(stored["test_fraction"]), int(stored["split_seed"])
+    training, test = stratified_split(dataset, fraction, seed)
+    if split == "train":
+        return training, "train", "the rows trained on"
+    if test.n_rows:
+        return test, "test", "the rows held out in training"
+    if split == "auto":
+        return dataset, "all", "all rows: the network was trained on every one of them"
+    raise InputError("the network was trained on every row, so none are held out; use --split all.")

@@ -1,0 +1,189 @@
+"""How accurate a network stays under attack: exactly for polynomial networks, between two bounds for ReLU networks."""
+
+import json
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from cvxrobust.bench.data.dataset import Dataset
+from cvxrobust.core.attacks.relu_bounds import NORMS, Norm, check_norm
+from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.networks.relu import ReLUNetwork
+
+AnyNetwork = PolynomialNetwork | ReLUNetwork
+FAMILIES = (PolynomialNetwork, ReLUNetwork)
+
+
+@dataclass(frozen=True)
+class ExactAccuracy:
+    """Exact share of rows that no attack within a radius turns wrong."""
+
+    radius: float
+    accuracy: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {"radius": self.radius, "accuracy": self.accuracy}
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What is left of a bracket once worst cases are proven.
+
+    Args:
+        at_least: Share of rows proven to be right under every attack.
+        at_most: Share of rows for which no successful attack is known.
+        proven: Number of rows of which it is known whether an attack succeeds.
+        rows: Number of rows.
+    """
+
+    at_least: float
+    at_most: float
+    proven: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class AccuracyBracket:
+    """Two bounds on the share of rows that no attack within a radius turns wrong.
+
+    Args:
+        radius: Of the attack.
+        certified: Lower bound: rows certified by linear relaxation.
+        attacked: Upper bound: rows that every attack tried left right.
+        settled: The bracket after mixed-integer proofs, where they were asked for.
+    """
+
+    radius: float
+    certified: float
+    attacked: float
+    settled: Settled | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        found = {"radius": self.radius, "certified": self.certified, "attacked": self.attacked}
+        if self.settled is None:
+            return found
+        exact = self.settled
+        return found | {
+            "exact": {
+                "at_least": exact.at_least,
+                "at_most": exact.at_most,
+                "rows_proven": exact.proven,
+                "rows": exact.rows,
+            }
+        }
+
+
+def parse_norm(text: str) -> Norm:
+    """The norm of an attack as the command line spells it: inf, 2 or 1.
+
+    Raises:
+        UnknownNameError: It is none of these.
+    """
+    for norm in NORMS:
+        if text == str(norm):
+            return norm
+    raise UnknownNameError("norm", text, map(str, NORMS))
+
+
+def trained_norm(network: AnyNetwork) -> Norm:
+    """The norm of the attacks that a network was trained against; inf for ReLU networks that saw none."""
+    return check_norm(network.metadata.get("norm", "inf")) if isinstance(network, ReLUNetwork) else 2
+
+
+def exact_accuracies(network: PolynomialNetwork, rows: Dataset, radii: Sequence[float]) -> tuple[ExactAccuracy, ...]:
+    """Under l2 attacks, one for each radius."""
+    found = network.robust_accuracy(rows.X, rows.y, list(radii))
+    return tuple(ExactAccuracy(radius, float(share)) for radius, share in zip(radii, found, strict=True))
+
+
+def bracketed_accuracies(
+    network: ReLUNetwork, rows: Dataset, radii: Sequence[float], norm: Norm
+) -> tuple[AccuracyBracket, ...]:
+    """Certified and attacked accuracy, one pair for each radius."""
+    certified = network.certified_accuracy(rows.X, rows.y, list(radii), norm)
+    attacked = network.attacked_accuracy(rows.X, rows.y, list(radii), norm)
+    return tuple(
+        AccuracyBracket(radius, float(low), float(high))
+        for radius, low, high in zip(radii, certified, attacked, strict=True)
+    )
+
+
+def settled_accuracies(
+    network: ReLUNetwork, rows: Dataset, radii: Sequence[float], norm: Norm, time_limit: float | None
+) -> tuple[Settled, ...]:
+    """The exact share, for each radius, where proofs end in time.
+
+    Args:
+        network: A small network: the time may grow exponentially with its neurons.
+        rows: In the network's units.
+        radii: Of the attacks.
+        norm: Of the attacks.
+        time_limit: Seconds for all radii together; each gets a fair share of what is left.
+    """
+    end = None if time_limit is None else time.perf_counter() + time_limit
+    found = []
+    for k, radius in enumerate(radii):
+        left = None if end is None else max(0.0, end - time.perf_counter()) / (len(radii) - k)
+        found.append(_settled(network, rows, radius, norm, left))
+    return tuple(found)
+
+
+def _settled(network: ReLUNetwork, rows: Dataset, radius: float, norm: Norm, time_limit: float | None) -> Settled:
+    n = rows.n_rows
+    right = np.flatnonzero(np.asarray(network.predict(rows.X)) == rows.y)
+    if radius == 0.0:
+        return Settled(right.size / n, right.size / n, n, n)
+    X, y = rows.X[right], rows.y[right]
+    safe = network.lower_bound(X, y, radius, norm) > 0.0
+    lost = network.attack(X, y, radius, norm).margins <= 0.0
+    # Proofs are only worth their time for the rows on which the two bounds disagree.
+    unsettled = np.flatnonzero(~(safe | lost))
+    if unsettled.size:
+        worst = network.exact_worst_case(X[unsettled], y[unsettled], radius, norm, time_limit=time_limit)
+        safe[unsettled], lost[unsettled] = worst.lower > 0.0, worst.margins <= 0.0
+    doubtful = int(np.count_nonzero(~(safe | lost)))
+    return Settled(float(safe.sum()) / n, float((~lost).sum()) / n, n - doubtful, n)
+
+
+def load_network(path: Path) -> AnyNetwork:
+    """Read a saved network of any family.
+
+    Raises:
+        InputError: There is no such file, or it holds no network.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no network file {path}; write one with `cvxrobust solve ... --save {path}`.")
+    kind = _stored_kind(path)
+    known = {family.kind: family for family in FAMILIES}
+    if kind is not None and kind not in known:
+        raise InputError(
+            f"{path} holds a network of kind {kind!r}, but this version reads {' and '.join(known)}; "
+            "upgrade cvxrobust to read newer files."
+        )
+    try:
+        # A file without a kind is no network; any family says so in the same words.
+        return known.get(kind or "", PolynomialNetwork).load(path)
+    except InputError:
+        raise
+    except Exception as error:  # a damaged archive raises many kinds
+        raise InputError(
+            f"{path} cannot be read as a network ({error}); expected a file written by `--save` or `network.save`."
+        ) from error
+
+
+def _stored_kind(path: Path) -> str | None:
+    """The family that a file says it holds; None if it says nothing."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return str(json.loads(str(stored["header"]))["kind"])
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, OSError, BadZipFile, zlib.error):
+        return None

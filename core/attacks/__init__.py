@@ -1,0 +1,1 @@
+"""Worst cases inside a ball: exact ones, attacks that come close, and bounds."""

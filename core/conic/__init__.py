@@ -1,0 +1,1 @@
+"""Conic programmes in standard form: the general tongue between problems and backends."""

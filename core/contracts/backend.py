@@ -1,0 +1,217 @@
+"""The backend contract: what a solver must say about itself, and the one method it must have."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.errors import BackendUnavailableError
+from cvxrobust.core.settings import Settings
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can read and do. Differences between backends are data here, never ``if name == ...``.
+
+    Args:
+        cones: Cone types it reads; empty if it reads no conic programmes.
+        structured: Structured programmes it reads, among ``"polynomial"`` and ``"gated"``.
+        devices: Devices it runs on.
+        dtypes: Precisions of its iterates.
+        duals: Whether it returns dual variables.
+        warm_start: Whether `solve` also takes ``warm_start=`` (a `Solution` of a programme of the same shape).
+        monitored: Whether `solve` also takes ``monitor=`` and heeds it, so that a solve can be interrupted.
+        time_limit: Whether the solver has a time limit of its own.
+        threads: Whether the solver's thread count can be set.
+        needs_licence: Whether the solver runs only with a licence.
+        tightest_tolerance: Smallest tolerance worth asking it for.
+        method: ``"interior-point"``, ``"first-order"`` or what describes it.
+    """
+
+    cones: frozenset[type] = frozenset()
+    structured: frozenset[str] = frozenset()
+    devices: tuple[str, ...] = ("cpu",)
+    dtypes: tuple[str, ...] = ("float64",)
+    duals: bool = True
+    warm_start: bool = False
+    monitored: bool = False
+    time_limit: bool = False
+    threads: bool = False
+    needs_licence: bool = False
+    tightest_tolerance: float = 1e-8
+    method: str = ""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A solver behind the common contract; authors inherit nothing.
+
+    `solve` never raises because it did not converge: that is a `Termination`. It never modifies the programme.
+    Where `capabilities` say so, `solve` also takes the keywords ``warm_start`` and ``monitor``.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name users type."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can read and do."""
+        ...
+
+    def unavailable(self) -> str | None:
+        """Why it cannot run here and what to do about it; None if it can."""
+        ...
+
+    def solve(self, program: Any, settings: Settings, *args: Any, **optional: Any) -> Solution:
+        """Solve a `ConicProgram`, or a structured programme named in the capabilities.
+
+        ``*args`` and ``**optional`` stand for "whatever else": together they tell type checkers to accept any
+        further parameters, so that an author declares only the keywords that the capabilities promise.
+        """
+        ...
+
+
+@runtime_checkable
+class ChecksSettings(Protocol):
+    """What a backend may offer besides: refusing unusable settings before anybody assembles a programme."""
+
+    def check_settings(self, settings: Settings) -> None:
+        """Raise the error that `solve` would raise for these settings."""
+        ...
+
+
+@runtime_checkable
+class RequiresAvailable(Protocol):
+    """What a backend may offer besides, where availability depends on settings (a remote server in its options)."""
+
+    def require_available(self, settings: Settings) -> None:
+        """Raise `BackendUnavailableError`, or `LicenceError`, if `solve` could not run here with these settings."""
+        ...
+
+
+def require_available(backend: "Backend", settings: Settings) -> None:
+    """Refuse a backend that cannot run here.
+
+    Raises:
+        BackendUnavailableError: Says why, and what to do.
+        LicenceError: All it lacks is a licence.
+    """
+    if isinstance(backend, RequiresAvailable):
+        backend.require_available(settings)
+    elif (reason := backend.unavailable()) is not None:
+        raise BackendUnavailableError(f"backend {backend.name!r} cannot run here: {reason}")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a backend needs in order to run, and whether it is there.
+
+    Args:
+        what: In a word: ``"installed"``, ``"importable"``, ``"licensed"``.
+        ok: Whether it is.
+        detail: The version or place found; where it is not, why and what to do.
+    """
+
+    what: str
+    ok: bool
+    detail: str = ""
+
+
+@runtime_checkable
+class Diagnoses(Protocol):
+    """What a backend may offer besides: telling apart the things that it needs, for ``cvxrobust backends doctor``."""
+
+    def diagnose(self) -> Sequence[Finding]:
+        """Look thoroughly (`unavailable` is asked often and should be quick); the first that fails is the reason."""
+        ...
+
+
+@runtime_checkable
+class SolvesTogether(Protocol):
+    """What a backend of structured programmes may offer besides: all columns of the labels in one go.
+
+    `solve` is asked for one column at a time otherwise.
+    """
+
+    def solve_together(
+        self,
+        program: Any,
+        settings: Settings,
+        monitors: Sequence["Monitor"],
+        warm_starts: Sequence[Solution | None],
+    ) -> list[Solution]:
+        """Solve a structured programme of several columns of labels.
+
+        Args:
+            program: The programme.
+            settings: For every column.
+            monitors: One per column; the first says when to stop, each hears of its column's bounds.
+            warm_starts: One per column.
+
+        Returns:
+            One solution per column, in order.
+        """
+        ...
+
+
+@runtime_checkable
+class Suits(Protocol):
+    """What a backend of structured programmes may offer besides: saying which sizes it is made for."""
+
+    def suits(self, program: Any) -> str | None:
+        """Why the choice ``"auto"`` should fall on it for a structured programme; None where others are better.
+
+        Called before anything is assembled; it should cost nothing.
+        """
+        ...
+
+
+@dataclass
+class Monitor:
+    """Lets whoever waits stop a solver from outside, and a structured solver report its bounds.
+
+    Args:
+        deadline: ``time.perf_counter()`` value at which to stop; None for never.
+        report: Receives certified (upper, lower) from solvers that compute them.
+    """
+
+    deadline: float | None = None
+    report: Callable[[float, float], object] | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def within(cls, seconds: float | None) -> "Monitor":
+        """A monitor whose deadline is that many seconds from now; None for no deadline."""
+        return cls(None if seconds is None else time.perf_counter() + seconds)
+
+    def stop(self) -> None:
+        """Ask the solver to return its iterate as soon as it can."""
+        self._stop.set()
+
+    def sharing(self, deadline: float | None, report: Callable[[float, float], object] | None) -> "Monitor":
+        """Another monitor that stops whenever this one is stopped, with a deadline and listener of its own."""
+        return Monitor(deadline, report, self._stop)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    @property
+    def expired(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and time.perf_counter() >= self.deadline
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether a solver ought to return now."""
+        return self.stopped or self.expired
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, at least 0; None without one."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.perf_counter())

@@ -1,0 +1,275 @@
+"""What a solve returns: a network, a certificate that trusts no solver, and how they came about."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.networks.base import N, TwoLayerNetwork
+from cvxrobust.core.programs.polynomial.certificate import Certificate
+
+Array = NDArray[np.float64]
+Callback = Callable[[float, float, float], object]
+
+
+class Termination(StrEnum):
+    """Why the solver stopped. It says nothing about how good the answer is; `Quality` does."""
+
+    CONVERGED = "converged"
+    TIME_LIMIT = "time limit"
+    ITERATION_LIMIT = "iteration limit"
+    INTERRUPTED = "interrupted"
+    INFEASIBLE = "infeasible"
+    UNBOUNDED = "unbounded"
+    NUMERICAL = "numerical"
+    LICENCE = "licence"
+    OUT_OF_MEMORY = "out of memory"
+    KILLED = "killed"
+    ERROR = "error"
+
+
+class Quality(StrEnum):
+    """How good the answer is, judged by `core` from the certificate alone."""
+
+    CERTIFIED = "certified"
+    INACCURATE = "inaccurate"
+    UNUSABLE = "unusable"
+
+
+UNUSABLE_GAP = 0.1
+"""A relative gap above this says little about the optimum: the answer is called unusable."""
+
+
+def judge(certificate: Certificate, tolerance: float) -> Quality:
+    """Grade a certificate against the tolerance that was asked for."""
+    if certificate.relative_gap <= tolerance:
+        return Quality.CERTIFIED
+    return Quality.INACCURATE if certificate.relative_gap <= UNUSABLE_GAP else Quality.UNUSABLE
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a backend hands back: its iterate, not its opinion.
+
+    Conic backends fill `x`, `s` and `y`; backends that read structured programmes fill `network` and
+    `multipliers` instead.
+
+    Args:
+        termination: Why it stopped.
+        x: Primal variables, shape (N,), of ``min q'x  s.t.  A x + s = b, s in K``.
+        s: Slacks, shape (M,).
+        y: Dual variables in the dual cone, shape (M,), with ``A'y + q = 0`` at the optimum.
+        network: The network found, from a structured programme.
+        multipliers: Dual information for the certificate, from a structured programme.
+        iterations: Iterations the solver counted.
+        setup_seconds: Time the solver spent before its first iteration.
+        solve_seconds: Time the solver spent iterating.
+        peak_memory: High-water mark in bytes of the process that solved, where that is not this one.
+        message: The solver's own words.
+        applied: Settings that were applied, by their native names.
+        ignored: Settings that were not, with the reason.
+    """
+
+    termination: Termination
+    x: Array | None = None
+    s: Array | None = None
+    y: Array | None = None
+    network: TwoLayerNetwork | None = None
+    multipliers: Any = None
+    iterations: int = 0
+    setup_seconds: float = 0.0
+    solve_seconds: float = 0.0
+    peak_memory: int = 0
+    message: str = ""
+    applied: Mapping[str, Any] = field(default_factory=dict)
+    ignored: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_primal(self) -> bool:
+        """Whether there is a finite primal point to recover a network from."""
+        return self.network is not None or (self.x is not None and bool(np.isfinite(self.x).all()))
+
+    @property
+    def has_dual(self) -> bool:
+        """Whether there is a finite dual point to take multipliers from."""
+        return self.multipliers is not None or (self.y is not None and bool(np.isfinite(self.y).all()))
+
+
+@dataclass(frozen=True)
+class Times:
+    """Where the seconds went. `wall` surrounds the whole call of `solve`."""
+
+    assemble: float = 0.0
+    setup: float = 0.0
+    solve: float = 0.0
+    certify: float = 0.0
+    wall: float = 0.0
+
+
+@dataclass(frozen=True)
+class TracePoint:
+    """Certified bounds known `elapsed` seconds into the solve."""
+
+    elapsed: float
+    upper: float
+    lower: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """One programme of a sequence in which the problem improved its own gates.
+
+    Args:
+        kind: How this programme came about: ``"given"``, ``"grown"`` or ``"regated"``.
+        elapsed: Seconds into the solve at its end.
+        certificate: Bounds on this programme's optimum.
+        size: Slots of this programme.
+    """
+
+    kind: str
+    elapsed: float
+    certificate: Certificate
+    size: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One of several methods that a solve went through, one after the other.
+
+    Args:
+        backend: Name of its backend.
+        method: ``"direct"`` or ``"cutting-set"``.
+        termination: Why it stopped.
+        certificate: Bounds known at its end.
+        times: Its seconds.
+        iterations: Its solver's iterations.
+        rounds: Programmes it solved.
+        message: Its backend's own words.
+    """
+
+    backend: str
+    method: str
+    termination: Termination
+    certificate: Certificate
+    times: Times
+    iterations: int = 0
+    rounds: int = 0
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "backend": self.backend,
+            "method": self.method,
+            "termination": str(self.termination),
+            "upper": self.certificate.upper,
+            "lower": self.certificate.lower,
+            "times": vars(self.times).copy(),
+            "iterations": self.iterations,
+            "rounds": self.rounds,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True)
+class Result(Generic[N]):
+    """A network, how far from the global optimum it can be at most, and how it was found.
+
+    Args:
+        network: The trained network, exactly feasible whatever the solver's residuals were.
+        certificate: Bounds on the optimum of the nonconvex training problem.
+        termination: Why the solve stopped.
+        quality: What `core` makes of the certificate.
+        backend: Name of the backend that ran; ``"torch + clarabel"`` where another one polished.
+        method: ``"direct"`` or ``"cutting-set"``; ``"direct + cutting-set"`` where it was polished.
+        selection: What was picked automatically, and why; empty when the caller chose.
+        solution: The backend's last raw solution, None if it never returned one.
+        dimacs_errors: The six DIMACS errors of that raw solution (see `ConicProgram.dimacs_errors`).
+        times: Seconds by phase.
+        iterations: Solver iterations in all, over every master programme solved.
+        rounds: Programmes solved: masters of the cutting-set method, runs of the backend by the direct one.
+        peak_memory: High-water mark of resident memory in bytes, of this process or of the child that solved, if that
+            is larger; 0 where unknown.
+        trace: Certified bounds over time.
+        parts: One-versus-all results, one per class; empty for a single problem.
+        problem: The problem that the certificate is about, where it is not the one given: with refined gates.
+        history: The programmes solved on the way, where gates were refined; `certificate` is about the last.
+        phases: The two methods of a polished solve; empty where one did everything. Where there are `parts`, they
+            hold theirs.
+        report: What the problem says about itself and the network, ready for JSON.
+        applied: Settings applied, by the backend's native names.
+        ignored: Settings not applied, with the reason.
+        versions: Versions of the packages involved.
+        message: The backend's own words.
+    """
+
+    network: N
+    certificate: Certificate
+    termination: Termination
+    quality: Quality
+    backend: str
+    method: str
+    selection: str = ""
+    solution: Solution | None = None
+    dimacs_errors: tuple[float, ...] = ()
+    times: Times = field(default_factory=Times)
+    iterations: int = 0
+    rounds: int = 0
+    peak_memory: int = 0
+    trace: tuple[TracePoint, ...] = ()
+    parts: tuple["Result[N]", ...] = ()
+    problem: Any = None
+    history: tuple[Round, ...] = ()
+    phases: tuple[Phase, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
+    applied: Mapping[str, Any] = field(default_factory=dict)
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    message: str = ""
+
+    def __str__(self) -> str:
+        bounds = self.certificate
+        return (
+            f"{self.quality}: optimum in [{bounds.lower:.8g}, {bounds.upper:.8g}] "
+            f"(relative gap {bounds.relative_gap:.1e}), {self.network.n_neurons} neurons, "
+            f"{self.backend}/{self.method}, {self.termination} after {self.times.wall:.2f} s"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the arrays, ready for JSON."""
+        return {
+            "quality": str(self.quality),
+            "termination": str(self.termination),
+            "upper": self.certificate.upper,
+            "lower": self.certificate.lower,
+            "absolute_gap": self.certificate.absolute_gap,
+            "relative_gap": self.certificate.relative_gap,
+            "backend": self.backend,
+            "method": self.method,
+            "selection": self.selection,
+            "neurons": self.network.n_neurons,
+            "iterations": self.iterations,
+            "rounds": self.rounds,
+            "dimacs_errors": list(self.dimacs_errors),
+            "times": vars(self.times).copy(),
+            "peak_memory": self.peak_memory,
+            "trace": [[point.elapsed, point.upper, point.lower] for point in self.trace],
+            "parts": [part.to_dict() for part in self.parts],
+            "history": [
+                [step.kind, step.elapsed, step.certificate.upper, step.certificate.lower, step.size]
+                for step in self.history
+            ],
+            "phases": [phase.to_dict() for phase in self.phases],
+            "report": dict(self.report),
+            "applied": {name: _plain(value) for name, value in self.applied.items()},
+            "ignored": dict(self.ignored),
+            "versions": dict(self.versions),
+            "message": self.message,
+        }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str) or value is None else repr(value)

@@ -1,0 +1,1 @@
+"""Finding backends, problem families and metrics: hooks, loader, registry."""

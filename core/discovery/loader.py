@@ -1,0 +1,282 @@
+"""Loading plugins one by one, and keeping a record of what became of each.
+
+pluggy's own loader stops at the first import that fails, skips duplicate names without a word and lets
+misspelt hooks pass, so entry points are loaded here. Two environment variables are read at discovery:
+
+- ``CVXROBUST_DISABLE_BACKENDS``: names of backends to leave out, separated by commas;
+- ``CVXROBUST_STRICT_PLUGINS=1``: raise if any plugin is broken, incompatible or a duplicate.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from enum import StrEnum
+from importlib.metadata import EntryPoint
+
+import pluggy
+
+from cvxrobust.core.contracts.backend import Backend, Capabilities
+from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.discovery import hookspecs
+from cvxrobust.core.discovery.hookspecs import (
+    API_VERSION,
+    HOOKS,
+    PROJECT,
+    BackendDescription,
+    Description,
+    MetricDescription,
+    ProblemDescription,
+)
+from cvxrobust.core.errors import BackendUnavailableError, InputError, PluginError
+from cvxrobust.core.settings import Settings
+
+DISABLE_VARIABLE = "CVXROBUST_DISABLE_BACKENDS"
+STRICT_VARIABLE = "CVXROBUST_STRICT_PLUGINS"
+
+
+class PluginStatus(StrEnum):
+    """What became of a plugin, from good to bad."""
+
+    OK = "ok"
+    BLOCKED = "blocked"
+    DUPLICATE = "duplicate"
+    INCOMPATIBLE = "incompatible"
+    BROKEN = "broken"
+
+
+SHELVES: dict[type[Description], str] = {
+    BackendDescription: "backends",
+    ProblemDescription: "problems",
+    MetricDescription: "metrics",
+}
+"""Where descriptions of a kind are kept, in a `Registry` and in a `PluginRecord`."""
+
+_BADNESS = list(PluginStatus)
+_FATAL_IF_STRICT = (PluginStatus.DUPLICATE, PluginStatus.INCOMPATIBLE, PluginStatus.BROKEN)
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """One plugin and what became of it.
+
+    Args:
+        entry: Name of its entry point; of the module or class, if it came through `register`.
+        value: What the entry point points to.
+        distribution: The installed package that brought it; empty if it came through `register`.
+        status: The worst that happened to anything in it.
+        reason: Why it is not ok; empty if it is.
+        backends: Names of the backends in use from it.
+        problems: Names of the problem families in use from it.
+        metrics: Names of the metrics in use from it.
+        refused: Names it offered that are not in use, each with the reason.
+    """
+
+    entry: str
+    value: str
+    distribution: str = ""
+    status: PluginStatus = PluginStatus.OK
+    reason: str = ""
+    backends: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+class Registry:
+    """The plugins of one discovery.
+
+    Args:
+        entries: Entry points, in any order: ours are loaded first, then by distribution and name.
+        environ: Where the two variables are looked up.
+
+    Raises:
+        PluginError: A plugin is bad and `environ` asks for strictness; names all the bad ones.
+    """
+
+    def __init__(self, entries: Iterable[EntryPoint], environ: Mapping[str, str]) -> None:
+        self.records: list[PluginRecord] = []
+        self.backends: dict[str, BackendDescription] = {}
+        self.problems: dict[str, ProblemDescription] = {}
+        self.metrics: dict[str, MetricDescription] = {}
+        self.strict = environ.get(STRICT_VARIABLE, "") not in ("", "0")
+        names = environ.get(DISABLE_VARIABLE, "").split(",")
+        self._blocked = frozenset(name.strip() for name in names) - {""}
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._instances: dict[str, Backend] = {}
+        for entry in sorted(entries, key=_rank):
+            record = PluginRecord(entry.name, entry.value, _distribution(entry))
+            self._add(record, entry.load)
+        if self.strict:
+            self._raise_for(self.records)
+
+    def register(self, plugin: object) -> PluginRecord:
+        """Add one more plugin; see the function `register`."""
+        name = str(getattr(plugin, "__name__", type(plugin).__qualname__))
+        record = self._add(PluginRecord(name, repr(plugin)), lambda: plugin)
+        self._raise_for([record])
+        return record
+
+    def instance(self, name: str, variant: str | None = None) -> Backend:
+        """The backend called `name`, made on first use; its factory may fail without taking others along."""
+        description = self.backends[name]
+        key = name if variant is None else f"{name}:{variant}"
+        if key not in self._instances:
+            arguments = (variant,) if description.variants else ()
+            self._instances[key] = _made(key, description.factory, arguments)
+        return self._instances[key]
+
+    def why_missing(self, name: str) -> str:
+        """What is known about a backend that is not in use."""
+        for record in self.records:
+            if name in record.refused:
+                return f"{name!r} is offered by {_label(record)}, but {record.refused[name]}."
+            if name == record.entry and record.status is not PluginStatus.OK:
+                return f"A plugin of that name, {_label(record)}, is {record.status}: {record.reason}."
+        return ""
+
+    def _add(self, record: PluginRecord, load: Callable[[], object]) -> PluginRecord:
+        try:
+            offered = self._offers(f"{record.distribution}:{record.entry}:{record.value}", load)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # also panics of native modules, which are no `Exception`
+            reason = str(error) if isinstance(error, _Refusal) else f"{type(error).__name__}: {error}"
+            status = error.status if isinstance(error, _Refusal) else PluginStatus.BROKEN
+            record = replace(record, status=status, reason=reason)
+        else:
+            record = self._take(record, offered)
+        self.records.append(record)
+        return record
+
+    def _offers(self, key: str, load: Callable[[], object]) -> list[Description]:
+        """Load a plugin and ask it for its descriptions; whatever is wrong with it is raised."""
+        plugin = load()
+        if self._manager.is_registered(plugin):
+            raise _Refusal("the same object is registered already", PluginStatus.DUPLICATE)
+        try:
+            self._manager.register(plugin, name=key)
+            for name in (name for name in dir(plugin) if name not in HOOKS and _is_marked(plugin, name)):
+                close = get_close_matches(name, HOOKS, n=1)
+                guess = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(HOOKS)}"
+                raise _Refusal(f"unknown hook {name!r}; {guess}")
+            self._manager.check_pending()
+            if not self._manager.get_hookcallers(plugin):
+                raise _Refusal(f"it has no hook; mark a function {' or '.join(HOOKS)} with hookimpl")
+            return [offer for hook, kind in HOOKS.items() for offer in self._ask(plugin, hook, kind)]
+        except BaseException:
+            if self._manager.has_plugin(key):
+                self._manager.unregister(name=key)
+            raise
+
+    def _ask(self, plugin: object, hook: str, kind: type[Description]) -> Iterator[Description]:
+        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+            if implementation.plugin is not plugin:
+                continue
+            for offer in implementation.function():
+                if not isinstance(offer, kind):
+                    raise _Refusal(f"{hook} yielded {offer!r}, expected a {kind.__name__}")
+                if not isinstance(offer.name, str) or not offer.name or ":" in offer.name:
+                    raise _Refusal(f"{hook} yielded the name {offer.name!r}, expected text without a colon")
+                if type(offer) is not kind:
+                    raise _Refusal(f"{hook} yielded a subclass of {kind.__name__}; use that class itself")
+                if not callable(offer.factory):
+                    raise _Refusal(f"the factory of {offer.name!r} is {offer.factory!r}, not a callable")
+                yield offer
+
+    def _take(self, record: PluginRecord, offered: list[Description]) -> PluginRecord:
+        taken: list[Description] = []
+        refused: dict[str, str] = {}
+        worst = PluginStatus.OK
+        for offer in offered:
+            status, reason = self._verdict(offer)
+            worst = max(worst, status, key=_BADNESS.index)
+            if status is not PluginStatus.OK:
+                refused[offer.name] = reason
+            else:
+                getattr(self, SHELVES[type(offer)])[offer.name] = offer
+                taken.append(offer)
+        names = {
+            shelf: tuple(offer.name for offer in taken if isinstance(offer, kind)) for kind, shelf in SHELVES.items()
+        }
+        return PluginRecord(
+            record.entry,
+            record.value,
+            record.distribution,
+            worst,
+            "; ".join(f"{name}: {reason}" for name, reason in refused.items()),
+            **names,
+            refused=refused,
+        )
+
+    def _verdict(self, offer: Description) -> tuple[PluginStatus, str]:
+        if isinstance(offer, BackendDescription) and offer.name in self._blocked:
+            return PluginStatus.BLOCKED, f"it is named in {DISABLE_VARIABLE}"
+        if offer.api_version != API_VERSION:
+            written = f"it was written for plugin interface {offer.api_version}"
+            return PluginStatus.INCOMPATIBLE, f"{written}, this is {API_VERSION}"
+        shelf = SHELVES[type(offer)]
+        if offer.name in getattr(self, shelf):
+            holders = (_label(record) for record in self.records if offer.name in getattr(record, shelf))
+            return PluginStatus.DUPLICATE, f"the name is taken by {next(holders, 'this very plugin')}"
+        return PluginStatus.OK, ""
+
+    def _raise_for(self, records: Iterable[PluginRecord]) -> None:
+        bad = [f"{_label(r)} is {r.status} ({r.reason})" for r in records if r.status in _FATAL_IF_STRICT]
+        if bad:
+            raise PluginError("; ".join(bad))
+
+
+class _Refusal(Exception):
+    """A plugin that loads, but is not one of ours."""
+
+    def __init__(self, reason: str, status: PluginStatus = PluginStatus.BROKEN) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class _Unusable:
+    """Stands in for a backend whose factory failed, so that listings can say so."""
+
+    name: str
+    reason: str
+    capabilities: Capabilities = field(default_factory=Capabilities)
+
+    def unavailable(self) -> str:
+        return self.reason
+
+    def solve(self, program: object, settings: Settings) -> Solution:
+        raise BackendUnavailableError(f"backend {self.name!r}: {self.reason}")
+
+
+def _made(name: str, factory: Callable[..., Backend], arguments: tuple[str | None, ...]) -> Backend:
+    try:
+        backend = factory(*arguments)
+    except (KeyboardInterrupt, SystemExit, InputError):
+        raise  # an InputError is about the variant, which is the caller's
+    except BaseException as error:
+        return _Unusable(name, f"its factory failed with {type(error).__name__}: {error}")
+    if isinstance(backend, Backend):
+        return backend
+    return _Unusable(name, f"its factory made {backend!r}, which lacks name, capabilities, unavailable or solve")
+
+
+def _is_marked(plugin: object, name: str) -> bool:
+    """Whether `hookimpl` marked a function of the plugin's as a hook that there has to be."""
+    marks = getattr(getattr(plugin, name, None), f"{PROJECT}_impl", None)
+    return isinstance(marks, dict) and not marks.get("optionalhook", False)
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return str(entry.dist.name) if entry.dist is not None else ""
+
+
+def _rank(entry: EntryPoint) -> tuple[bool, str, str, str]:
+    name = _distribution(entry)
+    return name != PROJECT, name, entry.name, entry.value
+
+
+def _label(record: PluginRecord) -> str:
+    origin = f" of {record.distribution}" if record.distribution else ""
+    return f"plugin {record.entry!r}{origin}"

@@ -1,0 +1,86 @@
+"""MOSEK's solution files: text in sections, a line for each variable, constraint and conic row.
+
+From version 10 on, MOSEK reads every constraint of a CBF file as an affine conic one, in the file's order, with
+matrices as lower triangles by columns scaled as our svec is. Earlier it gave linear rows to the section CONSTRAINTS.
+
+Source: https://docs.mosek.com/latest/capi/sol-format.html, and files written by MOSEK 11.2.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.formats.parsed import Answer, termination_of
+from cvxrobust.core.formats.write_cbf import cbf_layout
+from cvxrobust.core.formats.write_mps import mps_layout
+
+Array = NDArray[np.float64]
+SECTIONS = ("CONSTRAINTS", "AFFINE CONIC CONSTRAINTS", "VARIABLES", "SYMMETRIC MATRIX VARIABLES")
+ACTIVITY, DUAL_LOWER, DUAL_UPPER, CONIC_DUAL = 3, 6, 7, 4
+"""Columns of the lines; conic lines have other columns than the rest."""
+
+
+def read_mosek(text: str, program: ConicProgram, written_as: str) -> Answer:
+    """Read a solution file.
+
+    Raises:
+        InputError: It lacks the variables, or has not one line for each row of the programme.
+    """
+    lines: dict[str, list[list[str]]] = {name: [] for name in SECTIONS}
+    said: dict[str, str] = {}
+    section = None
+    for line in text.splitlines():
+        words = line.split()
+        if line.strip() in SECTIONS:
+            section = line.strip()
+        elif section is None and ":" in line:
+            key, value = line.split(":", 1)
+            said[key.strip()] = value.strip()
+        elif section is not None and words and words[0].isdigit():
+            lines[section].append(words)
+    x = np.array([float(words[ACTIVITY]) for words in lines["VARIABLES"]])
+    status = said.get("SOLUTION STATUS", "UNKNOWN")
+    entries = _entries(lines)
+    y = _mps_dual(program, entries) if written_as == "mps" else _cbf_dual(program, entries, len(lines[SECTIONS[0]]))
+    return Answer(x, y, termination=termination_of(status), message=f"MOSEK's solution file, status {status}")
+
+
+def _entries(lines: dict[str, list[list[str]]]) -> Array:
+    """Multipliers of the rows, derivatives of the objective by lower limits: constraints first, then conic rows."""
+    linear = [float(words[DUAL_LOWER]) - float(words[DUAL_UPPER]) for words in lines["CONSTRAINTS"]]
+    conic = [float(words[CONIC_DUAL]) for words in lines["AFFINE CONIC CONSTRAINTS"]]
+    return np.array(linear + conic)
+
+
+def _require(entries: Array, expected: int) -> None:
+    if entries.size != expected:
+        raise InputError(
+            f"MOSEK's solution file has {entries.size} rows of constraints, but the programme's file has {expected}; "
+            "it answers another programme."
+        )
+
+
+def _mps_dual(program: ConicProgram, entries: Array) -> Array:
+    layout = mps_layout(program).rows
+    _require(entries, layout.block.size)
+    # MPS rows say A x <= b where CBF rows say b - A x >= 0.
+    return layout.dual(-entries)
+
+
+def _cbf_dual(program: ConicProgram, entries: Array, linear: int) -> Array:
+    found = cbf_layout(program)
+    scalar, matrix = found.scalar.block.size, found.matrix.block.size
+    _require(entries, scalar + matrix)
+    if linear:
+        is_linear = np.concatenate([np.full(size, name.startswith("L")) for name, size in found.cones])
+        if np.count_nonzero(is_linear) != linear:
+            raise InputError(f"MOSEK's solution file has {linear} linear constraints, which is not the programme's.")
+        # Linear rows came first.
+        order = np.argsort(~is_linear, kind="stable")
+        sorted_entries = entries[:scalar].copy()
+        entries = entries.copy()
+        entries[order] = sorted_entries
+    # Off-diagonal entries come times sqrt(2), and count once.
+    scaled = entries[scalar:] / np.sqrt(found.matrix.weights)
+    return found.scalar.dual(entries[:scalar]) + found.matrix.dual(scaled)

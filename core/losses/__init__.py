@@ -1,0 +1,1 @@
+"""The losses, each once: value, derivative, conjugate, domain and conic form."""

@@ -1,0 +1,1 @@
+"""Two-layer networks: what `solve` hands back."""

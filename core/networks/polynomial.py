@@ -1,0 +1,200 @@
+"""Two-layer networks with polynomial activation, and exact answers about them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.networks.base import TwoLayerNetwork
+from cvxrobust.core.networks.standardizer import Standardizer
+
+if TYPE_CHECKING:
+    import torch
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """The most damaging attack on each sample.
+
+    Args:
+        points: Attacked inputs, shape (n, d).
+        margins: Margins at those points, shape (n,).
+        lower: Rigorous lower bounds of the margins over the whole ball, shape (n,); they differ from `margins` by
+            rounding only.
+    """
+
+    points: Array
+    margins: Array
+    lower: Array
+
+
+@dataclass(frozen=True)
+class PolynomialNetwork(TwoLayerNetwork):
+    """``f(x) = sum_j alpha_j s(x'u_j)`` with ``s(t) = a t^2 + b t + c`` and unit neurons u_j.
+
+    With one output the label is the sign of f; with K outputs it is the largest. Because f is a quadratic, the worst
+    case of every margin inside an l2 ball, and the distance to the decision boundary, are exact (trust-region
+    subproblems).
+
+    Args:
+        u: Neurons of norm 1, shape (m, d).
+        alpha: Output weights, shape (m,), or (m, K) for K outputs.
+        activation: Coefficients (a, b, c).
+        classes: Labels: two for one output (negative, then positive; None means -1 and +1), K for K outputs.
+        regression: Predict f itself instead of a label.
+        standardizer: How raw inputs were standardised; methods here take standardised inputs.
+        metadata: Strings and numbers saved along.
+
+    Raises:
+        InputError: Shapes do not agree.
+    """
+
+    u: Array
+    alpha: Array
+    activation: tuple[float, float, float] = (0.09, 0.5, 0.47)
+    classes: tuple[Any, ...] | None = None
+    regression: bool = False
+    standardizer: Standardizer | None = None
+    metadata: Mapping[str, str | int | float] = field(default_factory=dict)
+
+    kind: ClassVar[str] = "polynomial"
+    own_fields: ClassVar[tuple[str, ...]] = ("activation",)
+
+    def __post_init__(self) -> None:
+        self._check_shapes()
+
+    @property
+    def n_features(self) -> int:
+        """Number of inputs."""
+        return int(self.u.shape[1])
+
+    @property
+    def penalty(self) -> float:
+        """``sum_j |alpha_j|``, over all outputs."""
+        return float(np.abs(self.alpha).sum())
+
+    def matrices(self) -> Array:
+        """The symmetric T with ``f(x) = <A(x), T>`` of each output, shape (K, d + 1, d + 1) (K = 1 for one output)."""
+        atoms = np.hstack([self.u, np.ones((self.n_neurons, 1))])
+        weights = self.alpha[:, None] if self.alpha.ndim == 1 else self.alpha
+        return np.stack([(atoms * column[:, None]).T @ atoms for column in weights.T])
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Outputs f, shape (n,), or (n, K) for K outputs.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+        """
+        a, b, c = self.activation
+        t = self._inputs(X) @ self.u.T
+        return np.asarray(((a * t + b) * t + c) @ self.alpha)
+
+    def worst_case(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> WorstCase:
+        """The attack ``||D||_2 <= radius`` that makes each margin smallest, exactly.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+            y: True labels, shape (n,).
+            radius: One radius or one per sample, in the units of X.
+
+        Raises:
+            InputError: A radius is negative, or shapes or labels do not fit.
+        """
+        inputs = self._inputs(X)
+        n = inputs.shape[0]
+        index = self._label_index(y, n)
+        radii = self._radii(radius, n, "l2 radii")
+        best = WorstCase(inputs.copy(), np.full(n, np.inf), np.full(n, np.inf))
+        for quadratic, rows, sign in self._contests(index):
+            margins, lower, moves = quadratic.worst_case(inputs[rows], sign, radii[rows])
+            better = margins < best.margins[rows]
+            best.points[rows[better]] = inputs[rows[better]] + moves[better] @ quadratic.vectors.T
+            best.margins[rows] = np.minimum(best.margins[rows], margins)
+            best.lower[rows] = np.minimum(best.lower[rows], lower)
+        return best
+
+    def worst_margins(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> Array:
+        """``worst_case(X, y, radius).lower``, shape (n,), in less memory: no attacked points."""
+        inputs = self._inputs(X)
+        index = self._label_index(y, inputs.shape[0])
+        radii = self._radii(radius, inputs.shape[0], "l2 radii")
+        lower = np.full(inputs.shape[0], np.inf)
+        for quadratic, rows, sign in self._contests(index):
+            # Most often the rows are all there are: no copy then.
+            chosen = inputs if rows.size == inputs.shape[0] else inputs[rows]
+            lower[rows] = np.minimum(lower[rows], quadratic.worst_margins(chosen, sign, radii[rows]))
+        return lower
+
+    def distance_to_boundary(self, X: ArrayLike) -> Array:
+        """Exact l2 distance from each input to the nearest input with another label, shape (n,); inf if there is none.
+
+        Rounding is on the safe side: distances are lower bounds from the dual.
+        """
+        inputs = self._inputs(X)
+        f = self.decision_function(inputs)
+        index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
+        distance = np.full(inputs.shape[0], np.inf)
+        for quadratic, rows, _ in self._contests(index):
+            distance[rows] = np.minimum(distance[rows], np.asarray(quadratic.distance(inputs[rows])))
+        return distance
+
+    def robust_accuracy(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
+        """Exact fraction of samples that no attack within each radius can turn wrong.
+
+        One distance to the boundary per sample answers every radius.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+            y: True labels, shape (n,).
+            radii: l2 radii, shape (k,), in the units of X.
+
+        Returns:
+            Shape (k,). Radius 0 is the clean accuracy.
+
+        Raises:
+            InputError: A radius is negative, shapes or labels do not fit, or the network does regression.
+        """
+        if self.regression:
+            raise InputError("a regression network predicts numbers; take replace(regression=False) to judge its sign.")
+        asked = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+        if not ((asked >= 0.0) & np.isfinite(asked)).all():
+            raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
+        inputs = self._inputs(X)
+        correct = np.asarray(self.predict(inputs) == self._labels(self._label_index(y, inputs.shape[0])))
+        distance = self.distance_to_boundary(inputs)
+        return np.asarray([np.mean(correct & ((distance > r) | (r == 0.0))) for r in asked])
+
+    def to_torch(self) -> "torch.nn.Module":
+        """The same function as a ``torch.nn.Module`` in float64: inputs (n, d) to outputs (n,) or (n, K)."""
+        from cvxrobust.core.networks.torch_modules import polynomial_module
+
+        return polynomial_module(self)
+
+    def quadratic(self, output: Array) -> Quadratic:
+        """The quadratic of a combination of outputs: of the only one by ``alpha``, of a contest by a difference.
+
+        Args:
+            output: Output weight of each neuron, shape (m,).
+        """
+        used = output != 0.0
+        return Quadratic.of(self.u[used], output[used], self.activation)
+
+    def _contests(self, index: NDArray[np.intp]) -> list[tuple[Quadratic, NDArray[np.intp], Array]]:
+        """The quadratics ``f_k - f_l`` whose sign decides, the rows each concerns and the sign of their label in it."""
+        if self.alpha.ndim == 1:
+            everyone = np.arange(index.size)
+            return [(self.quadratic(self.alpha), everyone, np.where(index == 1, 1.0, -1.0))]
+        contests = []
+        for k, rival in combinations(range(self.alpha.shape[1]), 2):
+            rows = np.flatnonzero((index == k) | (index == rival))
+            if rows.size:
+                sign = np.where(index[rows] == k, 1.0, -1.0)
+                contests.append((self.quadratic(self.alpha[:, k] - self.alpha[:, rival]), rows, sign))
+        return contests

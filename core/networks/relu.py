@@ -1,0 +1,351 @@
+"""Two-layer networks with ReLU activation: attacks, certified bounds and exact worst cases."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cvxrobust.core.attacks import relu_bounds, relu_exact
+from cvxrobust.core.attacks.relu_bounds import Array, Contests, Norm, check_norm
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.networks.base import TwoLayerNetwork
+from cvxrobust.core.networks.standardizer import Standardizer
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = 1
+# Pre-activations held at a time, to bound memory.
+BLOCK = 2_000_000
+
+
+@dataclass(frozen=True)
+class FoundAttack:
+    """The most damaging attacks that a search found; others may be worse.
+
+    Args:
+        points: Attacked inputs, shape (n, d).
+        margins: Margins at those points, shape (n,): upper bounds of the worst margins.
+    """
+
+    points: Array
+    margins: Array
+
+
+@dataclass(frozen=True)
+class ProvenWorstCase:
+    """The most damaging attack on each sample, with proof where time allowed.
+
+    Args:
+        points: Attacked inputs, shape (n, d).
+        margins: Margins at those points, shape (n,).
+        lower: Lower bounds of the margins over the whole ball, shape (n,).
+        proven: Whether `lower` and `margins` agree to 1e-5 of the most that the ball could change the margin,
+            shape (n,).
+    """
+
+    points: Array
+    margins: Array
+    lower: Array
+    proven: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ReLUNetwork(TwoLayerNetwork):
+    """``f(x) = sum_j alpha_j relu(x'u_j)``.
+
+    With one output the label is the sign of f; with K outputs it is the largest. Attacks are ``||D||_p <= radius`` with
+    ``norm`` p in {"inf", 2, 1}. What they can do is bounded from above by `attack`, from below by `lower_bound`, and
+    for small networks settled by `exact_worst_case`.
+
+    Args:
+        u: Neurons, shape (m, d), or (m, d + 1) with a bias.
+        alpha: Output weights, shape (m,), or (m, K) for K outputs.
+        bias: The last column of u multiplies a constant 1, which is no input and which no attack can touch.
+        classes: Labels: two for one output (negative, then positive; None means -1 and +1), K for K outputs.
+        regression: Predict f itself instead of a label.
+        standardizer: How raw inputs were standardised; methods here take standardised inputs.
+        metadata: Strings and numbers saved along.
+        slots: The slot of the gated programme that each neuron was trained in, shape (m,); None if unknown.
+
+    Raises:
+        InputError: Shapes do not agree.
+    """
+
+    u: Array
+    alpha: Array
+    bias: bool = False
+    classes: tuple[Any, ...] | None = None
+    regression: bool = False
+    standardizer: Standardizer | None = None
+    metadata: Mapping[str, str | int | float] = field(default_factory=dict)
+    slots: tuple[int, ...] | None = None
+
+    kind: ClassVar[str] = "relu"
+    own_fields: ClassVar[tuple[str, ...]] = ("bias", "slots")
+
+    def __post_init__(self) -> None:
+        self._check_shapes()
+        if self.n_features < 1:
+            besides = " besides the bias" if self.bias else ""
+            raise InputError(f"u has shape {self.u.shape}; expected at least one column{besides}.")
+        if self.slots is not None and len(self.slots) != self.n_neurons:
+            raise InputError(f"{len(self.slots)} slots given for {self.n_neurons} neurons; expected one each.")
+
+    @property
+    def n_features(self) -> int:
+        """Number of inputs, the constant of a bias not counted."""
+        return int(self.u.shape[1]) - int(self.bias)
+
+    @property
+    def penalty(self) -> float:
+        """``1/2 sum_j (||u_j||_2^2 + ||alpha_j||_2^2)``, the bias included: the weight decay of nonconvex training.
+
+        It equals ``sum_j ||u_j||_2 ||alpha_j||_2`` when both factors of every neuron have the same norm, and is larger
+        otherwise.
+        """
+        return 0.5 * float((self.u**2).sum() + (self.alpha**2).sum())
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Outputs f, shape (n,), or (n, K) for K outputs.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+        """
+        V, b = self._layers()
+        return np.asarray(np.maximum(self._inputs(X) @ V.T + b, 0.0) @ self.alpha)
+
+    def attack(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        radius: ArrayLike,
+        norm: Norm = "inf",
+        *,
+        steps: int = 20,
+        restarts: int = 5,
+        seed: int = 0,
+    ) -> FoundAttack:
+        """Attacks by projected gradient descent on the margin against each rival class; never worse than no attack.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+            y: True labels, shape (n,).
+            radius: One radius or one per sample, in the units of X.
+            norm: Norm of the attack: "inf", 2 or 1.
+            steps: Gradient steps from each start.
+            restarts: Random starts besides the clean point.
+            seed: Of the random starts.
+
+        Raises:
+            InputError: A radius is negative, the norm is unknown, or shapes or labels do not fit.
+        """
+        if steps < 1 or restarts < 0:
+            raise InputError(f"steps is {steps} and restarts {restarts}; expected at least 1 and at least 0.")
+        inputs, index, radii, norm = self._attackable(X, y, radius, norm)
+        points, margins = inputs.copy(), self.margins(inputs, y)
+        for number, (rows, contests) in enumerate(self._contests(inputs, index, radii, norm)):
+            rng = np.random.default_rng([seed, number])
+            found, values = relu_bounds.attack(contests, steps, restarts, rng)
+            candidates = _worst_rival(found, values, rows.size)
+            reached = self.margins(candidates, np.asarray(y)[rows])
+            better = reached < margins[rows]
+            points[rows[better]], margins[rows[better]] = candidates[better], reached[better]
+        return FoundAttack(points, margins)
+
+    def lower_bound(
+        self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, norm: Norm = "inf", *, steps: int = 20
+    ) -> Array:
+        """Certified lower bounds of the margins under every attack, by linear relaxation; shape (n,).
+
+        Rounding is on the safe side. Exact up to rounding for a sample whose ball no neuron changes its sign in.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+            y: True labels, shape (n,).
+            radius: One radius or one per sample, in the units of X.
+            norm: Norm of the attack: "inf", 2 or 1.
+            steps: Supergradient steps that tighten the relaxation; 0 takes the best of four fixed ones.
+
+        Raises:
+            InputError: A radius is negative, the norm is unknown, or shapes or labels do not fit.
+        """
+        if steps < 0:
+            raise InputError(f"steps is {steps}; expected 0 or more.")
+        inputs, index, radii, norm = self._attackable(X, y, radius, norm)
+        lower = np.full(inputs.shape[0], np.inf)
+        for rows, contests in self._contests(inputs, index, radii, norm):
+            lower[rows] = relu_bounds.lower_bounds(contests, steps).reshape(rows.size, -1).min(axis=1)
+        return lower
+
+    def exact_worst_case(
+        self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, norm: Norm = "inf", *, time_limit: float | None = None
+    ) -> ProvenWorstCase:
+        """The attack that makes each margin smallest, with a proof; for small networks.
+
+        Mixed-integer programming (HiGHS) for the norms inf and 1, where `lower` is the solver's dual bound less an
+        allowance for its tolerances; branch and bound for norm 2, where `lower` is rigorous. The time may grow
+        exponentially with the number of neurons that change their sign inside a ball.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+            y: True labels, shape (n,).
+            radius: One radius or one per sample, in the units of X.
+            norm: Norm of the attack: "inf", 2 or 1.
+            time_limit: Seconds for all samples together; those it cuts short keep their bounds, not `proven`.
+
+        Raises:
+            InputError: A radius is negative, the norm is unknown, or shapes or labels do not fit.
+        """
+        if time_limit is not None and not time_limit >= 0.0:
+            raise InputError(f"time_limit is {time_limit!r}; expected seconds of 0 or more, or None.")
+        inputs, index, radii, norm = self._attackable(X, y, radius, norm)
+        n = inputs.shape[0]
+        points, margins = inputs.copy(), self.margins(inputs, y)
+        lower, proven = np.full(n, np.inf), np.ones(n, dtype=np.bool_)
+        clock = relu_exact.Clock(time_limit, n)
+        for rows, contests in self._contests(inputs, index, radii, norm):
+            found = relu_exact.worst_cases(contests, rows.size, clock)
+            candidates = _worst_rival(found.points, found.values, rows.size)
+            reached = self.margins(candidates, np.asarray(y)[rows])
+            better = reached < margins[rows]
+            points[rows[better]], margins[rows[better]] = candidates[better], reached[better]
+            lower[rows] = found.lower.reshape(rows.size, -1).min(axis=1)
+            tolerance = found.tolerance.reshape(rows.size, -1).max(axis=1)
+            proven[rows] = margins[rows] - lower[rows] <= tolerance
+        return ProvenWorstCase(points, margins, np.minimum(lower, margins), proven)
+
+    def certified_accuracy(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike, norm: Norm = "inf") -> Array:
+        """Fraction of samples that, by `lower_bound`, no attack within each radius can turn wrong.
+
+        A lower bound of the true robust accuracy, as `attacked_accuracy` is an upper one.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+            y: True labels, shape (n,).
+            radii: Radii, shape (k,), in the units of X.
+            norm: Norm of the attack: "inf", 2 or 1.
+
+        Returns:
+            Shape (k,). Radius 0 is the clean accuracy.
+
+        Raises:
+            InputError: A radius is negative, the norm is unknown, shapes or labels do not fit, or the network does
+                regression.
+        """
+        inputs, labels, asked, correct = self._judged(X, y, radii, norm)
+        held = np.zeros(correct.size, dtype=np.bool_)
+        fractions = np.empty(asked.size)
+        # A certificate holds inside every smaller ball, too.
+        for k in np.argsort(-asked, kind="stable"):
+            rows = np.flatnonzero(correct & ~held)
+            if asked[k] == 0.0:
+                held = correct
+            elif rows.size:
+                held[rows] = self.lower_bound(inputs[rows], labels[rows], asked[k], norm) > 0.0
+            fractions[k] = np.mean(held)
+        return fractions
+
+    def attacked_accuracy(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        radii: ArrayLike,
+        norm: Norm = "inf",
+        *,
+        steps: int = 20,
+        restarts: int = 5,
+        seed: int = 0,
+    ) -> Array:
+        """Fraction of samples that `attack` does not turn wrong within each radius: an upper bound of robust accuracy.
+
+        Args:
+            X: Standardised inputs, shape (n, d).
+            y: True labels, shape (n,).
+            radii: Radii, shape (k,), in the units of X.
+            norm: Norm of the attack: "inf", 2 or 1.
+            steps: Gradient steps from each start.
+            restarts: Random starts besides the clean point.
+            seed: Of the random starts.
+
+        Returns:
+            Shape (k,). Radius 0 is the clean accuracy.
+
+        Raises:
+            InputError: As for `certified_accuracy`.
+        """
+        inputs, labels, asked, alive = self._judged(X, y, radii, norm)
+        fractions = np.empty(asked.size)
+        # An attack lies inside every larger ball, too.
+        for k in np.argsort(asked, kind="stable"):
+            rows = np.flatnonzero(alive)
+            if asked[k] > 0.0 and rows.size:
+                found = self.attack(
+                    inputs[rows], labels[rows], asked[k], norm, steps=steps, restarts=restarts, seed=seed
+                )
+                alive[rows] = self.predict(found.points) == labels[rows]
+            fractions[k] = np.mean(alive)
+        return fractions
+
+    def to_torch(self) -> "torch.nn.Module":
+        """The same function as a ``torch.nn.Module`` in float64: inputs (n, d) to outputs (n,) or (n, K)."""
+        from cvxrobust.core.networks.torch_modules import relu_module
+
+        return relu_module(self)
+
+    def _layers(self) -> tuple[Array, Array]:
+        """Weights on the inputs, shape (m, d), and biases, shape (m,)."""
+        if self.bias:
+            return self.u[:, :-1], self.u[:, -1]
+        return self.u, np.zeros(self.n_neurons)
+
+    def _attackable(
+        self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, norm: object
+    ) -> tuple[Array, NDArray[np.intp], Array, Norm]:
+        """Inputs, indices of labels, radii and norm, checked."""
+        inputs = self._inputs(X)
+        n = inputs.shape[0]
+        index = self._label_index(y, n)
+        radii = self._radii(radius, n)
+        return inputs, index, radii, check_norm(norm)
+
+    def _judged(
+        self, X: ArrayLike, y: ArrayLike, radii: ArrayLike, norm: object
+    ) -> tuple[Array, NDArray[Any], Array, NDArray[np.bool_]]:
+        """Inputs, labels, radii, and which samples are right before any attack."""
+        if self.regression:
+            raise InputError("a regression network predicts numbers; take replace(regression=False) to judge its sign.")
+        asked = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+        if not (np.isfinite(asked) & (asked >= 0.0)).all():
+            raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
+        check_norm(norm)
+        inputs = self._inputs(X)
+        labels = self._labels(self._label_index(y, inputs.shape[0]))
+        return inputs, labels, asked, np.asarray(self.predict(inputs) == labels)
+
+    def _contests(
+        self, inputs: Array, index: NDArray[np.intp], radii: Array, norm: Norm
+    ) -> Iterator[tuple[NDArray[np.intp], Contests]]:
+        """Blocks of samples, with the functions whose smallest is the margin: one per sample, or one per rival."""
+        V, b = self._layers()
+        K = 1 if self.alpha.ndim == 1 else self.alpha.shape[1]
+        rivals = 1 if self.alpha.ndim == 1 else K - 1
+        size = max(1, BLOCK // max(1, rivals * max(V.shape)))
+        for start in range(0, inputs.shape[0] if rivals else 0, size):
+            rows = np.arange(start, min(start + size, inputs.shape[0]))
+            if self.alpha.ndim == 1:
+                C = (2.0 * index[rows, None] - 1.0) * self.alpha
+            else:
+                others = (index[rows, None] + np.arange(1, K)) % K
+                C = (self.alpha.T[index[rows], None] - self.alpha.T[others]).reshape(rows.size * rivals, -1)
+            spread = np.repeat(rows, rivals)
+            yield rows, Contests(V, b, C, inputs[spread], radii[spread], norm)
+
+
+def _worst_rival(points: Array, values: Array, samples: int) -> Array:
+    """Of the points found against the rivals of each sample, the one of the smallest value."""
+    by_rival = values.reshape(samples, -1)
+    picked = by_rival.argmin(axis=1) + np.arange(samples) * by_rival.shape[1]
+    return np.asarray(points[picked])

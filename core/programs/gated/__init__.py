@@ -1,0 +1,1 @@
+"""Programmes of gated ReLU networks, what their points are worth and what multipliers prove."""

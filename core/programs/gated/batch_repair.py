@@ -1,0 +1,148 @@
+"""Multipliers of the ReLUs of many slots of a one-sided programme at once, improved by accelerated projected gradients.
+
+Notation of `cvxrobust.core.programs.gated.certificate`. With theta and the attacks given, slot k's vector is
+``B_k = fixed_k + sum_i mu_ik ((2 g_ik - 1) x_i + r_i q_k)``, ``0 <= mu_ik <= theta_i``: a box-constrained least-squares
+problem in mu_k, solved for all slots in question by products with X alone (Nesterov's method with the restarts of
+O'Donoghue and Candes 2015, *Adaptive restart for accelerated gradient schemes*, Found. Comput. Math. 15), in turn with
+the best directions q_k.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.attacks.relu_bounds import Norm, project
+from cvxrobust.core.programs.structured import GatedProgram
+
+Array = NDArray[np.float64]
+
+STEPS = 120
+"""Gradient steps, at most."""
+
+WORK = 2_000_000_000
+"""Samples times slots times inputs times steps, at most, as long as there is one look at the lengths."""
+
+TURN = 8
+"""Steps between two updates of the directions, and two looks at the lengths."""
+
+FALL = 0.02
+"""Share of what is missing that has to be gained from look to look."""
+
+
+def shortened(
+    program: GatedProgram,
+    slots: NDArray[np.intp],
+    fixed: Array,
+    theta: Array,
+    mu: Array,
+    q: Array,
+    target: float,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[Array, Array]:
+    """Multipliers and directions of some slots that make their vectors as short as `target`, or nearly shortest.
+
+    No vector gets longer.
+
+    Args:
+        program: A one-sided programme.
+        slots: The slots, all of one sign.
+        fixed: What does not depend on mu, shape (m, D).
+        theta: Multipliers of the margins, shape (n,).
+        mu: Where to start, shape (n, m).
+        q: Directions to start from, shape (m, d).
+        target: Length that is short enough.
+        stopped: Asked at every look; once it says so, what has been found is returned.
+
+    Returns:
+        mu, shape (n, m), and q, shape (m, d).
+    """
+    rows = np.flatnonzero((program.labels[:, 0] * program.signs[slots[0]] < 0.0) & (theta > 0.0))
+    best_mu, best_q = mu.copy(), q.copy()
+    if rows.size == 0:
+        return best_mu, best_q
+    part = _Slots(program, slots, rows, fixed, theta[rows], q)
+    found = part.run(mu[rows], target, stopped)
+    best_mu[rows], best_q[:] = found
+    return best_mu, best_q
+
+
+class _Slots:
+    """The problem of some slots of one sign, on the samples that they can harm."""
+
+    def __init__(
+        self,
+        program: GatedProgram,
+        slots: NDArray[np.intp],
+        rows: NDArray[np.intp],
+        fixed: Array,
+        caps: Array,
+        q: Array,
+    ) -> None:
+        self.X, self.radius, self.norm = program.X[rows], program.radius[rows], program.norm
+        self.sides = np.where(program.gates[np.ix_(rows, slots)], 1.0, -1.0)
+        self.fixed, self.caps, self.q = fixed, caps[:, None], q.copy()
+        self.attacked = bool((self.radius > 0.0).any()) and q.shape[1] > 0
+        # ||[x_i + r_i q]|| <= ||X|| + ||r|| ||q||; what the 2-norm of q can be depends on the ball.
+        reach = q.shape[1] ** 0.5 if self.norm == "inf" else 1.0
+        size = float(np.sqrt(np.linalg.eigvalsh(self.X.T @ self.X)[-1]))
+        self.curvature = (size + float(np.linalg.norm(self.radius)) * reach * self.attacked) ** 2
+
+    def vectors(self, mu: Array) -> Array:
+        """B of each slot, shape (m, D)."""
+        B = self.fixed + (self.sides * mu).T @ self.X
+        if self.attacked:
+            B[:, : self.q.shape[1]] += (self.radius @ mu)[:, None] * self.q
+        return np.asarray(B)
+
+    def slope(self, B: Array) -> Array:
+        """Derivative of ``||B||^2 / 2`` in mu, shape (rows, m)."""
+        found = self.sides * (self.X @ B.T)
+        if self.attacked:
+            found += self.radius[:, None] * (B[:, : self.q.shape[1]] * self.q).sum(axis=1)
+        return np.asarray(found)
+
+    def run(self, mu: Array, target: float, stopped: Callable[[], bool]) -> tuple[Array, Array]:
+        """The best mu, shape (rows, m), and q, shape (m, d), of each slot."""
+        mu = np.clip(mu, 0.0, self.caps)
+        B = self.vectors(mu)
+        best = mu.copy(), self.q.copy(), np.linalg.norm(B, axis=1)
+        ahead, momentum = mu, np.ones(mu.shape[1])
+        steps = min(STEPS, max(TURN, WORK // max(1, mu.size * self.X.shape[1])))
+        for step in range(1, steps + 1):
+            new = np.clip(ahead - self.slope(B) / self.curvature, 0.0, self.caps)
+            # Momentum that points uphill is dropped, slot by slot.
+            uphill = ((ahead - new) * (new - mu)).sum(axis=0) > 0.0
+            momentum = np.where(uphill, 1.0, momentum)
+            longer = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * momentum**2))
+            ahead = new + np.where(uphill, 0.0, (momentum - 1.0) / longer) * (new - mu)
+            mu, momentum = new, longer
+            if step % TURN == 0 or step == steps:
+                B = self.vectors(mu)
+                if self.attacked:
+                    self._turn(B, mu)
+                    B = self.vectors(mu)
+                sizes = np.linalg.norm(B, axis=1)
+                if not self._keep(best, mu, sizes, target) or stopped():
+                    break
+            B = self.vectors(ahead)
+        return best[0], best[1]
+
+    def _keep(self, best: tuple[Array, Array, Array], mu: Array, sizes: Array, target: float) -> bool:
+        """Remember what is shorter than before; whether any slot still falls towards the target."""
+        better = sizes < best[2]
+        falling = (best[2] - sizes > FALL * (best[2] - target)) & (sizes > target)
+        best[0][:, better], best[1][better], best[2][better] = mu[:, better], self.q[better], sizes[better]
+        return bool(falling.any())
+
+    def _turn(self, B: Array, mu: Array) -> None:
+        """The directions that shorten the vectors most, mu given."""
+        mass = self.radius @ mu
+        some = mass > 0.0
+        d = self.q.shape[1]
+        wanted = self.q[some] - B[some, :d] / mass[some, None]
+        self.q[some] = _into_ball(wanted, self.norm)
+
+
+def _into_ball(directions: Array, norm: Norm) -> Array:
+    return project(directions, np.ones(directions.shape[0]), norm)

@@ -1,0 +1,268 @@
+"""Lower bounds of gated ReLU programmes from any multipliers.
+
+Notation of `cvxrobust.core.programs.gated.evaluation`. Take theta_i in the domain of the loss's conjugate, directions
+``||p_i||_p <= 1`` and ``||q_k||_p <= 1`` (zero in a bias coordinate) and multipliers mu_ik >= 0, and let
+
+    B_k = s_k sum_i g_ik (theta_i y_i x_i + theta_i r_i p_i) + sum_i mu_ik ((2 g_ik - 1) x_i + r_i q_k).
+
+If ``||B_k||_2 <= beta`` for every slot, then ``-mean_i loss*(-n theta_i)`` is a lower bound of the programme's optimum:
+
+1. Fenchel: ``mean_i loss(m_i) >= -mean_i loss*(-n theta_i) - sum_i theta_i m_i``.
+2. ``m_i <= y_i x_i'H_i + r_i p_i'H_i - (harmful terms)``, because ``-N(H) <= p'H``.
+3. Cone form: at a feasible point ``((2 g_ik - 1) x_i + r_i q_k)'u_k >= (2 g_ik - 1) x_i'u_k - r_i N(u_k) >= 0``, so
+   adding mu_ik times it only raises the sum. One-sided form: with ``0 <= mu_ik <= theta_i``, and mu_ik = 0 where k is
+   helpful to i, ``theta_i relu(z) >= mu_ik z`` for the harmful terms, and ``r_i N(u_k) >= -r_i q_k'u_k``. Gated form:
+   mu = 0.
+4. Together ``sum_i theta_i m_i <= sum_k B_k'u_k <= beta sum_k ||u_k||_2``, which the penalty pays for.
+
+Multipliers that violate this are scaled by ``beta / max_k ||B_k||``, which keeps everything else. With the squared loss
+theta_i is minus the derivative in the output, of either sign; the x_i carry no y_i, and attacks weigh
+``omega_i >= |theta_i|`` instead of theta_i. From ``rho^2 >= 2 t rho - t^2`` for the worst residual rho the bound is
+``sum theta_i y_i - n/4 sum omega_i^2``. With C outputs everything carries an output index and ``||B_k||`` is the
+Frobenius norm.
+
+Where scaling costs too much, mu is first improved slot by slot: ``min_mu ||B_k||`` is a non-negative (cone) or
+box-constrained (one-sided) least-squares problem, and q_k follows as the direction that shortens B_k most.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.attacks.relu_bounds import steepest
+from cvxrobust.core.losses.base import Loss, loss_by_name
+from cvxrobust.core.programs.gated.batch_repair import shortened
+from cvxrobust.core.programs.gated.evaluation import EPS, harmful, slopes, sums, values
+from cvxrobust.core.programs.gated.slot_repair import generated, into_ball, repair_slot, slot_part
+from cvxrobust.core.programs.structured import GatedProgram
+
+Array = NDArray[np.float64]
+HUGE = 1e100
+
+EXACT = 200_000
+"""Entries of X, times slots in question, up to which multipliers are repaired slot by slot, as well as can be."""
+
+
+@dataclass(frozen=True)
+class GatedMultipliers:
+    """Dual information of a gated programme, from whatever source.
+
+    Args:
+        theta: Multipliers of the margins, minus the derivative of the loss over n, shape (n, C).
+        attacks: Directions p of the attacks, shape (n, C, d), d the coordinates that an attack can touch.
+        mu: Multipliers of the cone constraints or of the harmful ReLUs, shape (n, K, C).
+        directions: Directions q of the slots, shape (K, C, d).
+        omega: Weights of the attacks for the squared loss, shape (n, C); None for ``|theta|``.
+    """
+
+    theta: Array
+    attacks: Array
+    mu: Array
+    directions: Array
+    omega: Array | None = None
+
+
+@dataclass(frozen=True)
+class GatedBound:
+    """A lower bound and what it rests on.
+
+    Args:
+        value: The bound.
+        violations: ``||B_k||`` before scaling, shape (K,); above beta where a slot could improve the objective.
+        multipliers: The multipliers, repaired, before scaling.
+        scale: The factor on them that the bound uses.
+    """
+
+    value: float
+    violations: Array
+    multipliers: GatedMultipliers
+    scale: float
+
+
+def fits(program: GatedProgram, multipliers: object) -> bool:
+    """Whether something is multipliers of the shapes that a programme needs."""
+    if not isinstance(multipliers, GatedMultipliers):
+        return False
+    (n, d), (K, C, _) = (program.X.shape[0], program.attackable), program.shape
+    wanted = {"theta": (n, C), "attacks": (n, C, d), "mu": (n, K, C), "directions": (K, C, d), "omega": (n, C)}
+    parts = {name: getattr(multipliers, name) for name in wanted}
+    return all(
+        isinstance(part, np.ndarray) and part.shape == wanted[name] and part.dtype.kind == "f"
+        for name, part in parts.items()
+        if not (name == "omega" and part is None)
+    )
+
+
+def gated_bound(program: GatedProgram, multipliers: GatedMultipliers) -> GatedBound:
+    """The lower bound of the module's derivation, by scaling alone; multipliers are made feasible otherwise first."""
+    m = repaired(program, multipliers)
+    B, mass = brackets(program, m)
+    n, D = program.X.shape
+    # What rounding may have added to a norm: every entry is a sum of at most n (2 K) products.
+    allowance = 8.0 * EPS * (math.sqrt(n) + D) * mass
+    violations = lengths(B) + allowance
+    gamma = float(violations.max(initial=0.0))
+    limit = program.beta / gamma if gamma > 0.0 else math.inf
+    loss = loss_by_name(program.loss)
+    value, scale = (-math.inf, 0.0) if not np.isfinite(gamma) else _best(loss, m, program.labels, limit)
+    return GatedBound(value, violations, m, scale)
+
+
+def tightened(
+    program: GatedProgram,
+    multipliers: GatedMultipliers,
+    threshold: float = 0.0,
+    stopped: Callable[[], bool] = lambda: False,
+) -> GatedMultipliers:
+    """The multipliers with mu and q improved by least squares in every slot that exceeds ``beta (1 + threshold)``.
+
+    Asks now and then whether it is `stopped`; then the rest stays as it is.
+    """
+    m = repaired(program, multipliers)
+    if program.formulation == "gated":
+        return m
+    return tightened_from(program, m, brackets(program, m)[0], threshold, stopped)
+
+
+def tightened_from(
+    program: GatedProgram, m: GatedMultipliers, B: Array, threshold: float, stopped: Callable[[], bool] = lambda: False
+) -> GatedMultipliers:
+    """`tightened` for multipliers that are `repaired`, with their vectors B_k at hand; what changes is copied."""
+    over = np.flatnonzero(lengths(B) > program.beta * (1.0 + threshold))
+    if over.size == 0 or not np.isfinite(B[over]).all() or program.formulation == "gated":
+        return m
+    if program.formulation == "one-sided" and over.size * program.X.size > EXACT:
+        return _tightened_together(program, m, B, over, program.beta * (1.0 + threshold), stopped)
+    mu, directions = m.mu.copy(), m.directions.copy()
+    free = harmful(program) if program.formulation == "one-sided" else np.ones(program.gates.shape, dtype=np.bool_)
+    for k in map(int, over):
+        if stopped():
+            break
+        for c in range(program.shape[1]):
+            fixed = B[k, c] - slot_part(program, k, mu[:, k, c], directions[k, c])
+            rows = np.flatnonzero(free[:, k] & ((m.theta[:, c] > 0.0) | (program.formulation == "cone")))
+            if program.formulation == "cone" and (program.radius > 0.0).any():
+                target = 0.5 * program.beta / math.sqrt(program.shape[1])
+                mu[:, k, c], directions[k, c] = generated(program, k, fixed, target, mu[:, k, c], directions[k, c])
+            else:
+                mu[:, k, c], directions[k, c] = repair_slot(
+                    program, k, rows, fixed, m.theta[rows, c], mu[:, k, c], directions[k, c]
+                )
+    return replace(m, mu=mu, directions=directions)
+
+
+def _tightened_together(
+    program: GatedProgram,
+    m: GatedMultipliers,
+    B: Array,
+    over: NDArray[np.intp],
+    target: float,
+    stopped: Callable[[], bool],
+) -> GatedMultipliers:
+    """`tightened` for many large slots of a one-sided programme."""
+    mu, directions = m.mu.copy(), m.directions.copy()
+    for sign in (1.0, -1.0):
+        slots = over[program.signs[over] == sign]
+        if slots.size:
+            own = np.where(program.gates[:, slots], m.mu[:, slots, 0], -m.mu[:, slots, 0]).T @ program.X
+            own[:, : program.attackable] += (program.radius @ m.mu[:, slots, 0])[:, None] * m.directions[slots, 0]
+            fixed, theta = B[slots, 0] - own, m.theta[:, 0]
+            mu[:, slots, 0], directions[slots, 0] = shortened(
+                program, slots, fixed, theta, m.mu[:, slots, 0], m.directions[slots, 0], target, stopped
+            )
+    return replace(m, mu=mu, directions=directions)
+
+
+def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
+    """Multipliers that need no solver: derivatives of the loss, worst attacks and active terms at a point."""
+    n, d = program.X.shape[0], program.attackable
+    found, H = values(program, U), sums(program, U)
+    loss = loss_by_name(program.loss)
+    omega = None
+    if program.loss == "squared":
+        omega = 2.0 * found / n
+        theta = -omega * np.sign(np.einsum("id,icd->ic", program.X, H) - program.labels)
+    else:
+        theta = -loss.derivative(found, program.labels) / n
+    K, C, _ = program.shape
+    attacks = -steepest(H[..., :d].reshape(n * C, d), program.norm).reshape(n, C, d)
+    directions = -steepest(U[..., :d].reshape(K * C, d), program.norm).reshape(K, C, d)
+    mu = np.zeros((n, K, C))
+    if program.formulation == "one-sided":
+        argument = -slopes(program, U)
+        mu = np.where(harmful(program)[..., None], 0.5 * (1.0 + np.sign(argument)) * theta[:, None, :], 0.0)
+    return GatedMultipliers(theta, attacks, mu, directions, omega)
+
+
+def repaired(program: GatedProgram, multipliers: GatedMultipliers) -> GatedMultipliers:
+    """Multipliers inside all constraints but the one on ``||B_k||``; what is no number counts as zero."""
+    loss = loss_by_name(program.loss)
+    theta = loss.clip(_numbers(multipliers.theta))
+    omega = np.abs(theta)
+    if not loss.margin and multipliers.omega is not None:
+        omega = np.maximum(_numbers(multipliers.omega), omega)
+    mu = np.maximum(_numbers(multipliers.mu), 0.0)
+    if program.formulation == "one-sided":
+        # A cap on theta is a cap on what rests on it.
+        mu = np.where(harmful(program)[..., None], np.minimum(mu, theta[:, None, :]), 0.0)
+    elif program.formulation == "gated":
+        mu = np.zeros_like(mu)
+    largest = max(float(np.abs(part).max(initial=0.0)) for part in (theta, omega, mu))
+    if largest > HUGE or 0.0 < largest < 1.0 / HUGE:
+        # A common factor costs a bound nothing and keeps the arithmetic safe; up to 1/n every loss allows.
+        factor = 1.0 / (largest * theta.shape[0])
+        theta, omega, mu = factor * theta, factor * omega, factor * mu
+    attacks = into_ball(_numbers(multipliers.attacks), program.norm)
+    directions = into_ball(_numbers(multipliers.directions), program.norm)
+    return GatedMultipliers(theta, attacks, mu, directions, omega)
+
+
+def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
+    """The vectors B_k, shape (K, C, D), and the sizes of the terms that were summed, shape (K,)."""
+    K, C, D = program.shape
+    d = program.attackable
+    signs = np.ones_like(program.labels) if program.loss == "squared" else program.labels
+    omega = np.abs(m.theta) if m.omega is None else m.omega
+    weights = program.gates * program.signs
+    points = (signs * m.theta)[..., None] * program.X[:, None, :]
+    points[..., :d] += (program.radius[:, None] * omega)[..., None] * m.attacks
+    B = (weights.T @ points.reshape(-1, C * D)).reshape(K, C, D)
+    turned = np.where(program.gates[..., None], m.mu, -m.mu)
+    B += np.einsum("ikc,id->kcd", turned, program.X, optimize=True)
+    pull = np.einsum("i,ikc->kc", program.radius, m.mu)
+    B[..., :d] += pull[..., None] * m.directions
+    lengths = np.linalg.norm(program.X, axis=1)
+    # No p-ball of radius r reaches further than r sqrt(d) in the Euclidean norm.
+    reach = lengths + program.radius * (math.sqrt(d) if program.norm == "inf" else 1.0)
+    mass = program.gates.T @ (omega.sum(axis=1) * reach) + np.einsum("ikc,i->k", m.mu, reach, optimize=True)
+    return B, np.asarray(mass)
+
+
+def lengths(B: Array) -> Array:
+    """``||B_k||``, shape (K,), with no square lost to underflow, which could make a bound false."""
+    largest = np.abs(B).max(axis=(1, 2), initial=0.0)
+    unit = np.where(largest > 0.0, largest, 1.0)
+    return np.asarray(largest * np.sqrt(((B / unit[:, None, None]) ** 2).sum(axis=(1, 2))))
+
+
+def _best(loss: Loss, m: GatedMultipliers, labels: Array, limit: float) -> tuple[float, float]:
+    """The bound at the best feasible scale, and that scale."""
+    n, C = m.theta.shape
+    theta, target = m.theta.ravel(), labels.ravel()
+    if loss.margin:
+        scale = loss.best_scale(theta, target, limit)
+        value = loss.bound(scale * theta, target)
+    else:
+        omega = m.theta if m.omega is None else m.omega
+        curvature = n * float((omega**2).sum())
+        linear = float(theta @ target)
+        scale = min(max(2.0 * linear / curvature, 0.0), limit) if curvature > 0.0 else 0.0
+        value = scale * linear - 0.25 * scale**2 * curvature
+    return value - 4.0 * EPS * math.sqrt(n * C) * abs(value), scale
+
+
+def _numbers(part: Array) -> Array:
+    return np.where(np.isfinite(part), part, 0.0)

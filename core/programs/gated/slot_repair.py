@@ -1,0 +1,140 @@
+"""The multipliers of one slot of a gated programme, by least squares.
+
+Notation of `cvxrobust.core.programs.gated.certificate`: ``min_mu ||B_k||`` is a non-negative (cone) or box-constrained
+(one-sided) least-squares problem, and q_k follows as the direction that shortens B_k most.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.attacks.relu_bounds import Norm, project, steepest
+from cvxrobust.core.programs.gated.evaluation import EPS, dual_norms
+from cvxrobust.core.programs.structured import GatedProgram
+
+Array = NDArray[np.float64]
+
+DUAL: dict[Norm, Norm] = {"inf": 1, 1: "inf", 2: 2}
+
+REPAIR_ROUNDS = 4
+"""Alternations between the multipliers mu of a slot and its direction q (one-sided form)."""
+
+GENERATION_ROUNDS = 60
+"""Rounds of column generation for the multipliers of a cone under attack."""
+
+
+def slot_part(program: GatedProgram, k: int, mu: Array, direction: Array) -> Array:
+    """What mu and q add to the vector of a slot, shape (D,)."""
+    part = np.where(program.gates[:, k], mu, -mu) @ program.X
+    part[: direction.size] += (program.radius @ mu) * direction
+    return np.asarray(part)
+
+
+def repair_slot(
+    program: GatedProgram, k: int, rows: NDArray[np.intp], fixed: Array, caps: Array, mu: Array, direction: Array
+) -> tuple[Array, Array]:
+    """The best mu and q found for one slot and output: B = fixed + sum_i mu_i (turned x_i + r_i q)."""
+    d = direction.size
+    turned = np.where(program.gates[rows, k, None], program.X[rows], -program.X[rows])
+    best = mu, direction, float(np.linalg.norm(fixed + slot_part(program, k, mu, direction)))
+    attacked = bool((program.radius[rows] > 0.0).any())
+    for _ in range(REPAIR_ROUNDS if attacked else 1):
+        generators = turned.copy()
+        generators[:, :d] += program.radius[rows, None] * direction
+        found = np.zeros_like(mu)
+        found[rows] = _least_squares(generators, fixed, None if program.formulation == "cone" else caps, best[0][rows])
+        bracket = fixed + slot_part(program, k, found, direction)
+        # For this mu, the q that shortens B most lies opposite to it.
+        turned_direction = _shortening(bracket[:d], float(program.radius @ found), direction, program.norm)
+        length = float(np.linalg.norm(fixed + slot_part(program, k, found, turned_direction)))
+        if not length < best[2]:
+            break
+        progress = length < 0.999 * best[2]
+        best, direction = (found, turned_direction, length), turned_direction
+        if not progress:
+            break
+    return best[0], best[1]
+
+
+def generated(
+    program: GatedProgram, k: int, fixed: Array, target: float, mu: Array, direction: Array
+) -> tuple[Array, Array]:
+    """The mu and q of one attacked cone that make ``||B||`` least, or at most `target`: it need not be less.
+
+    ``B - fixed`` is any point of the dual cone, whose generators are ``turned x_i + r_i q`` over all q in the ball.
+    Those that the present residual violates are added, those of weight zero dropped: non-negative least squares by
+    column generation. At the optimum B is the projection of `fixed` onto the cone (Moreau).
+    """
+    from scipy.optimize import nnls  # slow to import, and rarely needed
+
+    d, radius = direction.size, program.radius
+    turned = np.where(program.gates[:, k, None], program.X, -program.X)
+    owners, directions = np.flatnonzero(mu > 0.0), np.tile(direction, (int((mu > 0.0).sum()), 1))
+    bracket = fixed + slot_part(program, k, mu, direction)
+    best = mu, direction, float(np.linalg.norm(bracket))
+    weights = np.empty(0)
+    for round_ in range(GENERATION_ROUNDS):
+        if best[2] <= target:
+            break
+        reach = float(dual_norms(bracket[:d], program.norm))
+        slack = turned @ bracket - radius * reach
+        worst = -steepest(bracket[None, :d], program.norm)[0]
+        new = np.flatnonzero(slack < -1e-12 * (1.0 + np.abs(slack).max(initial=0.0)))
+        if round_ > 0:
+            kept = weights > 0.0
+            owners, directions = owners[kept], directions[kept]
+        if new.size == 0:
+            break
+        owners = np.concatenate([owners, new])
+        directions = np.vstack([directions, np.tile(worst, (new.size, 1))])
+        generators = turned[owners].copy()
+        generators[:, :d] += radius[owners, None] * directions
+        try:
+            weights, length = nnls(generators.T, -fixed)
+        except RuntimeError:
+            break
+        bracket = fixed + weights @ generators
+        if length < best[2]:
+            best = *_gathered(radius, owners, directions, weights, direction), float(length)
+    return best[0], best[1]
+
+
+def _gathered(
+    radius: Array, owners: NDArray[np.intp], directions: Array, weights: Array, otherwise: Array
+) -> tuple[Array, Array]:
+    """Weights of samples, and the mean of their directions, which moves as much as they do."""
+    mu = np.bincount(owners, weights, minlength=radius.size).astype(np.float64)
+    pull = weights * radius[owners]
+    total = float(pull.sum())
+    return mu, (pull @ directions) / total if total > 0.0 else otherwise
+
+
+def _least_squares(generators: Array, fixed: Array, caps: Array | None, start: Array) -> Array:
+    """Non-negative (or capped) weights that make ``||fixed + weights @ generators||`` small, shape (rows,)."""
+    from scipy.optimize import lsq_linear, nnls  # slow to import, and rarely needed
+
+    if generators.shape[0] == 0:
+        return np.zeros(0)
+    try:
+        if caps is None:
+            return np.asarray(nnls(generators.T, -fixed)[0])
+        found = lsq_linear(generators.T, -fixed, bounds=(0.0, caps), method="bvls", tol=1e-14)
+        return np.asarray(np.clip(found.x, 0.0, caps))
+    except (RuntimeError, ValueError, np.linalg.LinAlgError):
+        return start
+
+
+def _shortening(bracket: Array, mass: float, direction: Array, norm: Norm) -> Array:
+    """The q of the unit ball that makes ``||rest + mass q||`` least, where ``bracket = rest + mass direction``."""
+    if mass <= 0.0:
+        return direction
+    wanted = direction - bracket / mass
+    return np.asarray(into_ball(wanted[None, :], norm)[0])
+
+
+def into_ball(directions: Array, norm: Norm) -> Array:
+    """The nearest points of the unit ball, just inside where rounding could leave them outside."""
+    flat = directions.reshape(-1, directions.shape[-1])
+    near = project(flat, np.ones(flat.shape[0]), norm)
+    lengths = dual_norms(near, DUAL[norm])  # the p-norm is dual to the q-norm
+    near = near / np.maximum(lengths * (1.0 + 4.0 * EPS), 1.0)[:, None]
+    return np.asarray(near.reshape(directions.shape))

@@ -1,0 +1,1 @@
+"""Programmes of polynomial networks, what their points are worth and what multipliers prove."""

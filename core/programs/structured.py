@@ -1,0 +1,88 @@
+"""The structured tongue: programmes that say what the mathematics says and no more.
+
+Backends that exploit structure name these in ``Capabilities.structured`` and answer with a network and multipliers.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.programs.rows import Rows
+
+Array = NDArray[np.float64]
+Formulation = Literal["cone", "one-sided", "gated"]
+
+
+@dataclass(frozen=True)
+class PolynomialProgram:
+    """Train a two-layer polynomial network against l2 attacks, one binary task per column of `labels`.
+
+    Minimise, for each column,
+    ``mean_i loss(min_{||D|| <= radius_i} labels_i f(x_i + D)) + beta sum_j |alpha_j|`` over networks f.
+    With the squared loss the labels are real targets and there is no attack.
+
+    Args:
+        X: Inputs, shape (n, d); an array, or inputs that are read in blocks.
+        labels: Labels in {-1, +1} (targets for the squared loss), shape (n, K).
+        loss: Name of a loss in `cvxrobust.core.losses.base`.
+        activation: Coefficients (a, b, c) of ``a t^2 + b t + c``.
+        radius: l2 attack radius of each sample, shape (n,), in the units of X.
+        beta: Weight of the penalty.
+    """
+
+    X: Array | Rows
+    labels: Array
+    loss: str
+    activation: tuple[float, float, float]
+    radius: Array
+    beta: float
+
+    kind = "polynomial"
+
+
+@dataclass(frozen=True)
+class GatedProgram:
+    """Train a two-layer ReLU network whose neurons sit in given slots, each with gates of its own.
+
+    A slot k has a sign s_k, the sign of its neuron's output weight, and a gate g_ik for every sample: the slope, 0 or
+    1, by which the programme replaces the ReLU there. A point of the programme is one vector per slot and output; see
+    `cvxrobust.core.programs.gated.evaluation` for the three formulations and what each proves.
+
+    Args:
+        X: Inputs, shape (n, D); with `bias` the last column is a constant 1 that no attack touches.
+        labels: Labels in {-1, +1}, shape (n, 1), or targets of the squared loss, shape (n, C).
+        loss: Name of a loss in `cvxrobust.core.losses.base`.
+        gates: Shape (n, K), bool.
+        signs: Shape (K,), each -1 or +1; all +1 where the formulation is ``"gated"``.
+        radius: Attack radius of each sample, shape (n,), in the units of X.
+        norm: Norm of the attack: "inf", 2 or 1.
+        beta: Weight of the group penalty.
+        formulation: ``"cone"``, ``"one-sided"`` or ``"gated"``.
+        bias: Whether the last column of X is the constant of a bias.
+    """
+
+    X: Array
+    labels: Array
+    loss: str
+    gates: NDArray[np.bool_]
+    signs: Array
+    radius: Array
+    norm: Norm
+    beta: float
+    formulation: Formulation
+    bias: bool = False
+
+    kind = "gated"
+
+    @property
+    def attackable(self) -> int:
+        """Number of coordinates that an attack can touch."""
+        return int(self.X.shape[1]) - int(self.bias)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (K, C, D) of a point: slots, outputs, inputs."""
+        return int(self.signs.size), int(self.labels.shape[1]), int(self.X.shape[1])

@@ -1,0 +1,136 @@
+"""Running a backend in a process of its own, so that it can be stopped whatever it is doing.
+
+Solvers look at time limits and interrupts between iterations, but not while they set a large programme up: Clarabel
+held Python for 15 of 23 seconds at n = 150, d = 30 (direct form, a limit of 15 s), and minutes at n = 455. So large
+programmes are solved in a child: first asked to stop, with SIGINT, then killed after a moment of grace.
+
+The child is a fresh interpreter, not a fork: forking a process whose BLAS runs threads can deadlock, and
+multiprocessing would run the caller's script again where it lacks a ``__main__`` guard.
+"""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from typing import IO, Any
+
+from cvxrobust.core.contracts.backend import Monitor
+from cvxrobust.core.contracts.result import Solution, Termination
+from cvxrobust.core.environment import peak_memory
+from cvxrobust.core.settings import Settings
+
+GRACE = 5.0
+"""Seconds that a solver may take to stop by itself, after Ctrl-C or beyond its time limit."""
+
+POLL = 0.05
+
+CHILD = "from cvxrobust.core.solving.isolation import serve; serve()"
+"""Not ``-m``, which would run a second copy of this module beside the one that the package imports."""
+
+
+def solve_isolated(
+    backend: str, program: Any, settings: Settings, monitor: Monitor, warm: Solution | None = None
+) -> Solution:
+    """What ``get_backend(backend).solve(program, settings)`` returns, from a child process that can be killed.
+
+    Args:
+        backend: A registered name, with its variant if it has one.
+        program: The programme; it is sent by pickle.
+        settings: How to solve.
+        monitor: Says when to stop.
+        warm: A solution to start from, for backends that can.
+
+    Raises:
+        Exception: Whatever the backend raised.
+    """
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        # The terminal's Ctrl-C reaches the parent alone, which then decides.
+        start_new_session=True,
+    )
+    with child:
+        request = pickle.dumps((backend, program, settings, warm))
+        answers: list[bytes] = []
+        talk = threading.Thread(target=_talk, args=(child, request, answers), daemon=True)
+        talk.start()
+        try:
+            killed = _watch(talk, child, monitor)
+        except BaseException:
+            child.kill()
+            raise
+    if answers and answers[0]:
+        kind, value = pickle.loads(answers[0])
+        if kind == "raised":
+            raise value
+        return value if isinstance(value, Solution) else Solution(Termination.ERROR, message=f"returned {value!r}")
+    if killed is not None:
+        message = f"{backend} did not stop within {GRACE:g} s of being asked and was killed"
+        return Solution(killed, message=message)
+    died = Termination.KILLED if child.returncode < 0 else Termination.ERROR
+    return Solution(died, message=f"{backend}'s process ended with status {child.returncode} and without an answer")
+
+
+def _talk(child: "subprocess.Popen[bytes]", request: bytes, answers: list[bytes]) -> None:
+    try:
+        answers.append(child.communicate(request)[0])
+    except (BrokenPipeError, ValueError):
+        # The child died, or was killed, before it had read everything; its status says how.
+        answers.append(b"")
+
+
+def _watch(talk: threading.Thread, child: "subprocess.Popen[bytes]", monitor: Monitor) -> Termination | None:
+    """Wait for the answer; ask, then force, the child to stop when the monitor says so."""
+    asked: float | None = None
+    while talk.is_alive():
+        talk.join(POLL)
+        if not monitor.should_stop:
+            continue
+        now = time.perf_counter()
+        if asked is None:
+            asked = now
+            if monitor.stopped:
+                child.send_signal(signal.SIGINT)
+        elif now - asked > GRACE:
+            child.kill()
+            talk.join()
+            return Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
+    return None
+
+
+def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
+    from cvxrobust.core.discovery.registry import get_backend
+    from cvxrobust.core.kit.interrupt import sigint_stops
+    from cvxrobust.core.kit.translation import blas_threads
+
+    name, program, settings, warm = pickle.loads(source.read())
+    backend = get_backend(name)
+    monitor = Monitor()
+    optional: dict[str, Any] = {"monitor": monitor} if backend.capabilities.monitored else {}
+    if backend.capabilities.warm_start and warm is not None:
+        optional["warm_start"] = warm
+    try:
+        with sigint_stops(monitor), blas_threads(settings.threads):
+            found = backend.solve(program, settings, **optional)
+        if isinstance(found, Solution):
+            found = replace(found, peak_memory=peak_memory())
+        answer: tuple[str, Any] = ("returned", found)
+    except Exception as error:
+        answer = ("raised", error)
+    sink.write(pickle.dumps(answer))
+    sink.flush()
+
+
+def serve() -> None:
+    """Answer one request on standard input; what the child process runs."""
+    # Solvers print to standard output; the answer must have it to itself.
+    with os.fdopen(os.dup(1), "wb") as sink:
+        os.dup2(2, 1)
+        _serve(sys.stdin.buffer, sink)

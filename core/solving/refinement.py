@@ -1,0 +1,82 @@
+"""Rounds after the first: a problem that knows better gates is solved again, from where the last round ended."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from cvxrobust.core.contracts.backend import Monitor
+from cvxrobust.core.contracts.problem import RefinableProblem
+from cvxrobust.core.contracts.result import Quality, Result, Round, Termination, Times
+from cvxrobust.core.networks.base import N
+
+GATES = ("fixed", "grow")
+
+MAX_GROWTH = 100
+"""Rounds of growth: each adds gates that lower the optimum, so it ends by itself, but nobody knows when."""
+
+GOOD = (Quality.UNUSABLE, Quality.INACCURATE, Quality.CERTIFIED)
+
+
+def refined(
+    problem: RefinableProblem[N],
+    first: Result[N],
+    grow: bool,
+    again: Callable[[RefinableProblem[N], Result[N]], Result[N]],
+    monitor: Monitor,
+    elapsed: Callable[[], float],
+) -> Result[N]:
+    """The result of the last programme of the sequence, with the history of all.
+
+    Args:
+        problem: The problem that `first` solved.
+        first: Its result.
+        grow: Whether to add gates before regating.
+        again: Solves a further problem from a previous result.
+        monitor: Says when to stop.
+        elapsed: Seconds into the solve.
+
+    Returns:
+        The last result that is no less certain than those before it: a round cut short does not spoil them.
+    """
+    result, times, iterations, rounds = first, first.times, first.iterations, first.rounds
+    history = [Round("given", elapsed(), first.certificate, problem.size)]
+    left = {"grown": MAX_GROWTH if grow else 0, "regated": problem.regate}
+    while (step := _next(problem, result, left)) is not None:
+        kind, better = step
+        if monitor.should_stop:
+            stopped = Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
+            result = replace(result, termination=stopped)
+            break
+        found = again(better, result)
+        times, iterations, rounds = _sum(times, found.times), iterations + found.iterations, rounds + found.rounds
+        history.append(Round(kind, elapsed(), found.certificate, better.size))
+        if GOOD.index(found.quality) < GOOD.index(result.quality):
+            result = replace(result, termination=found.termination, message=found.message)
+            break
+        problem, result = better, replace(found, problem=better)
+    return replace(result, times=times, iterations=iterations, rounds=rounds, history=tuple(history))
+
+
+def _next(
+    problem: RefinableProblem[N], result: Result[N], left: dict[str, int]
+) -> tuple[str, RefinableProblem[N]] | None:
+    """What to solve next, first growing and then regating; None if nothing is left or nothing is better."""
+    if left["grown"] > 0:
+        larger = problem.grown(result.network, result.solution)
+        left["grown"] = 0 if larger is None else left["grown"] - 1
+        if larger is not None:
+            return "grown", larger
+    if left["regated"] > 0:
+        left["regated"] -= 1
+        better = problem.regated(result.network)
+        if better is not None:
+            return "regated", better
+    return None
+
+
+def _sum(first: Times, second: Times) -> Times:
+    return Times(
+        first.assemble + second.assemble,
+        first.setup + second.setup,
+        first.solve + second.solve,
+        first.certify + second.certify,
+    )

@@ -1,0 +1,148 @@
+"""The front door: any problem, any backend, one judge."""
+
+import time
+
+import numpy as np
+
+from cvxrobust.core.conic.program import require_cone_types
+from cvxrobust.core.contracts.backend import Backend, ChecksSettings, Monitor, require_available
+from cvxrobust.core.contracts.problem import Problem, RefinableProblem, RobustProblem
+from cvxrobust.core.contracts.result import Callback, Result
+from cvxrobust.core.errors import (
+    InputError,
+    UnknownNameError,
+    UnsupportedProgramError,
+)
+from cvxrobust.core.kit.interrupt import sigint_stops
+from cvxrobust.core.kit.translation import blas_threads
+from cvxrobust.core.networks.base import N, TwoLayerNetwork
+from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.polish import polisher
+from cvxrobust.core.solving.refinement import GATES
+from cvxrobust.core.solving.run import Run
+from cvxrobust.core.solving.selection import isolatable, reads_structure, select
+
+METHODS = ("auto", "direct", "cutting-set")
+
+
+def solve(
+    problem: Problem[N],
+    backend: str | Backend = "auto",
+    method: str = "auto",
+    settings: Settings | None = None,
+    *,
+    gates: str = "fixed",
+    polish: bool | str | Backend | None = None,
+    callback: Callback | None = None,
+    warm_start: Result[N] | N | None = None,
+) -> Result[N]:
+    """Train to certified global optimality.
+
+    The answer is a network whose exact objective is an upper bound of the optimum, and a dual lower bound; both are
+    computed here in float64 and neither trusts the solver. Time limits and Ctrl-C end the solve with the best
+    network so far.
+
+    Args:
+        problem: What to solve.
+        backend: A registered name (see `cvxrobust.backends`), ``"cvxpy:NAME"`` for any conic solver that cvxpy finds, a
+            backend object, or ``"auto"``.
+        method: ``"direct"`` hands the whole programme to the backend; ``"cutting-set"`` solves a sequence of small
+            masters and needs a `RobustProblem`; ``"auto"`` picks by size.
+        settings: Tolerance, limits and native options; the defaults of `Settings` if None.
+        gates: ``"grow"`` lets a ReLU problem add gates, round by round, while its multipliers say that they lower the
+            optimum; ``"fixed"`` keeps those it has.
+        polish: A conic backend that goes on with masters of the cutting-set method where `backend` leaves off, until
+            the certified gap is the one asked for; True picks one, False forbids it, None leaves it to the backend
+            ``"auto"``. Needs a `RobustProblem`. See `cvxrobust.core.solving.polish`.
+        callback: Called with (elapsed seconds, upper, lower) whenever a certified bound improves; where gates are
+            refined the bounds are those of the programme being solved.
+        warm_start: A previous result, or a network, to start from; its objective is an upper bound from the first
+            moment.
+
+    Returns:
+        A `Result`; never an exception because a solver did not converge.
+
+    Raises:
+        UnknownNameError: There is no such backend, method or native option.
+        BackendUnavailableError: The backend is known but cannot run here.
+        UnsupportedProgramError: The backend lacks a cone that the programme needs.
+        LicenceError: The solver refused for want of a licence.
+        InputError: The warm start does not fit the problem, the problem has no gates to grow, or it has no masters to
+            polish with.
+    """
+    settings = settings or Settings()
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
+    if not isinstance(problem, Problem):
+        raise InputError(f"problem is {type(problem).__name__}; expected e.g. StandardSDP or AdversarialSDP.")
+    if method == "cutting-set" and not isinstance(problem, RobustProblem):
+        raise InputError(
+            f"{type(problem).__name__} offers no exact worst case, so method 'cutting-set' does not apply."
+        )
+    if gates not in GATES:
+        raise UnknownNameError("gates", gates, GATES)
+    if gates == "grow" and not isinstance(problem, RefinableProblem):
+        raise InputError(f"{type(problem).__name__} has no gates, so gates='grow' does not apply; leave it out.")
+    clock = time.perf_counter()
+    # Native options are some solver's own: who gives them has not left open which one reads them.
+    open_to_polish = polish is not False and not settings.options
+    chosen, picked, reasons = select(
+        problem.parts[0], backend, method, polished=open_to_polish, structured=not settings.options and not polish
+    )
+    require_available(chosen, settings)
+    if picked == "cutting-set" or not reads_structure(chosen, problem.parts[0]):
+        if problem.parts[0].conic_rows == 0:
+            raise UnsupportedProgramError(
+                f"{type(problem).__name__} has no conic programme, and backend {chosen.name!r} does not read its "
+                'structure; leave the choice to backend="auto".'
+            )
+        require_cone_types(problem.parts[0].cones, chosen.capabilities.cones, chosen.name)
+    if isinstance(chosen, ChecksSettings):
+        chosen.check_settings(settings)
+    if picked == "cutting-set" and not chosen.capabilities.duals:
+        raise UnsupportedProgramError(
+            f"backend {chosen.name!r} returns no dual variables, which method 'cutting-set' needs; use 'direct'."
+        )
+    if polish is None:
+        # What closes its own gap needs nobody to finish its work.
+        unfinished = chosen.capabilities.method == "first-order" and reads_structure(chosen, problem.parts[0])
+        polish = (backend, method, picked) == ("auto", "auto", "direct") and unfinished
+        polish = polish and isinstance(problem, RobustProblem)
+    polishing, why = polisher(problem.parts[0], polish, settings)
+    reasons = "; ".join(filter(None, (reasons, why)))
+    starts = _starts(problem, warm_start)
+    solution = warm_start.solution if isinstance(warm_start, Result) and len(starts) == 1 else None
+    deadline = None if settings.time_limit is None else clock + settings.time_limit
+    run = Run(
+        problem,
+        chosen,
+        isolatable(backend, chosen),
+        picked,
+        reasons,
+        settings,
+        callback,
+        starts,
+        solution,
+        clock,
+        Monitor(deadline),
+        gates == "grow",
+        polishing,
+    )
+    # What a backend returns may be anything; overflow in judging it is not worth a warning.
+    quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    with sigint_stops(run.monitor), blas_threads(settings.threads), quiet:
+        run.bound_starts()
+        return run.finish(run.solve_parts())
+
+
+def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> list[N | None]:
+    """The parts' networks to start from."""
+    if warm_start is None:
+        return [None] * len(problem.parts)
+    network = warm_start.network if isinstance(warm_start, Result) else warm_start
+    if not isinstance(network, TwoLayerNetwork):
+        raise InputError(f"warm_start is {type(warm_start).__name__}; expected a Result or a network.")
+    try:
+        return list(problem.separate(network))
+    except InputError as error:
+        raise InputError(f"warm_start does not fit: {error}") from error

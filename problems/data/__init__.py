@@ -1,0 +1,1 @@
+"""Data as callers bring it: checked, copied, or read in batches."""

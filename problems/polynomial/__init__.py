@@ -1,0 +1,1 @@
+"""Polynomial activation: standard, adversarial and streamed training as semidefinite programmes."""

@@ -1,0 +1,44 @@
+"""Adversarial training of two-layer polynomial networks (Kuelbs, Lall and Pilanci, arXiv:2405.14033)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
+from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
+
+
+@dataclass(frozen=True, eq=False)
+class AdversarialSDP(PolynomialProblem):
+    """Train a two-layer network with polynomial activation against every l2 attack of a given radius.
+
+    The objective ``mean_i loss(min_{||D||_2 <= radius} y_i f(x_i + D)) + beta sum_j |alpha_j|``, with the network of
+    `StandardSDP`, equals the value of the programme of `StandardSDP` in which the margins are replaced by w_i with,
+    for each i, a lambda_i >= 0 such that
+
+        [[lambda_i I + y_i a T_11,  y_i (a T_11 x_i + (b/2) T_12)],
+         [          .            ,  -lambda_i radius^2 + y_i f(x_i) - w_i]]   is psd,      T = Z - Z'
+
+    (the S-procedure, lossless for one quadratic constraint). Source: arXiv:2405.14033, Sec. 3; the off-diagonal
+    block is half the gradient of ``y f``.
+
+    Args:
+        X: Inputs, shape (n, d); anything NumPy reads as numbers.
+        y: Labels -1 or +1, shape (n,); more than two classes of any kind are trained one-versus-all.
+        radius: l2 attack radius, one for all samples or one per sample, in the units of X; 0 is standard training.
+        beta: Weight of the penalty, above 0.
+        loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
+        activation: (a, b, c) with a != 0.
+
+    Raises:
+        InputError: Data or parameters are unusable; the message says which and what was expected.
+    """
+
+    X: Any
+    y: Any
+    radius: Any
+    beta: float = 1e-2
+    loss: str = "hinge"
+    activation: tuple[float, float, float] = DEFAULT_ACTIVATION
+
+    losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic")
+    family: ClassVar[str] = "adversarial-sdp"

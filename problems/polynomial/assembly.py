@@ -1,0 +1,169 @@
+"""Conic forms of the polynomial problems, assembled with whole-array operations."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from cvxrobust.core.conic.cones import PSD, Cone, NonNegative, Zero, smat, svec_indices
+from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core.losses.base import Loss, LossBlock
+from cvxrobust.problems.polynomial.matrix_variables import Frame, FullFrame, features
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One binary (or regression) training task: what assembly needs to know of a problem."""
+
+    X: Array
+    target: Array
+    radius: Array
+    loss: Loss
+    activation: tuple[float, float, float]
+    beta: float
+
+    @property
+    def signs(self) -> Array:
+        """Labels as signs of the output; all +1 where the target is a number."""
+        return self.target if self.loss.margin else np.ones_like(self.target)
+
+
+def points_program(task: Task, frame: Frame, owners: Index, points: Array) -> ConicProgram:
+    """Training over finitely many points: ``sign f(x_k) >= t_owner`` for each of them.
+
+    Variables: the frame's, then the loss's. Rows: traces, points, loss, PSD (see `point_rows`).
+    """
+    block = task.loss.block(task.target)
+    rows, rhs, cones = point_rows(task, block, frame, owners, points)
+    return _program(task, frame, block, 0, [rows], [rhs], [cones])
+
+
+def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
+    """Training against every attack: one linear matrix inequality per attacked sample (S-procedure).
+
+    Variables: the frame's, lambda (one per attacked sample, in units of ``1 / radius^2``), the loss's. Rows: traces,
+        points of
+    the samples with radius 0, LMIs, lambda >= 0, loss, PSD.
+    """
+    block = task.loss.block(task.target)
+    clean, attacked = np.flatnonzero(task.radius == 0.0), np.flatnonzero(task.radius > 0.0)
+    plain, plain_rhs, plain_cones = point_rows(task, block, frame, clean, task.X[clean])
+    k = attacked.size
+    plain = sparse.hstack([plain[:, : frame.size], sparse.csr_array((clean.size, k)), plain[:, frame.size :]])
+    lmi, lmi_rhs = _lmi_rows(task, block, frame.d, attacked)
+    # Without lambda >= 0 the adversary would have to use all of its radius.
+    lam = sparse.hstack(
+        [sparse.csr_array((k, frame.size)), -sparse.eye_array(k), sparse.csr_array((k, block.cost.size))]
+    )
+    cones: tuple[Cone, ...] = (*(PSD(frame.d + 1) for _ in range(k)), NonNegative(k))
+    return _program(
+        task,
+        frame,
+        block,
+        k,
+        [plain, lmi, sparse.csr_array(lam)],
+        [plain_rhs, lmi_rhs, np.zeros(k)],
+        [plain_cones, cones],
+    )
+
+
+def point_rows(
+    task: Task, block: LossBlock, frame: Frame, owners: Index, points: Array
+) -> tuple[sparse.csr_array, Array, tuple[Cone, ...]]:
+    """Rows ``-sign F + lift``, right-hand sides ``-shift``: the slack is ``sign f - t``, its dual is theta."""
+    signs = task.signs[owners]
+    F = frame.outputs(points, task.activation)
+    signed = sparse.csr_array(F) * -signs[:, None] if sparse.issparse(F) else sparse.csr_array(-signs[:, None] * F)
+    rows = sparse.hstack([signed, block.lift[owners]], format="csr")
+    cone: Cone = Zero(owners.size) if block.equality else NonNegative(owners.size)
+    return rows, -block.shift[owners], (cone,)
+
+
+def _lmi_rows(task: Task, block: LossBlock, d: int, attacked: Index) -> tuple[sparse.csr_array, Array]:
+    """Rows of ``svec(M_i)`` for every attacked sample, in coordinates D / radius_i so that tiny radii stay well scaled:
+
+    ``M_i = [[lam I + r^2 y a T_11, r y (a T_11 x + (b/2) T_12)], [., -lam + y f(x) - t]]``.
+    """
+    a, b, _ = task.activation
+    n, m = attacked.size, d + 1
+    p = PSD(m).dim
+    rows, columns, _ = svec_indices(m)
+    place = np.zeros((m, m), dtype=np.intp)
+    place[rows, columns] = place[columns, rows] = np.arange(p)
+    X, y, r = task.X[attacked], task.signs[attacked], task.radius[attacked]
+    inner = np.flatnonzero(rows < d)
+    k, j = (index.ravel() for index in np.meshgrid(np.arange(d), np.arange(d), indexing="ij"))
+    # In svec coordinates an off-diagonal T_kj is t / sqrt(2) and the row itself carries a factor sqrt(2).
+    border = np.where(k == j, np.sqrt(2.0), 1.0)
+    last = np.arange(d)
+    # Each part: row within the LMI, column, values of shape (n, entries).
+    ry = (r * y)[:, None]
+    parts: list[tuple[Index, Index, Array]] = [
+        (inner, inner, np.repeat(r[:, None] * ry * a, inner.size, axis=1)),
+        (place[d, k], place[k, j], ry * a * border * X[:, j]),
+        (place[d, last], place[d, last], np.repeat(ry * 0.5 * b, d, axis=1)),
+        (np.full(p, p - 1), np.arange(p), y[:, None] * features(X, task.activation)),
+    ]
+    offset = (p * np.arange(n))[:, None]
+    at = np.concatenate([(offset + row).ravel() for row, _, _ in parts])
+    column = np.concatenate([np.broadcast_to(c, (n, c.size)).ravel() for _, c, _ in parts])
+    value = np.concatenate([v.ravel() for _, _, v in parts])
+    T = sparse.csr_array((-value, (at, column)), shape=(n * p, 2 * p))
+    diagonal = place[last, last]
+    lam_at = np.concatenate([(offset + diagonal).ravel(), p * np.arange(n) + p - 1])
+    lam_column = np.concatenate([np.repeat(np.arange(n), d), np.arange(n)])
+    lam = sparse.csr_array((np.repeat([-1.0, 1.0], [n * d, n]), (lam_at, lam_column)), shape=(n * p, n))
+    corner = sparse.csr_array((np.ones(n), (p * np.arange(n) + p - 1, np.arange(n))), shape=(n * p, n))
+    rhs = np.zeros(n * p)
+    rhs[p - 1 :: p] = -block.shift[attacked]
+    return sparse.hstack([T, lam, corner @ block.lift[attacked]], format="csr"), rhs
+
+
+def _program(
+    task: Task,
+    frame: Frame,
+    block: LossBlock,
+    extra: int,
+    data_rows: list[sparse.csr_array],
+    data_rhs: list[Array],
+    data_cones: list[tuple[Cone, ...]],
+) -> ConicProgram:
+    """Stack traces, data rows, loss rows and PSD rows; `extra` variables sit between the frame's and the loss's."""
+    traces, corner = frame.trace_and_corner
+    psd, psd_cones = frame.psd_rows
+    width = frame.size + extra + block.cost.size
+
+    def widen(rows: sparse.csr_array, before: int) -> sparse.csr_array:
+        count, used = rows.shape
+        left, right = sparse.csr_array((count, before)), sparse.csr_array((count, width - before - used))
+        return sparse.csr_array(sparse.hstack([left, rows, right]))
+
+    A = sparse.vstack(
+        [widen(traces, 0), *data_rows, widen(block.rows, frame.size + extra), widen(-psd, 0)], format="csc"
+    )
+    b = np.concatenate([np.zeros(2), *data_rhs, block.rhs, np.zeros(psd.shape[0])])
+    cones = (Zero(2), *(cone for group in data_cones for cone in group), *block.cones, *psd_cones)
+    q = np.concatenate([task.beta * corner, np.zeros(extra), block.cost])
+    return ConicProgram(q, A, b, tuple(cone for cone in cones if cone.dim), block.offset)
+
+
+def attack_moments(task: Task, duals: Array) -> Array:
+    """Duals of the LMIs, in our svec order one after another, as moment matrices of attacks in the units of X.
+
+    Args:
+        task: The task; its samples with radius 0 have no LMI.
+        duals: Shape (k * (d + 1)(d + 2) / 2,), k attacked samples.
+
+    Returns:
+        Shape (k, d + 1, d + 1).
+    """
+    d = task.X.shape[1]
+    moments = smat(duals.reshape(-1, PSD(d + 1).dim))
+    radius = task.radius[task.radius > 0.0]
+    moments[:, :d, :] *= radius[:, None, None]
+    moments[:, :, :d] *= radius[:, None, None]
+    return moments

@@ -1,0 +1,252 @@
+"""What every polynomial problem has: data, the structured programme, exact objectives and certificates.
+
+Everything here reads the inputs block by block, so they may lie in memory or be read again for every pass.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.losses.base import Loss, loss_by_name
+from cvxrobust.core.networks.base import TwoLayerNetwork
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.programs.polynomial.certificate import (
+    DualBound,
+    MomentMultipliers,
+    PointMultipliers,
+    dual_bound,
+    repair_moments,
+    repair_points,
+    shift_moments,
+)
+from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SecondMoments, span_moments
+from cvxrobust.core.programs.rows import Rows, row_blocks
+from cvxrobust.core.programs.structured import PolynomialProgram
+from cvxrobust.problems.data.validation import (
+    checked_activation,
+    checked_beta,
+    checked_inputs,
+    checked_labels,
+    checked_radius,
+)
+
+Array = NDArray[np.float64]
+Multipliers = PointMultipliers | MomentMultipliers | AttackMultipliers
+DEFAULT_ACTIVATION = (0.09, 0.5, 0.47)
+UNIT = 1e-12
+"""How far from 1 rounding may leave the length of a neuron."""
+
+
+@dataclass(frozen=True)
+class NetworkAttacks:
+    """Multipliers on the worst attacks on a network, computed again where they are asked for.
+
+    Args:
+        theta: Multiplier of each sample, shape (n,).
+        quadratic: The network.
+        signs: Labels as signs of the output, shape (n,).
+        radius: Shape (n,).
+    """
+
+    theta: Array
+    quadratic: Quadratic
+    signs: Array
+    radius: Array
+
+    @property
+    def basis(self) -> Array:
+        """Basis of the span of the network's neurons, shape (d, k)."""
+        return np.asarray(self.quadratic.vectors)
+
+    def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
+        """The attacks on a block of samples."""
+        _, _, moves = self.quadratic.worst_case(X, self.signs[rows], self.radius[rows])
+        return moves, None
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialTraining:
+    """Base of all polynomial problems; see `StandardSDP` and `AdversarialSDP` for the mathematics."""
+
+    X: Any
+    y: Any
+    radius: Any
+    beta: float
+    loss: str
+    activation: tuple[float, float, float]
+
+    losses: ClassVar[tuple[str, ...]]
+    family: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        loss = loss_by_name(self.loss, self.losses)
+        X = self.X if isinstance(self.X, Rows) else checked_inputs(self.X)
+        y, classes = checked_labels(self.y, X.shape[0], loss.margin, self.loss)
+        values = {
+            "X": X,
+            "y": y,
+            "radius": checked_radius(self.radius, X.shape[0]),
+            "beta": checked_beta(self.beta),
+            "activation": checked_activation(self.activation),
+            "_classes": classes,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    # -- one-versus-all -----------------------------------------------------------------------------------------
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """The classes of a one-versus-all problem, sorted; None for labels -1 and +1 and for regression."""
+        found: tuple[Any, ...] | None = self.__dict__["_classes"]
+        return found
+
+    @cached_property
+    def parts(self) -> tuple[Self, ...]:
+        """The independent binary problems: one per class, or this problem alone."""
+        if self.classes is None:
+            return (self,)
+        return tuple(self._relabelled(np.where(self.y == label, 1.0, -1.0)) for label in self.classes)
+
+    def _relabelled(self, y: Array) -> Self:
+        """The same problem with other labels."""
+        return replace(self, y=y)
+
+    def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
+        """One network with an output per part from the parts' networks."""
+        if self.classes is None:
+            return networks[0]
+        u = np.vstack([network.u for network in networks])
+        alpha = np.zeros((u.shape[0], len(networks)))
+        start = 0
+        for k, network in enumerate(networks):
+            alpha[start : start + network.n_neurons, k] = network.alpha
+            start += network.n_neurons
+        return PolynomialNetwork(u, alpha, self.activation, self.classes)
+
+    def separate(self, network: TwoLayerNetwork) -> list[PolynomialNetwork]:
+        """The parts' networks from a combined one: what `combine` joined.
+
+        Raises:
+            InputError: The network is of another kind, or its inputs, outputs or activation are not this problem's.
+        """
+        network = self._fitting(network)
+        if self.classes is None:
+            return [network]
+        columns = []
+        for column in network.alpha.T:
+            used = column != 0.0
+            columns.append(PolynomialNetwork(network.u[used], column[used], self.activation))
+        return columns
+
+    def _fitting(self, network: TwoLayerNetwork) -> PolynomialNetwork:
+        if not isinstance(network, PolynomialNetwork):
+            raise InputError(f"the network is a {type(network).__name__}; this problem trains a PolynomialNetwork.")
+        shape = () if self.classes is None else (len(self.classes),)
+        if network.n_features != self.X.shape[1] or network.alpha.shape[1:] != shape:
+            raise InputError(
+                f"the network has {network.n_features} inputs and outputs of shape {network.alpha.shape[1:]}; "
+                f"this problem needs {self.X.shape[1]} and {shape}."
+            )
+        lengths = np.linalg.norm(network.u, axis=1)
+        if not (np.abs(lengths - 1.0) <= UNIT).all():
+            raise InputError(
+                f"the network has neurons of length {lengths.min():.6g} to {lengths.max():.6g}; the penalty is that of "
+                "unit neurons: divide them by their lengths and adapt alpha."
+            )
+        if tuple(network.activation) != tuple(self.activation):
+            raise InputError(f"the network has activation {network.activation}; this problem has {self.activation}.")
+        return network
+
+    @property
+    def _loss(self) -> Loss:
+        return loss_by_name(self.loss)
+
+    @property
+    def signs(self) -> Array:
+        """Labels as signs of the output, shape (n,); all +1 where the target is a number.
+
+        Raises:
+            InputError: The problem is one-versus-all.
+        """
+        if self.classes is not None:
+            raise InputError("a one-versus-all problem is several tasks; use its `parts`.")
+        labels: Array = self.y
+        return labels if self._loss.margin else np.ones_like(labels)
+
+    def to_structured(self) -> PolynomialProgram:
+        """The same for backends that know the mathematics: one column of labels per class."""
+        labels = np.stack([part.y for part in self.parts], axis=1)
+        return PolynomialProgram(self.X, labels, self.loss, self.activation, self.radius, self.beta)
+
+    def trivial_network(self) -> PolynomialNetwork:
+        """The network without neurons: always feasible, so there is always an upper bound."""
+        empty = np.empty((0, self.X.shape[1]))
+        networks = [
+            PolynomialNetwork(empty, np.empty(0), self.activation, regression=not self._loss.margin) for _ in self.parts
+        ]
+        return self.combine(networks)
+
+    def network_multipliers(self, network: PolynomialNetwork) -> NetworkAttacks:
+        """Multipliers that need no solver: ``theta_i = -loss'(margin_i) / n`` at the worst cases of a network."""
+        theta = -self._loss.derivative(self._values(network), self.y) / self.X.shape[0]
+        return NetworkAttacks(theta, network.quadratic(network.alpha), self.signs, self.radius)
+
+    def multiplier_candidates(self, solution: Solution, network: PolynomialNetwork) -> Iterator[Multipliers]:
+        """The solver's multipliers and the network's own."""
+        if solution.multipliers is not None:
+            yield solution.multipliers
+        yield self.network_multipliers(network)
+
+    # -- exact evaluation ---------------------------------------------------------------------------------------
+
+    def losses_at(self, values: Array) -> Array:
+        """Loss of each sample at its margin (output for the squared loss), shape (n,)."""
+        return self._loss.value(values, self.y)
+
+    def objective(self, network: PolynomialNetwork) -> float:
+        """The training objective from its definition, the adversary's worst case included, exactly.
+
+        For one-versus-all problems the sum over the classes.
+        """
+        if self.classes is not None:
+            pairs = zip(self.parts, self.separate(network), strict=True)
+            return sum(part.objective(column) for part, column in pairs)
+        return self._objective(network, self._values(network))
+
+    def _values(self, network: PolynomialNetwork) -> Array:
+        """What the loss sees: rigorous lower bounds of worst-case margins, or outputs; shape (n,)."""
+        if not self._loss.margin:
+            return np.concatenate([network.decision_function(block) for _, block in row_blocks(self.X)])
+        quadratic, signs = network.quadratic(network.alpha), self.signs
+        found = [quadratic.worst_margins(block, signs[rows], self.radius[rows]) for rows, block in row_blocks(self.X)]
+        return np.concatenate(found)
+
+    def _objective(self, network: PolynomialNetwork, values: Array) -> float:
+        return float(np.mean(self.losses_at(values))) + self.beta * network.penalty
+
+    def lower_bound(self, multipliers: Multipliers) -> float:
+        """A bound below the global optimum from any multipliers, repaired to dual feasibility first."""
+        return self.dual(multipliers).value
+
+    def dual(self, multipliers: Multipliers) -> DualBound:
+        """The lower bound together with the neurons that would improve the network most."""
+        loss, signs = self._loss, self.signs
+        if isinstance(multipliers, MomentMultipliers):
+            theta, moments = repair_moments(multipliers, self.radius, loss)
+            S, mass = shift_moments(moments, self.X, signs, multipliers.basis)
+        elif not isinstance(multipliers, PointMultipliers):
+            theta, S, mass = span_moments(multipliers, self.X, signs, self.radius, loss)
+        else:
+            theta, weights, points = repair_points(multipliers, self.X, self.radius, loss)
+            sums = SecondMoments(np.empty((self.X.shape[1], 0)))
+            sums.add(points, weights * signs[multipliers.owners])
+            S, mass = sums.matrix(), sums.mass
+        return dual_bound(theta, S, mass, loss=loss, target=self.y, activation=self.activation, beta=self.beta)

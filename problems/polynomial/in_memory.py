@@ -1,0 +1,271 @@
+"""Polynomial problems whose data is in memory: conic programmes, recovery of networks, and masters."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.conic.cones import PSD, NonNegative, Zero
+from cvxrobust.core.conic.program import ConicProgram, join_programs, split_solution
+from cvxrobust.core.contracts.problem import Attacks
+from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMultipliers, PointMultipliers, coefficients
+from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
+from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program
+from cvxrobust.problems.polynomial.base import Multipliers, PolynomialTraining
+from cvxrobust.problems.polynomial.matrix_variables import (
+    COSTLY,
+    Frame,
+    FullFrame,
+    SpanFrame,
+    joined,
+    orthonormal,
+    principal_axes,
+    signature,
+)
+
+if TYPE_CHECKING:
+    import cvxpy
+
+Array = NDArray[np.float64]
+Atoms = tuple[Array, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialProblem(PolynomialTraining):
+    """Base of `StandardSDP` and `AdversarialSDP`, whose data is in memory, so that solvers may have all of it."""
+
+    # -- the programme ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def task(self) -> Task:
+        """The problem as assembly sees it; binary and regression problems only."""
+        if self.classes is not None:
+            raise InputError("a one-versus-all problem is several tasks; use its `parts`.")
+        return Task(self.X, self.y, self.radius, self._loss, self.activation, self.beta)
+
+    @property
+    def _frame(self) -> Frame:
+        return FullFrame(self.X.shape[1])
+
+    @property
+    def cones(self) -> frozenset[type]:
+        """The cone types of its programmes, known before any assembly."""
+        rows: set[type] = {Zero, PSD} if self.loss == "squared" else {Zero, PSD, NonNegative}
+        return frozenset(rows | {type(cone) for cone in self._loss.block(np.ones(1)).cones})
+
+    @property
+    def conic_rows(self) -> int:
+        """Rows of `to_conic`, known before any assembly."""
+        n, d = self.X.shape
+        triangle = PSD(d + 1).dim
+        attacked = int(np.count_nonzero(self.radius))
+        loss_rows = self._loss.block(np.zeros(n)).rhs.size
+        one = 2 + attacked * (triangle + 1) + (n - attacked) + loss_rows + 2 * triangle
+        return len(self.parts) * int(one)
+
+    def to_conic(self) -> ConicProgram:
+        """The convex programme in standard form; one block per class for one-versus-all problems."""
+        if self.classes is not None:
+            return join_programs([part.to_conic() for part in self.parts])
+        if (self.radius > 0.0).any():
+            return lmi_program(self.task, FullFrame(self.X.shape[1]))
+        n = self.X.shape[0]
+        return points_program(self.task, self._frame, np.arange(n), self.X)
+
+    def to_cvxpy(self) -> "cvxpy.Problem":
+        """The readable reference: the paper's formulas in cvxpy, slow to compile."""
+        from cvxrobust.problems.polynomial.reference import reference_problem
+
+        return reference_problem(self)
+
+    # -- from a backend's answer to a network and its certificate ------------------------------------------------
+
+    def recover(self, solution: Solution) -> PolynomialNetwork:
+        """A network from a primal solution of `to_conic`, exactly feasible whatever the residuals.
+
+        Raises:
+            InputError: The solution holds no finite primal point.
+        """
+        if not solution.has_primal or solution.x is None:
+            raise InputError("the solution holds no finite primal point to recover a network from.")
+        if self.classes is not None:
+            pieces = split_solution(solution, [part.to_conic() for part in self.parts])
+            return self.combine([part.recover(s) for part, s in zip(self.parts, pieces, strict=True)])
+        frame = self._frame
+        return self._network(*frame.matrices(solution.x[: frame.size]))
+
+    def _network(self, Z: Array, Zp: Array) -> PolynomialNetwork:
+        (up, positive), (down, negative) = neurons_from_matrix(Z), neurons_from_matrix(Zp)
+        u, alpha = np.vstack([up, down]), np.concatenate([positive, -negative])
+        return PolynomialNetwork(u, alpha, self.activation, regression=not self._loss.margin)
+
+    def multipliers(self, solution: Solution) -> Multipliers:
+        """Dual information of a solution of `to_conic`, for `lower_bound`."""
+        y = solution.y
+        if y is None or not solution.has_dual:
+            return self.network_multipliers(self.trivial_network())
+        n = self.X.shape[0]
+        attacked = np.flatnonzero(self.radius > 0.0)
+        clean = np.flatnonzero(self.radius == 0.0)
+        if attacked.size == 0:
+            return PointMultipliers(y[2 : 2 + n], np.arange(n), self.X)
+        d = self.X.shape[1]
+        moments = np.zeros((n, d + 1, d + 1))
+        start = 2 + clean.size
+        moments[clean, d, d] = y[2:start]
+        length = attacked.size * ((d + 1) * (d + 2) // 2)
+        moments[attacked] = attack_moments(self.task, y[start : start + length])
+        return MomentMultipliers(moments)
+
+    def multiplier_candidates(self, solution: Solution, network: PolynomialNetwork) -> Iterator[Multipliers]:
+        """The solver's multipliers, the network's own, and the solver's on the network's exact worst cases.
+
+        The last is the best where the solver's weights are accurate but its attacks are not.
+        """
+        if solution.multipliers is None and solution.has_dual:
+            found = self.multipliers(solution)
+            yield found
+            if isinstance(found, MomentMultipliers):
+                theta = found.moments[:, -1, -1]
+                yield PointMultipliers(theta, np.arange(theta.size), self.pessimize(network).points)
+        yield from super().multiplier_candidates(solution, network)
+
+    # -- exact evaluation ---------------------------------------------------------------------------------------
+
+    def pessimize(self, network: PolynomialNetwork) -> Attacks:
+        """The worst attack on every sample, exactly; `values` are margins (outputs for the squared loss)."""
+        if not self._loss.margin:
+            return Attacks(self.X, network.decision_function(self.X))
+        worst = network.worst_case(self.X, self.y, self.radius)
+        return Attacks(worst.points, worst.lower)
+
+    def mirrored(self, network: PolynomialNetwork, attacks: Attacks) -> Array:
+        """The attacks mirrored across the axis along which the adversary gains most by leaving the sample.
+
+        Where the worst case is the hard case of the trust-region subproblem, both are equally bad.
+        """
+        _, axes = np.linalg.eigh((network.u.T * network.alpha) @ network.u)
+        steepest = np.where((self.signs * self.activation[0] > 0.0)[:, None], axes[:, 0], axes[:, -1])
+        moves = attacks.points - self.X
+        return np.asarray(attacks.points - 2.0 * (moves * steepest).sum(axis=1, keepdims=True) * steepest)
+
+    def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
+        """`objective`, given the network's own worst cases."""
+        return self._objective(network, attacks.values)
+
+    # -- finitely many attacks, few atoms ------------------------------------------------------------------------
+
+    @property
+    def needs_every_sample(self) -> bool:
+        """Whether the loss only approaches its infimum, so that masters need a point of every sample."""
+        return self.loss == "logistic"
+
+    def losses_at_points(self, network: PolynomialNetwork, owners: NDArray[np.intp], points: Array) -> Array:
+        """Loss of the samples `owners` names at given points, shape (k,)."""
+        outputs = self.task.signs[owners] * network.decision_function(points)
+        return self._loss.value(outputs, self.y[owners])
+
+    def atoms_of(self, network: PolynomialNetwork) -> Atoms:
+        """The principal axes of Z and of Z': orthonormal bases of the spans of ``[u; 1]``, the heaviest axis first."""
+        lifted = np.hstack([network.u, np.ones((network.n_neurons, 1))]).T * np.sqrt(np.abs(network.alpha))
+        return orthonormal(lifted[:, network.alpha > 0.0]), orthonormal(lifted[:, network.alpha < 0.0])
+
+    def extended(self, atoms: Atoms, bound: DualBound, threshold: float) -> Atoms:
+        """The spans with the priced neurons added where they violate dual feasibility by more than `threshold` beta."""
+        grown = list(atoms)
+        for k, violation in enumerate(bound.violations):
+            if violation > self.beta * (1.0 + threshold) and np.isfinite(violation):
+                grown[k] = joined(atoms[k], np.append(bound.neurons[k], 1.0))
+        return grown[0], grown[1]
+
+    def blend(self, first: PolynomialNetwork, second: PolynomialNetwork, weight: float) -> PolynomialNetwork:
+        """``weight * first + (1 - weight) * second``, refactored into at most 2 (d + 1) neurons."""
+        u = np.vstack([first.u, second.u])
+        alpha = np.concatenate([weight * first.alpha, (1.0 - weight) * second.alpha])
+        lifted = np.hstack([u, np.ones((u.shape[0], 1))])
+        Z, Zp = ((lifted * np.maximum(sign * alpha, 0.0)[:, None]).T @ lifted for sign in (1.0, -1.0))
+        return self._network(Z, Zp)
+
+    def restricted(self, owners: NDArray[np.intp], points: Array, atoms: Atoms | None = None) -> "RestrictedSDP":
+        """The same problem over finitely many attacked points and, optionally, neurons in the span of given atoms.
+
+        Args:
+            owners: The sample each point attacks, shape (k,).
+            points: Shape (k, d).
+            atoms: Orthonormal bases of spans of ``[u; 1]``, for positive and negative output weights, shapes
+                (d + 1, k+) and (d + 1, k-); None for no restriction.
+        """
+        return RestrictedSDP(self, owners, points, atoms)
+
+
+@dataclass(frozen=True, eq=False)
+class RestrictedSDP:
+    """A master programme of the cutting-set method; see `PolynomialProblem.restricted`."""
+
+    base: PolynomialProblem
+    owners: NDArray[np.intp]
+    points: Array
+    atoms: Atoms | None
+
+    @cached_property
+    def frame(self) -> Frame:
+        """The matrix variables."""
+        return FullFrame(self.points.shape[1]) if self.atoms is None else SpanFrame(self.atoms)
+
+    def to_conic(self) -> ConicProgram:
+        """The master in standard form."""
+        return points_program(self.base.task, self.frame, self.owners, self.points)
+
+    def matrices(self, solution: Solution) -> tuple[Array, Array]:
+        """Z and Z' of a primal solution."""
+        if solution.x is None:
+            raise InputError("the solution holds no primal point.")
+        return self.frame.matrices(solution.x[: self.frame.size])
+
+    def recover(self, solution: Solution) -> PolynomialNetwork:
+        """A network from a primal solution."""
+        return self.base._network(*self.matrices(solution))
+
+    def multipliers(self, solution: Solution) -> PointMultipliers:
+        """Multipliers of the points from a dual solution."""
+        if solution.y is None:
+            raise InputError("the solution holds no dual point.")
+        rows = slice(2, 2 + self.owners.size)
+        return PointMultipliers(solution.y[rows], self.owners, self.points)
+
+    def turned(self, solution: Solution, *, violation: float | None, drop: bool) -> Atoms:
+        """The atoms turned to the principal axes of the solution; see `cvxrobust.core.contracts.masters.Turns`."""
+        if self.atoms is None:
+            raise InputError("a master without atoms has none to turn.")
+        turned, beta = [], self.base.beta
+        pairs = zip(self.atoms, self.matrices(solution), self.reduced_costs(solution), strict=True)
+        for basis, Z, costs in pairs:
+            axes = principal_axes(basis, Z, costs, COSTLY * beta if drop else np.inf)
+            if violation is not None:
+                values, vectors = np.linalg.eigh(costs)
+                # ||[u; 1]||^2 = 2.
+                for vector in vectors[:, values < -0.5 * violation * beta].T:
+                    axes = joined(axes, vector)
+            turned.append(axes)
+        return turned[0], turned[1]
+
+    def reduced_costs(self, solution: Solution) -> tuple[Array, Array]:
+        """``beta e e' + mu J -+ G`` for Z and Z': psd if the multipliers are feasible, zero along what is used."""
+        found = self.multipliers(solution)
+        d = self.points.shape[1]
+        lifted = np.hstack([found.points, np.ones((found.owners.size, 1))])
+        signed = found.weights * self.base.signs[found.owners]
+        G = coefficients(self.base.activation, d) * ((lifted * signed[:, None]).T @ lifted)
+        traces = np.zeros(2) if solution.y is None else solution.y[:2]
+        corner = np.zeros((d + 1, d + 1))
+        corner[d, d] = self.base.beta
+        positive, negative = (
+            corner + mu * signature(d) - sign * G for mu, sign in zip(traces, (1.0, -1.0), strict=True)
+        )
+        return positive, negative

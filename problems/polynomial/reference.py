@@ -1,0 +1,55 @@
+"""The polynomial problems in cvxpy, formula by formula: the reference that tests compare the vectorised forms with."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import cvxpy
+
+    from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
+
+
+def reference_problem(problem: "PolynomialProblem") -> "cvxpy.Problem":
+    """The problem, as `StandardSDP` and `AdversarialSDP` state it, in cvxpy; one-versus-all problems are added up."""
+    import cvxpy
+
+    reference = _binary(problem.parts[0])
+    for part in problem.parts[1:]:
+        other = _binary(part)
+        objective = cvxpy.Minimize(reference.objective.args[0] + other.objective.args[0])
+        reference = cvxpy.Problem(objective, reference.constraints + other.constraints)
+    return reference
+
+
+def _binary(problem: "PolynomialProblem") -> "cvxpy.Problem":
+    import cvxpy
+
+    n, d = problem.X.shape
+    a, b, c = problem.activation
+    Z, Zp = cvxpy.Variable((d + 1, d + 1), PSD=True), cvxpy.Variable((d + 1, d + 1), PSD=True)
+    T = Z - Zp
+    constraints = [cvxpy.trace(M[:d, :d]) == M[d, d] for M in (Z, Zp)]
+    values: list[cvxpy.Expression] = []
+    for x, y, r in zip(problem.X, problem.y, problem.radius, strict=True):
+        half_gradient = a * T[:d, :d] @ x + 0.5 * b * T[:d, d]
+        f = a * cvxpy.sum(cvxpy.multiply(T[:d, :d], np.outer(x, x))) + b * x @ T[:d, d] + c * T[d, d]
+        if problem.loss == "squared":
+            values.append(f)
+        elif r == 0.0:
+            values.append(y * f)
+        else:
+            w, lam = cvxpy.Variable(), cvxpy.Variable(nonneg=True)
+            border = cvxpy.reshape(y * half_gradient, (d, 1), order="C")
+            corner = cvxpy.reshape(-lam * r**2 + y * f - w, (1, 1), order="C")
+            constraints.append(cvxpy.bmat([[lam * np.eye(d) + y * a * T[:d, :d], border], [border.T, corner]]) >> 0)
+            values.append(w)
+    margins = cvxpy.hstack(values)
+    losses = {
+        "hinge": lambda: cvxpy.sum(cvxpy.pos(1 - margins)),
+        "squared_hinge": lambda: cvxpy.sum_squares(cvxpy.pos(1 - margins)),
+        "logistic": lambda: cvxpy.sum(cvxpy.logistic(-margins)),
+        "squared": lambda: cvxpy.sum_squares(margins - problem.y),
+    }
+    objective = losses[problem.loss]() / n + problem.beta * (Z[d, d] + Zp[d, d])
+    return cvxpy.Problem(cvxpy.Minimize(objective), constraints)

@@ -1,0 +1,47 @@
+"""Standard training of two-layer polynomial networks (Bartan and Pilanci, arXiv:2101.02429)."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
+from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
+
+
+@dataclass(frozen=True, eq=False)
+class StandardSDP(PolynomialProblem):
+    """Train a two-layer network with polynomial activation to global optimality.
+
+    The network is ``f(x) = sum_j alpha_j s(x'u_j)`` with ``s(t) = a t^2 + b t + c`` and ``||u_j||_2 = 1``; the
+    objective
+
+        mean_i loss(y_i f(x_i)) + beta sum_j |alpha_j|        (loss(f(x_i), y_i) for the squared loss)
+
+    equals the value of the semidefinite programme, with ``A(x) = [[a xx', (b/2) x], [., c]]``,
+
+        min  mean_i loss(y_i <A(x_i), Z - Z'>) + beta (Z_44 + Z'_44)
+        s.t. Z, Z' psd of order d + 1,  tr Z_11 = Z_44,  tr Z'_11 = Z'_44,
+
+    where index 4 is the last row and 11 the leading d x d block. Source: Bartan and Pilanci (2021),
+    arXiv:2101.02429, Sec. 4.
+
+    Args:
+        X: Inputs, shape (n, d); anything NumPy reads as numbers.
+        y: Labels -1 or +1, shape (n,); more than two classes of any kind are trained one-versus-all; real targets
+            for the squared loss.
+        beta: Weight of the penalty, above 0.
+        loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"`` or ``"squared"``.
+        activation: (a, b, c) with a != 0.
+
+    Raises:
+        InputError: Data or parameters are unusable; the message says which and what was expected.
+    """
+
+    X: Any
+    y: Any
+    radius: Any = field(default=0.0, init=False, repr=False)
+    beta: float = 1e-2
+    loss: str = "hinge"
+    activation: tuple[float, float, float] = DEFAULT_ACTIVATION
+
+    losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic", "squared")
+    family: ClassVar[str] = "standard-sdp"

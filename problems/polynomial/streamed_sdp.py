@@ -1,0 +1,80 @@
+"""Adversarial training of polynomial networks on data too large for memory."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn, Self
+
+from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.errors import InputError, UnsupportedProgramError
+from cvxrobust.problems.data.batches import Batches
+from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Array, PolynomialTraining
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class StreamedSDP(PolynomialTraining):
+    """`AdversarialSDP`, or `StandardSDP` with radius 0, on data that is read in batches, again for every pass.
+
+    Only backends that read the structured programme can solve it (backend ``"torch"`` here), since no conic programme
+    of such data would fit anywhere. Exact objectives and certificates go through the data batch by batch, too.
+
+    Args:
+        data: The batches.
+        radius: l2 attack radius, one for all samples or one per sample, in the units of X; 0 is standard training.
+        beta: Weight of the penalty, above 0.
+        loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"``, or, with radius 0, ``"squared"``.
+        activation: (a, b, c) with a != 0.
+
+    Raises:
+        InputError: Data or parameters are unusable; the message says which and what was expected.
+    """
+
+    losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic", "squared")
+    family: ClassVar[str] = "streamed-sdp"
+    cones: ClassVar[frozenset[type]] = frozenset()
+    conic_rows: ClassVar[int] = 0
+
+    def __init__(
+        self,
+        data: Batches,
+        radius: Any = 0.0,
+        beta: float = 1e-2,
+        loss: str = "hinge",
+        activation: tuple[float, float, float] = DEFAULT_ACTIVATION,
+    ) -> None:
+        if not isinstance(data, Batches):
+            raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
+        self._set(X=data.X, y=data.y, radius=radius, beta=beta, loss=loss, activation=activation)
+        if loss == "squared" and (self.radius > 0.0).any():
+            raise InputError("the squared loss has no adversary; expected radius 0 for every sample.")
+
+    def _relabelled(self, y: Array) -> Self:
+        same = object.__new__(type(self))
+        same._set(X=self.X, y=y, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation)
+        return same
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    def to_conic(self) -> NoReturn:
+        """Refused.
+
+        Raises:
+            UnsupportedProgramError: Always: the data is not in memory.
+        """
+        raise UnsupportedProgramError(
+            "data that is read in batches has no conic programme; choose a backend that reads the structure, "
+            'backend="torch", or load the data and use AdversarialSDP.'
+        )
+
+    def to_cvxpy(self) -> NoReturn:
+        """Refused like `to_conic`."""
+        self.to_conic()
+
+    def recover(self, solution: Solution) -> NoReturn:
+        """Refused like `to_conic`: there is no conic solution to recover from."""
+        self.to_conic()
+
+    def multipliers(self, solution: Solution) -> NoReturn:
+        """Refused like `to_conic`: there is no conic solution to read them from."""
+        self.to_conic()

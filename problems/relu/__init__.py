@@ -1,0 +1,1 @@
+"""ReLU activation: standard and adversarial training as gated programmes."""

@@ -1,0 +1,51 @@
+"""Adversarial convex training of two-layer ReLU networks (Bai, Gautam and Sojoudi, arXiv:2201.01965)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cvxrobust.problems.relu.base import ReLUProblem
+
+
+@dataclass(frozen=True, eq=False)
+class AdversarialReLU(ReLUProblem):
+    """Train a two-layer ReLU network against every attack ``||D||_p <= radius``.
+
+    For patterns ``d_ij`` of P gates and the dual norm q of p, the cone formulation (arXiv:2201.01965) is
+
+        min  mean_i loss(y_i f_i - radius ||sum_j d_ij (v_j - w_j)||_q) + beta sum_j (||v_j||_2 + ||w_j||_2)
+        s.t. (2 d_ij - 1) x_i'v_j >= radius ||v_j||_q,  the same for w_j,   f_i = sum_j d_ij x_i'(v_j - w_j).
+
+    The constraints keep every pattern over the whole ball, so the inner worst case is exact; but with more samples than
+    dimensions most patterns then admit no neuron at all (`carriers` counts those that do, `resample` looks for more).
+    The one-sided formulation, the default for margin losses, needs no constraints, is never above the cone formulation
+    on the same gates with the soft-cone bound, and usually far below. With the squared loss the worst case of the cone
+    and gated formulations is ``(|f_i - y_i| + radius ||.||_q)^2``. `cvxrobust.core.programs.gated.evaluation` states
+    and proves this.
+
+    Args:
+        X: Inputs, shape (n, d); anything NumPy reads as numbers.
+        y: Labels -1 or +1, shape (n,); more than two classes of any kind are trained one-versus-all. Real targets,
+            shape (n,) or (n, C), with the squared loss; each of C outputs is then attacked on its own.
+        radius: Attack radius (eps in the literature), one for all samples or one per sample, in the units of X.
+        patterns: As in `ConvexReLU`.
+        norm: Norm p of the attack: "inf", 2 or 1.
+        beta: Weight of the penalty, above 0.
+        loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"`` or ``"squared"``.
+        formulation: ``"one-sided"``, ``"cone"`` or ``"gated"``; None for one-sided with margin losses, else cone.
+        bound: How the one-sided formulation bounds neurons that can only hurt: ``"soft-cone"`` (default),
+            ``"separate"``, or ``"mixed"``: soft-cone gates where the ball keeps to one side of the gate, else separate.
+        gates: As in `ConvexReLU`.
+        n_gates: As in `ConvexReLU`.
+        seed: Of the sampled gates.
+        bias: Append a constant 1 to the inputs, which attacks do not touch.
+        regate: Rounds of regating after the first solve (one-sided formulation).
+        multiclass: As in `ConvexReLU`.
+        resample: Draw only gates whose cones can carry a neuron under this attack (cone and gated formulations).
+        slots: Gates for every sample and signed neuron, instead of patterns.
+        grow: Gates added per round by ``solve(..., gates="grow")``.
+
+    Raises:
+        InputError: Data or parameters are unusable; the message says which and what was expected.
+    """
+
+    family: ClassVar[str] = "adversarial-relu"

@@ -1,0 +1,322 @@
+"""Conic form of gated ReLU programmes, assembled with whole-array operations, and multipliers from its duals.
+
+Variables, in this order: the point U by slot, output and input; the group norms t; auxiliaries of the norms N(u_k) and
+N(H_i) (see `_NormBlock`); one excess per harmful pair (one-sided); the loss's. Rows, in this order: margins; harmful
+ReLUs or cone constraints; the norms; the group norms; the loss.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.conic.cones import Cone, NonNegative, SecondOrder, Zero
+from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core.losses.base import LossBlock, loss_by_name
+from cvxrobust.core.programs.gated.certificate import GatedMultipliers
+from cvxrobust.core.programs.gated.evaluation import harmful
+from cvxrobust.core.programs.structured import GatedProgram
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class _NormBlock:
+    """Epigraphs of N(h) for m vectors h of d entries: auxiliaries a with ``N(h) <= read @ a``, ``place @ h + fill @ a``
+    in the cones.
+
+    - N = l1 (attack inf): a holds bounds of all ``|h_l|``, rows ``a - h >= 0`` and ``a + h >= 0``;
+    - N = l2: one a per vector, rows (a, h) in a second-order cone;
+    - N = l-infinity (attack 1): one a per vector, rows ``a - h_l >= 0`` and ``a + h_l >= 0``.
+    """
+
+    norm: Norm
+    m: int
+    d: int
+
+    @property
+    def auxiliaries(self) -> int:
+        """How many there are."""
+        return self.m * self.d if self.norm == "inf" else self.m
+
+    @property
+    def rows(self) -> int:
+        """Rows that they take."""
+        return self.m * (self.d + 1) if self.norm == 2 else 2 * self.m * self.d
+
+    @property
+    def cones(self) -> tuple[Cone, ...]:
+        """The cones of these rows."""
+        if self.norm == 2:
+            return tuple(SecondOrder(self.d + 1) for _ in range(self.m))
+        return (NonNegative(self.rows),)
+
+    @cached_property
+    def place(self) -> sparse.csr_array:
+        """What h adds to the rows, shape (rows, m d)."""
+        each = sparse.eye_array(self.m * self.d, format="csr")
+        if self.norm != 2:
+            return sparse.csr_array(sparse.vstack([-each, each]))
+        one = sparse.vstack([sparse.csr_array((1, self.d)), sparse.eye_array(self.d)])
+        return sparse.csr_array(sparse.kron(sparse.eye_array(self.m), one))
+
+    @cached_property
+    def fill(self) -> sparse.csr_array:
+        """What the auxiliaries add to the rows, shape (rows, auxiliaries)."""
+        if self.norm == 2:
+            first = sparse.csr_array(([1.0], ([0], [0])), shape=(self.d + 1, 1))
+            return sparse.csr_array(sparse.kron(sparse.eye_array(self.m), first))
+        each = self._spread if self.norm == 1 else sparse.eye_array(self.m * self.d)
+        return sparse.csr_array(sparse.vstack([each, each]))
+
+    @cached_property
+    def read(self) -> sparse.csr_array:
+        """The bounds of the norms from the auxiliaries, shape (m, auxiliaries)."""
+        return sparse.csr_array(self._spread.T) if self.norm == "inf" else sparse.eye_array(self.m, format="csr")
+
+    @property
+    def _spread(self) -> sparse.csr_array:
+        return sparse.csr_array(sparse.kron(sparse.eye_array(self.m), np.ones((self.d, 1))))
+
+    def pulls(self, duals: Array) -> Array:
+        """What the duals of the rows say of attacks on h: ``place' duals``, shape (m, d)."""
+        return np.asarray(self.place.T @ duals).reshape(self.m, self.d)
+
+
+@dataclass(frozen=True)
+class GatedForm:
+    """The conic form of a gated programme; sizes and places are known before anything is assembled."""
+
+    program: GatedProgram
+
+    @cached_property
+    def attacked(self) -> Index:
+        """Samples with a positive radius."""
+        return np.flatnonzero(self.program.radius > 0.0)
+
+    @cached_property
+    def pairs(self) -> tuple[Index, Index]:
+        """Samples and slots of the cone constraints, or of the harmful ReLUs; none for the gated form."""
+        program = self.program
+        if program.formulation == "one-sided":
+            rows, slots = np.nonzero(harmful(program))
+            return rows, slots
+        if program.formulation == "cone":
+            rows, slots = (index.ravel() for index in np.indices(program.gates.shape))
+            return rows, slots
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+
+    @cached_property
+    def sample_norms(self) -> _NormBlock:
+        """Norms of the H_i of attacked samples."""
+        program = self.program
+        return _NormBlock(program.norm, self.attacked.size * program.shape[1], program.attackable)
+
+    @cached_property
+    def slot_norms(self) -> _NormBlock:
+        """Norms of the u_k, where constraints under attack mention them."""
+        K, C, _ = self.program.shape
+        mentioned = self.attacked.size > 0 and self.pairs[0].size > 0
+        return _NormBlock(self.program.norm, K * C if mentioned else 0, self.program.attackable)
+
+    @cached_property
+    def block(self) -> LossBlock:
+        """The loss of every sample and output."""
+        return loss_by_name(self.program.loss).block(self.program.labels.ravel())
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Numbers of variables: U, t, slot auxiliaries, sample auxiliaries, excesses, loss."""
+        K, C, D = self.program.shape
+        excesses = self.pairs[0].size if self.program.formulation == "one-sided" else 0
+        slots, samples = self.slot_norms.auxiliaries, self.sample_norms.auxiliaries
+        return K * C * D, K, slots, samples, excesses, self.block.cost.size
+
+    @cached_property
+    def heights(self) -> tuple[int, ...]:
+        """Numbers of rows: margins, pairs, excesses >= 0, slot norms, sample norms, group norms, loss."""
+        K, C, D = self.program.shape
+        n = self.program.X.shape[0]
+        margins = n * C + (self.attacked.size * C if self.program.loss == "squared" else 0)
+        pairs = self.pairs[0].size * C
+        norms = self.slot_norms.rows, self.sample_norms.rows
+        return margins, pairs, self.widths[4], *norms, K * (C * D + 1), self.block.rhs.size
+
+    @property
+    def cones(self) -> tuple[Cone, ...]:
+        """The cones, in the order of the rows."""
+        margins, pairs, excesses, *_ = self.heights
+        K, C, D = self.program.shape
+        groups = tuple(SecondOrder(C * D + 1) for _ in range(K))
+        first: tuple[Cone, ...] = (NonNegative(margins),)
+        if self.block.equality:
+            two_sided = 2 * self.attacked.size * C
+            first = (Zero(margins - two_sided), NonNegative(two_sided))
+        norms = (*self.slot_norms.cones, *self.sample_norms.cones)
+        return (*first, NonNegative(pairs), NonNegative(excesses), *norms, *groups, *self.block.cones)
+
+    def assemble(self) -> ConicProgram:
+        """The conic programme."""
+        program = self.program
+        K, C, D = program.shape
+        margins, shifts = self._margins()
+        rows = [margins, self._pairs(), self._row({4: -sparse.eye_array(self.widths[4])}, self.widths[4])]
+        rows += [self._slot_norms(), self._sample_norms()]
+        group = sparse.vstack([sparse.csr_array((1, C * D)), -sparse.eye_array(C * D)])
+        head = sparse.csr_array(([-1.0], ([0], [0])), shape=(C * D + 1, 1))
+        each = sparse.eye_array(K)
+        rows.append(self._row({0: sparse.kron(each, group), 1: sparse.kron(each, head)}, K * (C * D + 1)))
+        rows.append(self._row({5: self.block.rows}, self.block.rhs.size))
+        between = np.zeros(sum(self.heights[1:6]))
+        q = np.zeros(sum(self.widths))
+        q[self.widths[0] : self.widths[0] + K] = program.beta
+        q[q.size - self.block.cost.size :] = C * self.block.cost
+        return ConicProgram(
+            q,
+            sparse.vstack(rows, format="csc"),
+            np.concatenate([shifts, between, self.block.rhs]),
+            tuple(cone for cone in self.cones if cone.dim),
+            C * self.block.offset,
+        )
+
+    def point(self, x: Array) -> Array:
+        """The point U, shape (K, C, D), of a primal solution."""
+        return np.asarray(x[: self.widths[0]]).reshape(self.program.shape)
+
+    def multipliers(self, y: Array) -> GatedMultipliers:
+        """Multipliers from the dual variables of the rows."""
+        program, (K, C, _) = self.program, self.program.shape
+        n, d = program.X.shape[0], program.attackable
+        margins, pairs, _, slots, samples, *_ = np.split(y, np.cumsum(self.heights)[:-1])
+        theta, omega = np.zeros((n, C)), None
+        if self.block.equality:
+            clean, up, down = self._split_margins(margins)
+            rest = np.setdiff1d(np.arange(n), self.attacked)
+            theta[rest], theta[self.attacked] = clean, down - up
+            omega = np.abs(theta)
+            omega[self.attacked] = down + up
+        else:
+            theta[:, 0] = margins
+        mu = np.zeros((n, K, C))
+        mu[self.pairs] = pairs.reshape(-1, C)
+        attacks, directions = np.zeros((n, C, d)), np.zeros((K, C, d))
+        mass = program.radius[:, None] * (theta if omega is None else omega)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            attacks[self.attacked] = self.sample_norms.pulls(samples).reshape(-1, C, d) / mass[self.attacked, :, None]
+            if self.slot_norms.m:
+                pulled = np.einsum("i,ikc->kc", program.radius, mu)[..., None]
+                directions = self.slot_norms.pulls(slots).reshape(K, C, d) / pulled
+        return GatedMultipliers(theta, attacks, mu, directions, omega)
+
+    def _split_margins(self, margins: Array) -> tuple[Array, Array, Array]:
+        """Of the squared loss: duals of clean equalities, of ``residual >= f - y + r N`` and of ``>= y - f + r N``."""
+        C, m = self.program.shape[1], self.attacked.size
+        clean, up, down = np.split(margins, np.cumsum([margins.size - 2 * m * C, m * C]))
+        return clean.reshape(-1, C), up.reshape(-1, C), down.reshape(-1, C)
+
+    def _row(self, parts: Mapping[int, sparse.sparray], count: int) -> sparse.csr_array:
+        """Rows from blocks by group of variables; what is left out is zero."""
+        blocks = [parts.get(k, sparse.csr_array((count, width))) for k, width in enumerate(self.widths)]
+        return sparse.csr_array(sparse.hstack(blocks))
+
+    def _outputs(self) -> sparse.csr_array:
+        """The outputs ``f_ic = x_i'H_ic`` as a function of U, shape (n C, K C D)."""
+        program, (K, C, D) = self.program, self.program.shape
+        sample, slot = np.nonzero(program.gates)
+        data = program.signs[slot, None] * program.X[sample]
+        rows = np.repeat(sample, D)
+        columns = ((slot * C * D)[:, None] + np.arange(D)).ravel()
+        one = sparse.csr_array((data.ravel(), (rows, columns)), shape=(program.X.shape[0], K * C * D))
+        if C == 1:
+            return one
+        # Output c reads the same entries, D c columns further.
+        entries = one.tocoo()
+        by_output = [
+            sparse.csr_array((entries.data, (entries.row, entries.col + D * c)), shape=one.shape) for c in range(C)
+        ]
+        return _interleaved(by_output)
+
+    def _margins(self) -> tuple[sparse.csr_array, Array]:
+        """Rows and right-hand sides that tie outputs, norms and excesses to the loss."""
+        program, C = self.program, self.program.shape[1]
+        f, lift, shift = self._outputs(), self.block.lift, self.block.shift
+        radius = np.repeat(program.radius[self.attacked], C)
+        reach = sparse.diags_array(radius) @ self.sample_norms.read
+        if self.block.equality:
+            return self._residuals(f, sparse.csr_array(reach))
+        place = sparse.csr_array(
+            (np.ones(radius.size), (self.attacked, np.arange(radius.size))), (shift.size, radius.size)
+        )
+        parts = {0: -(sparse.diags_array(program.labels[:, 0]) @ f), 3: place @ reach, 5: lift}
+        if program.formulation == "one-sided":
+            count = self.pairs[0].size
+            parts[4] = sparse.csr_array((np.ones(count), (self.pairs[0], np.arange(count))), (shift.size, count))
+        return self._row(parts, shift.size), -shift
+
+    def _residuals(self, f: sparse.csr_array, reach: sparse.csr_array) -> tuple[sparse.csr_array, Array]:
+        n, C = self.program.labels.shape
+        target, lift = self.block.shift, self.block.lift
+        everyone = np.arange(n * C).reshape(n, C)
+        attacked = everyone[self.attacked].ravel()
+        clean = np.setdiff1d(everyone.ravel(), attacked)
+        up = {0: f[attacked], 3: reach, 5: -lift[attacked]}
+        down = {0: -f[attacked], 3: reach, 5: -lift[attacked]}
+        rows = [
+            self._row({0: -f[clean], 5: lift[clean]}, clean.size),
+            self._row(up, attacked.size),
+            self._row(down, attacked.size),
+        ]
+        return sparse.csr_array(sparse.vstack(rows)), np.concatenate(
+            [-target[clean], target[attacked], -target[attacked]]
+        )
+
+    def _pairs(self) -> sparse.csr_array:
+        """Cone constraints ``(2 g - 1) x'u - r N(u) >= 0``, or excesses at least ``(1 - 2 g) x'u + r N(u)``."""
+        program, (K, C, D) = self.program, self.program.shape
+        sample, slot = self.pairs
+        count = sample.size * C
+        output = np.tile(np.arange(C), sample.size)
+        sample, slot = np.repeat(sample, C), np.repeat(slot, C)
+        turn = np.where(program.gates[sample, slot], -1.0, 1.0)
+        columns = ((slot * C + output) * D)[:, None] + np.arange(D)
+        shape = (count, K * C * D)
+        data = (turn[:, None] * program.X[sample]).ravel()
+        parts: dict[int, sparse.sparray] = {
+            0: sparse.csr_array((data, (np.repeat(np.arange(count), D), columns.ravel())), shape)
+        }
+        if self.slot_norms.m:
+            reach = sparse.csr_array((program.radius[sample], (np.arange(count), slot * C + output)), (count, K * C))
+            parts[2] = reach @ self.slot_norms.read
+        if program.formulation == "one-sided":
+            parts[4] = -sparse.eye_array(count)
+        return self._row(parts, count)
+
+    def _slot_norms(self) -> sparse.csr_array:
+        norms, (K, C, D) = self.slot_norms, self.program.shape
+        if norms.m == 0:
+            return self._row({}, 0)
+        touched = sparse.eye_array(self.program.attackable, D)
+        every = sparse.kron(sparse.eye_array(K * C), touched)
+        return self._row({0: -(norms.place @ every), 2: -norms.fill}, norms.rows)
+
+    def _sample_norms(self) -> sparse.csr_array:
+        norms, program = self.sample_norms, self.program
+        if norms.m == 0:
+            return self._row({}, 0)
+        _, C, D = program.shape
+        weights = sparse.csr_array((program.gates * program.signs)[self.attacked])
+        touched = sparse.kron(sparse.eye_array(C), sparse.eye_array(program.attackable, D))
+        every = sparse.kron(weights, touched)
+        return self._row({0: -(norms.place @ every), 3: -norms.fill}, norms.rows)
+
+
+def _interleaved(by_output: list[sparse.csr_array]) -> sparse.csr_array:
+    """Rows (i, c) from one matrix of rows i per output c."""
+    n, C = by_output[0].shape[0], len(by_output)
+    order = np.arange(n * C).reshape(C, n).T.ravel()
+    return sparse.csr_array(sparse.vstack(by_output, format="csr")[order])

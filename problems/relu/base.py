@@ -1,0 +1,290 @@
+"""What the two ReLU families share: programme, recovery of networks, exact objectives and certificates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.conic.program import ConicProgram, join_programs, split_solution
+from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.programs.gated import evaluation as gated
+from cvxrobust.core.programs.gated.certificate import (
+    GatedBound,
+    GatedMultipliers,
+    fits,
+    gated_bound,
+    network_multipliers,
+    tightened,
+)
+from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.problems.relu import choices as relu_choices
+from cvxrobust.problems.relu import recovery as relu_recovery
+from cvxrobust.problems.relu.assembly import GatedForm
+from cvxrobust.problems.relu.data import ReLUData
+from cvxrobust.problems.relu.gates.cones import ConeInterior, can_carry, resampled
+from cvxrobust.problems.relu.gates.pricing import price
+from cvxrobust.problems.relu.gates.regating import regated
+from cvxrobust.problems.relu.gates.slots import Slots
+from cvxrobust.problems.relu.own_objective import OwnObjective, own_objective
+
+if TYPE_CHECKING:
+    import cvxpy
+
+Array = NDArray[np.float64]
+LOOSE = 1e-7
+"""Multipliers whose bound loses more than this fraction to scaling are worth a repair by least squares."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReLUProblem(ReLUData):
+    """Base of `ConvexReLU` and `AdversarialReLU`; see those for the mathematics and the parameters."""
+
+    # -- the programme ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def program(self) -> GatedProgram:
+        """The problem as a gated programme; not for one-versus-all problems, which are several."""
+        if self.one_versus_all:
+            raise InputError("a one-versus-all problem is several programmes; use its `parts`.")
+        slots = relu_choices.slots(self)
+        return GatedProgram(
+            self.inputs, self.labels, self.loss, slots.gates, slots.signs, self.radius, self.norm, self.beta,
+            self.formulation or "one-sided", self.bias,
+        )  # fmt: skip
+
+    @cached_property
+    def carrying(self) -> NDArray[np.intp]:
+        """The slots that the conic form keeps: under attack, cones that admit no neuron are left out beforehand.
+
+        A solver need not find out again that their neurons are zero. Bounds do not rest on this: certificates are
+        about all slots, and multipliers for those left out are found by least squares.
+        """
+        K = self.program.signs.size
+        if self.program.formulation != "cone" or not (self.radius > 0.0).any():
+            return np.arange(K)
+        return np.array([k for k in range(K) if self._carries(self.program.gates[:, k])], dtype=np.intp)
+
+    def _carries(self, pattern: NDArray[np.bool_]) -> bool:
+        key = pattern.tobytes()
+        if key not in self._carrier_memory:
+            attackable = self.X.shape[1]
+            self._carrier_memory[key] = can_carry(self.inputs, pattern, self.radius, self.norm, attackable)
+        return self._carrier_memory[key]
+
+    def _fresh_carriers(self) -> NDArray[np.bool_] | None:
+        """For attacked cones, further patterns that can carry a neuron: what prices well otherwise rarely can."""
+        if self.formulation != "cone" or not (self.radius > 0.0).any():
+            return None
+        try:
+            seed = self.seed + self.program.signs.size
+            found = resampled(self.inputs, 2 * self.grow, seed, self.radius, self.norm, self.X.shape[1])
+        except InputError:
+            return None
+        return found.patterns
+
+    @cached_property
+    def _carrier_memory(self) -> dict[bytes, bool]:
+        return {}
+
+    @cached_property
+    def form(self) -> GatedForm:
+        """The conic form; nothing is assembled before `to_conic`."""
+        kept = self.carrying
+        return GatedForm(replace(self.program, gates=self.program.gates[:, kept], signs=self.program.signs[kept]))
+
+    @property
+    def cones(self) -> frozenset[type]:
+        """The cone types of its programmes, known before any assembly."""
+        return frozenset(type(cone) for part in self.parts for cone in part.form.cones if cone.dim)
+
+    @property
+    def conic_rows(self) -> int:
+        """Rows of `to_conic`, known before any assembly."""
+        return sum(sum(part.form.heights) for part in self.parts)
+
+    def to_conic(self) -> ConicProgram:
+        """The convex programme in standard form; one block per class for one-versus-all problems."""
+        if self.one_versus_all:
+            return join_programs([part.to_conic() for part in self.parts])
+        return self.form.assemble()
+
+    def to_structured(self) -> GatedProgram | None:
+        """The same for backends that know the mathematics; None for one-versus-all problems, which are several."""
+        return None if self.one_versus_all else self.program
+
+    def to_cvxpy(self) -> "cvxpy.Problem":
+        """The readable reference: the formulas in cvxpy, slow to compile."""
+        from cvxrobust.problems.relu.reference import reference_problem
+
+        return reference_problem(self)
+
+    # -- from a backend's answer to a network and its certificate ------------------------------------------------
+
+    def recover(self, solution: Solution) -> ReLUNetwork:
+        """A network from a primal solution of `to_conic`, exactly feasible whatever the residuals.
+
+        Raises:
+            InputError: The solution holds no finite primal point.
+        """
+        if not solution.has_primal or solution.x is None:
+            raise InputError("the solution holds no finite primal point to recover a network from.")
+        if self.one_versus_all:
+            pieces = split_solution(solution, [part.to_conic() for part in self.parts])
+            return self.combine([part.recover(s) for part, s in zip(self.parts, pieces, strict=True)])
+        U = np.zeros(self.program.shape)
+        U[self.carrying] = self.form.point(solution.x)
+        return self.network_at(U)
+
+    def network_at(self, U: Array) -> ReLUNetwork:
+        """The network of a point of the programme, shape (K, C, D), moved into the cones and pruned first."""
+        return relu_recovery.network(self.program, U, self._cone_memory, **self.network_fields())
+
+    @cached_property
+    def _cone_memory(self) -> dict[bytes, ConeInterior | None]:
+        return {}
+
+    def point(self, network: ReLUNetwork) -> Array:
+        """The point of the programme that a network stands for, shape (K, C, D)."""
+        return gated.from_network(self.program, network)
+
+    def objective(self, network: ReLUNetwork) -> float:
+        """The programme's objective at a network: what the certificate bounds.
+
+        No less than the network's own objective, but for the gated relaxation, and for several outputs, whose group
+        penalty is below the sum of their neurons' norms. Neurons sit in the slots that they name. For one-versus-all
+        problems the sum over the classes. Infinite if a neuron fits no slot, or leaves its cone.
+        """
+        if self.one_versus_all:
+            pairs = zip(self.parts, self.separate(network), strict=True)
+            return sum(part.objective(column) for part, column in pairs)
+        return gated.network_objective(self.program, network)
+
+    def own_objective(self, network: ReLUNetwork, *, exact: bool = False, seed: int = 0) -> OwnObjective:
+        """The nonconvex training objective of a network, its own gates and worst attacks: a lower and an upper bound.
+
+        Without attack both are the same. Under attack the lower one comes from attacks that were found, the upper one
+        from certified margins.
+
+        Args:
+            network: Any network that fits.
+            exact: Settle the worst cases by mixed-integer programming; small networks only.
+            seed: Of the attacks' random starts.
+        """
+        if self.one_versus_all:
+            pairs = zip(self.parts, self.separate(network), strict=True)
+            return sum((p.own_objective(c, exact=exact, seed=seed) for p, c in pairs), OwnObjective(0.0, 0.0))
+        return own_objective(self.program, network, exact=exact, seed=seed)
+
+    def multipliers(self, solution: Solution) -> GatedMultipliers:
+        """Dual information of a solution of `to_conic`, for `lower_bound`."""
+        if solution.y is None or not solution.has_dual:
+            return self.network_multipliers(self.trivial_network())
+        found, kept = self.form.multipliers(solution.y), self.carrying
+        mu = np.zeros((found.mu.shape[0], *self.program.shape[:2]))
+        mu[:, kept] = found.mu
+        directions = np.zeros((*self.program.shape[:2], self.X.shape[1]))
+        directions[kept] = found.directions
+        return replace(found, mu=mu, directions=directions)
+
+    def network_multipliers(self, network: ReLUNetwork) -> GatedMultipliers:
+        """Multipliers that need no solver, read off a network."""
+        return network_multipliers(self.program, self.point(network))
+
+    def multiplier_candidates(self, solution: Solution, network: ReLUNetwork) -> Iterator[GatedMultipliers]:
+        """The solver's multipliers and the network's own, each also repaired by least squares where scaling costs."""
+        given, loose = solution.multipliers, True
+        if fits(self.program, given) or (given is None and solution.has_dual):
+            found: GatedMultipliers = self.multipliers(solution) if given is None else given
+            yield found
+            loose = self._is_loose(found)
+            if loose:
+                yield tightened(self.program, found, LOOSE)
+        own = self.network_multipliers(network)
+        yield own
+        if loose and self._is_loose(own):
+            yield tightened(self.program, own, LOOSE)
+
+    def _is_loose(self, multipliers: GatedMultipliers) -> bool:
+        return bool(self.dual(multipliers).violations.max(initial=0.0) > self.beta * (1.0 + LOOSE))
+
+    def lower_bound(self, multipliers: GatedMultipliers) -> float:
+        """A bound below the programme's optimum from any multipliers, repaired to dual feasibility first."""
+        return self.dual(multipliers).value
+
+    def dual(self, multipliers: GatedMultipliers) -> GatedBound:
+        """The lower bound together with what each slot could still gain."""
+        return gated_bound(self.program, multipliers)
+
+    @property
+    def size(self) -> int:
+        """Number of slots, over all classes."""
+        return sum(int(part.program.signs.size) for part in self.parts)
+
+    # -- better gates -------------------------------------------------------------------------------------------
+
+    def with_slots(self, slots: Slots) -> Self:
+        """The same problem with other slots."""
+        other = replace(self, slots=slots)
+        # What the gates came from stays what it was.
+        other.__dict__["gate_set"] = self.gate_set
+        return other
+
+    def regated(self, network: ReLUNetwork) -> Self | None:
+        """The problem with better gates for this network (`problems.relu.gates.regating`); None if none are better."""
+        if self.program.formulation != "one-sided":
+            return None
+        gates = regated(self.program, self.point(network))
+        return None if gates is None else self.with_slots(Slots(gates, self.program.signs))
+
+    def grown(self, network: ReLUNetwork, solution: Solution | None) -> Self | None:
+        """The problem with up to `grow` more gates, those found to be violated most; None if none are found."""
+        candidates = [self.network_multipliers(network)]
+        if solution is not None:
+            candidates = list(self.multiplier_candidates(solution, network))
+        bound = max((self.dual(multipliers) for multipliers in candidates), key=lambda found: found.value)
+        found = price(
+            self.program,
+            _scaled(bound),
+            self.grow,
+            self.seed + self.program.signs.size,
+            self.point(network).reshape(-1, self.inputs.shape[1]),
+            self._fresh_carriers(),
+        )
+        if found.signs.size == 0:
+            return None
+        return self.with_slots(Slots(self.program.gates, self.program.signs).with_more(found.gates, found.signs))
+
+    @cached_property
+    def carriers(self) -> int:
+        """How many of the patterns can carry a neuron that no attack moves out of its cone."""
+        return sum(self._carries(pattern) for pattern in self.gate_set.patterns.T)
+
+    def report(self, network: ReLUNetwork) -> dict[str, Any]:
+        """What a user wants to know of gates and network, ready for JSON."""
+        found, own = self.gate_set, self.own_objective(network)
+        programs = [part.program for part in self.parts]
+        said: dict[str, Any] = {
+            "formulation": programs[0].formulation,
+            "gates_from": found.source,
+            "gates_asked": found.asked,
+            "gates_duplicate": found.duplicates,
+            "gates_empty": found.empty,
+            "gates": int(found.patterns.shape[1]),
+            "slots": sum(int(program.signs.size) for program in programs),
+            "network_objective_at_least": own.lower,
+            "network_objective_at_most": own.upper,
+        }
+        if programs[0].formulation == "cone" and bool((self.radius > 0.0).any()):
+            said["gates_that_can_carry_a_neuron"] = self.carriers
+        return said
+
+
+def _scaled(bound: GatedBound) -> GatedMultipliers:
+    m, s = bound.multipliers, bound.scale
+    omega = None if m.omega is None else s * m.omega
+    return replace(m, theta=s * m.theta, mu=s * m.mu, omega=omega)

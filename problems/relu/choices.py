@@ -1,0 +1,216 @@
+"""Checks of the parameters of the ReLU problems, and from them the gates."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.attacks.relu_bounds import check_norm
+from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.losses.base import loss_by_name
+from cvxrobust.problems.data.validation import checked_beta, checked_inputs, checked_labels, checked_radius
+from cvxrobust.problems.relu.gates import cones as gate_cones
+from cvxrobust.problems.relu.gates import patterns as gates
+from cvxrobust.problems.relu.gates.patterns import GateSet
+from cvxrobust.problems.relu.gates.slots import BOUNDS, Slots, crossings, signed_slots, with_bound
+
+if TYPE_CHECKING:
+    from cvxrobust.problems.relu.data import ReLUData
+
+Array = NDArray[np.float64]
+FORMULATIONS = ("one-sided", "cone", "gated")
+MULTICLASS = ("one-versus-all", "vector-output")
+
+
+def checked(problem: "ReLUData") -> dict[str, Any]:
+    """Every field of a problem, checked and in its final form, and what is derived from the labels.
+
+    Raises:
+        InputError: A value is unusable; the message says which and what was expected.
+        UnknownNameError: A loss, norm, formulation, bound or `multiclass` that is not offered.
+    """
+    loss = loss_by_name(problem.loss, problem.losses)
+    X = checked_inputs(problem.X)
+    found = {
+        "X": X,
+        "radius": checked_radius(problem.radius, X.shape[0]),
+        "beta": checked_beta(problem.beta),
+        "norm": check_norm(problem.norm),
+        "n_gates": _whole(problem.n_gates, "n_gates", 1),
+        "seed": _whole(problem.seed, "seed", 0),
+        "regate": _whole(problem.regate, "regate", 0),
+        "grow": _whole(problem.grow, "grow", 1),
+        **{name: _flag(getattr(problem, name), name) for name in ("bias", "resample")},
+        **_formulation(problem, loss.margin),
+        **_labels(problem, X.shape[0], loss.margin),
+    }
+    if problem.slots is not None:
+        _check_slots(problem.slots, X.shape[0], str(found["formulation"]))
+    given = [name for name in ("patterns", "gates") if getattr(problem, name) is not None]
+    if len(given) > 1:
+        raise InputError("both patterns and gates are given; pass one of them, patterns follow from gates.")
+    if problem.resample and given:
+        raise InputError(f"resample=True draws gates, but {given[0]} are given; leave one of them out.")
+    return found
+
+
+def _formulation(problem: "ReLUData", margin: bool) -> dict[str, Any]:
+    formulation = problem.formulation or ("one-sided" if margin else "cone")
+    if formulation not in FORMULATIONS:
+        raise UnknownNameError("formulation", formulation, FORMULATIONS)
+    if formulation == "one-sided" and not margin:
+        raise InputError(
+            "the one-sided formulation needs a margin loss (hinge, squared_hinge, logistic), because it only bounds "
+            'outputs from one side; with the squared loss use formulation="cone" or "gated".'
+        )
+    if problem.bound is not None and problem.bound not in BOUNDS:
+        raise UnknownNameError("bound", problem.bound, BOUNDS)
+    if problem.bound is not None and formulation != "one-sided":
+        raise InputError(f"bound={problem.bound!r} belongs to the one-sided formulation; this is {formulation!r}.")
+    if problem.regate and formulation != "one-sided":
+        raise InputError(
+            f"regate={problem.regate} belongs to the one-sided formulation; {formulation!r} keeps its gates (use 0)."
+        )
+    if problem.resample and formulation == "one-sided":
+        raise InputError(
+            "resample=True looks for gates whose cones hold neurons, which the one-sided formulation does not need; "
+            'use it with formulation="cone" or "gated".'
+        )
+    bound = (problem.bound or "soft-cone") if formulation == "one-sided" else None
+    return {"formulation": formulation, "bound": bound}
+
+
+def _labels(problem: "ReLUData", n: int, margin: bool) -> dict[str, Any]:
+    """y as given, the label or target matrix (None for one-versus-all problems), the classes."""
+    if problem.multiclass is not None and problem.multiclass not in MULTICLASS:
+        raise UnknownNameError("multiclass", problem.multiclass, MULTICLASS)
+    if problem.multiclass == "vector-output" and margin:
+        raise InputError(
+            f"multiclass='vector-output' fits all classes at once with the squared loss, not with {problem.loss!r}; "
+            "use loss='squared' or multiclass='one-versus-all'."
+        )
+    if not margin and problem.multiclass is None:
+        targets = _targets(problem.y, n)
+        y = targets[:, 0] if targets.shape[1] == 1 else targets
+        return {"y": y, "_labels": targets, "_classes": None, "_fits_labels": False}
+    # Labels are labels here, whatever the loss: two classes must be -1 and +1.
+    y, classes = checked_labels(problem.y, n, True, problem.loss)
+    fits = not margin
+    if classes is None:
+        return {"y": y, "_labels": y[:, None], "_classes": None, "_fits_labels": fits}
+    labels = None
+    if problem.multiclass == "vector-output":
+        labels = np.where(y[:, None] == np.asarray(classes)[None, :], 1.0, -1.0)
+    return {"y": y, "_labels": labels, "_classes": classes, "_fits_labels": fits}
+
+
+def _targets(y: Any, n: int) -> Array:
+    try:
+        targets = np.array(y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "y cannot be read as numbers, but squared loss needs real targets; for labels pass "
+            "multiclass='one-versus-all' or 'vector-output'."
+        ) from error
+    if targets.ndim == 1:
+        targets = targets[:, None]
+    if targets.ndim != 2 or targets.shape[0] != n or targets.shape[1] < 1:
+        raise InputError(f"y has shape {np.shape(y)}; expected ({n},) targets, or ({n}, C) for C outputs.")
+    if not np.isfinite(targets).all():
+        row = int(np.argmin(np.isfinite(targets).all(axis=1)))
+        raise InputError(f"y holds NaN or inf at position {row}; every row needs a target.")
+    targets.setflags(write=False)
+    return targets
+
+
+def _whole(value: Any, name: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InputError(f"{name} is {value!r}; expected a whole number of {least} or more.")
+    return int(value)
+
+
+def _flag(value: Any, name: str) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} is {value!r}; expected True or False.")
+    return bool(value)
+
+
+def _check_slots(slots: Slots, n: int, formulation: str) -> None:
+    if not isinstance(slots, Slots):
+        raise InputError(
+            f"slots is {type(slots).__name__}; expected cvxrobust.problems.relu.gates.slots.Slots(gates, signs)."
+        )
+    gates_given, signs = np.asarray(slots.gates), np.asarray(slots.signs)
+    if gates_given.dtype != np.bool_ or gates_given.ndim != 2 or gates_given.shape[0] != n:
+        raise InputError(
+            f"slots has gates of shape {gates_given.shape} and dtype {gates_given.dtype}; expected ({n}, K), bool."
+        )
+    allowed = (1.0,) if formulation == "gated" else (-1.0, 1.0)
+    if signs.shape != gates_given.shape[1:] or not np.isin(signs, allowed).all():
+        raise InputError(
+            f"slots has signs {signs!r}; expected one of {allowed} for each of {gates_given.shape[1]} slots."
+        )
+
+
+def gate_set(problem: "ReLUData") -> GateSet:
+    """The patterns of a problem: given, from given gates, all of them, or sampled."""
+    inputs, n = problem.inputs, problem.X.shape[0]
+    if problem.slots is not None:
+        given = np.asarray(problem.slots.gates)
+        kept = gates.first_seen(given)
+        empty = int(np.count_nonzero(~given.any(axis=0)))
+        return GateSet(given[:, kept], None, given.shape[1], given.shape[1] - kept.size - empty, empty, "given slots")
+    if isinstance(problem.patterns, str):
+        if problem.patterns != "all":
+            raise UnknownNameError("patterns", problem.patterns, ("all",), "Or pass an array of bools, shape (n, P).")
+        return gates.all_patterns(inputs)
+    if isinstance(problem.patterns, tuple):
+        positive, negative = _pair(problem)
+        return gates.from_patterns(np.hstack([positive.patterns, negative.patterns]), n)
+    if problem.patterns is not None:
+        return gates.from_patterns(problem.patterns, n)
+    if problem.gates is not None:
+        return gates.from_gates(problem.gates, inputs, bias=problem.bias)
+    if problem.resample:
+        return gate_cones.resampled(
+            inputs, problem.n_gates, problem.seed, problem.radius, problem.norm, problem.X.shape[1]
+        )
+    if gates.pattern_count_bound(inputs) <= problem.n_gates:
+        return gates.all_patterns(inputs)  # tiny data: sampling could only find fewer
+    return gates.sampled(inputs, problem.n_gates, problem.seed)
+
+
+def _pair(problem: "ReLUData") -> tuple[GateSet, GateSet]:
+    if len(problem.patterns) != 2:
+        raise InputError(
+            f"patterns is a tuple of {len(problem.patterns)}; expected an array (n, P), or a pair of arrays for "
+            "positive and for negative output weights."
+        )
+    n = problem.X.shape[0]
+    return gates.from_patterns(problem.patterns[0], n), gates.from_patterns(problem.patterns[1], n)
+
+
+def slots(problem: "ReLUData") -> Slots:
+    """The slots of a single (not one-versus-all) problem."""
+    if problem.slots is not None:
+        return problem.slots
+    found = problem.gate_set
+    if problem.formulation == "gated":
+        return Slots(found.patterns, np.ones(found.patterns.shape[1]))
+    positive = negative = found.patterns
+    if isinstance(problem.patterns, tuple):
+        positive, negative = (part.patterns for part in _pair(problem))
+    signed = signed_slots(positive, negative)
+    if problem.formulation == "cone":
+        return signed
+    crossing = None
+    if problem.bound == "mixed":
+        if found.vectors is None:
+            raise InputError(
+                "bound='mixed' needs to know where balls cross the boundaries of the gates: pass gates= or n_gates=, "
+                "not patterns=."
+            )
+        crossed = crossings(problem.inputs, found.vectors, problem.radius, problem.norm, problem.X.shape[1])
+        crossing = np.hstack([crossed, crossed])
+    bound = next(name for name in BOUNDS if name == problem.bound)
+    return with_bound(signed, problem.labels[:, 0], bound, crossing)

@@ -1,0 +1,55 @@
+"""Convex training of two-layer ReLU networks (Pilanci and Ergen, arXiv:2002.10553)."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.problems.relu.base import ReLUProblem
+
+
+@dataclass(frozen=True, eq=False)
+class ConvexReLU(ReLUProblem):
+    """Train a two-layer ReLU network within sampled, given or all activation patterns.
+
+    For patterns ``d_ij`` of P gates, with ``f_i = sum_j d_ij x_i'(v_j - w_j)``, the cone formulation is
+
+        min  mean_i loss(y_i f_i) + beta sum_j (||v_j||_2 + ||w_j||_2)
+        s.t. (2 d_ij - 1) x_i'v_j >= 0,  (2 d_ij - 1) x_i'w_j >= 0       (arXiv:2002.10553, Theorem 1).
+
+    With all patterns its optimum is that of weight-decayed training, ``mean loss + beta/2 sum (||u||^2 + alpha^2)``, of
+    networks of any width above a critical one. The default for margin losses is the one-sided formulation, which has no
+    constraints, is never above the cone formulation on the same gates, and is equal to it with all patterns;
+    ``"gated"`` is the relaxation without constraints (arXiv:2202.01331). `cvxrobust.core.programs.gated.evaluation`
+    states and proves all three.
+
+    Args:
+        X: Inputs, shape (n, d); anything NumPy reads as numbers.
+        y: Labels -1 or +1, shape (n,); more than two classes of any kind are trained one-versus-all. Real targets,
+            shape (n,) or (n, C), with the squared loss.
+        patterns: Activation patterns, shape (n, P), bool; a pair of such arrays for positive and for negative output
+            weights; or ``"all"`` for tiny data. Duplicate and all-zero patterns are left out, see `gate_set`.
+        beta: Weight of the penalty, above 0.
+        loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"`` or ``"squared"``.
+        formulation: ``"one-sided"``, ``"cone"`` or ``"gated"``; None for one-sided with margin losses, else cone.
+        gates: Gate vectors, shape (d, P), or (d + 1, P) with a bias; the patterns are ``X @ gates >= 0``.
+        n_gates: How many standard normal gates to sample where neither patterns nor gates are given. Data with no
+            more patterns than that gets all of them.
+        seed: Of the sampled gates.
+        bias: Append a constant 1 to the inputs.
+        regate: Rounds of regating after the first solve (one-sided formulation).
+        multiclass: ``"one-versus-all"`` or ``"vector-output"``. With the squared loss it says that y holds labels: the
+            targets are then -1 and +1 for every class. ``"vector-output"`` fits all outputs with shared gates and one
+            group penalty ``beta sum_j (||V_j||_F + ||W_j||_F)``, V_j of shape (d, C).
+        slots: Gates for every sample and signed neuron, instead of patterns.
+        grow: Gates added per round by ``solve(..., gates="grow")``.
+
+    Raises:
+        InputError: Data or parameters are unusable; the message says which and what was expected.
+    """
+
+    radius: Any = field(default=0.0, init=False)
+    norm: Norm = field(default="inf", init=False)
+    bound: str | None = field(default=None, init=False)
+    resample: bool = field(default=False, init=False)
+
+    family: ClassVar[str] = "convex-relu"

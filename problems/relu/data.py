@@ -1,0 +1,161 @@
+"""Data, parameters and gates of the ReLU problems, checked once."""
+
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.networks.base import TwoLayerNetwork
+from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.programs.structured import Formulation
+from cvxrobust.problems.relu import choices as relu_choices
+from cvxrobust.problems.relu.gates.patterns import GateSet
+from cvxrobust.problems.relu.gates.slots import Slots
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ReLUData:
+    """Data, parameters and gates of `ConvexReLU` and `AdversarialReLU`, and what networks of theirs look like."""
+
+    X: Any
+    y: Any
+    radius: Any
+    patterns: Any = None
+    _: KW_ONLY
+    norm: Norm = "inf"
+    beta: float = 1e-2
+    loss: str = "hinge"
+    formulation: Formulation | None = None
+    bound: str | None = None
+    gates: Any = None
+    n_gates: int = 50
+    seed: int = 0
+    bias: bool = False
+    regate: int = 0
+    multiclass: str | None = None
+    resample: bool = False
+    slots: Slots | None = None
+    grow: int = 10
+
+    losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic", "squared")
+    family: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for name, value in relu_choices.checked(self).items():
+            object.__setattr__(self, name, value)
+
+    # -- outputs and classes ------------------------------------------------------------------------------------
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """The classes, sorted, of a problem with more than two, or with a given `multiclass`; else None."""
+        found: tuple[Any, ...] | None = self.__dict__["_classes"]
+        return found
+
+    @property
+    def one_versus_all(self) -> bool:
+        """Whether the problem is several: one per class."""
+        return self.classes is not None and self.multiclass != "vector-output"
+
+    @cached_property
+    def parts(self) -> tuple[Self, ...]:
+        """The independent problems: one per class for one-versus-all, or this problem alone."""
+        if not self.one_versus_all or self.classes is None:
+            return (self,)
+        singles = tuple(
+            replace(self, y=np.where(self.y == label, 1.0, -1.0), multiclass=None) for label in self.classes
+        )
+        for single in singles:
+            single.__dict__["gate_set"] = self.gate_set  # drawn and checked once, for all classes
+        return singles
+
+    def with_parts(self, parts: tuple[Self, ...]) -> Self:
+        """The same one-versus-all problem with these parts, whose gates may differ from class to class."""
+        other = replace(self)
+        other.__dict__["parts"] = parts
+        other.__dict__["gate_set"] = self.gate_set
+        return other
+
+    def combine(self, networks: list[ReLUNetwork]) -> ReLUNetwork:
+        """One network with an output per part from the parts' networks."""
+        if not self.one_versus_all:
+            return networks[0]
+        u = np.vstack([network.u for network in networks])
+        alpha = np.zeros((u.shape[0], len(networks)))
+        start, slots = 0, []
+        for k, network in enumerate(networks):
+            alpha[start : start + network.n_neurons, k] = network.alpha
+            start += network.n_neurons
+            slots += list(network.slots or ())
+        known = tuple(slots) if len(slots) == start else None
+        return ReLUNetwork(u, alpha, bias=self.bias, classes=self.classes, slots=known)
+
+    def separate(self, network: TwoLayerNetwork) -> list[ReLUNetwork]:
+        """The parts' networks from a combined one: what `combine` joined.
+
+        Raises:
+            InputError: The network is of another kind, or its inputs, outputs or bias are not this problem's.
+        """
+        network = self._fitting(network)
+        if not self.one_versus_all:
+            return [network]
+        columns = []
+        for column in network.alpha.T:
+            used = np.flatnonzero(column)
+            slots = None if network.slots is None else tuple(network.slots[k] for k in used)
+            columns.append(ReLUNetwork(network.u[used], column[used], bias=self.bias, slots=slots))
+        return columns
+
+    def _fitting(self, network: TwoLayerNetwork) -> ReLUNetwork:
+        if not isinstance(network, ReLUNetwork):
+            raise InputError(f"the network is a {type(network).__name__}; this problem trains a ReLUNetwork.")
+        shape = self.trivial_network().alpha.shape[1:]
+        if network.n_features != self.X.shape[1] or network.alpha.shape[1:] != shape:
+            raise InputError(
+                f"the network has {network.n_features} inputs and outputs of shape {network.alpha.shape[1:]}; "
+                f"this problem needs {self.X.shape[1]} and {shape}."
+            )
+        if network.bias != self.bias:
+            raise InputError(f"the network has bias={network.bias}; this problem has bias={self.bias}.")
+        return network
+
+    @property
+    def labels(self) -> Array:
+        """Labels in {-1, +1}, shape (n, 1), or targets of the squared loss, shape (n, C)."""
+        found: Array = self.__dict__["_labels"]
+        return found
+
+    @cached_property
+    def inputs(self) -> Array:
+        """The inputs with the constant of the bias as their last column, if there is one; shape (n, D)."""
+        return np.hstack([self.X, np.ones((self.X.shape[0], 1))]) if self.bias else np.asarray(self.X)
+
+    @cached_property
+    def gate_set(self) -> GateSet:
+        """The activation patterns, and how many were left out as duplicates or as empty."""
+        return relu_choices.gate_set(self)
+
+    def network_fields(self) -> dict[str, Any]:
+        """What every network of this problem says about its outputs."""
+        return {"regression": self.loss == "squared" and not self._labelled, "classes": self.classes}
+
+    @property
+    def _labelled(self) -> bool:
+        """Whether the squared loss fits labels rather than real targets."""
+        return bool(self.__dict__["_fits_labels"])
+
+    def trivial_network(self) -> ReLUNetwork:
+        """The network without neurons: always feasible, so there is always an upper bound."""
+        empty = np.empty((0, self.X.shape[1] + int(self.bias)))
+        outputs: tuple[int, ...] = ()
+        if self.one_versus_all and self.classes is not None:
+            outputs = (len(self.classes),)
+        elif self.labels.shape[1] > 1:
+            outputs = (self.labels.shape[1],)
+        return ReLUNetwork(empty, np.empty((0, *outputs)), bias=self.bias, slots=(), **self.network_fields())

@@ -1,0 +1,56 @@
+"""The ReLU problems in cvxpy, formula by formula: the reference that the vectorised forms can be compared with."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import cvxpy
+
+    from cvxrobust.core.programs.structured import GatedProgram
+    from cvxrobust.problems.relu.base import ReLUProblem
+
+DUAL = {"inf": 1, 2: 2, 1: "inf"}
+
+
+def reference_problem(problem: "ReLUProblem") -> "cvxpy.Problem":
+    """The programme of `cvxrobust.core.programs.gated.evaluation` in cvxpy; one-versus-all problems are added up."""
+    import cvxpy
+
+    found = [_single(part.program) for part in problem.parts]
+    objective = cvxpy.Minimize(sum(single.objective.args[0] for single in found))
+    return cvxpy.Problem(objective, [constraint for single in found for constraint in single.constraints])
+
+
+def _single(program: "GatedProgram") -> "cvxpy.Problem":
+    import cvxpy
+
+    K, C, D = program.shape
+    n, d, q = program.X.shape[0], program.attackable, DUAL[program.norm]
+    U = [cvxpy.Variable((K, D)) for _ in range(C)]
+    turn = 2.0 * program.gates - 1.0
+    constraints: list[cvxpy.Constraint] = []
+    values = []
+    for c in range(C):
+        size = cvxpy.norm(U[c][:, :d], q, axis=1)
+        if program.formulation == "cone":
+            constraints += [cvxpy.multiply(turn[i], U[c] @ program.X[i]) >= program.radius[i] * size for i in range(n)]
+        for i in range(n):
+            x, r = program.X[i], program.radius[i]
+            H = (program.gates[i] * program.signs) @ U[c]
+            reach = r * cvxpy.norm(H[:d], q)
+            if program.loss == "squared":
+                values.append(cvxpy.abs(x @ H - program.labels[i, c]) + reach)
+                continue
+            margin = program.labels[i, 0] * (x @ H) - reach
+            if program.formulation == "one-sided":
+                harmful = (program.labels[i, 0] * program.signs < 0.0).astype(float)
+                margin -= harmful @ cvxpy.pos(cvxpy.multiply(-turn[i], U[c] @ x) + r * size)
+            values.append(margin)
+    t = cvxpy.hstack(values)
+    losses = {
+        "hinge": lambda: cvxpy.sum(cvxpy.pos(1 - t)),
+        "squared_hinge": lambda: cvxpy.sum_squares(cvxpy.pos(1 - t)),
+        "logistic": lambda: cvxpy.sum(cvxpy.logistic(-t)),
+        "squared": lambda: cvxpy.sum(cvxpy.square(t)),
+    }
+    groups = cvxpy.norm(cvxpy.hstack(U) if C > 1 else U[0], 2, axis=1)
+    return cvxpy.Problem(cvxpy.Minimize(losses[program.loss]() / n + program.beta * cvxpy.sum(groups)), constraints)

@@ -1,0 +1,221 @@
+"""The problems as scikit-learn estimators."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.contracts.result import Result
+from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.programs.structured import Formulation
+from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.solve import solve
+from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
+from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
+from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
+
+Array = NDArray[np.float64]
+
+
+class _NetworkClassifier(ClassifierMixin, BaseEstimator):
+    """What both estimators share; a subclass has a constructor and says which problem it solves."""
+
+    standardize: bool
+    backend: str
+    method: str
+    tolerance: float
+    time_limit: float | None
+    polish: bool | str | None = None
+
+    def _problem(self, inputs: Array, targets: Array) -> Any:
+        raise NotImplementedError
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Train on rows X, shape (n, d), with labels y of any kind, shape (n,).
+
+        Raises:
+            ValueError: The data is unusable, or there are fewer than two classes.
+        """
+        rows, labels = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(labels)
+        self.classes_, index = np.unique(labels, return_inverse=True)
+        if self.classes_.size < 2:
+            raise ValueError(f"y holds one class, {self.classes_.tolist()}; a classifier needs at least two classes.")
+        standardizer = Standardizer.fit(rows) if self.standardize else None
+        inputs = rows if standardizer is None else standardizer.transform(rows)
+        targets = 2.0 * index - 1.0 if self.classes_.size == 2 else index.astype(np.float64)
+        problem = self._problem(inputs, np.asarray(targets, dtype=np.float64))
+        settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
+        self.result_: Result[Any] = solve(
+            problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
+        )
+        self.network_: Any = self.result_.network.replace(
+            classes=tuple(self.classes_.tolist()), standardizer=standardizer
+        )
+        return self
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Outputs of the network, shape (n,), or (n, K) for K > 2 classes."""
+        inputs = self._inputs(X)
+        outputs: Array = self.network_.decision_function(inputs)
+        return outputs
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Labels, shape (n,)."""
+        f = self.decision_function(X)
+        index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
+        return np.asarray(self.classes_[index])
+
+    def _inputs(self, X: ArrayLike) -> Array:
+        check_is_fitted(self)
+        rows: Array = validate_data(self, X, dtype=np.float64, reset=False)
+        standardizer = self.network_.standardizer
+        return rows if standardizer is None else standardizer.transform(rows)
+
+
+class PolynomialClassifier(_NetworkClassifier):
+    """A two-layer polynomial network, trained to certified global optimality, with scikit-learn's conventions.
+
+    Two classes give one output; more are trained one-versus-all. See `AdversarialSDP` for the mathematics.
+
+    Args:
+        radius: l2 attack radius to train against, in standard deviations of the features (in the data's units without
+            `standardize`); 0 is standard training.
+        beta: Weight of the penalty.
+        loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
+        activation: (a, b, c) of ``a t^2 + b t + c``.
+        standardize: Standardise the features with the training rows' statistics.
+        backend: See `solve`.
+        method: See `solve`.
+        tolerance: Relative certified gap to reach.
+        time_limit: Seconds for the whole fit, or None.
+        polish: See `solve`.
+
+    Attributes:
+        classes_: The labels, sorted.
+        network_: The trained `PolynomialNetwork`.
+        result_: The `Result` with certificate, trace and times.
+        n_features_in_: Number of features.
+    """
+
+    def __init__(
+        self,
+        *,
+        radius: float = 0.0,
+        beta: float = 1e-2,
+        loss: str = "hinge",
+        activation: tuple[float, float, float] = DEFAULT_ACTIVATION,
+        standardize: bool = True,
+        backend: str = "auto",
+        method: str = "auto",
+        tolerance: float = 1e-4,
+        time_limit: float | None = None,
+        polish: bool | str | None = None,
+    ) -> None:
+        self.radius = radius
+        self.beta = beta
+        self.loss = loss
+        self.activation = activation
+        self.standardize = standardize
+        self.backend = backend
+        self.method = method
+        self.tolerance = tolerance
+        self.time_limit = time_limit
+        self.polish = polish
+
+    def _problem(self, inputs: Array, targets: Array) -> AdversarialSDP:
+        return AdversarialSDP(
+            inputs, targets, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation
+        )
+
+    def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
+        """Exact accuracy under every l2 attack of each radius, shape (k,); units as for `radius`."""
+        inputs = self._inputs(X)
+        accuracies: Array = self.network_.robust_accuracy(inputs, y, radii)
+        return accuracies
+
+
+class ReLUClassifier(_NetworkClassifier):
+    """A two-layer ReLU network, trained to certified optimality within its gates, with scikit-learn's conventions.
+
+    Two classes give one output; more are trained one-versus-all. See `AdversarialReLU` for the mathematics.
+
+    Args:
+        radius: Attack radius to train against, in standard deviations of the features (in the data's units without
+            `standardize`); 0 is standard training.
+        norm: Norm of the attack: "inf", 2 or 1.
+        beta: Weight of the penalty.
+        loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
+        formulation: ``"one-sided"``, ``"cone"`` or ``"gated"``.
+        n_gates: Gates to sample.
+        bias: Give every neuron a bias, which attacks do not touch.
+        regate: Rounds of regating (one-sided formulation).
+        seed: Of the gates.
+        standardize: Standardise the features with the training rows' statistics.
+        backend: See `solve`.
+        method: See `solve`.
+        tolerance: Relative certified gap to reach.
+        time_limit: Seconds for the whole fit, or None.
+
+    Attributes:
+        classes_: The labels, sorted.
+        network_: The trained `ReLUNetwork`.
+        result_: The `Result` with certificate, history, trace and times.
+        n_features_in_: Number of features.
+    """
+
+    def __init__(
+        self,
+        *,
+        radius: float = 0.0,
+        norm: Norm = "inf",
+        beta: float = 1e-2,
+        loss: str = "hinge",
+        formulation: Formulation = "one-sided",
+        n_gates: int = 50,
+        bias: bool = True,
+        regate: int = 0,
+        seed: int = 0,
+        standardize: bool = True,
+        backend: str = "auto",
+        method: str = "auto",
+        tolerance: float = 1e-4,
+        time_limit: float | None = None,
+    ) -> None:
+        self.radius = radius
+        self.norm = norm
+        self.beta = beta
+        self.loss = loss
+        self.formulation = formulation
+        self.n_gates = n_gates
+        self.bias = bias
+        self.regate = regate
+        self.seed = seed
+        self.standardize = standardize
+        self.backend = backend
+        self.method = method
+        self.tolerance = tolerance
+        self.time_limit = time_limit
+
+    def _problem(self, inputs: Array, targets: Array) -> AdversarialReLU:
+        return AdversarialReLU(
+            inputs, targets, self.radius, norm=self.norm, beta=self.beta, loss=self.loss, formulation=self.formulation,
+            n_gates=self.n_gates, bias=self.bias, regate=self.regate, seed=self.seed,
+        )  # fmt: skip
+
+    def certified_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
+        """Accuracy that no attack of each radius can take, by linear relaxation, shape (k,); units as for `radius`."""
+        inputs = self._inputs(X)
+        accuracies: Array = self.network_.certified_accuracy(inputs, y, radii, self.norm)
+        return accuracies
+
+    def attacked_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
+        """Accuracy under the attacks found at each radius, shape (k,): at least the true robust accuracy."""
+        inputs = self._inputs(X)
+        accuracies: Array = self.network_.attacked_accuracy(inputs, y, radii, self.norm)
+        return accuracies

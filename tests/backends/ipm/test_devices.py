@@ -1,0 +1,109 @@
+"""The interior-point backend on a device other than the CPU: no tensor is left behind, and answers are the same.
+
+`elsewhere` plays the device, so this runs on every machine; what a real GPU computes is for
+`test_a_gpu_certifies_the_same_optimum`.
+"""
+
+import pytest
+from polynomial_cases import adversarial, certified, solved
+from random_problems import random_case
+from random_relu import any_gates, random_recipe
+from threadpoolctl import threadpool_info
+
+from cvxrobust import AdversarialSDP, Settings, StandardSDP
+from cvxrobust.bench.studies.ipm_comparison import teacher
+from cvxrobust.core.discovery.registry import get_backend
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.kit.translation import torch_alone
+
+torch = pytest.importorskip("torch")
+elsewhere = pytest.importorskip("fake_device")
+
+
+def both(problem, start=None, **settings):
+    """Solutions on the CPU and elsewhere."""
+    program, backend = problem.to_structured(), get_backend("ipm")
+    settings = Settings(**({"tolerance": 1e-6, "threads": 1} | settings))
+    here = backend.solve(program, settings, None, start)
+    with elsewhere.emulated():
+        there = backend.solve(program, settings.replace(device="cuda"), None, start)
+    return here, there
+
+
+def assert_same(problem, here, there):
+    assert there.applied["device"] == "cuda"
+    assert (here.termination, here.iterations) == (there.termination, there.iterations)
+    assert problem.objective(there.network) == pytest.approx(problem.objective(here.network), rel=1e-9)
+    assert problem.lower_bound(there.multipliers) == pytest.approx(problem.lower_bound(here.multipliers), rel=1e-9)
+
+
+@pytest.mark.parametrize("number", range(0, 60, 4))
+def test_polynomial_programmes_leave_no_tensor_behind(number):
+    problem = random_case(number).problem
+    assert_same(problem, *both(problem))
+
+
+@pytest.mark.parametrize("recipe", [random_recipe, any_gates])
+@pytest.mark.parametrize("number", range(6))
+def test_gated_programmes_leave_no_tensor_behind(recipe, number):
+    for problem in recipe(number).problem().parts:
+        assert_same(problem, *both(problem))
+
+
+@pytest.mark.parametrize("radius", [0.0, 0.2])
+def test_subspaces_and_starts_leave_no_tensor_behind(radius):
+    X, y = teacher(40, 15)
+    problem = AdversarialSDP(X, y, radius=radius, beta=0.02) if radius else StandardSDP(X, y, beta=0.02)
+    rough = get_backend("ipm").solve(problem.to_structured(), Settings(tolerance=0.1, threads=1))
+    assert_same(problem, *both(problem, rough))
+    assert_same(problem, *both(problem, rough, options={"subspace": True}))
+
+
+def test_factoring_over_samples_leaves_no_tensor_behind(monkeypatch):
+    system = pytest.importorskip("cvxrobust.backends.ipm.polynomial.newton_system")
+    monkeypatch.setattr(system, "SMALL", 0)
+    problem = StandardSDP(*teacher(40, 15), beta=0.02)
+    assert_same(problem, *both(problem))
+
+
+def test_the_played_device_refuses_what_a_gpu_refuses():
+    with elsewhere.emulated():
+        there = torch.ones(3, device="cuda")
+        assert (there.device, (2.0 * there + torch.tensor(1.0)).device) == (elsewhere.ELSEWHERE, elsewhere.ELSEWHERE)
+        assert there.cpu().numpy().tolist() == [1.0, 1.0, 1.0]
+        with pytest.raises(RuntimeError, match="are on the CPU, others are not"):
+            there + torch.ones(3)
+        with pytest.raises(RuntimeError, match="are on the CPU, others are not"):
+            there[torch.tensor([0, 1])] = 2.0
+        with pytest.raises(TypeError, match="no NumPy array"):
+            there.numpy()
+    assert torch.ones(3).device.type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device")
+@pytest.mark.parametrize("loss", ["hinge", "logistic"])
+@pytest.mark.parametrize("radius", [0.0, 0.3])
+def test_a_gpu_certifies_the_same_optimum(loss, radius):
+    problem = adversarial(60, 8, loss=loss, radius=radius)
+    there, here = (certified(problem, solved(problem, device=device)) for device in ("cuda", "cpu"))
+    assert 0.0 <= there[0] - there[1] <= 1e-8 * there[0]
+    assert there[0] == pytest.approx(here[0], rel=2e-8)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="PyTorch sees a CUDA device")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="0 CUDA devices"):
+        solved(adversarial(), device="cuda")
+
+
+def test_no_other_pool_of_threads_is_awake_beside_that_of_pytorch():
+    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    before = torch.get_num_threads()
+    assert blas
+    with torch_alone(2):
+        assert torch.get_num_threads() == 2
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}
+    with torch_alone(None):
+        assert torch.get_num_threads() == before
+    assert [pool for pool in threadpool_info() if pool["user_api"] == "blas"] == blas
+    assert torch.get_num_threads() == before

@@ -1,0 +1,226 @@
+"""What is particular to our backends: their options, Ctrl-C, limits across slices. The contract holds the rest."""
+
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+
+import numpy as np
+import pytest
+from child_process import with_support
+
+from cvxrobust.backends import scs as scs_backend
+from cvxrobust.core.conic.cones import NonNegative, Zero
+from cvxrobust.core.contracts.backend import Monitor
+from cvxrobust.core.contracts.result import Termination
+from cvxrobust.core.discovery.registry import get_backend
+from cvxrobust.core.errors import InputError, UnknownNameError, UnsupportedProgramError
+from cvxrobust.core.settings import Settings
+from cvxrobust.core.testing import LINEAR, MIXED, planted_program
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "meant"),
+    [
+        ("clarabel", "max_itr", "max_iter"),
+        ("scs", "eps_ab", "eps_abs"),
+        ("cvxpy:CVXOPT", "abstoll", "abstol"),
+    ],
+)
+def test_a_misspelt_option_is_answered_with_the_right_spelling(name, option, meant):
+    program, _ = planted_program(0, LINEAR)
+    with pytest.raises(UnknownNameError, match=f"Did you mean '{meant}'"):
+        get_backend(name).solve(program, Settings(options={option: 1}))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("clarabel", {"max_iter": "many"}),
+        ("clarabel", {"direct_solve_method": "magic"}),
+        ("scs", {"max_iters": "many"}),
+        ("scs", {"alpha": "large"}),
+        ("scs", {"linear_solver": "magic"}),
+        ("cvxpy", {"max_iter": "many"}),
+    ],
+)
+def test_an_option_of_the_wrong_kind_is_refused(name, options):
+    program, _ = planted_program(0, LINEAR)
+    with pytest.raises(InputError, match=next(iter(options))):
+        get_backend(name).solve(program, Settings(options=options))
+
+
+def test_options_overrule_settings():
+    program, _ = planted_program(0, LINEAR)
+    solution = get_backend("clarabel").solve(program, Settings(max_iterations=50, options={"max_iter": 3}))
+    assert solution.applied["max_iter"] == 3
+    assert solution.iterations == 3
+
+
+ENDLESS = {"eps_abs": 0.0, "eps_rel": 0.0, "eps_infeas": 0.0}
+
+
+def test_a_stopped_monitor_interrupts_clarabel_with_an_iterate():
+    program, _ = planted_program(0)
+    monitor = Monitor()
+    monitor.stop()
+    solution = get_backend("clarabel").solve(program, Settings(), monitor=monitor)
+    assert solution.termination is Termination.INTERRUPTED
+    assert solution.has_primal
+
+
+def test_a_stopped_monitor_interrupts_scs_after_a_slice():
+    program, _ = planted_program(0)
+    monitor = Monitor()
+    monitor.stop()
+    solution = get_backend("scs").solve(program, Settings(options=ENDLESS), monitor=monitor)
+    assert solution.termination is Termination.INTERRUPTED
+    assert solution.has_primal
+
+
+def test_ctrl_c_that_only_scs_saw_is_passed_on_to_the_monitor(monkeypatch):
+    def interrupted(self, workspace, start):
+        return scs_backend.INTERRUPTED, (np.array([np.nan]),) * 3, 0.0
+
+    monkeypatch.setattr(scs_backend._Run, "_slice", interrupted)
+    monitor = Monitor()
+    solution = get_backend("scs").solve(planted_program(0)[0], Settings(), monitor=monitor)
+    assert solution.termination is Termination.INTERRUPTED
+    assert monitor.stopped
+    assert not solution.has_primal  # nothing had been let go of yet
+
+
+def test_scs_keeps_count_across_slices():
+    program, planted = planted_program(0)
+    solution = get_backend("scs").solve(program, Settings(max_iterations=1703, options=ENDLESS))
+    assert solution.termination is Termination.ITERATION_LIMIT
+    assert solution.iterations == 1703
+    assert solution.x == pytest.approx(planted.x, abs=1e-6)
+
+
+def test_scs_keeps_the_time_limit_across_slices():
+    program, _ = planted_program(0)
+    solution = get_backend("scs").solve(program, Settings(time_limit=0.2, options=ENDLESS))
+    assert solution.termination is Termination.TIME_LIMIT
+    assert solution.has_primal
+
+
+# The monitors below send Ctrl-C from places that every solve passes, so that nothing depends on speed. SCS
+# can miss one that comes between slices, so it is pressed until something happens, as a user would.
+CLARABEL_CHILD = """
+class Interrupter(Monitor):
+    @property
+    def should_stop(self):
+        seen["callback"] += 1
+        if seen["callback"] == 3:
+            signal.raise_signal(signal.SIGINT)
+        return super().should_stop
+"""
+SCS_CHILD = """
+class Interrupter(Monitor):
+    @property
+    def remaining(self):
+        seen["slice"] += 1
+        if seen["slice"] == 3:
+            threading.Thread(target=press, daemon=True).start()
+        return super().remaining
+
+def press():
+    while not monitor.stopped:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("handler", ["default", "installed"])
+@pytest.mark.parametrize(
+    ("name", "child", "options"),
+    [("clarabel", CLARABEL_CHILD, {}), ("scs", SCS_CHILD, ENDLESS | {"max_iters": 10**6})],
+)
+def test_ctrl_c_stops_a_solve_and_keeps_its_iterate(name, child, options, handler):
+    if reason := get_backend(name).unavailable():
+        pytest.skip(reason)
+    lines = [
+        "import os, signal, threading, time",
+        "from collections import Counter",
+        "from cvxrobust.core.contracts.backend import Monitor",
+        "from cvxrobust.core.discovery.registry import get_backend",
+        "from cvxrobust.core.settings import Settings",
+        "from cvxrobust.core.testing import planted_program",
+        "seen = Counter()",
+        textwrap.dedent(child),
+        "monitor = Interrupter()",
+    ]
+    if handler == "installed":
+        lines.append("signal.signal(signal.SIGINT, lambda *_: monitor.stop())")
+    lines += [
+        f"solution = get_backend({name!r}).solve(",
+        f"    planted_program(0)[0], Settings(options={options!r}), monitor=monitor)",
+        "print(solution.termination, solution.has_primal, solution.iterations > 0, monitor.stopped, sep='|')",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=with_support(),
+    )
+    assert done.stdout.splitlines()[-1:] == ["interrupted|True|True|True"], done.stderr
+
+
+def test_ctrl_c_leaves_the_handler_of_others_in_place():
+    lines = [
+        "import signal",
+        "from cvxrobust.core.contracts.backend import Monitor",
+        "from cvxrobust.core.kit.interrupt import sigint_stops",
+        "monitor = Monitor()",
+        "with sigint_stops(monitor):",
+        "    signal.raise_signal(signal.SIGINT)",
+        "    try:",
+        "        signal.raise_signal(signal.SIGINT)",
+        "    except KeyboardInterrupt:",
+        "        print('second')",
+        "print(monitor.stopped, signal.getsignal(signal.SIGINT) is signal.default_int_handler)",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["second", "True", "True"], done.stderr
+
+
+def test_a_cvxpy_variant_reads_only_its_solvers_cones():
+    program, _ = planted_program(0)
+    with pytest.raises(UnsupportedProgramError, match=r"'cvxpy:CVXOPT' cannot read the cones Exponential"):
+        get_backend("cvxpy:CVXOPT").solve(program, Settings())
+
+
+def test_a_cvxpy_variant_that_does_not_exist_is_refused():
+    with pytest.raises(UnknownNameError, match=r"unknown CVXPY solver 'CLARABELL'.*Did you mean 'CLARABEL'"):
+        get_backend("cvxpy:clarabell")
+
+
+def test_a_cvxpy_variant_that_is_not_installed_says_so():
+    cvxpy = pytest.importorskip("cvxpy")
+    missing = next(name for name in ("XPRESS", "CPLEX", "GUROBI") if name not in cvxpy.installed_solvers())
+    assert f"does not find the solver {missing}" in get_backend(f"cvxpy:{missing}").unavailable()
+
+
+def test_every_mixed_cone_is_planted_more_than_once_or_in_several_sizes():
+    kinds = Counter(type(cone).__name__ for cone in MIXED)
+    assert kinds["PSD"] >= 3
+    assert kinds["Exponential"] >= 3
+    assert len(kinds) == 5
+
+
+def test_where_preparation_for_cvxopt_breaks_down_a_sturdier_one_is_tried_and_reported(monkeypatch):
+    scipy_arpack = pytest.importorskip("scipy.sparse.linalg").ArpackError
+
+    def broken(*args, **kwargs):
+        raise scipy_arpack(-9)
+
+    monkeypatch.setattr("cvxpy.reductions.solvers.conic_solvers.cvxopt_conif.eigsh", broken)
+    program, _ = planted_program(0, (Zero(3), NonNegative(4)))
+    backend = get_backend("cvxpy:CVXOPT")
+    solution = backend.solve(program, Settings(tolerance=1e-6))
+    assert solution.termination is Termination.CONVERGED
+    assert solution.applied["kktsolver"] == "robust"
+    with pytest.raises(scipy_arpack):
+        backend.solve(program, Settings(options={"kktsolver": "chol"}))

@@ -1,0 +1,125 @@
+"""An environment as a user makes it: our wheel, installed by pip, away from the checkout.
+
+Needs a package index within pip's reach, and nothing else. Making it takes a minute or two, so it is made once.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 1200
+"""Seconds that no command needs; one that does is stuck."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment.
+
+    Args:
+        folder: Where it lies.
+        wheels: Folder with our wheel, for pip to find.
+    """
+
+    folder: Path
+    wheels: Path
+
+    @property
+    def scripts(self) -> Path:
+        """The folder of its commands."""
+        return self.folder / ("Scripts" if os.name == "nt" else "bin")
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What its commands find in the environment: as if it were activated, with the versions that we pin."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("CVXROBUST_", "PYTEST_")) and name not in ("PYTHONPATH", "PYTHONHOME")
+        }
+        links = [*kept.get("PIP_FIND_LINKS", "").split(), self.wheels.as_posix()]
+        return kept | {
+            "VIRTUAL_ENV": str(self.folder),
+            "PATH": os.pathsep.join([str(self.scripts), kept.get("PATH", "")]),
+            "PIP_FIND_LINKS": " ".join(links),
+            "PIP_CONSTRAINT": (ROOT / "constraints.txt").as_posix(),
+            "PIP_NO_COMPILE": "1",  # most of what is installed is never imported
+        }
+
+    def run(
+        self, *command: object, cwd: Path | None = None, expect: int = 0, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, check its exit code, and return what it printed."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd or self.folder,
+            env=self.variables | variables,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        if done.returncode != expect:
+            said = f"{done.stdout[-20_000:]}\n{done.stderr[-20_000:]}"
+            pytest.fail(f"{command} ended with {done.returncode}, not {expect}:\n{said}", pytrace=False)
+        return done
+
+    def cli(self, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run `cvxrobust`."""
+        return self.run(self.scripts / "cvxrobust", *arguments, **options)
+
+    def python(self, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run Python."""
+        return self.run(self.scripts / "python", *arguments, **options)
+
+    def install(self, *packages: object) -> None:
+        """Install packages, or fail with what pip said."""
+        command = [self.scripts / "python", "-m", "pip", "install", "--quiet", *packages]
+        done = subprocess.run(command, env=self.variables, capture_output=True, text=True, timeout=PATIENCE)
+        if done.returncode:
+            names = ", ".join(map(str, packages))
+            reason = f"pip cannot install {names} (is a package index within reach?):\n{done.stderr[-5_000:]}"
+            pytest.fail(reason, pytrace=False)
+
+    def uninstall(self, *names: str) -> None:
+        """Leave the environment as others expect it."""
+        self.python("-m", "pip", "uninstall", "--quiet", "--yes", *names)
+
+
+@cache
+def fresh_environment(base: Path) -> Environment:
+    """The environment of this test session, with ``cvxrobust[testing]`` and nothing else in it.
+
+    Args:
+        base: The session's temporary folder.
+    """
+    source, environment = base / "source", Environment(base / "environment", base / "wheels")
+    copy_of_the_package(source)
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", environment.wheels, source]
+    done = subprocess.run(build, env=environment.variables, capture_output=True, text=True, timeout=PATIENCE)
+    if done.returncode:
+        pytest.fail(f"the wheel cannot be built:\n{done.stdout[-5_000:]}\n{done.stderr[-5_000:]}", pytrace=False)
+    subprocess.run([sys.executable, "-m", "venv", environment.folder], check=True, timeout=PATIENCE)
+    environment.install("cvxrobust[testing]")
+    return environment
+
+
+def copy_of_the_package(target: Path) -> None:
+    """What the wheel is made of, so that building leaves no trace in the checkout and takes none from it."""
+    target.mkdir()
+    for file in ROOT.iterdir():
+        if file.is_file() and file.suffix in (".py", ".toml", ".typed", ".md", ""):
+            shutil.copy(file, target)
+    for folder in ("core", "problems", "backends", "bench"):
+        shutil.copytree(ROOT / folder, target / folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def copied(package: Path, target: Path) -> Path:
+    """A copy of a package's source, because installing from it writes into it."""
+    ignored = shutil.ignore_patterns("__pycache__", "build", "*.egg-info", ".*")
+    return Path(shutil.copytree(package, target / package.name, ignore=ignored))
