@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping
 from types import ModuleType
 
-from cvxrobust.core.contracts.backend import Backend
-from cvxrobust.core.discovery.registry import backends as _registered
+from cvxrobust.core import Backend
+from cvxrobust.core import backends as _registered
 
 
 class _CallablePackage(ModuleType):

@@ -13,14 +13,31 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, svec, svec_indices
-from cvxrobust.core.conic.program import ConicProgram, require_cones
-from cvxrobust.core.contracts.backend import Capabilities
-from cvxrobust.core.contracts.result import Solution, Termination
-from cvxrobust.core.discovery.hookspecs import BackendDescription, hookimpl
-from cvxrobust.core.errors import InputError, LicenceError, UnknownNameError
-from cvxrobust.core.kit.translation import blas_threads, native_tolerance, unused_settings
-from cvxrobust.core.settings import Settings, check_options
+from cvxrobust.core import (
+    PSD,
+    BackendDescription,
+    Capabilities,
+    Cone,
+    ConicProgram,
+    Exponential,
+    InputError,
+    LicenceError,
+    NonNegative,
+    SecondOrder,
+    Settings,
+    Solution,
+    Termination,
+    UnknownNameError,
+    Zero,
+    blas_threads,
+    check_options,
+    hookimpl,
+    native_tolerance,
+    require_cones,
+    svec,
+    svec_indices,
+    unused_settings,
+)
 
 Array = NDArray[np.float64]
 

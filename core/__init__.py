@@ -1,12 +1,29 @@
-"""The vocabulary and the judge: programmes, cones, networks, certificates, the registry and `solve`."""
+"""The vocabulary and the judge: programmes, cones, networks, certificates, the registry and `solve`.
 
-from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, smat, svec
-from cvxrobust.core.conic.program import ConicProgram
-from cvxrobust.core.contracts.backend import Backend, Capabilities, Monitor
-from cvxrobust.core.contracts.problem import Attacks, Problem, RefinableProblem, RobustProblem
+Whoever writes a backend, a problem family or a metric imports from here (and from `cvxrobust.core.testing`): what the
+rooms are called is nobody else's business.
+"""
+
+from cvxrobust.core.attacks.trust_region import minimize_on_sphere
+from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, smat, svec, svec_indices
+from cvxrobust.core.conic.program import ConicProgram, require_cones, row_order, upper_triangle_order
+from cvxrobust.core.contracts.backend import (
+    Backend,
+    Capabilities,
+    ChecksSettings,
+    Diagnoses,
+    Finding,
+    Monitor,
+    RequiresAvailable,
+    SolvesTogether,
+    Suits,
+)
+from cvxrobust.core.contracts.masters import Mirrors, Turns
+from cvxrobust.core.contracts.problem import Attacks, Problem, RefinableProblem, Reports, RobustProblem
 from cvxrobust.core.contracts.result import Quality, Result, Round, Solution, Termination, Times, TracePoint
-from cvxrobust.core.discovery.hookspecs import BackendDescription, ProblemDescription, hookimpl
-from cvxrobust.core.discovery.registry import backends, get_backend, plugins, problems
+from cvxrobust.core.discovery.hookspecs import BackendDescription, MetricDescription, ProblemDescription, hookimpl
+from cvxrobust.core.discovery.measurement import measure
+from cvxrobust.core.discovery.registry import backends, get_backend, plugins, problems, register
 from cvxrobust.core.errors import (
     BackendUnavailableError,
     CvxRobustError,
@@ -16,14 +33,23 @@ from cvxrobust.core.errors import (
     UnknownNameError,
     UnsupportedProgramError,
 )
+from cvxrobust.core.kit.interrupt import sigint_stops
+from cvxrobust.core.kit.translation import blas_threads, native_tolerance, torch_alone, torch_threads, unused_settings
+from cvxrobust.core.losses.base import Loss, LossBlock, loss_by_name
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.polynomial import PolynomialNetwork, WorstCase
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers
-from cvxrobust.core.programs.polynomial.certificate import Certificate, MomentMultipliers, PointMultipliers
+from cvxrobust.core.programs.polynomial.certificate import (
+    Certificate,
+    MomentMultipliers,
+    PointMultipliers,
+    coefficients,
+)
+from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
 from cvxrobust.core.programs.structured import GatedProgram, PolynomialProgram
-from cvxrobust.core.settings import Settings
+from cvxrobust.core.settings import Settings, check_options
 from cvxrobust.core.solving.solve import solve
 
 __all__ = [
@@ -34,14 +60,21 @@ __all__ = [
     "BackendUnavailableError",
     "Capabilities",
     "Certificate",
+    "ChecksSettings",
     "Cone",
     "ConicProgram",
     "CvxRobustError",
+    "Diagnoses",
     "Exponential",
+    "Finding",
     "GatedMultipliers",
     "GatedProgram",
     "InputError",
     "LicenceError",
+    "Loss",
+    "LossBlock",
+    "MetricDescription",
+    "Mirrors",
     "MomentMultipliers",
     "Monitor",
     "NonNegative",
@@ -54,27 +87,49 @@ __all__ = [
     "Quality",
     "ReLUNetwork",
     "RefinableProblem",
+    "Reports",
+    "RequiresAvailable",
     "Result",
     "RobustProblem",
     "Round",
     "SecondOrder",
     "Settings",
     "Solution",
+    "SolvesTogether",
     "Standardizer",
+    "Suits",
     "Termination",
     "Times",
     "TracePoint",
+    "Turns",
     "TwoLayerNetwork",
     "UnknownNameError",
     "UnsupportedProgramError",
     "WorstCase",
     "Zero",
     "backends",
+    "blas_threads",
+    "check_options",
+    "coefficients",
     "get_backend",
     "hookimpl",
+    "loss_by_name",
+    "measure",
+    "minimize_on_sphere",
+    "native_tolerance",
+    "neurons_from_matrix",
     "plugins",
     "problems",
+    "register",
+    "require_cones",
+    "row_order",
+    "sigint_stops",
     "smat",
     "solve",
     "svec",
+    "svec_indices",
+    "torch_alone",
+    "torch_threads",
+    "unused_settings",
+    "upper_triangle_order",
 ]

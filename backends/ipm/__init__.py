@@ -12,16 +12,24 @@ from typing import Any
 import numpy as np
 
 from cvxrobust.backends.ipm.coupling_orders import work
-from cvxrobust.core.contracts.backend import Capabilities, Monitor
-from cvxrobust.core.contracts.result import Solution
-from cvxrobust.core.discovery.hookspecs import BackendDescription, hookimpl
-from cvxrobust.core.errors import InputError, UnsupportedProgramError
-from cvxrobust.core.kit.translation import torch_alone, unused_settings
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core import (
+    BackendDescription,
+    Capabilities,
+    GatedProgram,
+    InputError,
+    Monitor,
+    PolynomialNetwork,
+    PolynomialProgram,
+    ReLUNetwork,
+    Settings,
+    Solution,
+    UnsupportedProgramError,
+    check_options,
+    hookimpl,
+    torch_alone,
+    unused_settings,
+)
 from cvxrobust.core.programs.rows import is_streamed
-from cvxrobust.core.programs.structured import GatedProgram, PolynomialProgram
-from cvxrobust.core.settings import Settings, check_options
 
 OPTIONS = {"subspace"}
 """Native options. ``subspace``: whether a polynomial programme is solved in a growing subspace of the inputs; by

@@ -6,10 +6,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.result import Termination
-from cvxrobust.core.programs.polynomial.certificate import Certificate
-from cvxrobust.core.settings import Settings
+from cvxrobust.core import Certificate, Monitor, Settings, Termination
 
 P = TypeVar("P")
 D = TypeVar("D")

@@ -11,15 +11,23 @@ from cvxrobust.backends.mosek.acc import DOMAINS, AffineConic
 from cvxrobust.backends.mosek.bars import Dualised
 from cvxrobust.backends.mosek.options import translate
 from cvxrobust.backends.mosek.solution import failure, solution
-from cvxrobust.core.conic.cones import PSD, NonNegative, Zero
-from cvxrobust.core.conic.program import ConicProgram, require_cones
-from cvxrobust.core.contracts.backend import Capabilities, Finding, Monitor
-from cvxrobust.core.contracts.result import Solution
-from cvxrobust.core.discovery.hookspecs import BackendDescription, hookimpl
-from cvxrobust.core.errors import BackendUnavailableError
-from cvxrobust.core.kit.interrupt import sigint_stops
-from cvxrobust.core.kit.translation import unused_settings
-from cvxrobust.core.settings import Settings
+from cvxrobust.core import (
+    PSD,
+    BackendDescription,
+    BackendUnavailableError,
+    Capabilities,
+    ConicProgram,
+    Finding,
+    Monitor,
+    NonNegative,
+    Settings,
+    Solution,
+    Zero,
+    hookimpl,
+    require_cones,
+    sigint_stops,
+    unused_settings,
+)
 
 
 class Mosek:

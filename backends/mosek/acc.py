@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.backends.mosek.optimiser import Outcome
-from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero
-from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core import PSD, Cone, ConicProgram, Exponential, NonNegative, SecondOrder, Zero
 
 Array = NDArray[np.float64]
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.backends.mosek.acc import DUAL_DOMAINS, append_constraints, in_mosek_order
 from cvxrobust.backends.mosek.optimiser import Outcome
-from cvxrobust.core.conic.cones import PSD, Exponential, NonNegative, SecondOrder, svec_indices
-from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core import PSD, ConicProgram, Exponential, NonNegative, SecondOrder, svec_indices
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]

@@ -14,8 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cvxrobust.core.contracts.backend import Finding
-from cvxrobust.core.errors import LicenceError
+from cvxrobust.core import Finding, LicenceError
 
 VARIABLE = "MOSEKLM_LICENSE_FILE"
 INSTALL = "mosek is not installed: run `pip install mosek`"

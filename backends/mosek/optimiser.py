@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.contracts.backend import Monitor
+from cvxrobust.core import Monitor
 
 Array = NDArray[np.float64]
 

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from cvxrobust.core.contracts.backend import Capabilities
-from cvxrobust.core.errors import InputError, UnknownNameError
-from cvxrobust.core.kit.translation import native_tolerance
-from cvxrobust.core.settings import Settings
+from cvxrobust.core import Capabilities, InputError, Settings, UnknownNameError, native_tolerance
 
 FORMS = ("auto", "acc", "bar")
 OWN = ("form", "optserver", "optserver_token")

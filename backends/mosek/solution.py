@@ -7,9 +7,7 @@ from cvxrobust.backends.mosek.acc import AffineConic
 from cvxrobust.backends.mosek.bars import Dualised
 from cvxrobust.backends.mosek.licence import is_about_licence, licence_error, named
 from cvxrobust.backends.mosek.optimiser import Outcome
-from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.result import Solution, Termination
-from cvxrobust.core.errors import BackendUnavailableError
+from cvxrobust.core import BackendUnavailableError, Monitor, Solution, Termination
 
 # Termination codes (Optimizer API, "Response codes"). What is missing here is Termination.ERROR.
 CUT_SHORT = {

@@ -13,17 +13,30 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from cvxrobust.core.conic.cones import PSD, Exponential, NonNegative, SecondOrder, Zero
-from cvxrobust.core.conic.program import ConicProgram, require_cones
-from cvxrobust.core.contracts.backend import Capabilities, Monitor
-from cvxrobust.core.contracts.result import Solution
-from cvxrobust.core.discovery.hookspecs import BackendDescription, hookimpl
-from cvxrobust.core.errors import InputError, UnsupportedProgramError
-from cvxrobust.core.kit.translation import blas_threads, unused_settings
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.networks.relu import ReLUNetwork
-from cvxrobust.core.programs.structured import GatedProgram, PolynomialProgram
-from cvxrobust.core.settings import Settings, check_options
+from cvxrobust.core import (
+    PSD,
+    BackendDescription,
+    Capabilities,
+    ConicProgram,
+    Exponential,
+    GatedProgram,
+    InputError,
+    Monitor,
+    NonNegative,
+    PolynomialNetwork,
+    PolynomialProgram,
+    ReLUNetwork,
+    SecondOrder,
+    Settings,
+    Solution,
+    UnsupportedProgramError,
+    Zero,
+    blas_threads,
+    check_options,
+    hookimpl,
+    require_cones,
+    unused_settings,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -21,8 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.core.errors import InputError
-from cvxrobust.core.settings import Settings
+from cvxrobust.core import InputError, Settings
 
 State = dict[str, NDArray[Any]]
 FORMAT = 1

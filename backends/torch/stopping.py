@@ -6,8 +6,7 @@ import time
 import torch
 
 from cvxrobust.backends.torch.process_group import Team
-from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.result import Termination
+from cvxrobust.core import Monitor, Termination
 
 SHARE = 0.25
 """Share of a time limit that may be kept back for certificates."""

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from cvxrobust.core.discovery.registry import get_backend
+from cvxrobust.core import get_backend
 
 
 class Fake:

@@ -20,8 +20,7 @@ from random_problems import random_case
 from random_relu import any_gates, random_recipe
 
 from cvxrobust import Settings, solve
-from cvxrobust.core.contracts.result import Termination
-from cvxrobust.core.discovery.registry import get_backend
+from cvxrobust.core import Termination, get_backend
 
 
 def problems(count: int) -> Iterator[tuple[str, Any, bool]]:

@@ -23,10 +23,7 @@ from numpy.typing import NDArray
 from solver_files.cbf_reader import Conic, read, to_conic
 
 from cvxrobust.backends.mosek import licence, optimiser
-from cvxrobust.core.conic.cones import PSD, svec_indices
-from cvxrobust.core.contracts.result import Solution, Termination
-from cvxrobust.core.discovery.registry import get_backend
-from cvxrobust.core.settings import Settings
+from cvxrobust.core import PSD, Settings, Solution, Termination, get_backend, svec_indices
 
 Array = NDArray[np.float64]
 

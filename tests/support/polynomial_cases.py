@@ -3,7 +3,7 @@
 import numpy as np
 
 from cvxrobust import AdversarialSDP, Settings
-from cvxrobust.core.discovery.registry import get_backend
+from cvxrobust.core import get_backend
 
 
 def cloud(n=40, d=5, seed=0):

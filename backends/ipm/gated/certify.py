@@ -11,16 +11,9 @@ from cvxrobust.backends.ipm.best_so_far import Progress
 from cvxrobust.backends.ipm.gated.facial_reduction import Interior, repair
 from cvxrobust.backends.ipm.gated.model import Model
 from cvxrobust.backends.ipm.gated.tensors import Data
+from cvxrobust.core import GatedMultipliers, GatedProgram
 from cvxrobust.core.programs.gated import evaluation as gated
-from cvxrobust.core.programs.gated.certificate import (
-    GatedBound,
-    GatedMultipliers,
-    brackets,
-    gated_bound,
-    network_multipliers,
-    tightened,
-)
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core.programs.gated.certificate import GatedBound, brackets, gated_bound, network_multipliers, tightened
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from cvxrobust.backends.ipm.gated.certify import Answers
 from cvxrobust.backends.ipm.gated.elimination import Elimination
 from cvxrobust.backends.ipm.gated.model import Model
 from cvxrobust.backends.ipm.gated.scaling import Scaling
-from cvxrobust.core.contracts.result import Termination
+from cvxrobust.core import Termination
 
 MOST_STEPS = 200
 NEAR = 0.95

@@ -78,14 +78,19 @@ from cvxrobust.backends.ipm.gated.iteration import MOST_STEPS, Steps
 from cvxrobust.backends.ipm.gated.model import Model
 from cvxrobust.backends.ipm.gated.start import begin
 from cvxrobust.backends.ipm.gated.tensors import Data
-from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.result import Solution, Termination
-from cvxrobust.core.kit.translation import torch_threads
-from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core import (
+    GatedMultipliers,
+    GatedProgram,
+    Monitor,
+    ReLUNetwork,
+    Settings,
+    Solution,
+    Termination,
+    check_options,
+    torch_threads,
+)
 from cvxrobust.core.programs.gated import evaluation as gated
-from cvxrobust.core.programs.gated.certificate import GatedMultipliers, network_multipliers
-from cvxrobust.core.programs.structured import GatedProgram
-from cvxrobust.core.settings import Settings, check_options
+from cvxrobust.core.programs.gated.certificate import network_multipliers
 
 Array = NDArray[np.float64]
 

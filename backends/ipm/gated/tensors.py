@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core import GatedProgram
 
 PACKED = 16_000_000
 """Entries of products of inputs that are kept, at most; beyond, they are formed anew in blocks of samples."""

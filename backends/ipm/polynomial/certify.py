@@ -8,19 +8,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvxrobust.backends.ipm.polynomial.samples import Moments
-from cvxrobust.core.attacks.quadratic import Quadratic
-from cvxrobust.core.losses.base import loss_by_name
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.programs.polynomial.certificate import (
-    EPS,
-    DualBound,
+from cvxrobust.core import (
     MomentMultipliers,
     PointMultipliers,
+    PolynomialNetwork,
+    PolynomialProgram,
     coefficients,
-    dual_bound,
+    loss_by_name,
+    neurons_from_matrix,
 )
-from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
-from cvxrobust.core.programs.structured import PolynomialProgram
+from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.programs.polynomial.certificate import EPS, DualBound, dual_bound
 
 Array = NDArray[np.float64]
 

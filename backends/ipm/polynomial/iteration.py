@@ -13,9 +13,7 @@ from cvxrobust.backends.ipm.polynomial.newton_system import SMALL, Direction, Ne
 from cvxrobust.backends.ipm.polynomial.samples import Activation, Moments
 from cvxrobust.backends.ipm.polynomial.start import Iterate, cold_start, warm_start
 from cvxrobust.backends.ipm.symmetric import Triangle
-from cvxrobust.core.contracts.result import Termination
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.programs.structured import PolynomialProgram
+from cvxrobust.core import PolynomialNetwork, PolynomialProgram, Termination
 
 Array = NDArray[np.float64]
 

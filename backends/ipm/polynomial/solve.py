@@ -104,13 +104,8 @@ from cvxrobust.backends.ipm.best_so_far import Progress
 from cvxrobust.backends.ipm.polynomial.certify import DualPoint, PrimalPoint
 from cvxrobust.backends.ipm.polynomial.iteration import PolynomialMethod
 from cvxrobust.backends.ipm.polynomial.subspace import SubspaceMethod
-from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.result import Solution
-from cvxrobust.core.errors import InputError
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core import InputError, Monitor, PolynomialNetwork, PolynomialProgram, Settings, Solution
 from cvxrobust.core.programs.rows import row_blocks
-from cvxrobust.core.programs.structured import PolynomialProgram
-from cvxrobust.core.settings import Settings
 
 Array = NDArray[np.float64]
 

@@ -15,8 +15,8 @@ from cvxrobust.backends.ipm.polynomial.losses import loss_side
 from cvxrobust.backends.ipm.polynomial.newton_system import Data, Point
 from cvxrobust.backends.ipm.polynomial.samples import Activation, AttackedData, AttackedPoint, Moments, rotated
 from cvxrobust.backends.ipm.symmetric import lift
+from cvxrobust.core import PolynomialNetwork
 from cvxrobust.core.attacks.trust_region import decompose, minimize_in_ball
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
 
 LARGE, LARGE_TARGETS = 30.0, 10.0
 """Size of the outputs that the first Z and Z' allow, relative to what the loss asks for, if that is margins, or else

@@ -24,9 +24,7 @@ from cvxrobust.backends.ipm.polynomial.certify import Bounds, DualPoint, PrimalP
 from cvxrobust.backends.ipm.polynomial.iteration import PolynomialMethod, trivial_dual
 from cvxrobust.backends.ipm.polynomial.samples import Moments
 from cvxrobust.backends.ipm.symmetric import lift
-from cvxrobust.core.contracts.result import Termination
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.programs.structured import PolynomialProgram
+from cvxrobust.core import PolynomialNetwork, PolynomialProgram, Termination
 
 Array = NDArray[np.float64]
 

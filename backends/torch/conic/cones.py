@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvxrobust.backends.torch.conic.exponential import project_exponentials
-from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, svec_indices
-from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core import PSD, Cone, ConicProgram, Exponential, NonNegative, SecondOrder, Zero, svec_indices
 
 CONES = (Zero, NonNegative, SecondOrder, PSD, Exponential)
 

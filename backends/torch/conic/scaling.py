@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cvxrobust.backends.torch.conic.cones import Layout
-from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core import ConicProgram
 
 Array = NDArray[np.float64]
 

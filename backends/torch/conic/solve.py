@@ -17,11 +17,7 @@ from cvxrobust.backends.torch.conic.cones import layout_of
 from cvxrobust.backends.torch.conic.linear import DeviceSystem, HostSystem, LinearSystem
 from cvxrobust.backends.torch.conic.scaling import Array, Scaled, equilibrated
 from cvxrobust.backends.torch.conic.splitting import TINY, Errors, Point, Splitting
-from cvxrobust.core.conic.program import ConicProgram
-from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.result import Solution, Termination
-from cvxrobust.core.kit.interrupt import sigint_stops
-from cvxrobust.core.settings import Settings
+from cvxrobust.core import ConicProgram, Monitor, Settings, Solution, Termination, sigint_stops
 
 LinAlgError: type[Exception] = vars(torch.linalg)["LinAlgError"]  # its types do not export it
 

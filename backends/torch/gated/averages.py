@@ -10,9 +10,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.losses.base import loss_by_name
-from cvxrobust.core.programs.gated.certificate import GatedMultipliers, lengths
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core import GatedMultipliers, GatedProgram, loss_by_name
+from cvxrobust.core.programs.gated.certificate import lengths
 
 Array = NDArray[np.float64]
 SHARES = 17

@@ -9,12 +9,9 @@ from numpy.typing import NDArray
 
 from cvxrobust.backends.torch.gated.averages import average, best_share, proves
 from cvxrobust.backends.torch.stopping import SHARE
-from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.result import Termination
+from cvxrobust.core import GatedMultipliers, GatedProgram, Monitor, Settings, Termination
 from cvxrobust.core.programs.gated import evaluation as gated
-from cvxrobust.core.programs.gated.certificate import GatedBound, GatedMultipliers, fits, gated_bound
-from cvxrobust.core.programs.structured import GatedProgram
-from cvxrobust.core.settings import Settings
+from cvxrobust.core.programs.gated.certificate import GatedBound, fits, gated_bound
 
 Array = NDArray[np.float64]
 PARTS = ("theta", "attacks", "mu", "directions")

@@ -16,14 +16,18 @@ from cvxrobust.backends.torch.gated.columns.method import MOST_STEPS as MOST_COL
 from cvxrobust.backends.torch.gated.columns.method import ColumnMethod, suits
 from cvxrobust.backends.torch.gated.multipliers.method import MOST, MultiplierMethod
 from cvxrobust.backends.torch.gated.newton.path import MOST_STEPS, Path, begin, follow
-from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.result import Solution, Termination
-from cvxrobust.core.kit.translation import torch_threads
-from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core import (
+    GatedProgram,
+    Monitor,
+    ReLUNetwork,
+    Settings,
+    Solution,
+    Termination,
+    check_options,
+    torch_threads,
+)
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import network_multipliers
-from cvxrobust.core.programs.structured import GatedProgram
-from cvxrobust.core.settings import Settings, check_options
 
 LARGE = 5_000_000
 """Samples times slots times inputs from which programmes without cones go to the method of multipliers."""

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cvxrobust.core import GatedProgram
 from cvxrobust.core.programs.gated.evaluation import harmful
-from cvxrobust.core.programs.structured import GatedProgram
 
 
 @dataclass(frozen=True)

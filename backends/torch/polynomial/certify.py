@@ -15,12 +15,10 @@ from cvxrobust.backends.torch.polynomial.attacks import RandomAttacks
 from cvxrobust.backends.torch.polynomial.neurons import network_of
 from cvxrobust.backends.torch.polynomial.objective import Array, Evaluation, Form, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import Block, Target
+from cvxrobust.core import Loss, PolynomialNetwork, PolynomialProgram
 from cvxrobust.core.attacks.quadratic import Quadratic
-from cvxrobust.core.losses.base import Loss
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import DualBound, dual_bound
 from cvxrobust.core.programs.polynomial.moments import SecondMoments
-from cvxrobust.core.programs.structured import PolynomialProgram
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,10 @@ from cvxrobust.backends.torch.lbfgs import Memory
 from cvxrobust.backends.torch.polynomial.certify import SmoothedMultipliers
 from cvxrobust.backends.torch.polynomial.objective import Array, Form, Query, Smoothing
 from cvxrobust.backends.torch.polynomial.samples import Samples
-from cvxrobust.core.errors import InputError
-from cvxrobust.core.losses.base import loss_by_name
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core import InputError, PolynomialNetwork, PolynomialProgram, loss_by_name
 from cvxrobust.core.programs.polynomial.certificate import dual_bound
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, span_moments
 from cvxrobust.core.programs.rows import row_blocks
-from cvxrobust.core.programs.structured import PolynomialProgram
 
 PAIRS = 60
 """Pairs in the memory of a search: with few neurons left it nearly knows the whole Hessian matrix."""

@@ -5,9 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core import PolynomialNetwork, neurons_from_matrix
 from cvxrobust.core.programs.polynomial.certificate import DualBound
-from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
 
 Array = NDArray[np.float64]
 NEAR = 0.95

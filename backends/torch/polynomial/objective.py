@@ -22,8 +22,7 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.polynomial.attacks import RandomAttacks, Spectrum, smoothed_attacks, varying_coordinates
 from cvxrobust.backends.torch.polynomial.samples import Block, Samples, Target
-from cvxrobust.core.kit.translation import torch_threads
-from cvxrobust.core.programs.structured import PolynomialProgram
+from cvxrobust.core import PolynomialProgram, torch_threads
 
 Array = NDArray[np.float64]
 BLOCKS_PER_THREAD = 3

@@ -17,7 +17,7 @@ from scipy.special import expit
 from cvxrobust.backends.torch.polynomial.attacks import FADED, NEWTON_STEPS, SETTLED, START, TINY
 from cvxrobust.backends.torch.polynomial.objective import Evaluation, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import Samples
-from cvxrobust.core.programs.structured import PolynomialProgram
+from cvxrobust.core import PolynomialProgram
 
 Array = NDArray[np.float64]
 

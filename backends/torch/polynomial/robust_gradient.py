@@ -8,8 +8,7 @@ from cvxrobust.backends.torch.polynomial.objective import Query, Smoothing
 from cvxrobust.backends.torch.polynomial.objective_numpy import objective_of
 from cvxrobust.backends.torch.polynomial.samples import Samples
 from cvxrobust.backends.torch.process_group import Team
-from cvxrobust.core.kit.translation import torch_threads
-from cvxrobust.core.programs.structured import PolynomialProgram
+from cvxrobust.core import PolynomialProgram, torch_threads
 
 Array = NDArray[np.float64]
 SMOOTHING = (0.1, 1e-3)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.torch.process_group import Team
-from cvxrobust.core.programs.structured import PolynomialProgram
+from cvxrobust.core import PolynomialProgram
 
 BLOCK = 2**17
 """Entries of a block's temporaries on a CPU, about: they stay in its cache."""

@@ -30,14 +30,22 @@ from cvxrobust.backends.torch.polynomial.stochastic import warm_up
 from cvxrobust.backends.torch.polynomial.training import Request, Training
 from cvxrobust.backends.torch.process_group import Team
 from cvxrobust.backends.torch.stopping import Stops
-from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.result import Solution, Termination
-from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
-from cvxrobust.core.kit.translation import blas_threads, torch_threads
-from cvxrobust.core.losses.base import loss_by_name
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.programs.structured import PolynomialProgram
-from cvxrobust.core.settings import DTYPES, Settings, check_options
+from cvxrobust.core import (
+    CvxRobustError,
+    InputError,
+    Monitor,
+    PolynomialNetwork,
+    PolynomialProgram,
+    Settings,
+    Solution,
+    Termination,
+    UnknownNameError,
+    blas_threads,
+    check_options,
+    loss_by_name,
+    torch_threads,
+)
+from cvxrobust.core.settings import DTYPES
 
 FEW = 2**17
 """Inputs with no more entries than this are solved by one thread, however many there may be: they would only wait."""

@@ -15,7 +15,7 @@ from cvxrobust.backends.torch.polynomial.objective import SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import StopPass
 from cvxrobust.backends.torch.polynomial.training import Training
 from cvxrobust.backends.torch.stopping import Stops
-from cvxrobust.core.settings import Settings
+from cvxrobust.core import Settings
 
 LARGE = 20_000
 """Samples from which on stochastic steps pay."""

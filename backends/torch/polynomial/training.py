@@ -22,15 +22,19 @@ from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, rand
 from cvxrobust.backends.torch.polynomial.objective import Array, Evaluation, Query, Smoothing
 from cvxrobust.backends.torch.polynomial.samples import Samples
 from cvxrobust.backends.torch.stopping import Stops
-from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.result import Solution, Termination
-from cvxrobust.core.errors import InputError
-from cvxrobust.core.losses.base import loss_by_name
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.programs.polynomial.certificate import Certificate, DualBound
+from cvxrobust.core import (
+    Certificate,
+    InputError,
+    Monitor,
+    PolynomialNetwork,
+    PolynomialProgram,
+    Settings,
+    Solution,
+    Termination,
+    loss_by_name,
+)
+from cvxrobust.core.programs.polynomial.certificate import DualBound
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SpanMultipliers
-from cvxrobust.core.programs.structured import PolynomialProgram
-from cvxrobust.core.settings import Settings
 
 NEURONS = 12
 """Neurons of either sign at the start, at most."""

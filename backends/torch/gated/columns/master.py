@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.torch.gated.smoothing import SmoothNorm, smooth_loss, smooth_norm
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core import GatedProgram
 
 ARMIJO = 1e-4
 HALVINGS = 30

@@ -38,11 +38,8 @@ from torch import Tensor
 from cvxrobust.backends.torch.gated.best_so_far import TINY, Best
 from cvxrobust.backends.torch.gated.columns.master import Master, Place, Smoothing
 from cvxrobust.backends.torch.gated.columns.projection import ConeProjections
-from cvxrobust.core.contracts.result import Termination
+from cvxrobust.core import GatedMultipliers, GatedProgram, Settings, Termination
 from cvxrobust.core.programs.gated import evaluation as gated
-from cvxrobust.core.programs.gated.certificate import GatedMultipliers
-from cvxrobust.core.programs.structured import GatedProgram
-from cvxrobust.core.settings import Settings
 
 Array = NDArray[np.float64]
 MOST_STEPS = 5_000

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.torch.gated.multipliers.blocks import dual_norm
+from cvxrobust.core import GatedProgram
 from cvxrobust.core.attacks.relu_bounds import Norm
-from cvxrobust.core.programs.structured import GatedProgram
 
 ENTERING = 3
 """Generators that may enter a working set at a time: more save looks, and cost solves of which few are of use."""

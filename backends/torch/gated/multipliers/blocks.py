@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cvxrobust.core import GatedProgram
 from cvxrobust.core.attacks.relu_bounds import Norm
-from cvxrobust.core.programs.structured import GatedProgram
 
 CHUNK = 120_000
 """Entries of a piece of an (n, K) matrix."""

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvxrobust.backends.torch.gated.multipliers.blocks import Centres, Label, Restricted, Sums, Widths
-from cvxrobust.core.programs.gated.certificate import GatedMultipliers
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core import GatedMultipliers, GatedProgram
 
 Array = NDArray[np.float64]
 

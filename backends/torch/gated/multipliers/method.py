@@ -20,9 +20,8 @@ from cvxrobust.backends.torch.gated.best_so_far import Best
 from cvxrobust.backends.torch.gated.multipliers.blocks import Centres, Widths
 from cvxrobust.backends.torch.gated.multipliers.lagrangian import Evaluation, Lagrangian
 from cvxrobust.backends.torch.lbfgs import Memory, descend
-from cvxrobust.core.contracts.result import Termination
+from cvxrobust.core import Settings, Termination
 from cvxrobust.core.programs.gated.certificate import brackets, lengths, repaired, tightened_from
-from cvxrobust.core.settings import Settings
 
 Array = NDArray[np.float64]
 MOST = 50_000

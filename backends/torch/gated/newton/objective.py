@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.gated.smoothing import SmoothNorm, smooth_abs, smooth_loss, smooth_norm, smooth_relu
 from cvxrobust.backends.torch.gated.tensors import Carried, Data, Widths, linear_parts
-from cvxrobust.core.programs.gated.certificate import GatedMultipliers
+from cvxrobust.core import GatedMultipliers
 
 FAR = 1e4
 """Factor by which carried multipliers of constraints may differ from those at the point."""

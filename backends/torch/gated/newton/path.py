@@ -21,11 +21,9 @@ from cvxrobust.backends.torch.gated.newton.cone_interiors import THIN, interiors
 from cvxrobust.backends.torch.gated.newton.newton_step import line_search, newton_direction
 from cvxrobust.backends.torch.gated.newton.objective import Point, at
 from cvxrobust.backends.torch.gated.tensors import Carried, Data, Widths
-from cvxrobust.core.contracts.result import Termination
+from cvxrobust.core import GatedMultipliers, GatedProgram, Settings, Termination
 from cvxrobust.core.programs.gated import evaluation as gated
-from cvxrobust.core.programs.gated.certificate import GatedMultipliers, gated_bound, tightened
-from cvxrobust.core.programs.structured import GatedProgram
-from cvxrobust.core.settings import Settings
+from cvxrobust.core.programs.gated.certificate import gated_bound, tightened
 
 Array = NDArray[np.float64]
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cvxrobust.core.discovery.hookspecs import BackendDescription, hookimpl
+from cvxrobust.core import BackendDescription, hookimpl
 
 
 def _never_made() -> Any:

@@ -1,6 +1,6 @@
 """Calls its hook `cvxrobust_backend`, without the s."""
 
-from cvxrobust.core.discovery.hookspecs import BackendDescription, hookimpl
+from cvxrobust.core import BackendDescription, hookimpl
 
 
 @hookimpl

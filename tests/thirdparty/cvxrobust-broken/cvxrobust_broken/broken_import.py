@@ -2,7 +2,7 @@
 
 import a_solver_that_is_not_installed  # noqa: F401
 
-from cvxrobust.core.discovery.hookspecs import BackendDescription, hookimpl
+from cvxrobust.core import BackendDescription, hookimpl
 
 
 @hookimpl

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.core.contracts.result import Result
-from cvxrobust.core.discovery.hookspecs import MetricDescription, hookimpl
+from cvxrobust.core import MetricDescription, Result, hookimpl
 
 
 def effective_neurons(result: Result[Any]) -> float | None:

@@ -9,14 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, svec
-from cvxrobust.core.conic.program import ConicProgram, require_cones, upper_triangle_order
-from cvxrobust.core.contracts.backend import Capabilities
-from cvxrobust.core.contracts.result import Solution, Termination
-from cvxrobust.core.discovery.hookspecs import BackendDescription, hookimpl
-from cvxrobust.core.errors import InputError
-from cvxrobust.core.kit.translation import blas_threads, native_tolerance, unused_settings
-from cvxrobust.core.settings import Settings, check_options
+from cvxrobust.core import (
+    PSD,
+    BackendDescription,
+    Capabilities,
+    Cone,
+    ConicProgram,
+    Exponential,
+    InputError,
+    NonNegative,
+    SecondOrder,
+    Settings,
+    Solution,
+    Termination,
+    Zero,
+    blas_threads,
+    check_options,
+    hookimpl,
+    native_tolerance,
+    require_cones,
+    svec,
+    unused_settings,
+    upper_triangle_order,
+)
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]

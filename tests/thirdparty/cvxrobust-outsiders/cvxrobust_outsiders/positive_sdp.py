@@ -9,17 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvxrobust.core.attacks.trust_region import minimize_on_sphere
-from cvxrobust.core.conic.cones import PSD, Cone, NonNegative, Zero, smat, svec, svec_indices
-from cvxrobust.core.conic.program import ConicProgram
-from cvxrobust.core.contracts.result import Solution
-from cvxrobust.core.discovery.hookspecs import ProblemDescription, hookimpl
-from cvxrobust.core.errors import InputError
-from cvxrobust.core.losses.base import Loss, LossBlock, loss_by_name
-from cvxrobust.core.networks.base import TwoLayerNetwork
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.programs.polynomial.certificate import coefficients
-from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
+from cvxrobust.core import (
+    PSD,
+    Cone,
+    ConicProgram,
+    InputError,
+    Loss,
+    LossBlock,
+    NonNegative,
+    PolynomialNetwork,
+    ProblemDescription,
+    Solution,
+    TwoLayerNetwork,
+    Zero,
+    coefficients,
+    hookimpl,
+    loss_by_name,
+    minimize_on_sphere,
+    neurons_from_matrix,
+    smat,
+    svec,
+    svec_indices,
+)
 
 Array = NDArray[np.float64]
 EPS = float(np.finfo(np.float64).eps)

@@ -11,14 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvxrobust.core.conic.cones import NonNegative, SecondOrder, Zero
-from cvxrobust.core.conic.program import ConicProgram, require_cones, row_order
-from cvxrobust.core.contracts.backend import Capabilities
-from cvxrobust.core.contracts.result import Solution, Termination
-from cvxrobust.core.discovery.hookspecs import BackendDescription, hookimpl
-from cvxrobust.core.errors import InputError
-from cvxrobust.core.kit.translation import native_tolerance, unused_settings
-from cvxrobust.core.settings import Settings, check_options
+from cvxrobust.core import (
+    BackendDescription,
+    Capabilities,
+    ConicProgram,
+    InputError,
+    NonNegative,
+    SecondOrder,
+    Settings,
+    Solution,
+    Termination,
+    Zero,
+    check_options,
+    hookimpl,
+    native_tolerance,
+    require_cones,
+    row_order,
+    unused_settings,
+)
 
 Array = NDArray[np.float64]
 

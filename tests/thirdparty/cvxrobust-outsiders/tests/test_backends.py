@@ -5,9 +5,7 @@ import pytest
 from scipy import sparse
 
 from cvxrobust import InputError, Settings, Termination
-from cvxrobust.core.conic.cones import PSD, Exponential, NonNegative, SecondOrder, Zero
-from cvxrobust.core.conic.program import ConicProgram
-from cvxrobust.core.discovery.registry import get_backend
+from cvxrobust.core import PSD, ConicProgram, Exponential, NonNegative, SecondOrder, Zero, get_backend
 from cvxrobust.core.testing import BackendContract, planted_program
 
 

@@ -5,7 +5,7 @@ import pytest
 from cvxrobust_outsiders.positive_sdp import PositiveSDP
 
 from cvxrobust import InputError, PolynomialNetwork, Settings, StandardSDP, solve
-from cvxrobust.core.discovery.measurement import measure
+from cvxrobust.core import measure
 from cvxrobust.core.testing import ProblemContract
 
 RNG = np.random.default_rng(3)
