@@ -10,6 +10,7 @@ See `solve` for the front door, `AdversarialSDP`, `StandardSDP`, `StreamedSDP` (
 
 from typing import TYPE_CHECKING, Any
 
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.result import Quality, Result, Termination
 from cvxrobust.core.discovery.registry import backends, plugins
 from cvxrobust.core.errors import (
@@ -24,7 +25,6 @@ from cvxrobust.core.errors import (
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import Standardizer
-from cvxrobust.core.programs.polynomial.certificate import Certificate
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
 from cvxrobust.problems.data.batches import Batches

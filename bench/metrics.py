@@ -16,7 +16,7 @@ PHASES = ("assemble", "setup", "solve", "certify")
 
 def seconds_to(result: Result[Any], gap: float) -> float | None:
     """Seconds into the solve at which the certified relative gap first was `gap` or less; None if it never was."""
-    from cvxrobust.core.programs.polynomial.certificate import Certificate
+    from cvxrobust.core.certificate import Certificate
 
     reached = (p.elapsed for p in result.trace if Certificate(p.upper, p.lower).relative_gap <= gap)
     return next(reached, None)

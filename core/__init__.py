@@ -5,6 +5,7 @@ rooms are called is nobody else's business.
 """
 
 from cvxrobust.core.attacks.trust_region import minimize_on_sphere
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, smat, svec, svec_indices
 from cvxrobust.core.conic.program import ConicProgram, require_cones, row_order, upper_triangle_order
 from cvxrobust.core.contracts.backend import (
@@ -34,21 +35,19 @@ from cvxrobust.core.errors import (
     UnsupportedProgramError,
 )
 from cvxrobust.core.kit.interrupt import sigint_stops
-from cvxrobust.core.kit.translation import blas_threads, native_tolerance, torch_alone, torch_threads, unused_settings
-from cvxrobust.core.losses.base import Loss, LossBlock, loss_by_name
+from cvxrobust.core.kit.threads import blas_threads, torch_alone, torch_threads
+from cvxrobust.core.kit.translation import native_tolerance, unused_settings
+from cvxrobust.core.losses.base import Loss, LossBlock
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.polynomial import PolynomialNetwork, WorstCase
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers
-from cvxrobust.core.programs.polynomial.certificate import (
-    Certificate,
-    MomentMultipliers,
-    PointMultipliers,
-    coefficients,
-)
+from cvxrobust.core.programs.gated.program import GatedProgram
+from cvxrobust.core.programs.polynomial.certificate import MomentMultipliers, PointMultipliers, coefficients
+from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
-from cvxrobust.core.programs.structured import GatedProgram, PolynomialProgram
 from cvxrobust.core.settings import Settings, check_options
 from cvxrobust.core.solving.solve import solve
 

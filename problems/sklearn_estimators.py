@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.networks.standardizer import Standardizer
-from cvxrobust.core.programs.structured import Formulation
+from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP

@@ -1,5 +1,5 @@
 """The command line."""
 
-from cvxrobust.bench.cli.app import main
+from cvxrobust.bench.cli.entry import app, main
 
-__all__ = ["main"]
+__all__ = ["app", "main"]

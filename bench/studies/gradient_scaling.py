@@ -19,7 +19,7 @@ import numpy as np
 
 from cvxrobust.bench.display import console, make_table
 from cvxrobust.core.environment import peak_memory
-from cvxrobust.core.kit.translation import blas_threads
+from cvxrobust.core.kit.threads import blas_threads
 
 if TYPE_CHECKING:
     from cvxrobust import Settings
@@ -61,7 +61,7 @@ class Cost:
 def measure(n: int, d: int, settings: "Settings") -> Cost:
     """Time one size."""
     from cvxrobust.core.discovery.registry import get_backend
-    from cvxrobust.core.programs.structured import PolynomialProgram
+    from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 
     backend: Any = get_backend("torch")
     rng = np.random.default_rng(n + d)

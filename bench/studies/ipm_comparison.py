@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.display import console, make_table
-from cvxrobust.core.programs.structured import Formulation
+from cvxrobust.core.programs.gated.program import Formulation
 
 Array = NDArray[np.float64]
 COLUMNS = [

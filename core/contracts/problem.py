@@ -52,7 +52,7 @@ class Problem(Protocol[N]):
         ...
 
     def to_structured(self) -> Any:
-        """The same as a structured programme (`cvxrobust.core.programs.structured`), or None."""
+        """The same as a structured programme (`cvxrobust.core.programs`), or None."""
         ...
 
     def to_cvxpy(self) -> Any:

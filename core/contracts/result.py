@@ -8,8 +8,8 @@ from typing import Any, Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
-from cvxrobust.core.programs.polynomial.certificate import Certificate
 
 Array = NDArray[np.float64]
 Callback = Callable[[float, float, float], object]

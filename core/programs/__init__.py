@@ -1,1 +1,4 @@
-"""The structured tongue: programmes that say what the mathematics says and no more."""
+"""The structured tongue: programmes that say what the mathematics says and no more.
+
+Backends that exploit structure name them in ``Capabilities.structured`` and answer with a network and multipliers.
+"""

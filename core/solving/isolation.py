@@ -108,7 +108,7 @@ def _watch(talk: threading.Thread, child: "subprocess.Popen[bytes]", monitor: Mo
 def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
     from cvxrobust.core.discovery.registry import get_backend
     from cvxrobust.core.kit.interrupt import sigint_stops
-    from cvxrobust.core.kit.translation import blas_threads
+    from cvxrobust.core.kit.threads import blas_threads
 
     name, program, settings, warm = pickle.loads(source.read())
     backend = get_backend(name)

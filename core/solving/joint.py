@@ -7,12 +7,12 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import SolvesTogether
 from cvxrobust.core.contracts.problem import RefinableProblem
 from cvxrobust.core.contracts.result import Result, Solution, Termination, Times
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
-from cvxrobust.core.programs.polynomial.certificate import Certificate
 
 if TYPE_CHECKING:
     from cvxrobust.core.solving.run import Run

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.program import require_cone_types
 from cvxrobust.core.contracts.backend import Backend, ChecksSettings, Monitor, require_available
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
@@ -19,7 +20,6 @@ from cvxrobust.core.contracts.result import Phase, Result, Termination, Times, j
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.errors import CvxRobustError, InputError, UnsupportedProgramError
 from cvxrobust.core.networks.base import N
-from cvxrobust.core.programs.polynomial.certificate import Certificate
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.selection import isolatable, select
 

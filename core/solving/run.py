@@ -7,6 +7,7 @@ from typing import Any, Generic
 
 import numpy as np
 
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.program import ConicProgram, require_cones
 from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem, RefinableProblem, Reports, RobustProblem
@@ -14,7 +15,6 @@ from cvxrobust.core.contracts.result import Callback, Result, Solution, Terminat
 from cvxrobust.core.environment import peak_memory, versions
 from cvxrobust.core.errors import CvxRobustError, InputError
 from cvxrobust.core.networks.base import N
-from cvxrobust.core.programs.polynomial.certificate import Certificate
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.cutting_set.method import cutting_set
 from cvxrobust.core.solving.isolation import solve_isolated

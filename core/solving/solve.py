@@ -14,7 +14,7 @@ from cvxrobust.core.errors import (
     UnsupportedProgramError,
 )
 from cvxrobust.core.kit.interrupt import sigint_stops
-from cvxrobust.core.kit.translation import blas_threads
+from cvxrobust.core.kit.threads import blas_threads
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.polish import polisher

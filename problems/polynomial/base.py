@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.losses.base import Loss, loss_by_name
+from cvxrobust.core.losses.base import Loss
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import (
@@ -27,8 +28,8 @@ from cvxrobust.core.programs.polynomial.certificate import (
     shift_moments,
 )
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SecondMoments, span_moments
+from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.rows import Rows, row_blocks
-from cvxrobust.core.programs.structured import PolynomialProgram
 from cvxrobust.problems.data.validation import (
     checked_activation,
     checked_beta,

@@ -16,10 +16,11 @@ from scipy import sparse
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.conic.cones import Cone, NonNegative, SecondOrder, Zero
 from cvxrobust.core.conic.program import ConicProgram
-from cvxrobust.core.losses.base import LossBlock, loss_by_name
+from cvxrobust.core.losses.base import LossBlock
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers
 from cvxrobust.core.programs.gated.evaluation import harmful
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

@@ -21,12 +21,13 @@ from cvxrobust.core.programs.gated.certificate import (
     network_multipliers,
     tightened,
 )
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core.programs.gated.cones import ConeInterior, can_carry
+from cvxrobust.core.programs.gated.program import GatedProgram
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu import recovery as relu_recovery
 from cvxrobust.problems.relu.assembly import GatedForm
 from cvxrobust.problems.relu.data import ReLUData
-from cvxrobust.problems.relu.gates.cones import ConeInterior, can_carry, resampled
+from cvxrobust.problems.relu.gates.cones import resampled
 from cvxrobust.problems.relu.gates.pricing import price
 from cvxrobust.problems.relu.gates.regating import regated
 from cvxrobust.problems.relu.gates.slots import Slots

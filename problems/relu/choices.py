@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import check_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
-from cvxrobust.core.losses.base import loss_by_name
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.problems.data.validation import checked_beta, checked_inputs, checked_labels, checked_radius
 from cvxrobust.problems.relu.gates import cones as gate_cones
 from cvxrobust.problems.relu.gates import patterns as gates

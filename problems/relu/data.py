@@ -11,7 +11,7 @@ from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
-from cvxrobust.core.programs.structured import Formulation
+from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu.gates.patterns import GateSet
 from cvxrobust.problems.relu.gates.slots import Slots

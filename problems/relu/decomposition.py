@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.programs.gated.cones import ConeInterior, GateCone, lowest, nonnegative_weights, well_inside
 from cvxrobust.core.programs.gated.evaluation import EPS, FEASIBLE, dual_norms
-from cvxrobust.problems.relu.gates.cones import ConeInterior, GateCone, lowest, nonnegative_weights, well_inside
 
 Array = NDArray[np.float64]
 Patterns = NDArray[np.bool_]

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks import relu_bounds
 from cvxrobust.core.attacks.relu_bounds import Contests
-from cvxrobust.core.losses.base import loss_by_name
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated import evaluation as gated
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
 STEPS, RESTARTS = 20, 3

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.programs.gated.evaluation import excess, objective, penalty
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
 

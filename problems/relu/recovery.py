@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated import evaluation as gated
+from cvxrobust.core.programs.gated.cones import ConeInterior, interior
 from cvxrobust.core.programs.gated.evaluation import FEASIBLE, is_feasible, objective, slopes, to_network
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core.programs.gated.program import GatedProgram
 from cvxrobust.problems.relu.decomposition import decompose
-from cvxrobust.problems.relu.gates.cones import ConeInterior, interior
 from cvxrobust.problems.relu.pruning import pruned
 
 Array = NDArray[np.float64]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import cvxpy
 
-    from cvxrobust.core.programs.structured import GatedProgram
+    from cvxrobust.core.programs.gated.program import GatedProgram
     from cvxrobust.problems.relu.base import ReLUProblem
 
 DUAL = {"inf": 1, 2: 2, 1: "inf"}

@@ -11,9 +11,9 @@ from cvxrobust.bench.cli.printing import print_training
 from cvxrobust.bench.data.dataset import load_dataset, stratified_split
 from cvxrobust.bench.demo import breast_cancer_relu, setting
 from cvxrobust.bench.workflows import robustness, training
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.result import Round
 from cvxrobust.core.networks.relu import ReLUNetwork
-from cvxrobust.core.programs.polynomial.certificate import Certificate
 
 SOLVE = ["solve", "--backend", "clarabel", "--quiet", "--beta", 0.01]
 ROBUST = [*SOLVE, "--problem", "adversarial-relu", "--radius", 0.1, "--n-gates", 6]

@@ -11,7 +11,7 @@ from cvxrobust.core.conic.cones import NonNegative, Zero
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.errors import UnknownNameError
-from cvxrobust.core.losses.base import LOSSES, loss_by_name
+from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
 from cvxrobust.core.settings import Settings
 
 by_hand = {

@@ -70,7 +70,7 @@ def test_every_public_name_exists():
     "code",
     [
         "import cvxrobust",
-        "import cvxrobust.bench.cli.app",
+        "import cvxrobust.bench.cli",
         "import cvxrobust; cvxrobust.backends()",
         "from cvxrobust.bench.cli import app; app(['backends', 'list'], standalone_mode=False)",
         "from cvxrobust.bench.cli import app; app(['--help'], standalone_mode=False)",

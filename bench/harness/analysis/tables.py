@@ -13,8 +13,8 @@ import polars as pl
 from cvxrobust.bench.harness.results.rows import Row, Verdict
 from cvxrobust.bench.harness.results.store import Store
 from cvxrobust.bench.metrics import GAPS, PHASES
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.programs.polynomial.certificate import Certificate
 
 CONTRADICTED = "contradicted"
 """In place of a verdict, of rows whose certified bounds cannot be true together with another row's."""

@@ -12,7 +12,7 @@ from cvxrobust.bench.harness.analysis.profiles import Profile
 from cvxrobust.bench.harness.analysis.scaling import SIZES, Scaling
 from cvxrobust.bench.harness.analysis.tables import STANDINGS, traces_of
 from cvxrobust.bench.metrics import PHASES
-from cvxrobust.core.programs.polynomial.certificate import Certificate
+from cvxrobust.core.certificate import Certificate
 
 LEAST_GAP = 1e-12
 """Smaller gaps, zero among them, are drawn here: a logarithmic axis has no zero."""

@@ -109,7 +109,7 @@ class Row:
     @property
     def relative_gap(self) -> float:
         """The certified relative gap; infinite without bounds."""
-        from cvxrobust.core.programs.polynomial.certificate import Certificate
+        from cvxrobust.core.certificate import Certificate
 
         if self.upper is None or self.lower is None:
             return float("inf")

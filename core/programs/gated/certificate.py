@@ -33,11 +33,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import steepest
-from cvxrobust.core.losses.base import Loss, loss_by_name
+from cvxrobust.core.losses.base import Loss
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.programs.gated.batch_repair import shortened
 from cvxrobust.core.programs.gated.evaluation import EPS, harmful, slopes, sums, values
+from cvxrobust.core.programs.gated.program import GatedProgram
 from cvxrobust.core.programs.gated.slot_repair import generated, into_ball, repair_slot, slot_part
-from cvxrobust.core.programs.structured import GatedProgram
 
 Array = NDArray[np.float64]
 HUGE = 1e100

@@ -55,9 +55,9 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import NORMS, Norm
 from cvxrobust.core.errors import UnsupportedProgramError
-from cvxrobust.core.losses.base import LOSSES, loss_by_name
+from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
 from cvxrobust.core.networks.relu import ReLUNetwork
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
 EPS = float(np.finfo(np.float64).eps)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import Norm, project, steepest
 from cvxrobust.core.programs.gated.evaluation import EPS, dual_norms
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
 

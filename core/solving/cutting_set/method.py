@@ -29,12 +29,13 @@ from typing import Any, Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.masters import Mirrors, Turns
 from cvxrobust.core.contracts.problem import Attacks, Master, RobustProblem
 from cvxrobust.core.contracts.result import Solution, Termination
 from cvxrobust.core.networks.base import N
-from cvxrobust.core.programs.polynomial.certificate import Certificate, DualBound
+from cvxrobust.core.programs.polynomial.certificate import DualBound
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.cutting_set.working_points import WorkingPoints
 

@@ -1,35 +1,17 @@
-"""Cones of activation patterns: which hold a neuron under attack, vectors well inside, and gates found for them.
+"""Gates found for cones that hold a neuron under attack: `cvxrobust.core.programs.gated.cones` says what these are."""
 
-With the sides s_i = 2 g_i - 1 of a pattern g, radii r_i and the dual norm N of the attack (a bias left out), the cone
-of the pattern is ``{u : s_i x_i'u >= r_i N(u) for all i}``. It is convex: each slack ``s_i x_i'u - r_i N(u)`` is
-concave and positively homogeneous, hence superadditive. Samples that are 0 leave ``r_i N(u) <= 0``.
-"""
-
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import Norm, steepest
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.programs.gated.cones import GateCone, unit_rows
 from cvxrobust.core.programs.gated.evaluation import dual_norms
 from cvxrobust.problems.relu.gates.patterns import GateSet, checked_count, distinct, first_seen
 
 Array = NDArray[np.float64]
-Patterns = NDArray[np.bool_]
-
-THIN = 1e-10
-"""Margin, relative to the size of the vector, at or below which a cone has no interior but rounding."""
-
-NEAR = 0.9
-"""Fraction of the largest margin that is enough for a vector well inside."""
-
-ROUNDS = 500
-"""Most rounds of cuts; a cone that is undecided then has hardly any interior."""
-
-SLIGHT = 1e-9
-"""Activations, and violations of constraints, of vectors in a unit box that count as errors of a linear programme."""
 
 BATCH = 256
 """Candidates that move at a time."""
@@ -39,109 +21,6 @@ STEPS = 200
 
 LONG = 1.9
 """Polyak steps of any length below 2 approach, those beyond 1 arrive; on Breast Cancer these clear most candidates."""
-
-
-@dataclass(frozen=True)
-class ConeInterior:
-    """A vector well inside the cone of a pattern.
-
-    Args:
-        direction: The vector e, shape (D,), of length 1 up to rounding.
-        margin: ``min (s_i x_i'e - r_i N(e)) / ||x_i||_2`` over the samples that are not 0; positive, infinite if all
-            are 0.
-    """
-
-    direction: Array
-    margin: float
-
-
-@dataclass(frozen=True)
-class GateCone:
-    """The cone of a pattern, its constraints divided by the lengths of the samples; those that are 0 left out.
-
-    Args:
-        turned: ``s_i x_i / ||x_i||_2``, shape (m, D).
-        reach: ``r_i / ||x_i||_2``, shape (m,).
-        norm: Norm of the attack.
-        attackable: Number of leading coordinates that the attack touches.
-        flat: Whether some sample is 0 and attacked, so that every vector of the cone has ``N(u) = 0``.
-    """
-
-    turned: Array
-    reach: Array
-    norm: Norm
-    attackable: int
-    flat: bool
-
-    @classmethod
-    def of(cls, X: Array, pattern: Patterns, radius: Array, norm: Norm, attackable: int) -> Self:
-        """The cone of a pattern of shape (n,)."""
-        sizes = np.linalg.norm(X, axis=1)
-        some = sizes > 0.0
-        sides = np.where(pattern[some], 1.0, -1.0) / sizes[some]
-        flat = attackable > 0 and bool((radius[~some] > 0.0).any())
-        return cls(sides[:, None] * X[some], radius[some] / sizes[some], norm, attackable, flat)
-
-    def slacks(self, u: Array) -> Array:
-        """``(s_i x_i'u - r_i N(u)) / ||x_i||``; u is in the cone if none is negative (and N(u) = 0 if it is flat)."""
-        return np.asarray(self.turned @ u - self.reach * float(dual_norms(u[: self.attackable], self.norm)))
-
-    def cuts(self, u: Array, rows: NDArray[np.intp]) -> Array:
-        """Rows a with ``a'v >= slack_i(v)`` for every v, equality at v = u; shape (rows.size, D)."""
-        a: Array = self.turned[rows].copy()
-        if self.attackable:
-            a[:, : self.attackable] -= self.reach[rows, None] * steepest(u[None, : self.attackable], self.norm)
-        return a
-
-
-def interior(X: Array, pattern: Patterns, radius: Array, norm: Norm, attackable: int) -> ConeInterior | None:
-    """A vector whose margin is at least `NEAR` of the largest; None if the cone has no interior.
-
-    The largest of ``min_i slack_i(u)`` over ``||u||_2 <= 1`` is the distance from 0 to the convex hull of all cuts, and
-    the nearest point of the hull is its u. The hull of a few cuts bounds it from above; the vector that this gives is
-    judged by its own slacks, which bound it from below, and supplies further cuts (Wolfe 1976, Finding the nearest
-    point in a polytope, with all corrections in one step).
-
-    Args:
-        X: Inputs, shape (n, D).
-        pattern: Shape (n,).
-        radius: Shape (n,).
-        norm: Norm of the attack.
-        attackable: Number of leading coordinates that the attack touches.
-    """
-    return well_inside(GateCone.of(X, pattern, radius, norm, attackable))
-
-
-def interiors(X: Array, patterns: Patterns, radius: Array, norm: Norm, attackable: int) -> list[ConeInterior | None]:
-    """`interior` for every column of patterns, shape (n, P)."""
-    return [interior(X, pattern, radius, norm, attackable) for pattern in patterns.T]
-
-
-def well_inside(cone: GateCone) -> ConeInterior | None:
-    """`interior` of a cone."""
-    return _search(cone)[0]
-
-
-def can_carry(X: Array, pattern: Patterns, radius: Array, norm: Norm, attackable: int) -> bool:
-    """Whether the cone of a pattern holds a vector that is active, ``x_i'u > 0``, at some sample of the pattern.
-
-    So it is where the cone has an interior. Otherwise it may still hold vectors on the boundary of some constraints,
-    for example those orthogonal to two opposite samples that share a gate: linear programmes over more and more cuts
-    look for the largest sum of activations in a box.
-
-    Args:
-        X: Inputs, shape (n, D).
-        pattern: Shape (n,).
-        radius: Shape (n,).
-        norm: Norm of the attack.
-        attackable: Number of leading coordinates that the attack touches.
-    """
-    opened = pattern[np.linalg.norm(X, axis=1) > 0.0]
-    if not opened.any():
-        return False
-    cone = GateCone.of(X, pattern, radius, norm, attackable)
-    found, cuts = _search(cone)
-    return found is not None or _is_active(cone, cone.turned[opened].sum(axis=0), cuts)
 
 
 def resampled(
@@ -190,83 +69,6 @@ def resampled(
     return replace(distinct(X @ vectors >= 0.0, vectors, "resampled", "use a smaller radius"), asked=asked)
 
 
-def nonnegative_weights(A: Array, b: Array) -> Array:
-    """``argmin ||A y - b||`` over y >= 0 (Lawson and Hanson 1974, Solving least squares problems, Sec. 23.3)."""
-    from scipy.optimize import lsq_linear, nnls  # slow to import, and not every problem has cones
-
-    try:
-        return np.asarray(nnls(A, b, maxiter=30 * A.shape[1] + 100)[0])
-    except RuntimeError:  # it may cycle where columns are nearly dependent
-        return np.maximum(lsq_linear(A, b, bounds=(0.0, np.inf), method="bvls", tol=1e-15).x, 0.0)
-
-
-def _search(cone: GateCone) -> tuple[ConeInterior | None, Array]:
-    """What `interior` answers, and the cuts that bound the margin."""
-    m, D = cone.turned.shape
-    cuts = np.empty((0, D))
-    if cone.flat:
-        return None, cuts
-    if m == 0:
-        return ConeInterior(np.eye(D)[0], np.inf), cuts
-    u, bound = _unit_rows(cone.turned.sum(axis=0)[None])[0], np.inf
-    best, margin = u, -np.inf
-    for _ in range(ROUNDS):
-        slacks = cone.slacks(u)
-        if (least := float(slacks.min())) > margin:
-            best, margin = u, least
-        if margin >= NEAR * bound or bound <= THIN:
-            break
-        cuts = np.vstack([cuts, cone.cuts(u, lowest(slacks, D + 1, bound))])
-        point, cuts = _nearest_point(cuts)
-        u, bound = _unit_rows(point[None])[0], float(np.linalg.norm(point))
-    return ConeInterior(best, margin) if margin > THIN else None, cuts
-
-
-def lowest(slacks: Array, most: int, limit: float) -> NDArray[np.intp]:
-    """Places of the smallest slacks, at most so many, of those below a limit."""
-    order = np.argsort(slacks, kind="stable")[:most]
-    return np.asarray(order[slacks[order] < limit])
-
-
-def _nearest_point(cuts: Array) -> tuple[Array, Array]:
-    """The point nearest to 0 in the convex hull of the rows, and the rows that it combines.
-
-    For weights y of a given direction the minimum of ``||C'y||^2 + (sum y - 1)^2`` grows with the distance from 0 of
-    the point that they stand for, so that the best direction is that of the nearest point.
-    """
-    D = cuts.shape[1]
-    weights = nonnegative_weights(np.vstack([cuts.T, np.ones(len(cuts))]), np.eye(D + 1)[D])
-    used = weights > 0.0
-    return weights[used] @ cuts[used] / weights[used].sum(), cuts[used]
-
-
-def _is_active(cone: GateCone, effect: Array, cuts: Array) -> bool:
-    """Whether ``effect'u`` is positive somewhere in a cone that the cuts contain."""
-    from scipy.optimize import linprog  # slow to import, and not every problem has cones
-
-    D = effect.size
-    limit = np.ones(D)
-    if cone.flat:
-        limit[: cone.attackable] = 0.0
-    box = [(-float(most), float(most)) for most in limit]
-    for _ in range(ROUNDS):
-        found = linprog(
-            -effect,
-            A_ub=-cuts,
-            b_ub=np.zeros(len(cuts)),
-            bounds=box,
-            options={"primal_feasibility_tolerance": 0.1 * SLIGHT, "dual_feasibility_tolerance": 0.1 * SLIGHT},
-        )
-        if found.x is None or effect @ found.x <= SLIGHT * len(cone.turned):
-            return False
-        slacks = cone.slacks(found.x)
-        violated = lowest(slacks, D + 1, -SLIGHT)
-        if violated.size == 0:
-            return True
-        cuts = np.vstack([cuts, cone.cuts(found.x, violated)])
-    return True  # nothing has ruled it out
-
-
 def _cleared(cone: GateCone, starts: Array) -> Array:
     """Unit vectors near the given ones whose hyperplanes cross no ball, for those that got there; all are rows.
 
@@ -278,7 +80,7 @@ def _cleared(cone: GateCone, starts: Array) -> Array:
     U = starts.copy()
     if cone.flat:
         U[:, :d] = 0.0  # and stays so: without N(u) nothing is ever missing
-    U = _unit_rows(U)
+    U = unit_rows(U)
     moving = np.arange(len(U))
     for _ in range(STEPS):
         products = U[moving] @ cone.turned.T
@@ -293,10 +95,5 @@ def _cleared(cone: GateCone, starts: Array) -> Array:
             ascent[:, :d] -= (crossing @ cone.reach)[:, None] * steepest(U[moving, :d], cone.norm)
         missing = np.where(crossing, -slacks, 0.0).sum(axis=1)
         length = np.maximum((ascent**2).sum(axis=1), np.finfo(np.float64).tiny)
-        U[moving] = _unit_rows(U[moving] + (LONG * missing / length)[:, None] * ascent)
+        U[moving] = unit_rows(U[moving] + (LONG * missing / length)[:, None] * ascent)
     return np.delete(U, moving, axis=0)
-
-
-def _unit_rows(A: Array) -> Array:
-    size = np.linalg.norm(A, axis=1, keepdims=True)
-    return np.asarray(A / np.where(size > 0.0, size, 1.0))

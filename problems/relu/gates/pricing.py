@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cvxrobust.core.attacks.relu_bounds import steepest
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers, brackets, lengths, tightened
 from cvxrobust.core.programs.gated.evaluation import dual_norms
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
 Patterns = NDArray[np.bool_]

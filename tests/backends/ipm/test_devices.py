@@ -14,7 +14,7 @@ from cvxrobust import AdversarialSDP, Settings, StandardSDP
 from cvxrobust.bench.studies.ipm_comparison import teacher
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.kit.translation import torch_alone
+from cvxrobust.core.kit.threads import torch_alone
 
 torch = pytest.importorskip("torch")
 elsewhere = pytest.importorskip("fake_device")

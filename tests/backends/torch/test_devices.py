@@ -18,10 +18,10 @@ from cvxrobust.backends.torch.polynomial.solve import solve_polynomials
 from cvxrobust.backends.torch.process_group import Team
 from cvxrobust.backends.torch.stopping import Stops
 from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Quality
-from cvxrobust.core.losses.base import loss_by_name
-from cvxrobust.core.programs.polynomial.certificate import Certificate
+from cvxrobust.core.losses.by_name import loss_by_name
 
 CPU = torch.device("cpu")
 SAMPLES = "cvxrobust.backends.torch.polynomial.samples"

@@ -17,11 +17,11 @@ from cvxrobust.backends.torch.polynomial.objective_numpy import SmallObjective
 from cvxrobust.backends.torch.polynomial.samples import Samples
 from cvxrobust.backends.torch.polynomial.solve import solve_polynomial
 from cvxrobust.backends.torch.process_group import Team
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.programs.polynomial.certificate import Certificate
 
 ACTIVATIONS = ((0.09, 0.5, 0.47), (-0.2, 0.4, 0.1))
 CPU = torch.device("cpu")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.discovery.registry import get_backend
-from cvxrobust.core.losses.base import loss_by_name
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import (
-    Certificate,
     MomentMultipliers,
     PointMultipliers,
     coefficients,

@@ -17,7 +17,7 @@ from cvxrobust.core.programs.gated.certificate import (
     network_multipliers,
     tightened,
 )
-from cvxrobust.core.programs.structured import GatedProgram
+from cvxrobust.core.programs.gated.program import GatedProgram
 from cvxrobust.problems.relu import recovery as relu_recovery
 
 SETTINGS = Settings(tolerance=1e-7)

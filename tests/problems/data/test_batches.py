@@ -7,10 +7,10 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from cvxrobust import AdversarialSDP, Batches, InputError, Settings, StandardSDP, StreamedSDP, solve
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.result import Quality
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.programs.polynomial.certificate import Certificate
 
 FAST = Settings(tolerance=1e-3, threads=1, options={"batch": 0})
 

@@ -4,10 +4,11 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
+from cvxrobust.core.programs.gated.cones import interior
 from cvxrobust.core.programs.gated.evaluation import EPS, FEASIBLE
 from cvxrobust.problems.relu import decomposition
 from cvxrobust.problems.relu.decomposition import decompose
-from cvxrobust.problems.relu.gates.cones import interior, resampled
+from cvxrobust.problems.relu.gates.cones import resampled
 
 DUAL = {"inf": 1, 2: 2, 1: np.inf}
 CASES = [

@@ -6,8 +6,9 @@ import pytest
 import scipy.optimize
 
 from cvxrobust.core.errors import InputError
-from cvxrobust.problems.relu.gates import cones as gate_cones
-from cvxrobust.problems.relu.gates.cones import NEAR, GateCone, can_carry, interior, interiors, resampled
+from cvxrobust.core.programs.gated import cones as gate_cones
+from cvxrobust.core.programs.gated.cones import NEAR, GateCone, can_carry, interior, interiors
+from cvxrobust.problems.relu.gates.cones import resampled
 from cvxrobust.problems.relu.gates.patterns import all_patterns, sampled
 
 NORMS = ("inf", 2, 1)

@@ -1,7 +1,4 @@
-"""The structured tongue: programmes that say what the mathematics says and no more.
-
-Backends that exploit structure name these in ``Capabilities.structured`` and answer with a network and multipliers.
-"""
+"""The structured programme of gated ReLU networks."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,37 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import Norm
-from cvxrobust.core.programs.rows import Rows
 
 Array = NDArray[np.float64]
 Formulation = Literal["cone", "one-sided", "gated"]
-
-
-@dataclass(frozen=True)
-class PolynomialProgram:
-    """Train a two-layer polynomial network against l2 attacks, one binary task per column of `labels`.
-
-    Minimise, for each column,
-    ``mean_i loss(min_{||D|| <= radius_i} labels_i f(x_i + D)) + beta sum_j |alpha_j|`` over networks f.
-    With the squared loss the labels are real targets and there is no attack.
-
-    Args:
-        X: Inputs, shape (n, d); an array, or inputs that are read in blocks.
-        labels: Labels in {-1, +1} (targets for the squared loss), shape (n, K).
-        loss: Name of a loss in `cvxrobust.core.losses.base`.
-        activation: Coefficients (a, b, c) of ``a t^2 + b t + c``.
-        radius: l2 attack radius of each sample, shape (n,), in the units of X.
-        beta: Weight of the penalty.
-    """
-
-    X: Array | Rows
-    labels: Array
-    loss: str
-    activation: tuple[float, float, float]
-    radius: Array
-    beta: float
-
-    kind = "polynomial"
 
 
 @dataclass(frozen=True)
@@ -54,7 +23,7 @@ class GatedProgram:
     Args:
         X: Inputs, shape (n, D); with `bias` the last column is a constant 1 that no attack touches.
         labels: Labels in {-1, +1}, shape (n, 1), or targets of the squared loss, shape (n, C).
-        loss: Name of a loss in `cvxrobust.core.losses.base`.
+        loss: Name of a loss in `cvxrobust.core.losses`.
         gates: Shape (n, K), bool.
         signs: Shape (K,), each -1 or +1; all +1 where the formulation is ``"gated"``.
         radius: Attack radius of each sample, shape (n,), in the units of X.

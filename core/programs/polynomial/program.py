@@ -1,0 +1,37 @@
+"""The structured programme of polynomial networks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.programs.rows import Rows
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PolynomialProgram:
+    """Train a two-layer polynomial network against l2 attacks, one binary task per column of `labels`.
+
+    Minimise, for each column,
+    ``mean_i loss(min_{||D|| <= radius_i} labels_i f(x_i + D)) + beta sum_j |alpha_j|`` over networks f.
+    With the squared loss the labels are real targets and there is no attack.
+
+    Args:
+        X: Inputs, shape (n, d); an array, or inputs that are read in blocks.
+        labels: Labels in {-1, +1} (targets for the squared loss), shape (n, K).
+        loss: Name of a loss in `cvxrobust.core.losses`.
+        activation: Coefficients (a, b, c) of ``a t^2 + b t + c``.
+        radius: l2 attack radius of each sample, shape (n,), in the units of X.
+        beta: Weight of the penalty.
+    """
+
+    X: Array | Rows
+    labels: Array
+    loss: str
+    activation: tuple[float, float, float]
+    radius: Array
+    beta: float
+
+    kind = "polynomial"
