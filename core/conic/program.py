@@ -3,16 +3,32 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from cvxrobust.core.conic.cones import PSD, Cone
-from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
 
 Array = NDArray[np.float64]
+
+
+class Iterate(Protocol):
+    """What a programme asks of a solution: primal variables, slacks and dual variables, None where there are none."""
+
+    @property
+    def x(self) -> Array | None: ...  # noqa: D102
+
+    @property
+    def s(self) -> Array | None: ...  # noqa: D102
+
+    @property
+    def y(self) -> Array | None: ...  # noqa: D102
+
+
+S = TypeVar("S", bound=Iterate)
 
 
 @dataclass(frozen=True)
@@ -73,7 +89,7 @@ class ConicProgram:
         """The nearest point of the dual cone to `z`, shape (M,)."""
         return _blockwise([cone.project_dual(z[rows]) for cone, rows in zip(self.cones, self.blocks, strict=True)])
 
-    def dimacs_errors(self, solution: Solution) -> tuple[float, ...]:
+    def dimacs_errors(self, solution: Iterate) -> tuple[float, ...]:
         """The six DIMACS errors of a solution, NaN where it lacks what they need.
 
         In order: primal residual, distance of s to K, dual residual, distance of y to K*, relative duality
@@ -156,7 +172,7 @@ def join_programs(programs: Sequence[ConicProgram]) -> ConicProgram:
     )
 
 
-def split_solution(solution: Solution, programs: Sequence[ConicProgram]) -> list[Solution]:
+def split_solution(solution: S, programs: Sequence[ConicProgram]) -> list[S]:
     """The solutions of the programmes that `join_programs` joined."""
     columns = np.cumsum([program.q.size for program in programs])[:-1]
     rows = np.cumsum([program.b.size for program in programs])[:-1]
@@ -165,7 +181,8 @@ def split_solution(solution: Solution, programs: Sequence[ConicProgram]) -> list
         return [None] * len(programs) if vector is None else list(np.split(vector, ends))
 
     parts = zip(pieces(solution.x, columns), pieces(solution.s, rows), pieces(solution.y, rows), strict=True)
-    return [replace(solution, x=x, s=s, y=y) for x, s, y in parts]
+    whole: Any = solution  # a dataclass, which its protocol cannot say
+    return [replace(whole, x=x, s=s, y=y) for x, s, y in parts]
 
 
 def upper_triangle_order(order: int) -> NDArray[np.intp]:

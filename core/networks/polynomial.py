@@ -175,7 +175,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         """The same function as a ``torch.nn.Module`` in float64: inputs (n, d) to outputs (n,) or (n, K)."""
         from cvxrobust.core.networks.torch_modules import polynomial_module
 
-        return polynomial_module(self)
+        return polynomial_module(self.u, self.alpha, self.activation)
 
     def quadratic(self, output: Array) -> Quadratic:
         """The quadratic of a combination of outputs: of the only one by ``alpha``, of a contest by a difference.

@@ -293,7 +293,7 @@ class ReLUNetwork(TwoLayerNetwork):
         """The same function as a ``torch.nn.Module`` in float64: inputs (n, d) to outputs (n,) or (n, K)."""
         from cvxrobust.core.networks.torch_modules import relu_module
 
-        return relu_module(self)
+        return relu_module(self.u, self.alpha, self.bias)
 
     def _layers(self) -> tuple[Array, Array]:
         """Weights on the inputs, shape (m, d), and biases, shape (m,)."""

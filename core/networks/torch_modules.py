@@ -1,12 +1,10 @@
 """Networks as torch modules; imported only when somebody asks for one."""
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from cvxrobust.core.networks.polynomial import PolynomialNetwork
-    from cvxrobust.core.networks.relu import ReLUNetwork
+Array = NDArray[np.float64]
 
 
 class PolynomialModule(torch.nn.Module):
@@ -31,12 +29,12 @@ class PolynomialModule(torch.nn.Module):
         return ((a * t + b) * t + c) @ self.alpha
 
 
-def polynomial_module(network: "PolynomialNetwork") -> PolynomialModule:
-    """A module with copies of the network's weights."""
+def polynomial_module(u: Array, alpha: Array, activation: tuple[float, float, float]) -> PolynomialModule:
+    """A module with copies of a network's weights."""
     return PolynomialModule(
-        torch.tensor(network.u, dtype=torch.float64),
-        torch.tensor(network.alpha, dtype=torch.float64),
-        network.activation,
+        torch.tensor(u, dtype=torch.float64),
+        torch.tensor(alpha, dtype=torch.float64),
+        activation,
     )
 
 
@@ -61,10 +59,10 @@ class ReLUModule(torch.nn.Module):
         return torch.relu(t) @ self.alpha
 
 
-def relu_module(network: "ReLUNetwork") -> ReLUModule:
-    """A module with copies of the network's weights."""
+def relu_module(u: Array, alpha: Array, bias: bool) -> ReLUModule:
+    """A module with copies of a network's weights."""
     return ReLUModule(
-        torch.tensor(network.u, dtype=torch.float64),
-        torch.tensor(network.alpha, dtype=torch.float64),
-        network.bias,
+        torch.tensor(u, dtype=torch.float64),
+        torch.tensor(alpha, dtype=torch.float64),
+        bias,
     )

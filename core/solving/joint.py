@@ -5,7 +5,7 @@ They share the passes over the data and, on a GPU, its attention; the answers ar
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import SolvesTogether
@@ -13,12 +13,17 @@ from cvxrobust.core.contracts.problem import RefinableProblem
 from cvxrobust.core.contracts.result import Result, Solution, Termination, Times
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
-
-if TYPE_CHECKING:
-    from cvxrobust.core.solving.run import Run
+from cvxrobust.core.solving.run import Run
 
 
-def solvable_together(run: "Run[N]") -> bool:
+def solve_parts(run: Run[N]) -> list[Result[N]]:
+    """One result per part of a call's problem."""
+    if solvable_together(run):
+        return solve_parts_together(run)
+    return [run.solve_part(k) for k in range(len(run.problem.parts))]
+
+
+def solvable_together(run: Run[N]) -> bool:
     """Whether a call's parts can be solved in one go: several, read by their structure, with nothing to follow."""
     parts = run.problem.parts
     if len(parts) < 2 or run.method != "direct" or run.polish is not None:
@@ -29,7 +34,7 @@ def solvable_together(run: "Run[N]") -> bool:
     return kind in run.backend.capabilities.structured
 
 
-def solve_parts_together(run: "Run[N]") -> list[Result[N]]:
+def solve_parts_together(run: Run[N]) -> list[Result[N]]:
     """One result per part."""
     parts, backend = run.problem.parts, run.backend
     if not isinstance(backend, SolvesTogether) or run.monitor.should_stop:
@@ -57,7 +62,7 @@ def solve_parts_together(run: "Run[N]") -> list[Result[N]]:
     return [_judged(run, k, solution, known[k], solved) for k, solution in enumerate(solutions)]
 
 
-def _judged(run: "Run[N]", k: int, solution: Any, known: Certificate, seconds: float) -> Result[N]:
+def _judged(run: Run[N], k: int, solution: Any, known: Certificate, seconds: float) -> Result[N]:
     part, began, first = run.problem.parts[k], time.perf_counter(), len(run.trace)
     if not isinstance(solution, Solution):
         solution = Solution(Termination.ERROR, message=f"the backend returned {type(solution).__name__}")

@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.program import require_cone_types
@@ -21,10 +21,8 @@ from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.errors import CvxRobustError, InputError, UnsupportedProgramError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.run import Run
 from cvxrobust.core.solving.selection import isolatable, select
-
-if TYPE_CHECKING:
-    from cvxrobust.core.solving.run import Run
 
 HANDOVER = 1e-5
 """Relative gap at which the first phase makes way, unless the caller wants no more than that.
@@ -59,7 +57,7 @@ class Polish:
     backend: Backend
     isolated: str | None
 
-    def solve(self, run: "Run[N]", part: Problem[N], k: int, monitor: Monitor, known: Certificate) -> Result[N]:
+    def solve(self, run: Run[N], part: Problem[N], k: int, monitor: Monitor, known: Certificate) -> Result[N]:
         """Both phases for one part.
 
         Args:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
 import numpy as np
 
@@ -18,8 +18,6 @@ from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.cutting_set.method import cutting_set
 from cvxrobust.core.solving.isolation import solve_isolated
-from cvxrobust.core.solving.joint import solvable_together, solve_parts_together
-from cvxrobust.core.solving.polish import Polish
 from cvxrobust.core.solving.refinement import refined
 from cvxrobust.core.solving.sanitize import network_of, of_the_right_shape, proved
 
@@ -31,6 +29,14 @@ ISOLATED_ROWS = 20_000
 
 TIGHTER = 1e-2
 """Factor on the tolerance from one attempt to the next."""
+
+
+class Polishes(Protocol):
+    """Who goes on where the backend of a call leaves off; see `cvxrobust.core.solving.polish`."""
+
+    def solve(self, run: "Run[N]", part: Problem[N], k: int, monitor: Monitor, known: Certificate) -> Result[N]:
+        """Both phases for one part."""
+        ...
 
 
 @dataclass
@@ -49,7 +55,7 @@ class Run(Generic[N]):
     clock: float
     monitor: Monitor
     grow: bool = False
-    polish: Polish | None = None
+    polish: "Polishes | None" = None
     trace: list[TracePoint] = field(default_factory=list)
     bounds: list[Certificate] = field(default_factory=list)
     unproved: str = ""
@@ -68,12 +74,6 @@ class Run(Generic[N]):
     def _bounds_at(self, part: Problem[N], network: N) -> Certificate:
         """What a network tells about a problem without any solver."""
         return Certificate(part.objective(network), part.lower_bound(part.network_multipliers(network)))
-
-    def solve_parts(self) -> list[Result[N]]:
-        """One result per part."""
-        if solvable_together(self):
-            return solve_parts_together(self)
-        return [self.solve_part(k) for k in range(len(self.problem.parts))]
 
     def solve_part(self, k: int) -> Result[N]:
         """Solve one binary problem within what is left of the time."""

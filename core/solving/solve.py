@@ -17,6 +17,7 @@ from cvxrobust.core.kit.interrupt import sigint_stops
 from cvxrobust.core.kit.threads import blas_threads
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.joint import solve_parts
 from cvxrobust.core.solving.polish import polisher
 from cvxrobust.core.solving.refinement import GATES
 from cvxrobust.core.solving.run import Run
@@ -132,7 +133,7 @@ def solve(
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     with sigint_stops(run.monitor), blas_threads(settings.threads), quiet:
         run.bound_starts()
-        return run.finish(run.solve_parts())
+        return run.finish(solve_parts(run))
 
 
 def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> list[N | None]:

@@ -82,7 +82,7 @@ class PolynomialProblem(PolynomialTraining):
         """The readable reference: the paper's formulas in cvxpy, slow to compile."""
         from cvxrobust.problems.polynomial.reference import reference_problem
 
-        return reference_problem(self)
+        return reference_problem([part.task for part in self.parts])
 
     # -- from a backend's answer to a network and its certificate ------------------------------------------------
 

@@ -1,40 +1,41 @@
 """The polynomial problems in cvxpy, formula by formula: the reference that tests compare the vectorised forms with."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cvxrobust.problems.polynomial.assembly import Task
+
 if TYPE_CHECKING:
     import cvxpy
 
-    from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
 
-
-def reference_problem(problem: "PolynomialProblem") -> "cvxpy.Problem":
-    """The problem, as `StandardSDP` and `AdversarialSDP` state it, in cvxpy; one-versus-all problems are added up."""
+def reference_problem(tasks: Sequence[Task]) -> "cvxpy.Problem":
+    """The tasks, as `StandardSDP` and `AdversarialSDP` state them, in cvxpy, added up."""
     import cvxpy
 
-    reference = _binary(problem.parts[0])
-    for part in problem.parts[1:]:
-        other = _binary(part)
+    reference = _binary(tasks[0])
+    for task in tasks[1:]:
+        other = _binary(task)
         objective = cvxpy.Minimize(reference.objective.args[0] + other.objective.args[0])
         reference = cvxpy.Problem(objective, reference.constraints + other.constraints)
     return reference
 
 
-def _binary(problem: "PolynomialProblem") -> "cvxpy.Problem":
+def _binary(task: Task) -> "cvxpy.Problem":
     import cvxpy
 
-    n, d = problem.X.shape
-    a, b, c = problem.activation
+    n, d = task.X.shape
+    a, b, c = task.activation
     Z, Zp = cvxpy.Variable((d + 1, d + 1), PSD=True), cvxpy.Variable((d + 1, d + 1), PSD=True)
     T = Z - Zp
     constraints = [cvxpy.trace(M[:d, :d]) == M[d, d] for M in (Z, Zp)]
     values: list[cvxpy.Expression] = []
-    for x, y, r in zip(problem.X, problem.y, problem.radius, strict=True):
+    for x, y, r in zip(task.X, task.target, task.radius, strict=True):
         half_gradient = a * T[:d, :d] @ x + 0.5 * b * T[:d, d]
         f = a * cvxpy.sum(cvxpy.multiply(T[:d, :d], np.outer(x, x))) + b * x @ T[:d, d] + c * T[d, d]
-        if problem.loss == "squared":
+        if task.loss.name == "squared":
             values.append(f)
         elif r == 0.0:
             values.append(y * f)
@@ -49,7 +50,7 @@ def _binary(problem: "PolynomialProblem") -> "cvxpy.Problem":
         "hinge": lambda: cvxpy.sum(cvxpy.pos(1 - margins)),
         "squared_hinge": lambda: cvxpy.sum_squares(cvxpy.pos(1 - margins)),
         "logistic": lambda: cvxpy.sum(cvxpy.logistic(-margins)),
-        "squared": lambda: cvxpy.sum_squares(margins - problem.y),
+        "squared": lambda: cvxpy.sum_squares(margins - task.target),
     }
-    objective = losses[problem.loss]() / n + problem.beta * (Z[d, d] + Zp[d, d])
+    objective = losses[task.loss.name]() / n + task.beta * (Z[d, d] + Zp[d, d])
     return cvxpy.Problem(cvxpy.Minimize(objective), constraints)

@@ -52,7 +52,9 @@ class ReLUProblem(ReLUData):
         """The problem as a gated programme; not for one-versus-all problems, which are several."""
         if self.one_versus_all:
             raise InputError("a one-versus-all problem is several programmes; use its `parts`.")
-        slots = relu_choices.slots(self)
+        slots = self.slots
+        if slots is None:
+            slots = relu_choices.slots(self, self.gate_set, self.labels)
         return GatedProgram(
             self.inputs, self.labels, self.loss, slots.gates, slots.signs, self.radius, self.norm, self.beta,
             self.formulation or "one-sided", self.bias,
@@ -122,7 +124,7 @@ class ReLUProblem(ReLUData):
         """The readable reference: the formulas in cvxpy, slow to compile."""
         from cvxrobust.problems.relu.reference import reference_problem
 
-        return reference_problem(self)
+        return reference_problem([part.program for part in self.parts])
 
     # -- from a backend's answer to a network and its certificate ------------------------------------------------
 

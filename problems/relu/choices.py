@@ -1,6 +1,6 @@
 """Checks of the parameters of the ReLU problems, and from them the gates."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,20 +9,18 @@ from cvxrobust.core.attacks.relu_bounds import check_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.problems.data.validation import checked_beta, checked_inputs, checked_labels, checked_radius
+from cvxrobust.problems.relu.fields import ReLUFields
 from cvxrobust.problems.relu.gates import cones as gate_cones
 from cvxrobust.problems.relu.gates import patterns as gates
 from cvxrobust.problems.relu.gates.patterns import GateSet
 from cvxrobust.problems.relu.gates.slots import BOUNDS, Slots, crossings, signed_slots, with_bound
-
-if TYPE_CHECKING:
-    from cvxrobust.problems.relu.data import ReLUData
 
 Array = NDArray[np.float64]
 FORMULATIONS = ("one-sided", "cone", "gated")
 MULTICLASS = ("one-versus-all", "vector-output")
 
 
-def checked(problem: "ReLUData") -> dict[str, Any]:
+def checked(problem: ReLUFields) -> dict[str, Any]:
     """Every field of a problem, checked and in its final form, and what is derived from the labels.
 
     Raises:
@@ -54,7 +52,7 @@ def checked(problem: "ReLUData") -> dict[str, Any]:
     return found
 
 
-def _formulation(problem: "ReLUData", margin: bool) -> dict[str, Any]:
+def _formulation(problem: ReLUFields, margin: bool) -> dict[str, Any]:
     formulation = problem.formulation or ("one-sided" if margin else "cone")
     if formulation not in FORMULATIONS:
         raise UnknownNameError("formulation", formulation, FORMULATIONS)
@@ -80,7 +78,7 @@ def _formulation(problem: "ReLUData", margin: bool) -> dict[str, Any]:
     return {"formulation": formulation, "bound": bound}
 
 
-def _labels(problem: "ReLUData", n: int, margin: bool) -> dict[str, Any]:
+def _labels(problem: ReLUFields, n: int, margin: bool) -> dict[str, Any]:
     """y as given, the label or target matrix (None for one-versus-all problems), the classes."""
     if problem.multiclass is not None and problem.multiclass not in MULTICLASS:
         raise UnknownNameError("multiclass", problem.multiclass, MULTICLASS)
@@ -152,7 +150,7 @@ def _check_slots(slots: Slots, n: int, formulation: str) -> None:
         )
 
 
-def gate_set(problem: "ReLUData") -> GateSet:
+def gate_set(problem: ReLUFields) -> GateSet:
     """The patterns of a problem: given, from given gates, all of them, or sampled."""
     inputs, n = problem.inputs, problem.X.shape[0]
     if problem.slots is not None:
@@ -180,7 +178,7 @@ def gate_set(problem: "ReLUData") -> GateSet:
     return gates.sampled(inputs, problem.n_gates, problem.seed)
 
 
-def _pair(problem: "ReLUData") -> tuple[GateSet, GateSet]:
+def _pair(problem: ReLUFields) -> tuple[GateSet, GateSet]:
     if len(problem.patterns) != 2:
         raise InputError(
             f"patterns is a tuple of {len(problem.patterns)}; expected an array (n, P), or a pair of arrays for "
@@ -190,11 +188,8 @@ def _pair(problem: "ReLUData") -> tuple[GateSet, GateSet]:
     return gates.from_patterns(problem.patterns[0], n), gates.from_patterns(problem.patterns[1], n)
 
 
-def slots(problem: "ReLUData") -> Slots:
-    """The slots of a single (not one-versus-all) problem."""
-    if problem.slots is not None:
-        return problem.slots
-    found = problem.gate_set
+def slots(problem: ReLUFields, found: GateSet, labels: Array) -> Slots:
+    """The slots of a single (not one-versus-all) problem: those of its patterns, unless slots are given."""
     if problem.formulation == "gated":
         return Slots(found.patterns, np.ones(found.patterns.shape[1]))
     positive = negative = found.patterns
@@ -213,4 +208,4 @@ def slots(problem: "ReLUData") -> Slots:
         crossed = crossings(problem.inputs, found.vectors, problem.radius, problem.norm, problem.X.shape[1])
         crossing = np.hstack([crossed, crossed])
     bound = next(name for name in BOUNDS if name == problem.bound)
-    return with_bound(signed, problem.labels[:, 0], bound, crossing)
+    return with_bound(signed, labels[:, 0], bound, crossing)

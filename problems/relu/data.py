@@ -1,50 +1,25 @@
 """Data, parameters and gates of the ReLU problems, checked once."""
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
-from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.problems.relu import choices as relu_choices
+from cvxrobust.problems.relu.fields import ReLUFields
 from cvxrobust.problems.relu.gates.patterns import GateSet
-from cvxrobust.problems.relu.gates.slots import Slots
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class ReLUData:
+class ReLUData(ReLUFields):
     """Data, parameters and gates of `ConvexReLU` and `AdversarialReLU`, and what networks of theirs look like."""
-
-    X: Any
-    y: Any
-    radius: Any
-    patterns: Any = None
-    _: KW_ONLY
-    norm: Norm = "inf"
-    beta: float = 1e-2
-    loss: str = "hinge"
-    formulation: Formulation | None = None
-    bound: str | None = None
-    gates: Any = None
-    n_gates: int = 50
-    seed: int = 0
-    bias: bool = False
-    regate: int = 0
-    multiclass: str | None = None
-    resample: bool = False
-    slots: Slots | None = None
-    grow: int = 10
-
-    losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic", "squared")
-    family: ClassVar[str]
 
     def __post_init__(self) -> None:
         for name, value in relu_choices.checked(self).items():
@@ -130,11 +105,6 @@ class ReLUData:
         """Labels in {-1, +1}, shape (n, 1), or targets of the squared loss, shape (n, C)."""
         found: Array = self.__dict__["_labels"]
         return found
-
-    @cached_property
-    def inputs(self) -> Array:
-        """The inputs with the constant of the bias as their last column, if there is one; shape (n, D)."""
-        return np.hstack([self.X, np.ones((self.X.shape[0], 1))]) if self.bias else np.asarray(self.X)
 
     @cached_property
     def gate_set(self) -> GateSet:

@@ -1,26 +1,26 @@
 """The ReLU problems in cvxpy, formula by formula: the reference that the vectorised forms can be compared with."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from cvxrobust.core.programs.gated.program import GatedProgram
 
 if TYPE_CHECKING:
     import cvxpy
 
-    from cvxrobust.core.programs.gated.program import GatedProgram
-    from cvxrobust.problems.relu.base import ReLUProblem
-
 DUAL = {"inf": 1, 2: 2, 1: "inf"}
 
 
-def reference_problem(problem: "ReLUProblem") -> "cvxpy.Problem":
-    """The programme of `cvxrobust.core.programs.gated.evaluation` in cvxpy; one-versus-all problems are added up."""
+def reference_problem(programs: Sequence[GatedProgram]) -> "cvxpy.Problem":
+    """The programmes of `cvxrobust.core.programs.gated.evaluation` in cvxpy, added up."""
     import cvxpy
 
-    found = [_single(part.program) for part in problem.parts]
+    found = [_single(program) for program in programs]
     objective = cvxpy.Minimize(sum(single.objective.args[0] for single in found))
     return cvxpy.Problem(objective, [constraint for single in found for constraint in single.constraints])
 
 
-def _single(program: "GatedProgram") -> "cvxpy.Problem":
+def _single(program: GatedProgram) -> "cvxpy.Problem":
     import cvxpy
 
     K, C, D = program.shape

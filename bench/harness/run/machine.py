@@ -4,14 +4,14 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from cvxrobust.bench.harness.suite.cases import SCHEMA
+from cvxrobust.bench.harness.suite.versions import installed
 
 SOLVERS = (
     "clarabel", "scs", "cvxpy", "torch", "mosek", "cvxopt", "ecos", "osqp", "piqp", "proxsuite", "highspy", "qpalm",
@@ -32,8 +32,6 @@ def manifest(suite: dict[str, Any], threads: int, n_cases: int) -> dict[str, Any
         threads: Threads of every solver.
         n_cases: How many cases there are.
     """
-    from cvxrobust.bench.harness.suite.cases import SCHEMA
-
     return {
         "schema": SCHEMA,
         "created": now(),
@@ -75,19 +73,6 @@ def versions() -> dict[str, str]:
     found = plugins()
     names = {*LIBRARIES, *SOLVERS} | {plugin.distribution for plugin in found if plugin.distribution}
     return installed(sorted(names | {backend for plugin in found for backend in plugin.backends}))
-
-
-def installed(packages: Iterable[str]) -> dict[str, str]:
-    """Versions of those that are installed."""
-    return {package: known for package in packages if (known := _version(package)) is not None}
-
-
-@cache
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except (PackageNotFoundError, ValueError):
-        return None
 
 
 def commit() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.harness.suite.versions import installed
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.settings import Settings
 
@@ -243,7 +244,6 @@ def _frozen(value: Any) -> Any:
 @lru_cache(maxsize=256)
 def _versions(backend: str, polish: bool | str) -> str:
     """Versions of this package and of whatever solves: packages named like the backend, and the plugin's own."""
-    from cvxrobust.bench.harness.run.machine import installed
     from cvxrobust.core.discovery.registry import plugins
 
     names = {"cvxrobust", *backend.split(":")} | ({*polish.split(":")} if isinstance(polish, str) else set())

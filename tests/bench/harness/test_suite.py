@@ -172,12 +172,11 @@ def test_the_numbers_of_a_file_are_in_the_key(tmp_path):
 
 
 def test_versions_are_in_the_key(monkeypatch):
-    from cvxrobust.bench.harness.run import machine
-    from cvxrobust.bench.harness.suite import cases
+    from cvxrobust.bench.harness.suite import cases, versions
 
     before = a_case().key()
     cases._versions.cache_clear()
-    monkeypatch.setattr(machine, "_version", lambda package: "9.9" if package == "clarabel" else "1.0")
+    monkeypatch.setattr(versions, "_version", lambda package: "9.9" if package == "clarabel" else "1.0")
     after = a_case().key()
     cases._versions.cache_clear()
     assert after != before

@@ -21,7 +21,7 @@ def problem(classes=3, n=60, d=5):
 def test_classes_in_one_go_are_the_classes_one_by_one(monkeypatch):
     task, settings = problem(), Settings(tolerance=1e-4)
     together = solve(task, backend="torch", settings=settings)
-    monkeypatch.setattr("cvxrobust.core.solving.run.solvable_together", lambda run: False)
+    monkeypatch.setattr("cvxrobust.core.solving.joint.solvable_together", lambda run: False)
     apart = solve(task, backend="torch", settings=settings)
     for one, other in zip(together.parts, apart.parts, strict=True):
         assert one.quality is other.quality is Quality.CERTIFIED
@@ -135,7 +135,7 @@ def test_only_several_classes_are_solved_in_one_go(monkeypatch):
         asked.append(solvable_together(run))
         return asked[-1]
 
-    monkeypatch.setattr("cvxrobust.core.solving.run.solvable_together", remember)
+    monkeypatch.setattr("cvxrobust.core.solving.joint.solvable_together", remember)
     task, settings = problem(n=20), Settings(tolerance=1e-1)
     solve(task.parts[0], backend="torch", settings=settings)
     solve(task, backend="torch", settings=settings)

@@ -1,0 +1,47 @@
+"""The data and the parameters of the ReLU problems, as they are given and, once checked, in their final form."""
+
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.programs.gated.program import Formulation
+from cvxrobust.problems.relu.gates.slots import Slots
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ReLUFields:
+    """The fields of `ConvexReLU` and `AdversarialReLU`; see those for what they mean."""
+
+    X: Any
+    y: Any
+    radius: Any
+    patterns: Any = None
+    _: KW_ONLY
+    norm: Norm = "inf"
+    beta: float = 1e-2
+    loss: str = "hinge"
+    formulation: Formulation | None = None
+    bound: str | None = None
+    gates: Any = None
+    n_gates: int = 50
+    seed: int = 0
+    bias: bool = False
+    regate: int = 0
+    multiclass: str | None = None
+    resample: bool = False
+    slots: Slots | None = None
+    grow: int = 10
+
+    losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic", "squared")
+    family: ClassVar[str]
+
+    @cached_property
+    def inputs(self) -> Array:
+        """The inputs with the constant of the bias as their last column, if there is one; shape (n, D)."""
+        return np.hstack([self.X, np.ones((self.X.shape[0], 1))]) if self.bias else np.asarray(self.X)
