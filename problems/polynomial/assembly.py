@@ -46,8 +46,7 @@ def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
     """Training against every attack: one linear matrix inequality per attacked sample (S-procedure).
 
     Variables: the frame's, lambda (one per attacked sample, in units of ``1 / radius^2``), the loss's. Rows: traces,
-        points of
-    the samples with radius 0, LMIs, lambda >= 0, loss, PSD.
+    points of the samples with radius 0, LMIs, lambda >= 0, loss, PSD.
     """
     block = task.loss.block(task.target)
     clean, attacked = np.flatnonzero(task.radius == 0.0), np.flatnonzero(task.radius > 0.0)

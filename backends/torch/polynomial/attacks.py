@@ -149,38 +149,3 @@ def smoothed_attacks(
     against = torch.mul(half, inverse, out=inverse)
     change = lowest - shift - torch.mul(half, against, out=square).sum(dim=1) - nu * variance.sum(dim=1)
     return RandomAttacks(change, against, variance, varying, shift)
-
-
-def split_into_points(mean: Tensor, variance: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Points with the moments of random attacks.
-
-    A line through the mean m meets the sphere ``||D||^2 = ||m||^2 + sum c`` at parameters t+ > 0 > t-, with
-    ``t+ |t-| = sum c``; the two-point variable with mean m has variance sum c along the line. Taking the line along
-    coordinate k with probability ``c_k / sum c`` gives all moments, by points that are as long as the attack is on
-    average: two for each coordinate that varies.
-
-    Args:
-        mean: Shape (n, k).
-        variance: Shape (n, k).
-        most: Coordinates of a sample that may vary; the smallest variances beyond are dropped.
-
-    Returns:
-        Probabilities, shape (p,); owners, shape (p,), int64; points, shape (p, k).
-    """
-    if variance.shape[1] > most:
-        least = variance.topk(most, dim=1).values[:, -1:]
-        variance = torch.where(variance >= least, variance, torch.zeros_like(variance))
-    variance = torch.where(variance > NEGLIGIBLE, variance, torch.zeros_like(variance))
-    total = variance.sum(dim=1)
-    still = torch.nonzero(total == 0.0).flatten()
-    rows, columns = torch.nonzero(variance, as_tuple=True)
-    centre, product = mean[rows, columns], total[rows]
-    # Parameters of the ends: roots of t^2 + 2 centre t - product.
-    half = torch.sqrt(centre * centre + product)
-    high = torch.where(centre > 0.0, product / (half + centre.abs()), half - centre)
-    low = -product / high
-    chance = variance[rows, columns] / product
-    ends = mean[rows].repeat(2, 1)
-    ends[torch.arange(2 * rows.numel(), device=rows.device), columns.repeat(2)] += torch.cat([high, low])
-    probability = torch.cat([torch.ones_like(total[still]), chance * -low / (2.0 * half), chance * high / (2.0 * half)])
-    return probability, torch.cat([still, rows, rows]), torch.cat([mean[still], ends])

@@ -13,8 +13,6 @@ from cvxrobust.bench.harness.analysis.bounds import Contradiction, contradiction
 from cvxrobust.bench.harness.analysis.tables import Run, instance_of, table_of
 from cvxrobust.core.errors import InputError
 
-RULES = ("sgm", "certified", "memory")
-
 LEAST = 1e-9
 """Means of seconds below this count as this, so that ratios exist."""
 
