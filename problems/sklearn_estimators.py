@@ -20,6 +20,8 @@ from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 
 Array = NDArray[np.float64]
+_validated: Any = validate_data
+"""scikit-learn ships no types, and what type checkers guess from its defaults is wrong."""
 
 
 class _NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -41,7 +43,7 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: The data is unusable, or there are fewer than two classes.
         """
-        rows, labels = validate_data(self, X, y, dtype=np.float64)
+        rows, labels = _validated(self, X, y, dtype=np.float64)
         check_classification_targets(labels)
         self.classes_, index = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
@@ -73,7 +75,7 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _inputs(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
-        rows: Array = validate_data(self, X, dtype=np.float64, reset=False)
+        rows: Array = _validated(self, X, dtype=np.float64, reset=False)
         standardizer = self.network_.standardizer
         return rows if standardizer is None else standardizer.transform(rows)
 
@@ -188,10 +190,10 @@ class ReLUClassifier(_NetworkClassifier):
         time_limit: float | None = None,
     ) -> None:
         self.radius = radius
-        self.norm = norm
+        self.norm: Norm = norm
         self.beta = beta
         self.loss = loss
-        self.formulation = formulation
+        self.formulation: Formulation | None = formulation
         self.n_gates = n_gates
         self.bias = bias
         self.regate = regate

@@ -18,6 +18,8 @@ def work(samples: int, slots: int, sums: int | None = None) -> dict[Order, float
     found: dict[Order, float] = {"slots": 0.5 * n * m**2 + m**3 / 6.0}
     by_samples = 0.5 * n**2 * m + n**3 / 6.0
     if sums is None:
-        return found | {"samples": by_samples}
+        found["samples"] = by_samples
+        return found
     q = float(sums)
-    return found | {"both": by_samples + 0.5 * n * q**2 + q**3 / 6.0 + 2.0 * n * m**2 / max(1.0, q)}
+    found["both"] = by_samples + 0.5 * n * q**2 + q**3 / 6.0 + 2.0 * n * m**2 / max(1.0, q)
+    return found

@@ -83,7 +83,8 @@ class LayoutBuilder:
     def layout(self, program_rows: int) -> Layout:
         """All entries, in the order in which they were added."""
         block, row, column = (np.concatenate([place[k] for place in self._places]) for k in range(3))
-        at, source = (np.concatenate([term[k] for term in self._terms]) for k in range(2))
+        at: Index = np.concatenate([term[0] for term in self._terms])
+        source: Index = np.concatenate([term[1] for term in self._terms])
         factor: Array = np.concatenate([term[2] for term in self._terms])
         matrix = sparse.csr_array((factor, (at, source)), shape=(self._count, program_rows))
         return Layout(matrix, block, row, column, np.where(row == column, 1.0, 2.0))

@@ -109,9 +109,13 @@ class PolynomialTraining:
         found: tuple[Any, ...] | None = self.__dict__["_classes"]
         return found
 
-    @cached_property
+    @property
     def parts(self) -> tuple[Self, ...]:
         """The independent binary problems: one per class, or this problem alone."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> tuple[Self, ...]:
         if self.classes is None:
             return (self,)
         return tuple(self._relabelled(np.where(self.y == label, 1.0, -1.0)) for label in self.classes)

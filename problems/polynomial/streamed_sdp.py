@@ -29,8 +29,6 @@ class StreamedSDP(PolynomialTraining):
 
     losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic", "squared")
     family: ClassVar[str] = "streamed-sdp"
-    cones: ClassVar[frozenset[type]] = frozenset()
-    conic_rows: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -55,6 +53,16 @@ class StreamedSDP(PolynomialTraining):
         for name, value in values.items():
             object.__setattr__(self, name, value)
         self.__post_init__()
+
+    @property
+    def cones(self) -> frozenset[type]:
+        """None: there is no conic programme."""
+        return frozenset()
+
+    @property
+    def conic_rows(self) -> int:
+        """0, for the same reason."""
+        return 0
 
     def to_conic(self) -> NoReturn:
         """Refused.

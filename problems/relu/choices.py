@@ -207,5 +207,4 @@ def slots(problem: ReLUFields, found: GateSet, labels: Array) -> Slots:
             )
         crossed = crossings(problem.inputs, found.vectors, problem.radius, problem.norm, problem.X.shape[1])
         crossing = np.hstack([crossed, crossed])
-    bound = next(name for name in BOUNDS if name == problem.bound)
-    return with_bound(signed, labels[:, 0], bound, crossing)
+    return with_bound(signed, labels[:, 0], BOUNDS[BOUNDS.index(problem.bound)], crossing)

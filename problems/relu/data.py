@@ -38,9 +38,13 @@ class ReLUData(ReLUFields):
         """Whether the problem is several: one per class."""
         return self.classes is not None and self.multiclass != "vector-output"
 
-    @cached_property
+    @property
     def parts(self) -> tuple[Self, ...]:
         """The independent problems: one per class for one-versus-all, or this problem alone."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> tuple[Self, ...]:
         if not self.one_versus_all or self.classes is None:
             return (self,)
         singles = tuple(
@@ -53,7 +57,7 @@ class ReLUData(ReLUFields):
     def with_parts(self, parts: tuple[Self, ...]) -> Self:
         """The same one-versus-all problem with these parts, whose gates may differ from class to class."""
         other = replace(self)
-        other.__dict__["parts"] = parts
+        other.__dict__["_parts"] = parts
         other.__dict__["gate_set"] = self.gate_set
         return other
 

@@ -147,7 +147,7 @@ def _least_distance(G: Array, h: Array) -> tuple[Array, NDArray[np.bool_]] | Non
         return None
     active = weights > 0.0
     # The residual holds p as well, but of a long p hardly a digit.
-    return np.asarray(np.linalg.lstsq(G[active], h[active])[0]), active
+    return np.asarray(np.linalg.lstsq(G[active], h[active])[0], dtype=np.float64), active
 
 
 def _moved_inside(cone: GateCone, pair: Pair, inside: ConeInterior | None) -> Pair | None:

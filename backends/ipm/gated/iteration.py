@@ -173,7 +173,8 @@ class Steps:
         primal = min(1.0, share * float(cones.step(at.s, ahead.s)))
         dual = min(1.0, share * float(cones.step(at.z, ahead.z)))
         # Separate lengths gain nothing even where all is linear, and leave dual residuals where it is not.
-        return (min(primal, dual),) * 2
+        both = min(primal, dual)
+        return both, both
 
     def _move(self, ahead: Direction, primal: float, dual: float) -> bool:
         """Go, a little less far if rounding has moved the boundary, or the loss is not what its model says."""

@@ -168,9 +168,8 @@ class _Attacks:
         near = gaps[self.varying]
         near /= -nu
         floor = np.maximum(lowest, 0.0)
-        if guess is None:
-            guess = (np.abs(half) - gaps).max(axis=0)
-        shift = np.maximum(np.maximum(guess, floor), START * nu)
+        first: Array = (np.abs(half) - gaps).max(axis=0) if guess is None else guess
+        shift = np.maximum(np.maximum(first, floor), START * nu)
         shifted, square = np.empty_like(gaps), np.empty_like(gaps)
         for step in range(NEWTON_STEPS):
             np.add(gaps, shift, out=shifted)

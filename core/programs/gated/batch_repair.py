@@ -79,7 +79,8 @@ class _Slots:
         caps: Array,
         q: Array,
     ) -> None:
-        self.X, self.radius, self.norm = program.X[rows], program.radius[rows], program.norm
+        self.X, self.radius = program.X[rows], program.radius[rows]
+        self.norm: Norm = program.norm
         self.sides = np.where(program.gates[np.ix_(rows, slots)], 1.0, -1.0)
         self.fixed, self.caps, self.q = fixed, caps[:, None], q.copy()
         self.attacked = bool((self.radius > 0.0).any()) and q.shape[1] > 0
