@@ -48,10 +48,11 @@ from cvxrobust.core.programs.gated.program import GatedProgram
 from cvxrobust.core.programs.polynomial.certificate import MomentMultipliers, PointMultipliers, coefficients
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
-from cvxrobust.core.settings import Settings, check_options
+from cvxrobust.core.settings import DTYPES, Settings, check_options
 from cvxrobust.core.solving.solve import solve
 
 __all__ = [
+    "DTYPES",
     "PSD",
     "Attacks",
     "Backend",

@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, Any
 from cvxrobust.bench.display import console, make_table, percent
 from cvxrobust.bench.workflows.evaluation import Evaluation
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy
-from cvxrobust.bench.workflows.training import Training, radius_unit
+from cvxrobust.bench.workflows.training import CARRIERS, Training, radius_unit
 from cvxrobust.core.discovery.registry import metrics
 from cvxrobust.core.networks.relu import ReLUNetwork
 
 if TYPE_CHECKING:
     from cvxrobust.core.contracts.result import Result
     from cvxrobust.core.discovery.measurement import Measurements
-
-CARRIERS = "gates_that_can_carry_a_neuron"
-"""In the report of a cone programme under attack."""
 
 
 def print_training(training: Training, quiet: bool) -> None:

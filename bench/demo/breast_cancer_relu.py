@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cvxrobust.bench.cli.printing import CARRIERS
 from cvxrobust.bench.demo.setting import COLOURS, SEED, new_picture, save_picture, table_title, train_one
 from cvxrobust.bench.display import console, make_table, percent
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, bracketed_accuracies
-from cvxrobust.bench.workflows.training import STANDARDISED_UNIT, Training, clean_accuracy
+from cvxrobust.bench.workflows.training import CARRIERS, STANDARDISED_UNIT, Training, clean_accuracy
 from cvxrobust.core.attacks.relu_bounds import Norm
 
 if TYPE_CHECKING:

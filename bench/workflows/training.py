@@ -28,6 +28,9 @@ DATA_UNIT = "units of the data"
 FLAGS = {"seed": "--gate-seed"}
 """Options that are not called like the parameter they set: --seed is the split's."""
 
+CARRIERS = "gates_that_can_carry_a_neuron"
+"""In the report of a cone programme under attack."""
+
 
 @dataclass(frozen=True)
 class TrainingRequest:

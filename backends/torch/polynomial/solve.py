@@ -31,6 +31,7 @@ from cvxrobust.backends.torch.polynomial.training import Request, Training
 from cvxrobust.backends.torch.process_group import Team
 from cvxrobust.backends.torch.stopping import Stops
 from cvxrobust.core import (
+    DTYPES,
     CvxRobustError,
     InputError,
     Monitor,
@@ -45,7 +46,6 @@ from cvxrobust.core import (
     loss_by_name,
     torch_threads,
 )
-from cvxrobust.core.settings import DTYPES
 
 FEW = 2**17
 """Inputs with no more entries than this are solved by one thread, however many there may be: they would only wait."""

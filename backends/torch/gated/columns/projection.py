@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.multipliers.blocks import dual_norm
+from cvxrobust.backends.torch.gated.balls import dual_norm
 from cvxrobust.core import GatedProgram
 from cvxrobust.core.attacks.relu_bounds import Norm
 
