@@ -16,7 +16,7 @@ SHARE = 0.25
 
 
 @dataclass
-class Progress(Generic[P, D]):
+class BestSoFar(Generic[P, D]):
     """The best primal and dual points of a solve, and whether it is over.
 
     Args:

@@ -18,8 +18,8 @@ from statistics import median
 def main() -> None:
     """Measure and print."""
     from cvxrobust import Settings, solve
-    from cvxrobust.bench.harness.run.process import Terms
-    from cvxrobust.bench.harness.run.worker_pool import Workshop
+    from cvxrobust.bench.harness.run.process import RunLimits
+    from cvxrobust.bench.harness.run.worker_pool import Supervisor
     from cvxrobust.bench.harness.suite.cases import BackendSpec, Case, DataSpec, ProblemSpec
     from cvxrobust.core.contracts.result import Times
     from cvxrobust.core.discovery.registry import get_backend
@@ -36,12 +36,12 @@ def main() -> None:
     program, settings = problem.to_conic(), case.settings
     # As `solve` asks an interior point: two more digits than the certificate is to have.
     bare_settings = Settings(tolerance=1e-8, threads=1)
-    workshop = Workshop(case.backend, Terms(threads=1))
+    supervisor = Supervisor(case.backend, RunLimits(threads=1))
     bare: list[float] = []
     solved: list[tuple[float, Times]] = []
     above: list[float] = []
     try:
-        workshop.run(case.key(), case)
+        supervisor.run(case.key(), case)
         for _ in range(given.repeats):
             began = time.process_time()
             backend.solve(program, bare_settings)
@@ -49,12 +49,12 @@ def main() -> None:
             began = time.process_time()
             result = solve(problem, backend="clarabel", method="direct", settings=settings)
             solved.append((time.process_time() - began, result.times))
-            row = workshop.run(case.key(), case)
+            row = supervisor.run(case.key(), case)
             if "wall" not in row.metrics:
                 raise SystemExit(f"the harness came to nothing: {row.failure}, {row.reason}")
             above.append(row.seconds - float(row.metrics["wall"] or 0.0))
     finally:
-        workshop.close()
+        supervisor.close()
     alone, (whole, times) = min(bare), min(solved, key=lambda pair: pair[0])
     inside = times.wall - times.solve - times.setup
     print(f"standard-sdp, n = {given.n}, d = {given.d}, clarabel, best of {given.repeats}")

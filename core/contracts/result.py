@@ -43,7 +43,7 @@ UNUSABLE_GAP = 0.1
 """A relative gap above this says little about the optimum: the answer is called unusable."""
 
 
-def judge(certificate: Certificate, tolerance: float) -> Quality:
+def grade(certificate: Certificate, tolerance: float) -> Quality:
     """Grade a certificate against the tolerance that was asked for."""
     if certificate.relative_gap <= tolerance:
         return Quality.CERTIFIED

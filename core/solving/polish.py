@@ -16,7 +16,7 @@ from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.program import require_cone_types
 from cvxrobust.core.contracts.backend import Backend, ChecksSettings, Monitor, require_available
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
-from cvxrobust.core.contracts.result import Phase, Result, Termination, Times, judge
+from cvxrobust.core.contracts.result import Phase, Result, Termination, Times, grade
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.errors import CvxRobustError, InputError, UnsupportedProgramError
 from cvxrobust.core.networks.base import N
@@ -77,7 +77,7 @@ class Polish:
         first = replace(run, settings=easier, polish=None).attempt(part, k, pace.monitor, known)
         if first.termination is Termination.INTERRUPTED and not monitor.stopped:
             first = replace(first, termination=Termination.TIME_LIMIT)  # its own, not the caller's
-        first = replace(first, quality=judge(first.certificate, wanted))
+        first = replace(first, quality=grade(first.certificate, wanted))
         if first.quality == "certified" or monitor.should_stop:
             return first
         middle = time.perf_counter()

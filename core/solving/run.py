@@ -11,7 +11,7 @@ from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.program import ConicProgram, require_cones
 from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem, RefinableProblem, Reports, RobustProblem
-from cvxrobust.core.contracts.result import Callback, Result, Solution, Termination, Times, TracePoint, judge
+from cvxrobust.core.contracts.result import Callback, Result, Solution, Termination, Times, TracePoint, grade
 from cvxrobust.core.environment import peak_memory, versions
 from cvxrobust.core.errors import CvxRobustError, InputError
 from cvxrobust.core.networks.base import N
@@ -263,7 +263,7 @@ class Run(Generic[N]):
             network=network,
             certificate=certificate,
             termination=termination,
-            quality=judge(certificate, self.settings.tolerance),
+            quality=grade(certificate, self.settings.tolerance),
             backend=self.backend.name,
             method=self.method,
             selection=self.selection,

@@ -31,7 +31,7 @@ ROOMS = {
     "backends.torch": "process_group, stopping, checkpoint, lbfgs < conic | polynomial | gated",
     "backends.torch.gated": "tensors, smoothing, averages, best_so_far, balls < newton | multipliers | columns < solve",
     "backends.ipm": "best_so_far, complementarity, coupling_orders, symmetric < polynomial | gated",
-    "bench": "metrics, display, data < workflows < harness < demo | studies | gpu < cli",
+    "bench": "metrics, display, data < workflows < harness < demo | studies < gpu < cli",
     "bench.harness": "suite < results < run < analysis < report",
 }
 

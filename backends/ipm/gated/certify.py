@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.ipm.best_so_far import Progress
+from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.gated.facial_reduction import Interior, repair
 from cvxrobust.backends.ipm.gated.model import Model
-from cvxrobust.backends.ipm.gated.tensors import Data
+from cvxrobust.backends.ipm.gated.tensors import GatedTensors
 from cvxrobust.core import GatedMultipliers, GatedProgram
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import GatedBound, brackets, gated_bound, network_multipliers, tightened
@@ -36,9 +36,9 @@ class Answers:
         scale: The factor on the best multipliers that their bound uses.
     """
 
-    whole: Data
+    whole: GatedTensors
     interior: Interior
-    progress: Progress[Array, GatedMultipliers]
+    progress: BestSoFar[Array, GatedMultipliers]
     scale: float = 1.0
 
     @property

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.ipm.gated.phase_one import THIN, Answer, Question, corrected, settle
-from cvxrobust.backends.ipm.gated.tensors import Data, Packed
+from cvxrobust.backends.ipm.gated.phase_one import THIN, PhaseOneProblem, PhaseOneResult, corrected, settle
+from cvxrobust.backends.ipm.gated.tensors import GatedTensors, Packed
 
 FORCED = 1e-7
 """Weight, relative to the largest, below which a constraint is not taken to be forced."""
@@ -39,7 +39,7 @@ class Reduction:
     """
 
     slots: Tensor
-    question: Question
+    question: PhaseOneProblem
     z: Tensor
 
 
@@ -71,14 +71,14 @@ class Interior:
         return np.flatnonzero(self.inside.cpu().numpy())
 
 
-def anywhere(data: Data) -> Interior:
+def anywhere(data: GatedTensors) -> Interior:
     """For programmes without cones: zero is inside."""
     _, K, _, D = data.shape
     zero = data.X.new_zeros((K, D))
     return Interior(zero, zero[:, 0], zero[:, :0], torch.ones_like(zero[:, 0], dtype=torch.bool), data.live)
 
 
-def interiors(data: Data, stopped: Callable[[], bool] = lambda: False) -> Interior:
+def interiors(data: GatedTensors, stopped: Callable[[], bool] = lambda: False) -> Interior:
     """Points inside the cones of all slots, after facial reduction where there are none.
 
     Args:
@@ -92,7 +92,7 @@ def interiors(data: Data, stopped: Callable[[], bool] = lambda: False) -> Interi
     scale = 1.0 / torch.where(lengths > 0.0, lengths, 1.0)
     X = data.X * scale[:, None]
     norm, d = data.program.norm, data.program.attackable
-    question = Question(X, Packed(X), data.radius * scale, norm, d, data.turned[at], data.live[at], None)
+    question = PhaseOneProblem(X, Packed(X), data.radius * scale, norm, d, data.turned[at], data.live[at], None)
     found = _reduced(question, stopped)
     reductions = []
     for reduction in found.reductions:
@@ -109,7 +109,7 @@ def interiors(data: Data, stopped: Callable[[], bool] = lambda: False) -> Interi
     )
 
 
-def _reduced(question: Question, stopped: Callable[[], bool]) -> Interior:
+def _reduced(question: PhaseOneProblem, stopped: Callable[[], bool]) -> Interior:
     """Rounds of phase one and facial reduction."""
     answer = settle(question, stopped)
     inside = answer.slack > THIN
@@ -143,7 +143,7 @@ def _reduced(question: Question, stopped: Callable[[], bool]) -> Interior:
         found.inside[some] = True
         if bool((~good).any()):
             keep = torch.nonzero(~good)[:, 0]
-            answer = Answer(*(getattr(answer, name)[keep] for name in Answer.__dataclass_fields__))
+            answer = PhaseOneResult(*(getattr(answer, name)[keep] for name in PhaseOneResult.__dataclass_fields__))
             pending = pending[keep]
         else:
             pending = pending[:0]
@@ -151,7 +151,7 @@ def _reduced(question: Question, stopped: Callable[[], bool]) -> Interior:
     return found
 
 
-def _face(question: Question, answer: Answer, place: int, before: Tensor) -> Tensor:
+def _face(question: PhaseOneProblem, answer: PhaseOneResult, place: int, before: Tensor) -> Tensor:
     """The projector onto the subspace that the forced constraints of one cone leave."""
     weights, slacks = answer.weights[place], answer.slacks[place]
     forced = (weights > FORCED * weights.max()) & (weights > slacks)
@@ -173,7 +173,7 @@ def _face(question: Question, answer: Answer, place: int, before: Tensor) -> Ten
     return found
 
 
-def repair(data: Data, interior: Interior, B: Tensor, mu: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
+def repair(data: GatedTensors, interior: Interior, B: Tensor, mu: Tensor, pull: Tensor) -> tuple[Tensor, Tensor]:
     """Multipliers for what facial reduction has taken from the slots.
 
     Args:

@@ -24,7 +24,7 @@ from torch import Tensor
 from cvxrobust.backends.ipm.gated.epigraph import Epigraph
 from cvxrobust.backends.ipm.gated.flat_vectors import Layout
 from cvxrobust.backends.ipm.gated.scaling import Cones
-from cvxrobust.backends.ipm.gated.tensors import Data
+from cvxrobust.backends.ipm.gated.tensors import GatedTensors
 
 Parts = Mapping[str, Tensor]
 
@@ -35,7 +35,7 @@ CONES = 1.5
 class Model:
     """Maps between variables and slacks of a programme."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: GatedTensors) -> None:
         self.data, program = data, data.program
         (n, _, C, _), d = data.shape, program.attackable
         self.attacked, self.capped = data.rows.numel(), data.capped.numel()

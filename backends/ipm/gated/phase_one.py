@@ -31,7 +31,7 @@ SETTLED = 1.0
 
 
 @dataclass(frozen=True)
-class Question:
+class PhaseOneProblem:
     """Cones to be looked at.
 
     Args:
@@ -54,16 +54,16 @@ class Question:
     live: Tensor
     faces: Tensor | None
 
-    def part(self, some: Tensor) -> "Question":
+    def part(self, some: Tensor) -> "PhaseOneProblem":
         """Some of the cones."""
         faces = None if self.faces is None else self.faces[some]
-        return Question(
+        return PhaseOneProblem(
             self.X, self.packed, self.reach, self.norm, self.attackable, self.turned[some], self.live[some], faces
         )
 
 
 @dataclass(frozen=True)
-class Answer:
+class PhaseOneResult:
     """What is known of each cone.
 
     Args:
@@ -88,7 +88,7 @@ class Answer:
 class _Cones:
     """The phase-one problems of some cones."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: PhaseOneProblem) -> None:
         self.q, (n, D), d = question, question.X.shape, question.attackable
         self.capped = bool((question.reach > 0.0).any()) and d > 0
         self.norm = Epigraph(question.norm, "slot", (d,)) if self.capped else None
@@ -206,7 +206,7 @@ class _Cones:
 
         return solve
 
-    def answer(self, x: Tensor, s: Tensor, z: Tensor) -> Answer:
+    def answer(self, x: Tensor, s: Tensor, z: Tensor) -> PhaseOneResult:
         """What a point says."""
         v, w, slacks, q = self.variables.views(x), self.cones.layout.views(z), self.cones.layout.views(s), self.q
         weights = w["pair"] * q.live
@@ -214,10 +214,10 @@ class _Cones:
         if self.norm is not None:
             c, a = v["c"], v.get("slota", a)
         found = slacks["pair"] + torch.where(q.live > 0.0, v["s"][:, None], torch.inf)
-        return Answer(v["u"], c, a, v["s"], found, weights, z)
+        return PhaseOneResult(v["u"], c, a, v["s"], found, weights, z)
 
 
-def corrected(question: Question, z: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
+def corrected(question: PhaseOneProblem, z: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
     """Multipliers of constraints that add up to -B, for cones where those of phase one add up to nothing.
 
     The change of z that is least in the local norm at z, to which as much of z is added as makes it feasible.
@@ -247,7 +247,7 @@ def corrected(question: Question, z: Tensor, B: Tensor) -> tuple[Tensor, Tensor]
     return (parts["pair"] * question.live).clamp_min(0.0), pull
 
 
-def settle(question: Question, stopped: Callable[[], bool] = lambda: False) -> Answer:
+def settle(question: PhaseOneProblem, stopped: Callable[[], bool] = lambda: False) -> PhaseOneResult:
     """Look at all cones.
 
     Args:

@@ -71,13 +71,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.ipm.best_so_far import Progress
+from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.gated.certify import Answers
 from cvxrobust.backends.ipm.gated.facial_reduction import anywhere, interiors
 from cvxrobust.backends.ipm.gated.iteration import MOST_STEPS, Steps
 from cvxrobust.backends.ipm.gated.model import Model
 from cvxrobust.backends.ipm.gated.start import begin
-from cvxrobust.backends.ipm.gated.tensors import Data
+from cvxrobust.backends.ipm.gated.tensors import GatedTensors
 from cvxrobust.core import (
     GatedMultipliers,
     GatedProgram,
@@ -152,8 +152,8 @@ class _Solve:
 
     def __init__(self, program: GatedProgram, settings: Settings, monitor: Monitor, device: str) -> None:
         self.program, self.settings = program, settings
-        data = Data.of(program, device)
-        progress = Progress[Array, GatedMultipliers](settings, monitor, MOST_STEPS)
+        data = GatedTensors.of(program, device)
+        progress = BestSoFar[Array, GatedMultipliers](settings, monitor, MOST_STEPS)
         self.answers, self.steps, self.message = Answers(data, anywhere(data), progress), 0, ""
 
     def run(self, start: ReLUNetwork | None) -> Termination:

@@ -15,7 +15,7 @@ PACKED = 16_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
+class GatedTensors:
     """The tensors of a programme; slots come before samples.
 
     Args:
@@ -39,7 +39,7 @@ class Data:
     faces: Tensor | None = None
 
     @classmethod
-    def of(cls, program: GatedProgram, device: str) -> "Data":
+    def of(cls, program: GatedProgram, device: str) -> "GatedTensors":
         """The tensors of a programme with all its slots."""
 
         def tensor(values: NDArray[np.float64] | NDArray[np.bool_]) -> Tensor:
@@ -56,11 +56,11 @@ class Data:
             some = torch.zeros_like(gates)
         return cls(program, X, y, radius, gates, signs, some)
 
-    def part(self, kept: NDArray[np.intp], live: Tensor, faces: Tensor | None) -> "Data":
+    def part(self, kept: NDArray[np.intp], live: Tensor, faces: Tensor | None) -> "GatedTensors":
         """Some of the slots, with the constraints and subspaces of these."""
         at = torch.as_tensor(kept, device=self.X.device)
         program = replace(self.program, gates=self.program.gates[:, kept], signs=self.program.signs[kept])
-        return Data(program, self.X, self.y, self.radius, self.gates[at], self.signs[at], live, faces)
+        return GatedTensors(program, self.X, self.y, self.radius, self.gates[at], self.signs[at], live, faces)
 
     @cached_property
     def shape(self) -> tuple[int, int, int, int]:

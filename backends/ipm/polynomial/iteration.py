@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.ipm.best_so_far import Progress
+from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.polynomial.certify import Bounds, DualPoint, PrimalPoint
 from cvxrobust.backends.ipm.polynomial.newton_system import SMALL, Direction, NewtonSystem
 from cvxrobust.backends.ipm.polynomial.samples import Activation, Moments
@@ -63,7 +63,7 @@ class PolynomialMethod:
         self,
         program: PolynomialProgram,
         X: Array,
-        progress: Progress[PrimalPoint, DualPoint],
+        progress: BestSoFar[PrimalPoint, DualPoint],
         device: torch.device,
     ) -> None:
         self.program, self.progress = program, progress

@@ -100,7 +100,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.ipm.best_so_far import Progress
+from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.polynomial.certify import DualPoint, PrimalPoint
 from cvxrobust.backends.ipm.polynomial.iteration import PolynomialMethod
 from cvxrobust.backends.ipm.polynomial.subspace import SubspaceMethod
@@ -146,7 +146,7 @@ def solve_polynomial(
     X = np.concatenate([np.asarray(block, dtype=np.float64) for _, block in row_blocks(program.X)])
     kind = SubspaceMethod if _in_subspace(program, X, settings) else PolynomialMethod
     most = settings.max_iterations or (MOST_IN_SUBSPACES if kind is SubspaceMethod else MOST)
-    progress: Progress[PrimalPoint, DualPoint] = Progress(settings, monitor, most)
+    progress: BestSoFar[PrimalPoint, DualPoint] = BestSoFar(settings, monitor, most)
     # Points far outside overflow on the way; what is not finite is never better.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         method = kind(program, X, progress, torch.device(device))

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.ipm.best_so_far import Progress
+from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.polynomial.certify import Bounds, DualPoint, PrimalPoint
 from cvxrobust.backends.ipm.polynomial.iteration import PolynomialMethod, trivial_dual
 from cvxrobust.backends.ipm.polynomial.samples import Moments
@@ -69,7 +69,7 @@ class SubspaceMethod:
         self,
         program: PolynomialProgram,
         X: Array,
-        progress: Progress[PrimalPoint, DualPoint],
+        progress: BestSoFar[PrimalPoint, DualPoint],
         device: torch.device,
     ) -> None:
         self.program, self.X, self.progress, self.device = program, X, progress, device
@@ -127,7 +127,7 @@ class SubspaceMethod:
             tolerance = min(0.1, max(0.5 * tolerance, SHARE * gap))
         left = None if outer.settings.max_iterations is None else outer.settings.max_iterations - self.iterations
         settings = outer.settings.replace(tolerance=tolerance, max_iterations=left)
-        inside: Progress[PrimalPoint, DualPoint] = Progress(
+        inside: BestSoFar[PrimalPoint, DualPoint] = BestSoFar(
             settings, outer.monitor.sharing(outer.monitor.deadline, None), outer.most
         )
         method = PolynomialMethod(self.program, np.ascontiguousarray(self.X @ basis), inside, self.device)

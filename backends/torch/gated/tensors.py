@@ -15,7 +15,7 @@ from cvxrobust.core.programs.gated.evaluation import harmful
 
 
 @dataclass(frozen=True)
-class Widths:
+class SmoothingWidths:
     """How much is smoothed.
 
     Args:
@@ -62,7 +62,7 @@ class Carried:
 
 
 @dataclass(frozen=True)
-class Data:
+class GatedTensors:
     """A programme on a device.
 
     Args:
@@ -120,7 +120,7 @@ class Data:
         return self.program.formulation == "one-sided"
 
 
-def linear_parts(data: Data, U: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+def linear_parts(data: GatedTensors, U: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
     """``x_i'u_k``, shape (n, K, C), the outputs, (n, C), and under attack ``H_i``, (n, C, d)."""
     (K, C, D), d = U.shape, data.program.attackable
     products = (data.X @ U.reshape(K * C, D).T).reshape(-1, K, C)

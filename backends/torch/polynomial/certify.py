@@ -78,7 +78,7 @@ class Judgement:
     attack: float
 
 
-def judge(objective: SmoothedObjective, queries: Sequence[tuple[Query, Evaluation]], loss: Loss) -> list[Judgement]:
+def certify(objective: SmoothedObjective, queries: Sequence[tuple[Query, Evaluation]], loss: Loss) -> list[Judgement]:
     """Judge the networks of some queries by their latest evaluations.
 
     Raises:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from cvxrobust.backends.torch.checkpoint import Checkpoint, check_checkpoint, checkpoint_of
-from cvxrobust.backends.torch.polynomial.certify import judge
+from cvxrobust.backends.torch.polynomial.certify import certify
 from cvxrobust.backends.torch.polynomial.objective import Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.objective_numpy import objective_of
 from cvxrobust.backends.torch.polynomial.samples import Samples, StopPass
@@ -210,7 +210,7 @@ class _Drive:
             return
         pairs = [request for request in requests.values() if not isinstance(request, Query)]
         began = time.perf_counter()
-        found = judge(self.objective, pairs, self.loss)
+        found = certify(self.objective, pairs, self.loss)
         # The solver's own last certificate is followed by that of whoever does not trust it.
         self.stops.reserve = 2.0 * (time.perf_counter() - began)
         yield from zip(requests, found, strict=True)
@@ -225,7 +225,7 @@ class _Drive:
                 self.trainings[k].evaluations += 1
         late = [k for k in unfinished if self.trainings[k].latest is not None]
         pairs = [pair for k in late if (pair := self.trainings[k].latest) is not None]
-        for k, judgement in zip(late, judge(self.objective, pairs, self.loss) if pairs else (), strict=True):
+        for k, judgement in zip(late, certify(self.objective, pairs, self.loss) if pairs else (), strict=True):
             self.trainings[k].judged(judgement)
             self.trainings[k].neurons = judgement.multipliers.form.query.neurons
         for k in unfinished:

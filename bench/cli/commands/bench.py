@@ -109,11 +109,11 @@ class _Order:
 
     def execute(self, jobs: int, dask: str | None, quiet: bool) -> None:
         """Run it, and say what came of it."""
-        from cvxrobust.bench.harness.run.process import Terms
+        from cvxrobust.bench.harness.run.process import RunLimits
         from cvxrobust.bench.harness.run.progress import RunProgress
         from cvxrobust.bench.harness.run.runner import run_here
 
-        terms = Terms(self.suite.threads, self.suite.grace, self.suite.memory_limit, self.folder)
+        terms = RunLimits(self.suite.threads, self.suite.grace, self.suite.memory_limit, self.folder)
         with ExitStack() as stack:
             cluster = None if dask is None else stack.enter_context(_connect(dask))
             self._open(stack, cluster)

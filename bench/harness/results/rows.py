@@ -75,8 +75,8 @@ class Row:
         versions: Versions of the packages involved.
         message: The solver's own words.
         started: When, in UTC, ISO 8601.
-        seconds: Seconds on the keeper's clock from sending the case to having the row; making the problem is in them,
-            starting the process and warming up are not.
+        seconds: Seconds on the supervisor's clock from sending the case to having the row; making the problem is in
+            them, starting the process and warming up are not.
         worker: Where it ran: ``host``, ``pid``, ``threads``, ``pools`` (threads of each numerical library), ``served``
             (cases that the process had run before), ``warm_up`` (seconds and complaints of the warm-up, in no time of
             the row), ``resident`` (bytes before the case).

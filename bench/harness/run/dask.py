@@ -13,10 +13,10 @@ from typing import Any
 
 from cvxrobust.bench.harness.results.rows import Failure, Row, failed_row
 from cvxrobust.bench.harness.results.store import Store
-from cvxrobust.bench.harness.run.process import Terms
+from cvxrobust.bench.harness.run.process import RunLimits
 from cvxrobust.bench.harness.run.progress import Listener
 from cvxrobust.bench.harness.run.runner import Task
-from cvxrobust.bench.harness.run.worker_pool import Workshops
+from cvxrobust.bench.harness.run.worker_pool import WorkerPool
 from cvxrobust.bench.harness.suite.cases import Case
 from cvxrobust.core.errors import InputError
 
@@ -70,7 +70,7 @@ class Cluster:
             raise InputError(f"the dask workers lack a package that cases need: {error}.") from error
         return found
 
-    def run(self, tasks: Sequence[Task], terms: Terms, store: Store, listener: Listener) -> None:
+    def run(self, tasks: Sequence[Task], terms: RunLimits, store: Store, listener: Listener) -> None:
         """Run cases, and append their rows as they come.
 
         On Ctrl-C, what has not begun is withdrawn; what runs ends with its own time limit, and its row is lost.
@@ -113,19 +113,19 @@ def _row_of(future: Any, key: str, case: Case) -> Row:
     return row if isinstance(row, Row) else failed_row(key, case, Failure.ERROR, f"dask returned {row!r}")
 
 
-def _work(key: str, case: Case, terms: Terms) -> Row:
+def _work(key: str, case: Case, terms: RunLimits) -> Row:
     """Run one case; what a dask worker does."""
     with _lock:
-        workshops = _workshops(terms)
-    return workshops.run(key, case)
+        pool = _pool(terms)
+    return pool.run(key, case)
 
 
 @cache
-def _workshops(terms: Terms) -> Workshops:
+def _pool(terms: RunLimits) -> WorkerPool:
     """This dask worker's processes, kept from case to case."""
-    workshops = Workshops(terms)
-    atexit.register(workshops.close)
-    return workshops
+    pool = WorkerPool(terms)
+    atexit.register(pool.close)
+    return pool
 
 
 def _facts() -> dict[str, Any]:

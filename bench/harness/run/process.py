@@ -1,4 +1,4 @@
-"""A worker process as its keeper sees it: talked to, watched over and, if need be, killed with all its children."""
+"""A worker process as its supervisor sees it: talked to, watched over and, if need be, killed with all its children."""
 
 import contextlib
 import json
@@ -39,7 +39,7 @@ _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starts-workers"
 
 
 @dataclass(frozen=True)
-class Terms:
+class RunLimits:
     """Terms on which all cases of a run meet, beside what the cases say themselves.
 
     Args:
@@ -80,7 +80,7 @@ class Process:
     """
 
     backend: BackendSpec
-    terms: Terms
+    terms: RunLimits
     warm_up: float
     family: set[psutil.Process] = field(default_factory=set)
     complaints: IO[bytes] = field(default_factory=tempfile.TemporaryFile)
@@ -92,7 +92,7 @@ class Process:
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
         self.swept = 0.0
-        hello = {"keeper": os.getpid(), "backend": asdict(self.backend), "threads": self.terms.threads}
+        hello = {"supervisor": os.getpid(), "backend": asdict(self.backend), "threads": self.terms.threads}
         with contextlib.suppress(Gone):  # whoever expects its first word will hear of it
             self.send(hello | {"folder": self.terms.folder, "warm_up": self.warm_up})
 

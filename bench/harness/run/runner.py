@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from cvxrobust.bench.harness.results.rows import Failure, Row
 from cvxrobust.bench.harness.results.store import Store
-from cvxrobust.bench.harness.run.process import Cancelled, Terms
+from cvxrobust.bench.harness.run.process import Cancelled, RunLimits
 from cvxrobust.bench.harness.run.progress import Listener
-from cvxrobust.bench.harness.run.worker_pool import Workshops
+from cvxrobust.bench.harness.run.worker_pool import WorkerPool
 from cvxrobust.bench.harness.suite.cases import Case
 from cvxrobust.bench.harness.suite.suite import Suite
 from cvxrobust.core.errors import UnknownNameError
@@ -64,7 +64,7 @@ def parse_failures(text: str) -> frozenset[Failure]:
     return frozenset(known[name] for name in names)
 
 
-def run_here(tasks: Sequence[Task], terms: Terms, jobs: int, store: Store, listener: Listener) -> None:
+def run_here(tasks: Sequence[Task], terms: RunLimits, jobs: int, store: Store, listener: Listener) -> None:
     """Run cases in worker processes of this machine, and append their rows as they come.
 
     Whatever ends it, Ctrl-C included, every row that was finished is in the store afterwards, and no process is left.
@@ -93,7 +93,7 @@ def run_here(tasks: Sequence[Task], terms: Terms, jobs: int, store: Store, liste
         for slot in slots:
             if slot.ident is not None:
                 slot.join()
-        run.workshops.close()
+        run.pool.close()
     if run.error is not None:
         raise run.error
 
@@ -101,13 +101,13 @@ def run_here(tasks: Sequence[Task], terms: Terms, jobs: int, store: Store, liste
 class _Run:
     """What the slots share."""
 
-    def __init__(self, tasks: Sequence[Task], terms: Terms, store: Store, listener: Listener) -> None:
+    def __init__(self, tasks: Sequence[Task], terms: RunLimits, store: Store, listener: Listener) -> None:
         self.waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
         for task in tasks:
             self.waiting.put(task)
         self.store, self.listener = store, listener
         self.stop, self.lock = threading.Event(), threading.Lock()
-        self.workshops = Workshops(terms, self.stop)
+        self.pool = WorkerPool(terms, self.stop)
         self.error: BaseException | None = None
 
     def work(self) -> None:
@@ -116,7 +116,7 @@ class _Run:
             while not self.stop.is_set():
                 key, case = self.waiting.get_nowait()
                 self.listener.began(case)
-                row = self.workshops.run(key, case)
+                row = self.pool.run(key, case)
                 with self.lock:
                     self.store.append(row)
                     self.listener.ended(row)

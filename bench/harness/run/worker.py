@@ -220,7 +220,7 @@ def main() -> None:
         os.dup2(nowhere, 0)
         os.dup2(nowhere, 1)
         hello = json.loads(source.readline())
-        _die_with(hello["keeper"])
+        _die_with(hello["supervisor"])
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         busy = threading.Event()
         busy.set()
@@ -242,7 +242,7 @@ def main() -> None:
 
 
 def _listen(source: IO[bytes], inbox: "queue.SimpleQueue[Any]", busy: threading.Event) -> None:
-    """Pass requests on. Nobody waits for the work of a keeper that is gone."""
+    """Pass requests on. Nobody waits for the work of a supervisor that is gone."""
     for line in source:
         inbox.put(json.loads(line))
     inbox.put(None)
@@ -250,11 +250,11 @@ def _listen(source: IO[bytes], inbox: "queue.SimpleQueue[Any]", busy: threading.
         os._exit(1)
 
 
-def _die_with(keeper: int) -> None:
-    """Ask Linux to end this process with its keeper, even while a solver holds Python and nobody can listen."""
+def _die_with(supervisor: int) -> None:
+    """Ask Linux to end this process with its supervisor, even while a solver holds Python and nobody can listen."""
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != keeper:
+    if os.getppid() != supervisor:
         os._exit(1)

@@ -1,4 +1,4 @@
-"""Worker processes and their keepers: hand them cases, watch their time and memory, replace those that are gone."""
+"""Worker processes and their supervisors: hand them cases, watch their time and memory, replace those that are gone."""
 
 import json
 import platform
@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from cvxrobust.bench.harness.results.rows import Failure, Row, failed_row
-from cvxrobust.bench.harness.run.process import Gone, Process, Terms
+from cvxrobust.bench.harness.run.process import Gone, Process, RunLimits
 from cvxrobust.bench.harness.suite.cases import BackendSpec, Case
 
 START_SECONDS = 180.0
@@ -18,7 +18,7 @@ WARM_UP_SECONDS = 30.0
 """Time for a warm-up. A backend that does not survive its own is started without one."""
 
 
-class Workshop:
+class Supervisor:
     """Runs the cases of one backend in a process of its own, one after the other.
 
     Args:
@@ -27,7 +27,7 @@ class Workshop:
         stop: Ends the case under way, and its process, when set.
     """
 
-    def __init__(self, backend: BackendSpec, terms: Terms, stop: threading.Event | None = None) -> None:
+    def __init__(self, backend: BackendSpec, terms: RunLimits, stop: threading.Event | None = None) -> None:
         self.backend, self.terms = backend, terms
         self.stop = stop or threading.Event()
         self.pid: int | None = None
@@ -104,17 +104,17 @@ class Workshop:
             self._process = None
 
 
-class Workshops:
-    """Workshops of several backends, each lent to one case at a time; safe to use from several threads.
+class WorkerPool:
+    """Supervisors of several backends, each lent to one case at a time; safe to use from several threads.
 
     Args:
         terms: The terms.
         stop: Ends everything under way when set.
     """
 
-    def __init__(self, terms: Terms, stop: threading.Event | None = None) -> None:
+    def __init__(self, terms: RunLimits, stop: threading.Event | None = None) -> None:
         self._terms, self._stop = terms, stop
-        self._idle: dict[str, list[Workshop]] = {}
+        self._idle: dict[str, list[Supervisor]] = {}
         self._lock = threading.Lock()
 
     def run(self, key: str, case: Case) -> Row:
@@ -126,10 +126,10 @@ class Workshops:
         name = json.dumps(asdict(case.backend), sort_keys=True, default=str)
         with self._lock:
             idle = self._idle.setdefault(name, [])
-            workshop = idle.pop() if idle else Workshop(case.backend, self._terms, self._stop)
-        row = workshop.run(key, case)
+            supervisor = idle.pop() if idle else Supervisor(case.backend, self._terms, self._stop)
+        row = supervisor.run(key, case)
         with self._lock:
-            idle.append(workshop)
+            idle.append(supervisor)
         return row
 
     def close(self) -> None:

@@ -73,7 +73,7 @@ class GatedBound:
     Args:
         value: The bound.
         violations: ``||B_k||`` before scaling, shape (K,); above beta where a slot could improve the objective.
-        multipliers: The multipliers, repaired, before scaling.
+        multipliers: The multipliers, clipped to their domain, before scaling.
         scale: The factor on them that the bound uses.
     """
 
@@ -99,7 +99,7 @@ def fits(program: GatedProgram, multipliers: object) -> bool:
 
 def gated_bound(program: GatedProgram, multipliers: GatedMultipliers) -> GatedBound:
     """The lower bound of the module's derivation, by scaling alone; multipliers are made feasible otherwise first."""
-    m = repaired(program, multipliers)
+    m = clip_to_domain(program, multipliers)
     B, mass = brackets(program, m)
     n, D = program.X.shape
     # What rounding may have added to a norm: every entry is a sum of at most n (2 K) products.
@@ -122,7 +122,7 @@ def tightened(
 
     Asks now and then whether it is `stopped`; then the rest stays as it is.
     """
-    m = repaired(program, multipliers)
+    m = clip_to_domain(program, multipliers)
     if program.formulation == "gated":
         return m
     return tightened_from(program, m, brackets(program, m)[0], threshold, stopped)
@@ -131,7 +131,7 @@ def tightened(
 def tightened_from(
     program: GatedProgram, m: GatedMultipliers, B: Array, threshold: float, stopped: Callable[[], bool] = lambda: False
 ) -> GatedMultipliers:
-    """`tightened` for multipliers that are `repaired`, with their vectors B_k at hand; what changes is copied."""
+    """`tightened` for what `clip_to_domain` made, with its vectors B_k at hand; what changes is copied."""
     over = np.flatnonzero(lengths(B) > program.beta * (1.0 + threshold))
     if over.size == 0 or not np.isfinite(B[over]).all() or program.formulation == "gated":
         return m
@@ -198,7 +198,7 @@ def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
     return GatedMultipliers(theta, attacks, mu, directions, omega)
 
 
-def repaired(program: GatedProgram, multipliers: GatedMultipliers) -> GatedMultipliers:
+def clip_to_domain(program: GatedProgram, multipliers: GatedMultipliers) -> GatedMultipliers:
     """Multipliers inside all constraints but the one on ``||B_k||``; what is no number counts as zero."""
     loss = loss_by_name(program.loss)
     theta = loss.clip(_numbers(multipliers.theta))

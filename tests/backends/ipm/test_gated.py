@@ -109,7 +109,7 @@ def test_a_bias_is_not_attacked(formulation, radius):
 
 def system_at_random(program, order):
     """A model, a scaling at random points inside all cones, and the factored normal equations."""
-    model = gated_model.Model(gated_data.Data.of(program, "cpu"))
+    model = gated_model.Model(gated_data.GatedTensors.of(program, "cpu"))
     cones, generator = model.cones, torch.Generator().manual_seed(1)
 
     def inside():
@@ -152,7 +152,7 @@ def test_cones_that_share_a_sample_with_a_hinge_weigh_less():
 @pytest.mark.parametrize("changes", [{"loss": "logistic"}, {"radius": 0.02}, {"formulation": "gated"}])
 def test_elsewhere_all_cones_weigh_the_same(changes):
     program = moons(**({"formulation": "one-sided", "loss": "hinge"} | changes)).program
-    assert gated_model.Model(gated_data.Data.of(program, "cpu")).cones.weights is None
+    assert gated_model.Model(gated_data.GatedTensors.of(program, "cpu")).cones.weights is None
 
 
 SYSTEMS = [
@@ -237,7 +237,7 @@ def with_gates(X, y, gates, **fields):
 
 
 def interior_of(program):
-    return gated_interior.interiors(gated_data.Data.of(program, "cpu"))
+    return gated_interior.interiors(gated_data.GatedTensors.of(program, "cpu"))
 
 
 def test_contradictory_gates_confine_a_slot_to_a_face():

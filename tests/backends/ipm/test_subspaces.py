@@ -89,7 +89,7 @@ def test_a_start_gives_the_subspace_its_directions(bases):
 
 def search_in(problem):
     """Column generation on a problem, before its first round."""
-    heard = progress.Progress(Settings(), Monitor(), 100)
+    heard = progress.BestSoFar(Settings(), Monitor(), 100)
     return subspace.SubspaceMethod(problem.to_structured(), problem.X, heard, CPU)
 
 

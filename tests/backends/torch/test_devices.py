@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from cvxrobust import AdversarialSDP, Batches, Settings, StandardSDP, StreamedSDP, solve
-from cvxrobust.backends.torch.polynomial.certify import judge
+from cvxrobust.backends.torch.polynomial.certify import certify
 from cvxrobust.backends.torch.polynomial.objective import Query, SmoothedObjective, Smoothing
 from cvxrobust.backends.torch.polynomial.samples import Samples
 from cvxrobust.backends.torch.polynomial.solve import solve_polynomials
@@ -93,7 +93,7 @@ def look(problem, device, dtype=torch.float64, tasks=1):
     objective.evaluate(queries)
     # Again, now that roots of the last pass are where the search for them begins.
     evaluations = objective.evaluate(queries)
-    judgements = judge(objective, list(zip(queries, evaluations, strict=True)), loss_by_name(program.loss))
+    judgements = certify(objective, list(zip(queries, evaluations, strict=True)), loss_by_name(program.loss))
     parts = [problem.parts[query.task] for query in queries]
     lower = [part.lower_bound(found.multipliers) for part, found in zip(parts, judgements, strict=True)]
     tensors = [part for found in evaluations for part in vars(found).values() if isinstance(part, torch.Tensor)]

@@ -194,7 +194,7 @@ def test_no_slots_and_a_heavy_penalty_give_the_zero_network(loss):
 
 def test_cones_without_interior_are_left_out_and_paid_for():
     program = moons(60, formulation="cone", radius=0.1, n_gates=20).program
-    inside = gated_path.interiors(gated_path.Data.of(program, "cpu", torch.float64))[1] > gated_path.THIN
+    inside = gated_path.interiors(gated_path.GatedTensors.of(program, "cpu", torch.float64))[1] > gated_path.THIN
     assert 0 < int(inside.sum()) < program.signs.size
     assert gap(program, solve_gated(program, Settings(tolerance=1e-3))) <= 1e-3
 
@@ -203,17 +203,17 @@ def test_cones_without_interior_are_left_out_and_paid_for():
 def test_second_derivatives_and_gradients_agree_with_differences(form):
     formulation = "cone" if form == "cone" else "one-sided"
     program = moons(20, formulation=formulation, radius=0.01, norm=2).program
-    data = gated_path.Data.of(program, "cpu", torch.float64)
+    data = gated_path.GatedTensors.of(program, "cpu", torch.float64)
     generator = torch.Generator().manual_seed(0)
     U = torch.randn(program.shape, generator=generator, dtype=torch.float64)
     if form == "cone":
         U = gated_path.interiors(data)[0][:, None, :] + 0.0 * U
         keep = gated_path.interiors(data)[1] > gated_path.THIN
         part = gated_path._part(program, np.flatnonzero(keep.numpy()))
-        data, U = gated_path.Data.of(part, "cpu", torch.float64), U[keep]
+        data, U = gated_path.GatedTensors.of(part, "cpu", torch.float64), U[keep]
     V = 1e-5 * torch.randn(U.shape, generator=generator, dtype=torch.float64)
     slots = torch.full((*U.shape[:2], 1), 1e-3, dtype=torch.float64)
-    widths = gated_path.Widths(0.1, 0.1, 0.1, slots, 0.1, 1e-3)
+    widths = gated_path.SmoothingWidths(0.1, 0.1, 0.1, slots, 0.1, 1e-3)
     here, ahead, behind = (gated_path.at(data, U + s * V, widths) for s in (0.0, 1.0, -1.0))
     assert np.isfinite(here.value)
     assert float((here.gradient() * V).sum()) == pytest.approx(0.5 * (ahead.value - behind.value), rel=1e-5)

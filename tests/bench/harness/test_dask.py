@@ -11,7 +11,7 @@ from harness_plugins import install_fakes, small_suite
 from cvxrobust.bench.harness.results.rows import Failure, Verdict
 from cvxrobust.bench.harness.results.store import Store
 from cvxrobust.bench.harness.run.dask import Cluster
-from cvxrobust.bench.harness.run.process import Terms
+from cvxrobust.bench.harness.run.process import RunLimits
 from cvxrobust.bench.harness.run.progress import RunProgress
 from cvxrobust.bench.harness.run.runner import plan
 from cvxrobust.bench.harness.suite.suite import parse_suite
@@ -51,7 +51,7 @@ def run_on(address, content, folder):
     store = Store(folder)
     with Cluster(address) as cluster, store:
         progress = RunProgress([case for _, case in tasks], jobs=cluster.slots, quiet=True)
-        cluster.run(tasks, Terms(grace=1.0), store, progress)
+        cluster.run(tasks, RunLimits(grace=1.0), store, progress)
     assert sorted(row.key for row in store.history()) == sorted(key for key, _ in tasks)
     return store.rows()
 
@@ -103,7 +103,7 @@ def test_a_dask_worker_that_is_killed_loses_no_case(address, tmp_path):
                 os.kill(psutil.Process(row.worker["pid"]).ppid(), signal.SIGKILL)
 
     with Cluster(address) as cluster, store:
-        cluster.run(tasks, Terms(), store, Assassin())
+        cluster.run(tasks, RunLimits(), store, Assassin())
         deadline = time.monotonic() + 60
         while cluster.slots < 2 and time.monotonic() < deadline:  # its nanny starts another one
             time.sleep(0.1)

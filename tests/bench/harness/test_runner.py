@@ -16,7 +16,7 @@ from rich.console import Console
 
 from cvxrobust.bench.harness.results.rows import Failure, Verdict
 from cvxrobust.bench.harness.results.store import RESULTS, Store
-from cvxrobust.bench.harness.run.process import Terms
+from cvxrobust.bench.harness.run.process import RunLimits
 from cvxrobust.bench.harness.run.progress import RunProgress
 from cvxrobust.bench.harness.run.runner import parse_failures, plan, run_here, unfinished
 from cvxrobust.bench.harness.suite.suite import parse_suite
@@ -39,7 +39,7 @@ def test_secrets_reach_the_solver_and_nothing_else(fakes, tmp_path):
     store = Store(tmp_path / "run")
     store.create({"suite": suite.public()})
     with store:
-        run_here(plan(suite), Terms(), 1, store, RunProgress([], quiet=True))
+        run_here(plan(suite), RunLimits(), 1, store, RunProgress([], quiet=True))
     (row,) = store.rows()
     assert row.verdict is Verdict.CERTIFIED
     assert "logged in with" in row.message
@@ -52,7 +52,7 @@ def test_every_case_is_run_once_by_as_many_processes_as_there_are_slots(fakes, t
     tasks = plan(parse_suite(content))
     store = Store(tmp_path / "run")
     with store:
-        run_here(tasks, Terms(), 2, store, RunProgress([], quiet=True))
+        run_here(tasks, RunLimits(), 2, store, RunProgress([], quiet=True))
     assert sorted(row.key for row in store.history()) == sorted(key for key, _ in tasks)
     assert len({row.worker["pid"] for row in store.rows()}) == 2
     wait_until(lambda: all(is_gone(row.worker["pid"]) for row in store.rows()))
@@ -67,7 +67,7 @@ def test_a_row_that_cannot_be_written_ends_the_run(fakes, tmp_path, monkeypatch)
     content = small_suite("slow")
     content["problems"][0]["seeds"] = list(range(50))
     with pytest.raises(InputError, match="no space"):
-        run_here(plan(parse_suite(content)), Terms(), 1, store, RunProgress([], quiet=True))
+        run_here(plan(parse_suite(content)), RunLimits(), 1, store, RunProgress([], quiet=True))
 
 
 class Harness:
@@ -225,12 +225,12 @@ def test_workers_start_fresh_and_do_not_run_the_callers_script_again(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "print('here')\n"
-        "from cvxrobust.bench.harness.run.process import Terms\n"
+        "from cvxrobust.bench.harness.run.process import RunLimits\n"
         "from cvxrobust.bench.harness.run.runner import plan\n"
         "from cvxrobust.bench.harness.suite.suite import parse_suite\n"
-        "from cvxrobust.bench.harness.run.worker_pool import Workshop\n"
+        "from cvxrobust.bench.harness.run.worker_pool import Supervisor\n"
         f"((key, case),) = plan(parse_suite({small_suite('scs')!r}))\n"
-        "shop = Workshop(case.backend, Terms())\n"
+        "shop = Supervisor(case.backend, RunLimits())\n"
         "print(shop.run(key, case).verdict)\n"
         "shop.close()\n"
     )

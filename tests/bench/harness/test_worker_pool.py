@@ -9,10 +9,10 @@ import pytest
 from harness_plugins import PATIENCE, hanging, install_fakes, is_gone, small_suite, the_case, wait_until
 
 from cvxrobust.bench.harness.results.rows import Failure, Verdict
-from cvxrobust.bench.harness.run import worker_pool as workshop
-from cvxrobust.bench.harness.run.process import Terms
+from cvxrobust.bench.harness.run import worker_pool
+from cvxrobust.bench.harness.run.process import RunLimits
 from cvxrobust.bench.harness.run.runner import plan
-from cvxrobust.bench.harness.run.worker_pool import Workshop
+from cvxrobust.bench.harness.run.worker_pool import Supervisor
 from cvxrobust.bench.harness.suite.suite import parse_suite
 from cvxrobust.core.discovery import registry
 
@@ -28,12 +28,12 @@ def fakes(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def workshops():
-    """Makes workshops, and closes them in the end."""
+def supervisors():
+    """Makes supervisors, and closes them in the end."""
     opened = []
 
     def make(case, terms=None, stop=None):
-        opened.append(Workshop(case.backend, terms or Terms(grace=5.0), stop))
+        opened.append(Supervisor(case.backend, terms or RunLimits(grace=5.0), stop))
         return opened[-1]
 
     yield make
@@ -41,9 +41,9 @@ def workshops():
         one.close()
 
 
-def test_a_good_case_is_a_certified_row_with_everything_in_it(workshops):
+def test_a_good_case_is_a_certified_row_with_everything_in_it(supervisors):
     key, case = the_case("clarabel", threads=1)
-    shop = workshops(case)
+    shop = supervisors(case)
     began = time.perf_counter()
     first = shop.run(key, case)
     elapsed = time.perf_counter() - began
@@ -64,29 +64,29 @@ def test_a_good_case_is_a_certified_row_with_everything_in_it(workshops):
 
 
 @pytest.mark.parametrize(("backend", "threads"), [("scs", 1), ("torch", 2)])
-def test_thread_counts_are_those_asked_for_and_recorded(workshops, monkeypatch, backend, threads):
+def test_thread_counts_are_those_asked_for_and_recorded(supervisors, monkeypatch, backend, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     key, case = the_case(backend, threads=threads)
-    row = workshops(case, Terms(threads=threads)).run(key, case)
+    row = supervisors(case, RunLimits(threads=threads)).run(key, case)
     assert row.worker["threads"] == row.case["threads"] == threads
     assert row.worker["pools"]
     assert set(row.worker["pools"].values()) <= set(range(1, threads + 1))
 
 
-def test_memory_is_that_of_the_case_and_not_of_the_one_before(workshops):
+def test_memory_is_that_of_the_case_and_not_of_the_one_before(supervisors):
     large = small_suite("clarabel", tolerances=1e-2)
     large["problems"][0] |= {"n": 150, "d": 8}
     ((large_key, large_case),) = plan(parse_suite(large))
     key, case = the_case("clarabel")
-    shop = workshops(case)
+    shop = supervisors(case)
     before, heavy, after = (shop.run(*task) for task in ((key, case), (large_key, large_case), (key, case)))
     assert heavy.metrics["peak-memory"] > before.metrics["peak-memory"] + 10e6
     assert after.metrics["peak-memory"] < heavy.metrics["peak-memory"] - 5e6
 
 
-def test_a_solver_that_hangs_is_killed_within_grace_with_its_children(fakes, workshops):
+def test_a_solver_that_hangs_is_killed_within_grace_with_its_children(fakes, supervisors):
     key, case = the_case("hang", time_limit=0.5)
-    shop = workshops(case, Terms(grace=1.0))
+    shop = supervisors(case, RunLimits(grace=1.0))
     began = time.monotonic()
     row = shop.run(key, case)
     assert row.failure is Failure.KILLED
@@ -95,29 +95,29 @@ def test_a_solver_that_hangs_is_killed_within_grace_with_its_children(fakes, wor
     assert time.monotonic() - began < PATIENCE
     wait_until(lambda: all(is_gone(pid) for pid in hanging(fakes)))
     good, good_case = the_case("clarabel")
-    assert workshops(good_case).run(good, good_case).verdict is Verdict.CERTIFIED
+    assert supervisors(good_case).run(good, good_case).verdict is Verdict.CERTIFIED
 
 
-def test_one_that_hangs_in_its_warm_up_is_started_without(fakes, workshops, monkeypatch):
-    monkeypatch.setattr(workshop, "WARM_UP_SECONDS", 0.5)
+def test_one_that_hangs_in_its_warm_up_is_started_without(fakes, supervisors, monkeypatch):
+    monkeypatch.setattr(worker_pool, "WARM_UP_SECONDS", 0.5)
     key, case = the_case("hang-always", time_limit=0.5)
-    shop = workshops(case, Terms(grace=0.5))
+    shop = supervisors(case, RunLimits(grace=0.5))
     assert [shop.run(key, case).failure for _ in range(2)] == [Failure.KILLED] * 2
     assert len(hanging(fakes)) == 2 * 3  # one warm-up and two cases
 
 
-def test_one_that_exhausts_its_memory_is_out_of_memory(fakes, workshops):
+def test_one_that_exhausts_its_memory_is_out_of_memory(fakes, supervisors):
     key, case = the_case("eat")
-    row = workshops(case, Terms(memory_limit=600_000_000)).run(key, case)
+    row = supervisors(case, RunLimits(memory_limit=600_000_000)).run(key, case)
     assert row.failure is Failure.MEMORY
     assert str(row.failure) == "out of memory"
     assert "above the limit of 600,000,000" in row.reason
 
 
 @pytest.mark.parametrize("backend", ["crash", "crash-always"])
-def test_one_that_crashes_is_a_row_with_its_last_words_and_is_replaced(fakes, workshops, backend):
+def test_one_that_crashes_is_a_row_with_its_last_words_and_is_replaced(fakes, supervisors, backend):
     key, case = the_case(backend)
-    shop = workshops(case)
+    shop = supervisors(case)
     rows = [shop.run(key, case) for _ in range(2)]
     assert [row.failure for row in rows] == [Failure.CRASHED] * 2
     assert "signal 11: Fatal Python error: Segmentation fault" in rows[0].reason
@@ -125,20 +125,20 @@ def test_one_that_crashes_is_a_row_with_its_last_words_and_is_replaced(fakes, wo
 
 
 @pytest.mark.parametrize(("backend", "said"), [("panic", "PanicException: index out"), ("quit", "SystemExit: enough")])
-def test_panics_are_rows_and_the_process_goes_on(fakes, workshops, backend, said):
+def test_panics_are_rows_and_the_process_goes_on(fakes, supervisors, backend, said):
     key, case = the_case(backend)
-    shop = workshops(case)
+    shop = supervisors(case)
     rows = [shop.run(key, case) for _ in range(2)]
     assert [row.failure for row in rows] == [Failure.CRASHED] * 2
     assert said in rows[0].reason
     assert rows[0].worker["pid"] == rows[1].worker["pid"]
 
 
-def test_a_cheat_that_calls_itself_optimal_is_unusable(fakes, workshops):
+def test_a_cheat_that_calls_itself_optimal_is_unusable(fakes, supervisors):
     content = small_suite("cheat")
     content["problems"][0]["parameters"] = {"radius": 0.1, "beta": 0.01}
     ((key, case),) = plan(parse_suite(content))
-    row = workshops(case).run(key, case)
+    row = supervisors(case).run(key, case)
     assert row.termination == "converged"
     assert row.message == "optimal, objective 0.0"
     assert row.verdict is Verdict.FAILED
@@ -155,35 +155,35 @@ def test_a_cheat_that_calls_itself_optimal_is_unusable(fakes, workshops):
         ({"name": "linear"}, "adversarial-sdp", "PSD"),
     ],
 )
-def test_what_a_backend_cannot_read_is_refused_not_missing(fakes, workshops, table, family, said):
+def test_what_a_backend_cannot_read_is_refused_not_missing(fakes, supervisors, table, family, said):
     content = small_suite(table)
     content["problems"][0] |= {"family": family, "parameters": {"radius": 0.2} if "adv" in family else {}}
     ((key, case),) = plan(parse_suite(content))
-    row = workshops(case).run(key, case)
+    row = supervisors(case).run(key, case)
     assert (row.verdict, row.failure) == (Verdict.FAILED, Failure.REFUSED)
     assert said in row.reason
     assert row.reason
 
 
-def test_a_backend_that_is_not_available_is_a_row_that_says_why(workshops):
+def test_a_backend_that_is_not_available_is_a_row_that_says_why(supervisors):
     if registry.get_backend("mosek").unavailable() is None:
         pytest.skip("MOSEK runs here")
     key, case = the_case("mosek")
-    row = workshops(case).run(key, case)
+    row = supervisors(case).run(key, case)
     assert row.failure in (Failure.LICENCE, Failure.UNAVAILABLE)
     assert "mosek" in row.reason.lower()
 
 
-def test_other_data_or_versions_where_it_runs_are_an_error(workshops):
+def test_other_data_or_versions_where_it_runs_are_an_error(supervisors):
     _, case = the_case("clarabel")
-    row = workshops(case).run("0" * 20, case)
+    row = supervisors(case).run("0" * 20, case)
     assert row.failure is Failure.ERROR
     assert "the data, or the versions" in row.reason
 
 
-def test_a_worker_killed_while_idle_is_replaced_without_a_word(workshops):
+def test_a_worker_killed_while_idle_is_replaced_without_a_word(supervisors):
     key, case = the_case("clarabel")
-    shop = workshops(case)
+    shop = supervisors(case)
     first = shop.run(key, case)
     os.kill(shop.pid, signal.SIGKILL)
     second = shop.run(key, case)
@@ -191,9 +191,9 @@ def test_a_worker_killed_while_idle_is_replaced_without_a_word(workshops):
     assert first.worker["pid"] != second.worker["pid"]
 
 
-def test_a_worker_killed_in_a_case_is_a_row_and_is_replaced(fakes, workshops):
+def test_a_worker_killed_in_a_case_is_a_row_and_is_replaced(fakes, supervisors):
     key, case = the_case("hang")
-    shop = workshops(case)
+    shop = supervisors(case)
     killer = threading.Thread(target=lambda: os.kill(hanging(fakes)[0], signal.SIGKILL))
     killer.start()
     row = shop.run(key, case)
@@ -201,4 +201,4 @@ def test_a_worker_killed_in_a_case_is_a_row_and_is_replaced(fakes, workshops):
     assert row.failure is Failure.CRASHED
     assert "signal 9" in row.reason
     good, good_case = the_case("slow")
-    assert workshops(good_case).run(good, good_case).verdict is Verdict.CERTIFIED
+    assert supervisors(good_case).run(good, good_case).verdict is Verdict.CERTIFIED

@@ -21,7 +21,7 @@ from cvxrobust.backends.torch.gated.multipliers.blocks import Centres, Widths
 from cvxrobust.backends.torch.gated.multipliers.lagrangian import Evaluation, Lagrangian
 from cvxrobust.backends.torch.lbfgs import Memory, descend
 from cvxrobust.core import Settings, Termination
-from cvxrobust.core.programs.gated.certificate import brackets, lengths, repaired, tightened_from
+from cvxrobust.core.programs.gated.certificate import brackets, clip_to_domain, lengths, tightened_from
 
 Array = NDArray[np.float64]
 MOST = 50_000
@@ -168,7 +168,7 @@ class MultiplierMethod:
         U = np.zeros(program.shape)
         U[self.whole.slots[self.whole.used], 0] = self.whole.point(self.w).cpu().numpy()
         best.add_point(U)
-        multipliers = repaired(program, self.whole.multipliers(self.centres))
+        multipliers = clip_to_domain(program, self.whole.multipliers(self.centres))
         B, _ = brackets(program, multipliers)
         known, sizes = best.gap, lengths(B)
         loss, over = self._excess(sizes), int((sizes > program.beta * (1.0 + 0.2 * known)).sum())

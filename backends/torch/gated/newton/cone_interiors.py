@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.torch.gated.smoothing import smooth_norm
-from cvxrobust.backends.torch.gated.tensors import Data
+from cvxrobust.backends.torch.gated.tensors import GatedTensors
 
 DECAYS = tuple(10.0**-k for k in range(0, 13, 2))
 STEPS = 12
@@ -26,7 +26,7 @@ BATCH = 16_000_000
 """Entries of temporaries."""
 
 
-def interiors(data: Data, stopped: Callable[[], bool] = lambda: False) -> tuple[Tensor, Tensor]:
+def interiors(data: GatedTensors, stopped: Callable[[], bool] = lambda: False) -> tuple[Tensor, Tensor]:
     """Unit vectors in the cones, shape (K, D), and their margins ``min_i slope_i / ||x_i||``, shape (K,).
 
     Margins of `THIN` or less mean that no vector was found.
@@ -49,7 +49,7 @@ def interiors(data: Data, stopped: Callable[[], bool] = lambda: False) -> tuple[
     return vectors[places], margins[places]
 
 
-def _interiors(data: Data, slots: Tensor) -> tuple[Tensor, Tensor]:
+def _interiors(data: GatedTensors, slots: Tensor) -> tuple[Tensor, Tensor]:
     lengths = torch.sqrt((data.X**2).sum(1))
     some = lengths > 0.0
     X = data.X[some] / lengths[some, None]
@@ -79,7 +79,7 @@ def _width(E: Tensor) -> Tensor:
     return (1e-3 * torch.sqrt((E**2).sum(1, keepdim=True))).clamp_min(1e-12)
 
 
-def _margins(data: Data, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor) -> Tensor:
+def _margins(data: GatedTensors, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor) -> Tensor:
     slack = sides * (X @ E.T)
     if data.attacked:
         d = data.program.attackable
@@ -94,14 +94,16 @@ def _norms(E: Tensor, norm: object) -> Tensor:
     return torch.sqrt((E**2).sum(1)) if norm == 2 else E.abs().amax(1)
 
 
-def _values(data: Data, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor, width: Tensor, decay: float) -> Tensor:
+def _values(
+    data: GatedTensors, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor, width: Tensor, decay: float
+) -> Tensor:
     slack = sides * (X @ E.T)
     if data.attacked:
         slack = slack - reach * smooth_norm(E[:, : data.program.attackable], data.program.norm, width, False).value
     return torch.nn.functional.softplus(-slack).sum(0) + 0.5 * decay * (E**2).sum(1)
 
 
-def _step(data: Data, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor, decay: float) -> tuple[Tensor, float]:
+def _step(data: GatedTensors, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor, decay: float) -> tuple[Tensor, float]:
     """One damped Newton step for every slot, and the largest decrement."""
     d, D, width = data.program.attackable, X.shape[1], _width(E)
     slack = sides * (X @ E.T)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.torch.gated.newton.objective import Point, at
-from cvxrobust.backends.torch.gated.tensors import Widths
+from cvxrobust.backends.torch.gated.tensors import SmoothingWidths
 
 MOST_ENTRIES = 30_000_000
 """Entries of the largest matrix that the preconditioner may hold; fewer samples are treated exactly beyond that."""
@@ -121,7 +121,7 @@ def newton_direction(
     return step, count
 
 
-def line_search(point: Point, gradient: Tensor, step: Tensor, widths: Widths) -> Point | None:
+def line_search(point: Point, gradient: Tensor, step: Tensor, widths: SmoothingWidths) -> Point | None:
     """The next point along a direction (backtracking); None where rounding leaves no descent."""
     slope = float((gradient * step).sum())
     if not slope < 0.0:

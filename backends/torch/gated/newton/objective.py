@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.torch.gated.smoothing import SmoothNorm, smooth_abs, smooth_loss, smooth_norm, smooth_relu
-from cvxrobust.backends.torch.gated.tensors import Carried, Data, Widths, linear_parts
+from cvxrobust.backends.torch.gated.tensors import Carried, GatedTensors, SmoothingWidths, linear_parts
 from cvxrobust.core import GatedMultipliers
 
 FAR = 1e4
@@ -46,8 +46,8 @@ class Point:
         carried: Derivatives as carried along.
     """
 
-    data: Data
-    widths: Widths
+    data: GatedTensors
+    widths: SmoothingWidths
     U: Tensor
     value: float
     omega: Tensor
@@ -200,7 +200,7 @@ def _of_ball(directions: Tensor) -> Tensor:
     return directions / torch.sqrt((directions**2).sum(-1, keepdim=True)).clamp_min(1.0)
 
 
-def at(data: Data, U: Tensor, widths: Widths, carried: Carried | None = None) -> Point:
+def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried | None = None) -> Point:
     """The smoothed objective at a point of shape (K, C, D)."""
     old = carried or Carried()
     program, n = data.program, data.X.shape[0]

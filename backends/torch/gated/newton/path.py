@@ -20,7 +20,7 @@ from cvxrobust.backends.torch.gated.best_so_far import TINY, Best
 from cvxrobust.backends.torch.gated.newton.cone_interiors import THIN, interiors
 from cvxrobust.backends.torch.gated.newton.newton_step import line_search, newton_direction
 from cvxrobust.backends.torch.gated.newton.objective import Point, at
-from cvxrobust.backends.torch.gated.tensors import Carried, Data, Widths
+from cvxrobust.backends.torch.gated.tensors import Carried, GatedTensors, SmoothingWidths
 from cvxrobust.core import GatedMultipliers, GatedProgram, Settings, Termination
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import gated_bound, tightened
@@ -85,7 +85,7 @@ class Path:
         products: Products with the second derivative taken.
     """
 
-    data: Data
+    data: GatedTensors
     kept: NDArray[np.intp]
     inside: Tensor | None
     scale: float
@@ -154,13 +154,13 @@ def begin(best: Best, warm: bool, device: str, dtype: torch.dtype) -> Path:
     program, zero = best.program, best.U * 0.0
     worth = gated.objective(program, zero)
     scale = 1.0 if program.loss != "squared" else float(np.sqrt(worth / program.shape[1]))
-    data, kept, inside = Data.of(program, device, dtype), np.arange(program.shape[0]), None
+    data, kept, inside = GatedTensors.of(program, device, dtype), np.arange(program.shape[0]), None
     if data.cone:
         # Cones can be thin: found in float64 whatever the iterates are.
-        vectors, margins = interiors(Data.of(program, device, torch.float64), lambda: best.monitor.should_stop)
+        vectors, margins = interiors(GatedTensors.of(program, device, torch.float64), lambda: best.monitor.should_stop)
         kept = np.flatnonzero((margins > THIN).cpu().numpy())
         inside = vectors[torch.as_tensor(kept, device=device)].to(dtype)
-        data = Data.of(_part(program, kept), device, dtype)
+        data = GatedTensors.of(_part(program, kept), device, dtype)
     U = best.U[kept] if warm else zero[kept]
     width = CONE_WIDTH if data.cone else FIRST_WIDTH
     width = width if not U.any() else WARM_WIDTH
@@ -182,7 +182,7 @@ def _barrier(path: Path) -> float:
     return BARRIER * path.width * path.worth / (path.data.X.shape[0] * K * C)
 
 
-def _widths(path: Path) -> Widths:
+def _widths(path: Path) -> SmoothingWidths:
     """The smoothing of a stage."""
     program, values = path.data.program, path.width * path.scale
     reach = max(float(program.radius.max(initial=0.0)), TINY) * max(1, program.attackable) ** 0.5
@@ -197,7 +197,7 @@ def _widths(path: Path) -> Widths:
     else:
         slots = torch.full((K, C, 1), share, dtype=path.U.dtype, device=path.U.device)
     lengths = SLOT_WIDTH * path.width * path.worth / program.beta
-    return Widths(values, values, share, slots, lengths, _barrier(path) if path.data.cone else 0.0)
+    return SmoothingWidths(values, values, share, slots, lengths, _barrier(path) if path.data.cone else 0.0)
 
 
 def _stage(path: Path, best: Best, settings: Settings) -> Point:
