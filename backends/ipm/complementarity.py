@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -37,7 +38,11 @@ class Pair:
 
     def longest(self, direction: "Pair") -> tuple[float, float]:
         """Longest steps that keep slack and multiplier non-negative; inf where there is no limit."""
-        return longest(self.slack, direction.slack), longest(self.multiplier, direction.multiplier)
+        if self.slack.numel() == 0:
+            return float("inf"), float("inf")
+        worst = torch.stack([(direction.slack / self.slack).min(), (direction.multiplier / self.multiplier).min()])
+        primal, dual = (1.0 / -least if least < 0.0 else float("inf") for least in worst.tolist())
+        return primal, dual
 
     def product(self) -> float:
         """Sum of the products."""

@@ -17,6 +17,8 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from cvxrobust.core.arrays import worth_a_look
+
 Array = Any
 """A NumPy array or a torch tensor of float64."""
 
@@ -166,8 +168,8 @@ def _secular_root(xp: Any, h: Array, gaps: Array, lowest: Array, sphere: bool) -
     done = at_floor <= 1.0
     interior = done & (lowest > 0.0) & (not sphere)
     mu = xp.where(done, floor, low)
-    for _ in range(NEWTON_STEPS):
-        if bool(xp.all(done)):
+    for step in range(NEWTON_STEPS):
+        if worth_a_look(step, done) and bool(xp.all(done)):
             break
         length, slope = _norm_and_slope(xp, h, gaps, mu)
         low = xp.where(~done & (length >= 1.0), mu, low)
@@ -267,8 +269,8 @@ def _distance_from_above(
     low = floor
     high = 3.0 * xp.sum(h * h, axis=1) + 3.0 * xp.abs(lowest) + floor
     mu = xp.where(done, floor, high)
-    for _ in range(2 * NEWTON_STEPS):
-        if bool(xp.all(done)):
+    for trial in range(2 * NEWTON_STEPS):
+        if worth_a_look(trial, done) and bool(xp.all(done)):
             break
         q = _path_value(xp, h, gaps, lowest, mu)
         slope = _path_slope(xp, h, gaps, lowest, mu)

@@ -22,7 +22,7 @@ FLOORS = {
 # Inside a floor: what stands left of "<" knows nothing of what stands right of it, rooms divided by "|" never meet,
 # those divided by commas may. A star is all the others.
 ROOMS = {
-    "core": "errors, settings, environment, certificate < conic < losses < attacks < networks < programs < contracts "
+    "core": "errors, settings, environment, certificate, arrays < conic < losses < attacks < networks < programs < contracts "
     "< discovery < kit < formats < solving < testing",
     "core.programs": "rows < polynomial | gated",
     "problems": "data < polynomial | relu < sklearn_estimators",
@@ -37,7 +37,7 @@ ROOMS = {
 
 # Of core, backends see its face, which is what their authors need. Structured ones also share its mathematics.
 FACE = {"core", "core.kit", "core.testing"}
-MATHEMATICS = {"core.losses", "core.attacks", "core.networks", "core.programs"}
+MATHEMATICS = {"core.arrays", "core.losses", "core.attacks", "core.networks", "core.programs"}
 STRUCTURED = {"torch", "ipm"}
 
 
@@ -185,7 +185,7 @@ def test_every_room_has_its_place():
             "from cvxrobust.core.losses import by_name",
             "backends see core, core.kit, core.testing",
         ),
-        ("backends/torch/conic/stray", "import cvxrobust.core.solving.run", "backends see core, core.attacks"),
+        ("backends/torch/conic/stray", "import cvxrobust.core.solving.run", "backends see core, core.arrays,"),
         ("backends/torch/conic/stray", "import cvxrobust.backends.torch.gated", "conic and gated never meet"),
         ("backends/ipm/stray", "import cvxrobust.backends.torch", "in backends ipm and torch never meet"),
         (

@@ -5,6 +5,8 @@ ordinary tensors beside them (single numbers excepted), have no NumPy array, and
 Numbers are the same as on the CPU; only a GPU says whether they are there.
 """
 
+import sys
+from collections import Counter
 from contextlib import contextmanager
 from unittest import mock
 
@@ -15,6 +17,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 ELSEWHERE = torch.device("cuda", 0)
 
 COPIES = {torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.copy_}
+
+READS = {
+    *(getattr(torch.Tensor, f"__{name}__") for name in ("bool", "float", "int", "index", "contains")),
+    *(getattr(torch.Tensor, name) for name in ("item", "tolist", "cpu", "nonzero", "unique", "equal")),
+    *(getattr(torch, name) for name in ("nonzero", "unique", "equal", "allclose")),
+}
+"""What makes the processor wait until the device has computed a value, or a shape."""
+
+_heard: list[Counter[tuple[str, str]]] = []
 
 
 class There(torch.Tensor):
@@ -35,6 +46,11 @@ def run(func, args, kwargs):
     """One operation, with its tensors where they belong."""
     tensors = [part for part in tree_leaves((args, kwargs)) if isinstance(part, torch.Tensor)]
     there = any(isinstance(part, There) for part in tensors)
+    if there and _heard and _is_read(func, args, kwargs):
+        frame = sys._getframe(1)
+        while frame.f_back is not None and "cvxrobust" not in frame.f_globals.get("__name__", ""):
+            frame = frame.f_back
+        _heard[-1][frame.f_globals.get("__name__", "").removeprefix("cvxrobust."), frame.f_code.co_name] += 1
     if func == torch.Tensor.device.__get__:
         return ELSEWHERE if there else torch.device("cpu")
     if func is torch.Tensor.is_cuda.__get__:
@@ -60,6 +76,27 @@ def run(func, args, kwargs):
         wrong = torch.Tensor if ends_there else There
         kind = There if ends_there else torch.Tensor
         return tree_map(lambda part: part.as_subclass(kind) if type(part) is wrong else part, found)
+
+
+def _is_read(func, args, kwargs):
+    if func in READS:
+        return True
+    if func is torch.Tensor.to:
+        asked = tree_leaves((args[1:], kwargs))
+        return any(getattr(part, "type", part) == "cpu" for part in asked if isinstance(part, str | torch.device))
+    # How many rows a mask chooses is known to the device alone.
+    masks = tree_leaves(args[1]) if func in (torch.Tensor.__getitem__, torch.Tensor.__setitem__) else ()
+    return any(isinstance(part, torch.Tensor) and part.dtype == torch.bool for part in masks)
+
+
+@contextmanager
+def reads():
+    """Count what the host reads from elsewhere meanwhile, by module and function of ours that does."""
+    _heard.append(Counter())
+    try:
+        yield _heard[-1]
+    finally:
+        _heard.pop()
 
 
 @contextmanager

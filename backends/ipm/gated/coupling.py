@@ -231,7 +231,7 @@ def one_more(matrix: Tensor) -> Tensor:
 
 def stiff(y: Tensor, rest: Tensor) -> bool:
     """Whether what the samples leave is the smaller part by far."""
-    return float(torch.linalg.vector_norm(y)) < STIFF * float(torch.linalg.vector_norm(rest))
+    return bool(torch.linalg.vector_norm(y) < STIFF * torch.linalg.vector_norm(rest))
 
 
 def _symmetric(matrix: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ development of multiple centrality correctors for interior point methods).
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,15 +167,19 @@ class Steps:
     def _blended(self, ahead: Direction, corrector: Direction) -> Direction:
         """A direction with as much of a corrector as lengthens the step most (Colombo and Gondzio 2008)."""
         tried = [ahead.plus(share, corrector) for share in SHARES]
-        return max(tried, key=lambda direction: min(self._lengths(direction, 1.0)))
+        longest = [min(1.0, step) for step in self._reaches(tried)]
+        return tried[longest.index(max(longest))]
 
     def _lengths(self, ahead: Direction, share: float) -> tuple[float, float]:
-        cones, at = self.model.cones, self.at
-        primal = min(1.0, share * float(cones.step(at.s, ahead.s)))
-        dual = min(1.0, share * float(cones.step(at.z, ahead.z)))
         # Separate lengths gain nothing even where all is linear, and leave dual residuals where it is not.
-        both = min(primal, dual)
+        both = min(1.0, share * self._reaches([ahead])[0])
         return both, both
+
+    def _reaches(self, tried: Sequence[Direction]) -> list[float]:
+        """How far each direction leads, in the primal and in the dual; read from the device all at once."""
+        changes = torch.stack([torch.stack([ahead.s, ahead.z]) for ahead in tried])
+        steps = self.model.cones.step(torch.stack([self.at.s, self.at.z]).expand_as(changes), changes)
+        return [float(step) for step in steps.amin(1).tolist()]
 
     def _move(self, ahead: Direction, primal: float, dual: float) -> bool:
         """Go, a little less far if rounding has moved the boundary, or the loss is not what its model says."""

@@ -282,13 +282,11 @@ class Linearised:
 
             def inside(step: float, rows: slice = rows) -> bool:
                 theta = moments.theta + step * dX.corner
-                if not bool((theta[rows] > 0.0).all()):
-                    return False
                 moved = side[rows] + step * dX.side[rows]
                 eta = moved / theta[rows, None]
                 cov = buffer[: moved.shape[0]]
                 self._covariance(dX, step, side[rows], moved, eta, rows, cov)
-                return not bool(torch.linalg.cholesky_ex(cov)[1].any())
+                return bool(((theta[rows] > 0.0) & (torch.linalg.cholesky_ex(cov)[1] == 0)).all())
 
             most = bisect(inside, most)
         return most

@@ -229,7 +229,7 @@ class NewtonSystem:
             error = torch.linalg.matrix_norm(back.T @ residual @ back) / scale
             better = error < best
             kept, best = found.where(better, kept), torch.minimum(error, best)
-            if bool((error <= ACCURATE).all()) or not bool(better.any()):
+            if bool((error <= ACCURATE).all() | ~better.any()):
                 break
             found = found.plus(self.schur.solve(residual))
         self.residual = float(best.max())
@@ -297,12 +297,14 @@ class NewtonSystem:
         none = torch.zeros_like(j)
         by_one = self._apart(j, none, self._pull(j, self.borders, 0), borders[0])
         by_two = self._apart(none, -j, self._pull(self.weighted, self.borders, 1), borders[1])
-        defects = [float((self.signature * torch.diagonal(part)).sum()) for part in (self.point.Z, self.point.Zp)]
-        system = torch.tensor(
-            [[float((j * by_one[row]).sum()), -float((j * by_two[row]).sum())] for row in range(2)], dtype=torch.float64
-        )
-        wanted = torch.tensor([float((j * free[row]).sum()) + defects[row] for row in range(2)], dtype=torch.float64)
-        nu, nup = (float(number) for number in torch.linalg.solve(system, wanted))
+        defects = [(self.signature * torch.diagonal(part)).sum() for part in (self.point.Z, self.point.Zp)]
+        rows = [
+            torch.stack([(j * by_one[row]).sum(), -(j * by_two[row]).sum(), (j * free[row]).sum() + defects[row]])
+            for row in range(2)
+        ]
+        # Two equations: read at once and solved here.
+        small = torch.stack(rows).cpu()
+        nu, nup = torch.linalg.solve(small[:, :2], small[:, 2]).tolist()
         weights = torch.tensor([-nu, nup], dtype=torch.float64, device=T.device)
         forces = free_solved.forces
         if forces is not None and self.borders.forces is not None:

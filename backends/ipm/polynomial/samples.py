@@ -158,7 +158,7 @@ class Primal:
     @property
     def positive(self) -> bool:
         """Whether all are positive definite."""
-        return bool((self.D > 0.0).all()) and bool((self.s > 0.0).all())
+        return bool((self.D > 0.0).all() & (self.s > 0.0).all())
 
 
 @dataclass(frozen=True)

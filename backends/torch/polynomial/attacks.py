@@ -20,6 +20,8 @@ from dataclasses import dataclass
 
 import torch
 
+from cvxrobust.core.arrays import worth_a_look
+
 Tensor = torch.Tensor
 NEWTON_STEPS = 60
 SETTLED = 3e-5
@@ -141,7 +143,7 @@ def smoothed_attacks(
         # Convergence is quadratic: what comes after a step as small as this is rounding.
         moved = (following - shift).abs() / (following + 0.01 * nu)
         shift = following
-        if step > 0 and not bool((moved > SETTLED).any()):
+        if step > 0 and worth_a_look(step, moved) and not bool((moved > SETTLED).any()):
             break
     torch.add(gaps, shift[:, None], out=inverse)
     inverse.reciprocal_()

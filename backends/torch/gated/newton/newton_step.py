@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.gated.newton.objective import Point, at
 from cvxrobust.backends.torch.gated.tensors import SmoothingWidths
+from cvxrobust.core.arrays import worth_a_look
 
 MOST_ENTRIES = 30_000_000
 """Entries of the largest matrix that the preconditioner may hold; fewer samples are treated exactly beyond that."""
@@ -102,23 +103,28 @@ def newton_direction(
     residual = -gradient
     ahead = apply(residual)
     conjugate = ahead
-    size = first = float((residual * ahead).sum())
-    if not size > 0.0:
+    size = first = (residual * ahead).sum()
+    going = sound = first > 0.0
+    if not bool(going):
         return -gradient, 0
+    plain = conjugate
+    # Numbers stay on the device: once `going` is false nothing changes any more, whenever somebody looks.
     for count in range(1, most + 1):
         curved = point.curve(conjugate)
-        bend = float((conjugate * curved).sum())
-        if not bend > 0.0:
-            return (step if count > 1 else conjugate), count
-        length = size / bend
+        bend = (conjugate * curved).sum()
+        going = going & (bend > 0.0)
+        sound = going if count == 1 else sound
+        length = torch.where(going, size / bend, 0.0)
         step = step + length * conjugate
         residual = residual - length * curved
         ahead = apply(residual)
-        last, size = size, float((residual * ahead).sum())
-        if not size > accuracy**2 * first or stopped():
+        last, size = size, (residual * ahead).sum()
+        going = going & (size > accuracy**2 * first)
+        if (worth_a_look(count - 1, going) and not bool(going)) or stopped():
             break
-        conjugate = ahead + (size / last) * conjugate
-    return step, count
+        conjugate = torch.where(going, ahead + (size / last) * conjugate, conjugate)
+    # Without curvature along the first direction there is nothing better than that direction.
+    return torch.where(sound, step, plain), count
 
 
 def line_search(point: Point, gradient: Tensor, step: Tensor, widths: SmoothingWidths) -> Point | None:
