@@ -4,17 +4,21 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= demo
 INSTALLED := $(VENV)/.installed
+# What `make gpu` brings along: small inputs and small packages, made beforehand by `make gpu-inputs`.
+INPUTS ?= gpu-inputs
 
 # Where pytest-benchmark keeps baselines, one folder per system and Python.
 KERNELS := bench/kernels --benchmark-storage=file://bench/kernels/baseline --benchmark-columns=min,median,rounds
 
-.PHONY: help install demo test lint bench bench-baseline clean
+.PHONY: help install demo test lint bench bench-baseline gpu gpu-inputs gpu-rehearse clean
 
 help:
 	@echo "make demo   create the environment and run the main job (pictures and numbers in $(OUT)/)"
 	@echo "make test   create the environment and run the whole test suite"
 	@echo "make lint   style and types"
 	@echo "make bench  time our own kernels and compare them with the baseline (bench-baseline saves a new one)"
+	@echo "make gpu    what a GPU is worth to us, in eight minutes, with the PyTorch that $(PYTHON) has (report in OUT)"
+	@echo "            (gpu-inputs prepares what it brings along, gpu-rehearse does the same on the CPU, in small)"
 	@echo "make clean  remove the environment and build outputs"
 
 install: $(INSTALLED)
@@ -37,6 +41,18 @@ bench: $(INSTALLED)
 
 bench-baseline: $(INSTALLED)
 	$(VENV)/bin/python -m pytest $(KERNELS) --benchmark-save=kernels
+
+# No environment of its own: the machine with the GPU has PyTorch, and may have no network.
+gpu: OUT = gpu-run
+gpu:
+	PYTHONPATH=.typepath:$(INPUTS)/site$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m cvxrobust.bench.gpu --out $(OUT) --inputs $(INPUTS)
+
+gpu-inputs: $(INSTALLED)
+	$(VENV)/bin/python -m cvxrobust.bench.gpu.inputs --out $(INPUTS)
+
+gpu-rehearse: OUT = gpu-rehearsal
+gpu-rehearse: $(INSTALLED)
+	$(VENV)/bin/python -m cvxrobust.bench.gpu --rehearse --out $(OUT) --inputs $(INPUTS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
