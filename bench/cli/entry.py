@@ -225,7 +225,7 @@ def evaluate(
         from cvxrobust.bench.cli.printing import print_evaluation
         from cvxrobust.bench.workflows.evaluation import EvaluationRequest
         from cvxrobust.bench.workflows.evaluation import evaluate as evaluate_network
-        from cvxrobust.bench.workflows.robustness import parse_norm
+        from cvxrobust.core.attacks.relu_bounds import check_norm
 
         request = EvaluationRequest(
             network,
@@ -234,7 +234,7 @@ def evaluate(
             split,
             data_folder,
             label,
-            norm=None if norm is None else parse_norm(norm),
+            norm=None if norm is None else check_norm(norm),
             exact=exact,
             time_limit=time_limit,
         )

@@ -12,8 +12,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from cvxrobust.bench.data.dataset import Dataset
-from cvxrobust.core.attacks.relu_bounds import NORMS, Norm, check_norm
-from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.attacks.relu_bounds import Norm, check_norm
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 
@@ -80,18 +80,6 @@ class AccuracyBracket:
                 "rows": exact.rows,
             }
         }
-
-
-def parse_norm(text: str) -> Norm:
-    """The norm of an attack as the command line spells it: inf, 2 or 1.
-
-    Raises:
-        UnknownNameError: It is none of these.
-    """
-    for norm in NORMS:
-        if text == str(norm):
-            return norm
-    raise UnknownNameError("norm", text, map(str, NORMS))
 
 
 def trained_norm(network: AnyNetwork) -> Norm:

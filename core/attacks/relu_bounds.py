@@ -18,13 +18,17 @@ EPS = float(np.finfo(np.float64).eps)
 
 
 def check_norm(norm: object) -> Norm:
-    """The norm of the attack, if it is one of ``"inf"``, 2 and 1.
+    """The norm of the attack, if it is one of ``"inf"``, 2 and 1, as a number or in words.
+
+    ``float("inf")`` is ``"inf"``, and ``"2"`` is 2.
 
     Raises:
-        UnknownNameError: It is not.
+        UnknownNameError: It is none of these.
     """
+    spelled = norm.strip().lower() if isinstance(norm, str) else norm
+    number = isinstance(norm, int | float | np.integer | np.floating) and not isinstance(norm, bool)
     for known in NORMS:
-        if isinstance(norm, str | int | float) and not isinstance(norm, bool) and norm == known:
+        if spelled == str(known) or (number and norm == float(known)):
             return known
     raise UnknownNameError("norm", norm, [str(known) for known in NORMS], 'Write norm="inf", norm=2 or norm=1.')
 

@@ -170,12 +170,14 @@ def gate_set(problem: ReLUFields) -> GateSet:
     if problem.gates is not None:
         return gates.from_gates(problem.gates, inputs, bias=problem.bias)
     if problem.resample:
-        return gate_cones.resampled(
+        found = gate_cones.resampled(
             inputs, problem.n_gates, problem.seed, problem.radius, problem.norm, problem.X.shape[1]
         )
+        return gates.with_constant(found, inputs) if problem.bias else found
     if gates.pattern_count_bound(inputs) <= problem.n_gates:
         return gates.all_patterns(inputs)  # tiny data: sampling could only find fewer
-    return gates.sampled(inputs, problem.n_gates, problem.seed)
+    found = gates.sampled(inputs, problem.n_gates, problem.seed)
+    return gates.with_constant(found, inputs) if problem.bias else found
 
 
 def _pair(problem: ReLUFields) -> tuple[GateSet, GateSet]:

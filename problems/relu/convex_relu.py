@@ -35,7 +35,8 @@ class ConvexReLU(ReLUProblem):
         n_gates: How many standard normal gates to sample where neither patterns nor gates are given. Data with no
             more patterns than that gets all of them.
         seed: Of the sampled gates.
-        bias: Append a constant 1 to the inputs.
+        bias: Append a constant 1 to the inputs. Among sampled gates is then one that is open for every sample: without
+            it no network is constant.
         regate: Rounds of regating after the first solve (one-sided formulation).
         multiclass: ``"one-versus-all"`` or ``"vector-output"``. With the squared loss it says that y holds labels: the
             targets are then -1 and +1 for every class. ``"vector-output"`` fits all outputs with shared gates and one

@@ -108,6 +108,22 @@ def sampled(X: Array, n_gates: int, seed: int) -> GateSet:
     return distinct(X @ vectors >= 0.0, vectors, "sampled", "pass a larger n_gates or another seed")
 
 
+def with_constant(found: GateSet, X: Array) -> GateSet:
+    """A set with the gate that is open for every sample: with a bias it makes constants, without it nothing does.
+
+    Args:
+        found: The set.
+        X: Inputs, shape (n, D), the last column the constant of a bias.
+    """
+    if found.vectors is None or found.patterns.all(axis=0).any():
+        return found
+    constant = np.zeros((X.shape[1], 1))
+    constant[-1] = 1.0
+    patterns = np.hstack([found.patterns, np.ones((X.shape[0], 1), dtype=np.bool_)])
+    vectors = np.hstack([found.vectors, constant])
+    return GateSet(_frozen(patterns), _frozen(vectors), found.asked, found.duplicates, found.empty, found.source)
+
+
 def all_patterns(X: Array, limit: int = 20_000) -> GateSet:
     """Every pattern that some vector has without being orthogonal to a sample, each with such a vector.
 
