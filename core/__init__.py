@@ -17,8 +17,8 @@ from cvxrobust.core.contracts.backend import (
     Monitor,
     RequiresAvailable,
     SolvesTogether,
-    Suits,
 )
+from cvxrobust.core.contracts.estimate import ConicSize, Estimate, Estimates
 from cvxrobust.core.contracts.masters import Mirrors, Turns
 from cvxrobust.core.contracts.problem import Attacks, Problem, RefinableProblem, Reports, RobustProblem
 from cvxrobust.core.contracts.result import Quality, Result, Round, Solution, Termination, Times, TracePoint
@@ -31,6 +31,7 @@ from cvxrobust.core.errors import (
     InputError,
     LicenceError,
     PluginError,
+    TooLargeError,
     UnknownNameError,
     UnsupportedProgramError,
 )
@@ -63,8 +64,11 @@ __all__ = [
     "ChecksSettings",
     "Cone",
     "ConicProgram",
+    "ConicSize",
     "CvxRobustError",
     "Diagnoses",
+    "Estimate",
+    "Estimates",
     "Exponential",
     "Finding",
     "GatedMultipliers",
@@ -97,9 +101,9 @@ __all__ = [
     "Solution",
     "SolvesTogether",
     "Standardizer",
-    "Suits",
     "Termination",
     "Times",
+    "TooLargeError",
     "TracePoint",
     "Turns",
     "TwoLayerNetwork",

@@ -22,6 +22,21 @@ def peak_memory() -> int:
     return int(max(peak, *usages))
 
 
+@cache
+def total_memory() -> float:
+    """Bytes of memory that this process may use: the machine's, or its control group's if that is less."""
+    import psutil
+
+    total = float(psutil.virtual_memory().total)
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path) as limit:
+                total = min(total, float(limit.read()))
+        except (OSError, ValueError):
+            continue  # no such group, or "max"
+    return total
+
+
 def versions(backend: str) -> dict[str, str]:
     """Versions of what took part."""
     known = {package: _version(package) for package in ("cvxrobust", "numpy", "scipy", backend)}

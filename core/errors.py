@@ -43,6 +43,10 @@ class UnsupportedProgramError(CvxRobustError, TypeError):
     """The backend cannot read this programme, for example because it lacks a cone."""
 
 
+class TooLargeError(InputError, MemoryError):
+    """A problem that no way could hold in this machine's memory."""
+
+
 class LicenceError(CvxRobustError, RuntimeError):
     """A commercial solver refused to run without a valid licence."""
 

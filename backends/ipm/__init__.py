@@ -15,6 +15,7 @@ from cvxrobust.backends.ipm.coupling_orders import work
 from cvxrobust.core import (
     BackendDescription,
     Capabilities,
+    Estimate,
     GatedProgram,
     InputError,
     Monitor,
@@ -36,14 +37,22 @@ OPTIONS = {"subspace"}
 default that depends on their number."""
 
 
-MOST_WORK = 4e10
-"""Operations of an iteration up to which ``"auto"`` picks this backend: about a second of two cores."""
+ITERATIONS = {"clean": 12.0, "attacked": 18.0, "gated": 20.0, "attacked gated": 28.0}
+"""How many are usual, by kind of programme."""
+
+MOMENTS = {"clean": 0.010, "attacked": 0.025, "gated": 0.020, "attacked gated": 0.030}
+"""Seconds of the smallest iterations: calls of PyTorch, and the certificate."""
+
+SUBSPACE = (100, 60, 60.0)
+"""Inputs from which on attacked polynomial networks are searched in a subspace, its usual size in the end, and how many
+times the iterations of one whole solve that takes."""
+
+PACE = (0.15, 0.7)
+"""An iteration of ``w`` thousand million operations takes ``PACE[0] * w ** PACE[1]`` seconds more, about, on one core:
+large products run faster. Fitted to `cvxrobust.bench.studies.ways`."""
 
 WORTH_THREADS = 2e9
 """Operations of an iteration from which on more than one thread is used, however many there may be."""
-
-MOST_MEMORY = 2**31
-"""Bytes that a solve may take up, likewise."""
 
 
 def polynomial_work(program: PolynomialProgram) -> float:
@@ -67,8 +76,8 @@ def gated_work(program: GatedProgram) -> float:
     return float(n * K * C * D * D) + min(orders.values())
 
 
-def fits(program: PolynomialProgram | GatedProgram) -> bool:
-    """Whether a solve takes up no more than `MOST_MEMORY`."""
+def memory(program: PolynomialProgram | GatedProgram) -> float:
+    """Bytes that a solve takes up, about."""
     n, d = (float(size) for size in program.X.shape)
     if isinstance(program, PolynomialProgram):
         p = 0.5 * (d + 1) * (d + 2)
@@ -77,7 +86,7 @@ def fits(program: PolynomialProgram | GatedProgram) -> bool:
     else:
         K, C, D = (float(size) for size in program.shape)
         numbers = 20.0 * n * K * C + 3.0 * min(n * n, (K * C * D) ** 2)
-    return 8.0 * numbers <= MOST_MEMORY
+    return 8.0 * numbers
 
 
 class InteriorPoint:
@@ -113,15 +122,23 @@ class InteriorPoint:
         if settings.device.startswith("cuda"):
             _device(settings)
 
-    def suits(self, program: PolynomialProgram | GatedProgram) -> str | None:
-        """Why ``"auto"`` should pick it; None for large programmes, where first-order methods get further."""
-        if isinstance(program, PolynomialProgram):
-            size = None if is_streamed(program.X) else polynomial_work(program)
-        else:
-            size = gated_work(program)
-        if size is None or size > MOST_WORK or not fits(program):
+    def estimate(self, program: PolynomialProgram | GatedProgram) -> Estimate | None:
+        """What a solve would cost; None for data that is streamed."""
+        attacked = bool((program.radius > 0.0).any())
+        if isinstance(program, GatedProgram):
+            kind, size = "attacked gated" if attacked else "gated", gated_work(program)
+        elif is_streamed(program.X):
             return None
-        return f"reads the problem's own structure, and an iteration takes about {size:.0e} operations"
+        else:
+            kind, size = "attacked" if attacked else "clean", polynomial_work(program)
+        step = MOMENTS[kind] + PACE[0] * (1e-9 * size) ** PACE[1]
+        seconds, held = ITERATIONS[kind] * step, memory(program)
+        if kind == "attacked" and program.X.shape[1] > SUBSPACE[0]:
+            # Searched in a subspace that grows: as many inputs as its usual end, several times over.
+            share = SUBSPACE[1] / program.X.shape[1]
+            step *= share ** (4.0 * PACE[1])
+            seconds, held = SUBSPACE[2] * ITERATIONS[kind] * step, held * share**2
+        return Estimate(seconds, held, step)
 
     def solve(
         self,

@@ -158,18 +158,6 @@ class SolvesTogether(Protocol):
         ...
 
 
-@runtime_checkable
-class Suits(Protocol):
-    """What a backend of structured programmes may offer besides: saying which sizes it is made for."""
-
-    def suits(self, program: Any) -> str | None:
-        """Why the choice ``"auto"`` should fall on it for a structured programme; None where others are better.
-
-        Called before anything is assembled; it should cost nothing.
-        """
-        ...
-
-
 @dataclass
 class Monitor:
     """Lets whoever waits stop a solver from outside, and a structured solver report its bounds.

@@ -14,7 +14,9 @@ from cvxrobust.core.contracts.result import Result, Solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.run import Run
+from cvxrobust.core.solving.ledger import Ledger
+from cvxrobust.core.solving.plan import Plan, Way
+from cvxrobust.core.solving.session import Session
 
 
 def score(problem: Problem[N], solution: Solution, *, tolerance: float = 1e-6, source: str = "given") -> Result[N]:
@@ -40,15 +42,11 @@ def score(problem: Problem[N], solution: Solution, *, tolerance: float = 1e-6, s
         raise InputError(f"{type(problem).__name__} has no conic programme, so there is no solution of one to score.")
     clock, parts = time.perf_counter(), problem.parts
     given = _Given(source, solution)
-    run: Run[N] = Run(
-        problem, given, None, "direct", "", Settings(tolerance=tolerance), None, [None] * len(parts), None, clock,
-        Monitor(),
-    )  # fmt: skip
+    settings, plan = Settings(tolerance=tolerance), Plan((Way(given, "direct"),), (Settings(tolerance=tolerance),))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        run.bound_starts()
-        results = [run.attempt(part, k, run.monitor, run.bounds[k]) for k, part in enumerate(parts)]
+        ledger: Ledger[N] = Ledger(parts, [None] * len(parts), None, clock)
+        found = Session(problem, plan, settings, ledger, Monitor()).run()
         given.check_used_up()
-        found = run.finish(results)
         if len(parts) > 1:
             found = replace(found, solution=solution, dimacs_errors=problem.to_conic().dimacs_errors(solution))
     return found

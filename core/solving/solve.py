@@ -4,24 +4,18 @@ import time
 
 import numpy as np
 
-from cvxrobust.core.conic.program import require_cone_types
-from cvxrobust.core.contracts.backend import Backend, ChecksSettings, Monitor, require_available
+from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem, RefinableProblem, RobustProblem
 from cvxrobust.core.contracts.result import Callback, Result
-from cvxrobust.core.errors import (
-    InputError,
-    UnknownNameError,
-    UnsupportedProgramError,
-)
+from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.kit.interrupt import sigint_stops
 from cvxrobust.core.kit.threads import blas_threads
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.joint import solve_parts
-from cvxrobust.core.solving.polish import polisher
+from cvxrobust.core.solving.ledger import Ledger
+from cvxrobust.core.solving.plan import make_plan
 from cvxrobust.core.solving.refinement import GATES
-from cvxrobust.core.solving.run import Run
-from cvxrobust.core.solving.selection import isolatable, reads_structure, select
+from cvxrobust.core.solving.session import Session
 
 METHODS = ("auto", "direct", "cutting-set")
 
@@ -85,55 +79,15 @@ def solve(
     if gates == "grow" and not isinstance(problem, RefinableProblem):
         raise InputError(f"{type(problem).__name__} has no gates, so gates='grow' does not apply; leave it out.")
     clock = time.perf_counter()
-    # Native options are some solver's own: who gives them has not left open which one reads them.
-    open_to_polish = polish is not False and not settings.options
-    chosen, picked, reasons = select(
-        problem.parts[0], backend, method, polished=open_to_polish, structured=not settings.options and not polish
-    )
-    require_available(chosen, settings)
-    if picked == "cutting-set" or not reads_structure(chosen, problem.parts[0]):
-        if problem.parts[0].conic_rows == 0:
-            raise UnsupportedProgramError(
-                f"{type(problem).__name__} has no conic programme, and backend {chosen.name!r} does not read its "
-                'structure; leave the choice to backend="auto".'
-            )
-        require_cone_types(problem.parts[0].cones, chosen.capabilities.cones, chosen.name)
-    if isinstance(chosen, ChecksSettings):
-        chosen.check_settings(settings)
-    if picked == "cutting-set" and not chosen.capabilities.duals:
-        raise UnsupportedProgramError(
-            f"backend {chosen.name!r} returns no dual variables, which method 'cutting-set' needs; use 'direct'."
-        )
-    if polish is None:
-        # What closes its own gap needs nobody to finish its work.
-        unfinished = chosen.capabilities.method == "first-order" and reads_structure(chosen, problem.parts[0])
-        polish = (backend, method, picked) == ("auto", "auto", "direct") and unfinished
-        polish = polish and isinstance(problem, RobustProblem)
-    polishing, why = polisher(problem.parts[0], polish, settings)
-    reasons = "; ".join(filter(None, (reasons, why)))
+    plan = make_plan(problem, backend, method, settings, polish)
     starts = _starts(problem, warm_start)
     solution = warm_start.solution if isinstance(warm_start, Result) and len(starts) == 1 else None
-    deadline = None if settings.time_limit is None else clock + settings.time_limit
-    run = Run(
-        problem,
-        chosen,
-        isolatable(backend, chosen),
-        picked,
-        reasons,
-        settings,
-        callback,
-        starts,
-        solution,
-        clock,
-        Monitor(deadline),
-        gates == "grow",
-        polishing,
-    )
+    monitor = Monitor(None if settings.time_limit is None else clock + settings.time_limit)
     # What a backend returns may be anything; overflow in judging it is not worth a warning.
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    with sigint_stops(run.monitor), blas_threads(settings.threads), quiet:
-        run.bound_starts()
-        return run.finish(solve_parts(run))
+    with sigint_stops(monitor), blas_threads(settings.threads), quiet:
+        ledger = Ledger(problem.parts, starts, callback, clock)
+        return Session(problem, plan, settings, ledger, monitor, gates == "grow", solution).run()
 
 
 def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> list[N | None]:

@@ -8,7 +8,7 @@ from cvxrobust.core.contracts.result import Quality
 from cvxrobust.core.discovery.registry import backends, get_backend
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.selection import reads
+from cvxrobust.core.solving.plan import reads
 from cvxrobust.core.solving.solve import solve
 from cvxrobust.core.testing.conic_contract import ConicContract
 from cvxrobust.core.testing.families import CASES, Case

@@ -16,7 +16,7 @@ from cvxrobust.core.contracts.result import Quality, Result, Solution
 from cvxrobust.core.discovery.registry import backends, get_backend
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.selection import reads, select
+from cvxrobust.core.solving.plan import conic_backend, reads
 from cvxrobust.core.solving.solve import solve
 from cvxrobust.core.testing.checks import given
 
@@ -240,7 +240,7 @@ class Reference:
         """One result per part, by the direct method of whatever backend is picked."""
         settings = Settings(tolerance=self.tolerance)
         # Of conic programmes: what reads the structure returns no x, s and y.
-        conic = [select(part, "auto", "direct")[0] for part in self.parts]
+        conic = [conic_backend(part) for part in self.parts]
         return [solve(part, b, "direct", settings) for part, b in zip(self.parts, conic, strict=True)]
 
     @property

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.conic.cones import PSD, NonNegative, Zero
 from cvxrobust.core.conic.program import ConicProgram, join_programs, split_solution
+from cvxrobust.core.contracts.estimate import ConicSize
 from cvxrobust.core.contracts.problem import Attacks
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
@@ -68,6 +69,17 @@ class PolynomialProblem(PolynomialTraining):
         loss_rows = self._loss.block(np.zeros(n)).rhs.size
         one = 2 + attacked * (triangle + 1) + (n - attacked) + loss_rows + 2 * triangle
         return len(self.parts) * int(one)
+
+    @property
+    def conic_size(self) -> ConicSize:
+        """Sizes of a part's `to_conic`, known before any assembly."""
+        n, d = self.X.shape
+        attacked = int(np.count_nonzero(self.radius))
+        triangle, block = PSD(d + 1).dim, self._loss.block(np.zeros(n))
+        columns = 2 * triangle + attacked + block.cost.size
+        # Margins hold every entry of both matrices; the inequalities hold those of T_11 once, and their last rows all.
+        entries = 2 * (n - attacked) * triangle + attacked * 2 * (triangle + triangle + d * d) + 2 * triangle
+        return ConicSize(self.conic_rows // len(self.parts), columns, entries, orders={d + 1: attacked + 2})
 
     def to_conic(self) -> ConicProgram:
         """The convex programme in standard form; one block per class for one-versus-all problems."""

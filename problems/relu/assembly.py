@@ -16,6 +16,7 @@ from scipy import sparse
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.conic.cones import Cone, NonNegative, SecondOrder, Zero
 from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core.contracts.estimate import ConicSize
 from cvxrobust.core.losses.base import LossBlock
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers
@@ -147,6 +148,15 @@ class GatedForm:
         pairs = self.pairs[0].size * C
         norms = self.slot_norms.rows, self.sample_norms.rows
         return margins, pairs, self.widths[4], *norms, K * (C * D + 1), self.block.rhs.size
+
+    @property
+    def size(self) -> ConicSize:
+        """Sizes of the programme."""
+        n, (K, C, D) = self.program.X.shape[0], self.program.shape
+        entries = n * K * C * D + self.pairs[0].size * C * (D + 1) + 2 * K * C * D
+        # Each row of a sample's norm holds one unknown of every slot.
+        coupled = self.attacked.size * C * K * self.program.attackable
+        return ConicSize(sum(self.heights), sum(self.widths), entries, coupled)
 
     @property
     def cones(self) -> tuple[Cone, ...]:

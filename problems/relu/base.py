@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.conic.program import ConicProgram, join_programs, split_solution
+from cvxrobust.core.contracts.estimate import ConicSize
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.relu import ReLUNetwork
@@ -109,6 +110,11 @@ class ReLUProblem(ReLUData):
     def conic_rows(self) -> int:
         """Rows of `to_conic`, known before any assembly."""
         return sum(sum(part.form.heights) for part in self.parts)
+
+    @property
+    def conic_size(self) -> ConicSize:
+        """Sizes of a part's `to_conic`, known before any assembly."""
+        return self.parts[0].form.size
 
     def to_conic(self) -> ConicProgram:
         """The convex programme in standard form; one block per class for one-versus-all problems."""

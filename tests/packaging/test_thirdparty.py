@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-import cvxrobust.core.solving.run
+import cvxrobust.core.solving.invoke
 from cvxrobust import AdversarialSDP, Settings, solve
 from cvxrobust.core.discovery.measurement import measure
 
@@ -34,7 +34,7 @@ if __name__ == "__main__":
     problem = AdversarialSDP(X, np.sign(X[:, 0]), radius=0.1, beta=0.05)
     settings = Settings(tolerance=1e-5)
     cutting = solve(problem, backend="moreau", method="cutting-set", settings=settings)
-    cvxrobust.core.solving.run.ISOLATED_ROWS = 0
+    cvxrobust.core.solving.invoke.ISOLATED_ROWS = 0
     alone = solve(problem, backend="moreau", method="direct", settings=settings)
     print(cutting.quality, alone.quality, abs(cutting.certificate.upper - alone.certificate.upper) < 1e-5)
     print(measure(alone, ["effective-neurons"]))

@@ -162,7 +162,7 @@ def examine(backend: "Backend") -> dict[str, Any]:
     import numpy as np
 
     from cvxrobust import AdversarialReLU, AdversarialSDP, Settings, solve
-    from cvxrobust.core.solving.selection import reads
+    from cvxrobust.core.solving.plan import reads
 
     row: dict[str, Any] = {"name": backend.name, "outcome": "skipped", "seconds": "", "version": ""}
     row |= {"findings": findings(backend)}

@@ -149,7 +149,7 @@ def warm_up(spec: BackendSpec, threads: int, seconds: float) -> str:
     from cvxrobust.core.contracts.problem import RobustProblem
     from cvxrobust.core.discovery.registry import get_backend
     from cvxrobust.core.settings import Settings
-    from cvxrobust.core.solving.selection import reads
+    from cvxrobust.core.solving.plan import reads
     from cvxrobust.core.solving.solve import solve
     from cvxrobust.core.testing.families import CASES
 

@@ -25,7 +25,7 @@ from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.solving.isolation import solve_isolated
-from cvxrobust.core.solving.selection import select
+from cvxrobust.core.solving.plan import conic_backend
 from cvxrobust.core.testing import MIXED, infeasible_program, planted_program, unbounded_program
 
 CPU = torch.device("cpu")
@@ -230,7 +230,7 @@ def test_the_cutting_set_method_runs_on_conic_masters():
 
 
 def test_nobody_gets_it_unasked_for_conic_programmes():
-    chosen, _, _ = select(PROBLEMS["adversarial sdp"], "auto", "auto")
+    chosen = conic_backend(PROBLEMS["adversarial sdp"])
     assert chosen.capabilities.method == "interior-point"
 
 

@@ -14,7 +14,7 @@ import cvxrobust.core.solving.isolation as isolation
 from cvxrobust import AdversarialSDP, Settings, Termination, UnknownNameError, solve
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.discovery.registry import get_backend
-from cvxrobust.core.solving import run
+from cvxrobust.core.solving import invoke
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +132,10 @@ def test_only_large_programmes_of_installed_backends_run_in_a_child(problem, mon
         asked.append(backend)
         return get_backend(backend).solve(program, settings)
 
-    monkeypatch.setattr(run, "solve_isolated", spy)
+    monkeypatch.setattr(invoke, "solve_isolated", spy)
     solve(problem, backend="clarabel", method="direct")
     assert asked == []
-    monkeypatch.setattr(run, "ISOLATED_ROWS", 10)
+    monkeypatch.setattr(invoke, "ISOLATED_ROWS", 10)
     solve(problem, backend="clarabel", method="direct")
     assert asked == ["clarabel"]
     asked.clear()

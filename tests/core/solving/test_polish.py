@@ -41,7 +41,7 @@ def data(seed=0, n=40, d=6, classes=2):
 @pytest.fixture(autouse=True)
 def early(monkeypatch):
     """Hand over early: these problems are so small that the first phase would overshoot what was asked for."""
-    monkeypatch.setattr("cvxrobust.core.solving.polish.HANDOVER", EARLY)
+    monkeypatch.setattr("cvxrobust.core.solving.session.HANDOVER", EARLY)
 
 
 @pytest.fixture(scope="module")
@@ -260,25 +260,24 @@ def test_native_options_are_the_first_backends_own(problem):
 
 
 class TestAuto:
-    """Beyond the sizes of our interior-point method "auto" picks what reads the structure, and polishes."""
+    """Where our interior-point method is not to be had "auto" picks what reads the structure, and polishes."""
 
     small, large = (AdversarialSDP(*data(n=n, d=d), radius=0.3) for n, d in ((10, 3), (120, 12)))
 
     @pytest.fixture(autouse=True)
     def beyond_the_interior_point_method(self, monkeypatch):
-        monkeypatch.setattr("cvxrobust.backends.ipm.MOST_WORK", 0.0)
+        monkeypatch.setattr(type(get_backend("ipm")), "estimate", lambda self, program: None)
 
     def test_large_problems_go_to_what_reads_their_structure(self):
         result = solve(self.large, settings=Settings(tolerance=1e-4, threads=1))
         assert result.quality is Quality.CERTIFIED
         assert (result.backend, result.method) == ("torch + clarabel", "direct + cutting-set")
-        assert "backend torch: reads the problem's own structure, and the conic programme has" in result.selection
+        assert "backend torch: reads the problem's own structure, about" in result.selection
         assert "polish by backend clarabel: interior-point" in result.selection
 
     @pytest.mark.parametrize(
         "choice",
         [
-            {"polish": False},
             {"method": "cutting-set"},
             {"settings": Settings(tolerance=1e-3, options={"max_iter": 99})},
         ],
@@ -288,7 +287,12 @@ class TestAuto:
         result = solve(self.large, **{"settings": Settings(tolerance=1e-3), **choice})
         assert (result.backend, result.method, result.phases) == ("clarabel", "cutting-set", ())
 
+    def test_nobody_polishes_where_that_is_forbidden(self):
+        result = solve(self.large, polish=False, settings=Settings(tolerance=1e-3))
+        assert (result.backend, result.method, result.phases) == ("torch", "direct", ())
+
     def test_small_problems_and_those_without_masters_stay_with_conic_solvers(self):
+        # Tiny ones everywhere: nothing of ours is as quick.
         for problem in (self.small, ConvexReLU(*data(n=10, d=3), n_gates=3)):
             assert solve(problem).backend == "clarabel"
 

@@ -1,0 +1,65 @@
+"""What a solve would cost: sizes in, seconds and bytes out, before anything is assembled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a backend expects of a programme; rough, and never a promise.
+
+    Args:
+        seconds: To a certified answer at the default tolerance, with one thread.
+        memory: Bytes that the solve takes up at its peak.
+        step: Seconds between two moments at which the backend looks at its monitor.
+    """
+
+    seconds: float
+    memory: float = 0.0
+    step: float = 0.0
+
+
+@dataclass(frozen=True)
+class ConicSize:
+    """Sizes of a conic programme that nobody has assembled.
+
+    Args:
+        rows: Rows of A.
+        columns: Columns of A.
+        nonzeros: Entries of A, about, without those of `coupled`.
+        coupled: Entries of rows that tie sums over many unknowns to a cone of their own, sample by sample (what an
+            attack does to a ReLU programme): factors fill in most there.
+        orders: Orders of its psd cones, each with how many there are.
+    """
+
+    rows: int
+    columns: int
+    nonzeros: int
+    coupled: int = 0
+    orders: Mapping[int, int] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Estimates(Protocol):
+    """What a backend may offer besides: saying what a programme would cost it, so that ``"auto"`` can weigh ways."""
+
+    def estimate(self, program: Any) -> Estimate | None:
+        """What a solve would cost, from sizes alone; None for what it cannot solve at any cost.
+
+        Called before anything is assembled; it should cost nothing, and be the same on every machine.
+
+        Args:
+            program: A structured programme, or the `ConicSize` of a conic one.
+        """
+        ...
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """What a problem may offer besides: the sizes of its conic programme."""
+
+    @property
+    def conic_size(self) -> ConicSize:
+        """Sizes of `to_conic`, known before any assembly."""
+        ...

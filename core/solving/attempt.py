@@ -1,0 +1,187 @@
+"""One programme by one backend and one method: asked, judged, and kept with the bounds known before."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any, Generic
+
+from cvxrobust.core.certificate import Certificate
+from cvxrobust.core.conic.program import ConicProgram, require_cones
+from cvxrobust.core.contracts.backend import Backend, Monitor
+from cvxrobust.core.contracts.problem import Problem, RobustProblem
+from cvxrobust.core.contracts.result import Result, Solution, Termination, Times, judge
+from cvxrobust.core.environment import peak_memory, versions
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.networks.base import N
+from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.cutting_set.method import cutting_set
+from cvxrobust.core.solving.invoke import invoke
+from cvxrobust.core.solving.ledger import Ledger
+from cvxrobust.core.solving.plan import Way, structured_program
+from cvxrobust.core.solving.sanitize import network_of, proved
+
+ATTEMPTS = 3
+"""Times that the direct method runs a backend which converged by its own measure but not by the certificate's."""
+
+TIGHTER = 1e-2
+"""Factor on the tolerance from one attempt to the next."""
+
+
+@dataclass(frozen=True)
+class Task(Generic[N]):
+    """One programme to solve.
+
+    Args:
+        part: The problem.
+        k: Its number among the parts.
+        known: Bounds that `core` has proved.
+        start: A network to start from.
+        solution: A raw solution of a programme of the same shape to start from.
+    """
+
+    part: Problem[N]
+    k: int
+    known: Certificate
+    start: N | None = None
+    solution: Solution | None = None
+
+
+@dataclass(frozen=True)
+class Judged(Generic[N]):
+    """What an answer is worth.
+
+    Args:
+        network: The better of the known network and the answer's.
+        certificate: The bounds with what the answer adds.
+        unproved: Why its multipliers prove nothing; empty if they do.
+    """
+
+    network: N
+    certificate: Certificate
+    unproved: str = ""
+
+
+def attempt(way: Way, task: Task[N], settings: Settings, monitor: Monitor, ledger: Ledger[N]) -> Result[N]:
+    """Solve one programme by one way; never worse than what was known before."""
+    if way.method == "cutting-set":
+        return _by_cutting_set(way, task, settings, monitor)
+    return _directly(way, task, settings, monitor, ledger)
+
+
+def certified(part: Problem[N], solution: Solution, network: N, known: Certificate, tolerance: float) -> Judged[N]:
+    """Judge an answer by `core` alone."""
+    certificate, unproved = known, ""
+    found = network_of(part, solution)
+    if found is not None and (upper := part.objective(found)) < certificate.upper:
+        network, certificate = found, replace(certificate, upper=upper)
+    for multipliers in part.multiplier_candidates(solution, network):
+        lower, reason = proved(part, multipliers)
+        unproved = unproved or reason
+        certificate = certificate.best(Certificate(certificate.upper, lower))
+        if certificate.relative_gap <= tolerance:
+            break  # on large data another candidate is another pass
+    return Judged(network, certificate, unproved)
+
+
+def result_of(
+    way: Way,
+    judged: Judged[N],
+    termination: Termination,
+    tolerance: float,
+    solution: Solution | None = None,
+    **known: Any,
+) -> Result[N]:
+    """A result of one way, with what all of them say."""
+    said = ("" if solution is None else solution.message, judged.unproved)
+    return Result(
+        network=judged.network,
+        certificate=judged.certificate,
+        termination=termination,
+        quality=judge(judged.certificate, tolerance),
+        backend=way.backend.name,
+        method=way.method,
+        solution=solution,
+        peak_memory=max(peak_memory(), 0 if solution is None else solution.peak_memory),
+        applied={} if solution is None else dict(solution.applied),
+        ignored={} if solution is None else dict(solution.ignored),
+        message="; ".join(filter(None, said)),
+        versions=versions(way.backend.name),
+        **known,
+    )
+
+
+def at_least_a_moment(seconds: float | None) -> float | None:
+    """Time limits of solvers must be positive."""
+    return None if seconds is None else max(seconds, 1e-3)
+
+
+def _directly(way: Way, task: Task[N], settings: Settings, monitor: Monitor, ledger: Ledger[N]) -> Result[N]:
+    part, backend, asked = task.part, way.backend, settings.tolerance
+    judged = Judged(task.start or part.trivial_network(), task.known)
+    if monitor.should_stop:
+        stopped = Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
+        return result_of(way, judged, stopped, asked)
+    clock = time.perf_counter()
+    structured = structured_program(backend, part)
+    program = part.to_conic() if structured is None else structured
+    if isinstance(program, ConicProgram):
+        require_cones(program, backend.capabilities.cones, backend.name)
+    times = Times(assemble=time.perf_counter() - clock)
+    solution, iterations, attempts = task.solution, 0, 0
+    if structured is not None:
+        # What reads structure starts from a network.
+        network = task.start
+        solution = None if network is None else Solution(Termination.INTERRUPTED, network=network)
+    tolerance = _first_tolerance(backend, settings)
+    while True:
+        began = time.perf_counter()
+        own = settings.replace(tolerance=tolerance, time_limit=at_least_a_moment(monitor.remaining))
+        solution = invoke(backend, way.isolated, program, own, monitor, solution)
+        solved = time.perf_counter()
+        judged = certified(part, solution, judged.network, judged.certificate, asked)
+        iterations, attempts = iterations + solution.iterations, attempts + 1
+        times = replace(
+            times,
+            setup=times.setup + solution.setup_seconds,
+            solve=times.solve + solved - began - solution.setup_seconds,
+            certify=times.certify + time.perf_counter() - solved,
+        )
+        ledger.report(task.k, judged.certificate)
+        # A solver calls itself converged by residuals; the certificate is relative to the optimum.
+        tighter = max(TIGHTER * tolerance, backend.capabilities.tightest_tolerance)
+        converged = solution.termination is Termination.CONVERGED and not monitor.should_stop
+        done = judged.certificate.relative_gap <= asked
+        if done or not converged or attempts == ATTEMPTS or structured is not None or tighter >= tolerance:
+            break
+        tolerance = tighter
+    errors = program.dimacs_errors(solution) if isinstance(program, ConicProgram) else ()
+    termination = solution.termination
+    if termination is Termination.NUMERICAL and judged.certificate.relative_gap <= asked:
+        termination = Termination.CONVERGED  # it was asked for more than the caller wanted
+    return result_of(
+        way, judged, termination, asked, solution, dimacs_errors=errors, times=times, rounds=attempts,
+        iterations=iterations,
+    )  # fmt: skip
+
+
+def _by_cutting_set(way: Way, task: Task[N], settings: Settings, monitor: Monitor) -> Result[N]:
+    part, backend = task.part, way.backend
+    if not isinstance(part, RobustProblem):
+        raise InputError(f"{type(part).__name__} cannot be solved by the cutting-set method.")
+
+    def solve_master(program: ConicProgram, own: Settings) -> Solution:
+        require_cones(program, backend.capabilities.cones, backend.name)
+        own = own.replace(tolerance=_first_tolerance(backend, settings))
+        return invoke(backend, way.isolated, program, own, monitor)
+
+    state, termination = cutting_set(part, solve_master, settings, monitor, task.start, task.known)
+    return result_of(
+        way, Judged(state.best, state.certificate), termination, settings.tolerance, state.solution,
+        dimacs_errors=state.errors, times=Times(state.assemble, state.setup, state.solve, state.certify),
+        iterations=state.iterations, rounds=state.rounds,
+    )  # fmt: skip
+
+
+def _first_tolerance(backend: Backend, settings: Settings) -> float:
+    """What to ask the solver for first: two more digits cost an interior point a few iterations, a retry all."""
+    asked, can = settings.tolerance, backend.capabilities
+    return asked if can.method != "interior-point" else min(asked, max(TIGHTER * asked, can.tightest_tolerance))

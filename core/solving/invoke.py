@@ -1,0 +1,57 @@
+"""Calling a backend: with what it says it takes, here or in a child, and whatever goes wrong in there is an answer."""
+
+from typing import Any
+
+from cvxrobust.core.conic.program import ConicProgram
+from cvxrobust.core.contracts.backend import Backend, Monitor
+from cvxrobust.core.contracts.result import Solution, Termination
+from cvxrobust.core.errors import CvxRobustError
+from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.isolation import solve_isolated
+from cvxrobust.core.solving.sanitize import of_the_right_shape
+
+ISOLATED_ROWS = 20_000
+"""Programmes with more rows are solved in a child process, which can be stopped even while it sets them up."""
+
+
+def invoke(
+    backend: Backend,
+    isolated: str | None,
+    program: Any,
+    settings: Settings,
+    monitor: Monitor,
+    warm: Solution | None = None,
+) -> Solution:
+    """What a backend makes of a programme.
+
+    Args:
+        backend: The backend.
+        isolated: The name by which a child process finds it; None if it has none.
+        program: The programme.
+        settings: How to solve.
+        monitor: Says when to stop.
+        warm: A solution to start from, for backends that can.
+
+    Raises:
+        CvxRobustError: The caller made the mistake, says the backend.
+    """
+    optional: dict[str, Any] = {"monitor": monitor} if backend.capabilities.monitored else {}
+    if backend.capabilities.warm_start and warm is not None:
+        optional["warm_start"] = warm
+    try:
+        if isolated is not None and isinstance(program, ConicProgram) and program.b.size > ISOLATED_ROWS:
+            found = solve_isolated(isolated, program, settings, monitor, warm)
+        else:
+            found = backend.solve(program, settings, **optional)
+        return of_the_right_shape(found, program)
+    except CvxRobustError:
+        raise
+    except Exception as error:
+        return failure(backend, error)
+
+
+def failure(backend: Backend, error: Exception) -> Solution:
+    """The answer of a backend that raised."""
+    if isinstance(error, MemoryError):
+        return Solution(Termination.OUT_OF_MEMORY, message=f"{backend.name} ran out of memory: {error}")
+    return Solution(Termination.ERROR, message=f"{backend.name} raised {type(error).__name__}: {error}")

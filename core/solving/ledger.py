@@ -1,0 +1,78 @@
+"""What `core` has proved about every part of a problem, moment by moment."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic
+
+import numpy as np
+
+from cvxrobust.core.certificate import Certificate
+from cvxrobust.core.contracts.problem import Problem
+from cvxrobust.core.contracts.result import Callback, TracePoint
+from cvxrobust.core.networks.base import N
+
+
+class Ledger(Generic[N]):
+    """Bounds of the parts, the networks that they start from, and the trace of their sum.
+
+    Args:
+        parts: The parts of the problem.
+        starts: A network for each to start from, or None.
+        callback: Hears of every improvement.
+        clock: When the call began, on `time.perf_counter`.
+
+    Attributes:
+        bounds: Of every part: the best known.
+        starts: The networks to start from that are inside the constraints.
+        trace: The sum of the bounds over time.
+    """
+
+    def __init__(
+        self, parts: Sequence[Problem[N]], starts: Sequence[N | None], callback: Callback | None, clock: float
+    ) -> None:
+        self.clock, self._callback = clock, callback
+        self.bounds: list[Certificate] = []
+        self.starts: list[N | None] = list(starts)
+        self.trace: list[TracePoint] = []
+        for k, part in enumerate(parts):
+            found = bounds_at(part, self.starts[k] or part.trivial_network())
+            if not np.isfinite(found.upper):
+                # A start outside the problem's constraints must not hide the network that is always inside.
+                self.starts[k] = None
+                found = found.best(bounds_at(part, part.trivial_network()))
+            self.bounds.append(found)
+        self.report(0, self.bounds[0])
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds into the call."""
+        return time.perf_counter() - self.clock
+
+    @property
+    def total(self) -> Certificate:
+        """The sum of all parts."""
+        return Certificate(sum(part.upper for part in self.bounds), sum(part.lower for part in self.bounds))
+
+    def report(self, k: int, certificate: Certificate) -> None:
+        """Note bounds of one part; the trace and the callback hear of the sum over all parts."""
+        self.bounds[k] = self.bounds[k].best(certificate)
+        total = self.total
+        if self.trace and (total.upper, total.lower) == (self.trace[-1].upper, self.trace[-1].lower):
+            return
+        point = TracePoint(self.elapsed, total.upper, total.lower)
+        self.trace.append(point)
+        if self._callback is not None:
+            self._callback(point.elapsed, point.upper, point.lower)
+
+    def listener(self, k: int) -> Callable[[float, float], object]:
+        """What hears of a part's bounds while its backend runs."""
+        return lambda upper, lower: self.report(k, Certificate(upper, lower))
+
+    def begin_anew(self, k: int, certificate: Certificate) -> None:
+        """A part has become another programme, with another optimum."""
+        self.bounds[k] = certificate
+
+
+def bounds_at(part: Problem[N], network: N) -> Certificate:
+    """What a network tells about a problem without any solver."""
+    return Certificate(part.objective(network), part.lower_bound(part.network_multipliers(network)))

@@ -1,0 +1,107 @@
+"""When a way has had its chance: it makes way for the next if its own bounds say that it will not get there in time."""
+
+import math
+import threading
+import time
+
+from cvxrobust.core.certificate import Certificate
+from cvxrobust.core.contracts.backend import Monitor
+from cvxrobust.core.solving.plan import Way, reports_bounds
+
+COARSE = 1e-3
+"""Gap by which the pace of a way that hands over is judged."""
+
+PATIENCE = 4.0
+"""Such a way makes way when it has taken this many times as long as it took to `COARSE`, whatever its gap."""
+
+MOMENT = 1.0
+"""Seconds that it has in any case: a warm start may be at `COARSE` at once."""
+
+FIRST_SHARE = 0.5
+"""Share of the time that is left which a way has before its pace counts, as long as others are to come."""
+
+UNHURRIED = 30.0
+"""Seconds that it has without a time limit, at least."""
+
+LATE = 10.0
+"""How many times its estimate it may take without a time limit."""
+
+
+class Pace:
+    """Watches one way; `monitor` stops it when the next one's turn has come.
+
+    It has a stop button of its own that the caller's also presses, because the caller's would stop the others, too.
+
+    Args:
+        caller: Says when all must end, and hears of bounds.
+        way: The way.
+        tolerance: Gap that it is to certify.
+        followed: Whether another way is to come.
+    """
+
+    def __init__(self, caller: Monitor, way: Way, tolerance: float, followed: bool) -> None:
+        self._caller, self._way, self._tolerance = caller, way, tolerance
+        self._began = time.perf_counter()
+        self._log: list[tuple[float, float]] = []
+        self._makes_way_at = math.inf
+        self._allowance = self._granted() if followed else math.inf
+        deadline = caller.deadline
+        if not reports_bounds(way) and math.isfinite(self._allowance):
+            # Nobody hears how it gets on, so it is told at once how long it has.
+            deadline = min(math.inf if deadline is None else deadline, self._began + self._allowance)
+        self.monitor = Monitor(deadline, self._hear, _Button(self))
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether the way was stopped although its caller did not ask for it."""
+        return not self._caller.stopped and self._over()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the way has to stop before its deadline."""
+        return self._caller.stopped or self._over()
+
+    def _granted(self) -> float:
+        deadline, estimate = self._caller.deadline, self._way.estimate
+        if deadline is not None:
+            return FIRST_SHARE * (deadline - self._began)
+        return max(UNHURRIED, LATE * estimate.seconds) if estimate is not None else 2.0 * UNHURRIED
+
+    def _over(self) -> bool:
+        now = time.perf_counter()
+        if now > self._makes_way_at:
+            return True
+        return now - self._began > self._allowance and (self._way.hands_over or not self._on_course(now))
+
+    def _on_course(self, now: float) -> bool:
+        """Whether the gap falls fast enough to be there in the time that is left, or in as long again."""
+        spent, deadline = now - self._began, self._caller.deadline
+        if not self._log:
+            return False
+        _, gap = self._log[-1]
+        before = next((seen for when, seen in reversed(self._log) if when <= self._began + 0.5 * spent), math.inf)
+        if not 0.0 < gap < before or not math.isfinite(before):
+            return gap <= 0.0
+        left = spent if deadline is None else deadline - now
+        needed = math.log(max(gap / self._tolerance, 1.0)) / math.log(before / gap) * 0.5 * spent
+        return needed <= left
+
+    def _hear(self, upper: float, lower: float) -> None:
+        if self._caller.report is not None:
+            self._caller.report(upper, lower)
+        now, gap = time.perf_counter(), Certificate(upper, lower).relative_gap
+        if not self._log or gap < self._log[-1][1]:
+            self._log.append((now, gap))
+        if self._way.hands_over and math.isinf(self._makes_way_at) and gap <= COARSE:
+            self._makes_way_at = self._began + max(PATIENCE * (now - self._began), MOMENT)
+
+
+class _Button(threading.Event):
+    """Pressed by hand, with the caller's, or when the way has had its chance."""
+
+    def __init__(self, pace: Pace) -> None:
+        super().__init__()
+        self._pace = pace
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._pace.stopped

@@ -1,0 +1,350 @@
+"""Which ways could answer a problem, and in which order they are tried.
+
+A way is a backend with a method. Whoever names a backend gets that way and no other. ``backend="auto"`` gets all that
+are able, in the order of what they say they would cost (`cvxrobust.core.contracts.estimate`): that depends on sizes
+alone, so that answers are reproducible. `cvxrobust.core.solving.session` then tries one after the other until the gap
+asked for is certified; the clock only decides when to go on to the next.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from cvxrobust.core.conic.program import require_cone_types
+from cvxrobust.core.contracts.backend import Backend, ChecksSettings, require_available
+from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized
+from cvxrobust.core.contracts.problem import Problem, RobustProblem
+from cvxrobust.core.discovery.registry import backends, get_backend, plugins
+from cvxrobust.core.environment import total_memory
+from cvxrobust.core.errors import InputError, TooLargeError, UnsupportedProgramError
+from cvxrobust.core.settings import Settings
+
+DIRECT_ROWS = 5_000
+"""Rows of a direct programme above which the cutting-set method comes first for robust problems."""
+
+MASTERS = 0.3
+"""What masters take there, in units of the direct programme's time: less and less, the larger it is."""
+
+MEMORY_SHARE = 0.8
+"""Of the machine's memory that a way may need to be tried."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A backend with a method.
+
+    Args:
+        backend: The backend.
+        method: ``"direct"`` or ``"cutting-set"``.
+        isolated: The name by which a child process finds the backend; None if it has none.
+        estimate: What it would cost; None where nobody knows.
+        hands_over: Whether it makes way for the next as soon as that one gets on better.
+    """
+
+    backend: Backend
+    method: str
+    isolated: str | None = None
+    estimate: Estimate | None = None
+    hands_over: bool = False
+
+    @property
+    def name(self) -> str:
+        """Backend and method."""
+        return f"{self.backend.name}/{self.method}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a call of `solve` will try.
+
+    Args:
+        ways: One after the other, until one has certified the gap asked for.
+        settings: For each way: native options are for the backend that the caller named.
+        reasons: What was picked where the choice was left open, and why.
+    """
+
+    ways: tuple[Way, ...]
+    settings: tuple[Settings, ...]
+    reasons: str = ""
+
+
+def make_plan(
+    problem: Problem[Any],
+    backend: str | Backend,
+    method: str,
+    settings: Settings,
+    polish: bool | str | Backend | None,
+) -> Plan:
+    """Decide what the caller left open, and refuse everything that can be refused before any work.
+
+    Args:
+        problem: The problem; its parts are alike, so the first stands for all.
+        backend: A name, an object, or ``"auto"``.
+        method: ``"direct"``, ``"cutting-set"`` or ``"auto"``.
+        settings: Those of the call.
+        polish: As for `solve`.
+
+    Raises:
+        UnknownNameError: There is no such backend or native option.
+        BackendUnavailableError: A backend that was named cannot run here.
+        UnsupportedProgramError: It does not read the programme, or no available backend does.
+        InputError: The problem has no masters to polish with.
+        TooLargeError: No way fits into memory.
+    """
+    part = problem.parts[0]
+    if backend != "auto":
+        ways, reasons = _named(part, get_backend(backend), method)
+        ways = [replace(way, isolated=isolatable(backend, way.backend)) for way in ways]
+    else:
+        # Native options are some solver's own: who gives them has not left open which one reads them.
+        ways, reasons = _open(part, method, settings, structured=not settings.options and not polish, polish=polish)
+    for way in ways[:1]:
+        _check(problem, way, settings)
+    chosen = [settings] + [settings.replace(options={})] * (len(ways) - 1)
+    if polish is not None and polish is not False:
+        polisher, why = _polisher(part, polish, settings)
+        ways = [replace(ways[0], hands_over=True), polisher]
+        chosen = [settings, settings.replace(options={})]
+        reasons = "; ".join(filter(None, (reasons, why)))
+    return Plan(tuple(ways), tuple(chosen), reasons)
+
+
+# -- ways of a backend that was named --------------------------------------------------------------------------------
+
+
+def _named(part: Problem[Any], backend: Backend, method: str) -> tuple[list[Way], str]:
+    if method != "auto":
+        return [Way(backend, method)], ""
+    if reads_structure(backend, part):
+        return [Way(backend, "direct")], "method direct: the backend reads the problem's own structure"
+    method, reason = _method(part)
+    return [Way(backend, method)], reason
+
+
+def _method(part: Problem[Any]) -> tuple[str, str]:
+    """The method for a conic backend."""
+    rows = part.conic_rows
+    if not isinstance(part, RobustProblem):
+        return "direct", f"method direct: the only one for {type(part).__name__} ({rows} rows)"
+    method = "cutting-set" if rows > DIRECT_ROWS else "direct"
+    return method, f"method {method}: the direct programme has {rows} rows (limit {DIRECT_ROWS})"
+
+
+def _polisher(part: Problem[Any], asked: Literal[True] | str | Backend, settings: Settings) -> tuple[Way, str]:
+    """Who polishes, and why where the choice was left open."""
+    if not isinstance(part, RobustProblem):
+        raise InputError(
+            f"{type(part).__name__} offers no exact worst case, so no masters can polish it; leave polish out."
+        )
+    own = settings.replace(options={})
+    if asked is True:
+        way = _conic_ways(part, "cutting-set")[0]
+        why = f"polish by backend {way.backend.name}: {way.backend.capabilities.method or 'available'}"
+    else:
+        backend = get_backend(asked)
+        way, why = Way(backend, "cutting-set", isolatable(asked, backend)), ""
+    require_available(way.backend, own)
+    require_cone_types(part.cones, way.backend.capabilities.cones, way.backend.name)
+    if not way.backend.capabilities.duals:
+        raise UnsupportedProgramError(
+            f"backend {way.backend.name!r} returns no dual variables, which masters need; polish with another."
+        )
+    if isinstance(way.backend, ChecksSettings):
+        way.backend.check_settings(own)
+    return way, why
+
+
+def _check(problem: Problem[Any], way: Way, settings: Settings) -> None:
+    """Refuse a way that cannot be gone."""
+    backend, part = way.backend, problem.parts[0]
+    require_available(backend, settings)
+    if way.method == "cutting-set" or not reads_structure(backend, part):
+        if part.conic_rows == 0:
+            raise UnsupportedProgramError(
+                f"{type(problem).__name__} has no conic programme, and backend {backend.name!r} does not read its "
+                'structure; leave the choice to backend="auto".'
+            )
+        require_cone_types(part.cones, backend.capabilities.cones, backend.name)
+    if isinstance(backend, ChecksSettings):
+        backend.check_settings(settings)
+    if way.method == "cutting-set" and not backend.capabilities.duals:
+        raise UnsupportedProgramError(
+            f"backend {backend.name!r} returns no dual variables, which method 'cutting-set' needs; use 'direct'."
+        )
+
+
+# -- all ways ---------------------------------------------------------------------------------------------------------
+
+
+def _open(
+    part: Problem[Any], method: str, settings: Settings, *, structured: bool, polish: bool | str | Backend | None
+) -> tuple[list[Way], str]:
+    """The ways of ``"auto"``, the most promising first."""
+    if part.conic_rows == 0 and not structured:
+        structured = not settings.options
+    readers = _structured_ways(part) if structured and method != "cutting-set" else []
+    conic = _conic_ways(part, method) if part.conic_rows > 0 else []
+    if not readers and not conic:
+        if part.conic_rows == 0:
+            raise UnsupportedProgramError(
+                f"{type(part).__name__} has no conic programme, and no available backend reads its structure; "
+                "see `cvxrobust backends doctor`."
+            )
+        names = ", ".join(sorted(cone.__name__ for cone in part.cones))
+        raise UnsupportedProgramError(f"no available backend reads the cones {names}; see `cvxrobust backends doctor`.")
+    if not structured:
+        # Options decide which solver reads them, and a polisher is a second way already.
+        conic = conic[:1]
+    ways = sorted([*readers, *conic], key=_expected)
+    memory = total_memory()
+    fitting = [way for way in ways if way.estimate is None or way.estimate.memory <= MEMORY_SHARE * memory]
+    if not fitting:
+        least = min(way.estimate.memory for way in ways if way.estimate is not None)
+        raise TooLargeError(
+            f"{type(part).__name__} needs about {least / 2**30:.1f} GiB by the most frugal way "
+            f"({', '.join(way.name for way in ways)}), and this machine has {memory / 2**30:.1f} GiB; use fewer "
+            "samples, inputs or gates, stream the data (StreamedSDP), or name a backend to try all the same."
+        )
+    ways = _with_masters(fitting) if polish is not False else [w for w in fitting if not _after_a_first(w, fitting)]
+    return ways, _said(ways, part)
+
+
+def _expected(way: Way) -> float:
+    return float("inf") if way.estimate is None else way.estimate.seconds
+
+
+def _after_a_first(way: Way, ways: list[Way]) -> bool:
+    """Whether masters have somebody who closes the gap by himself before them."""
+    return way.method == "cutting-set" and any(other.method == "direct" for other in ways)
+
+
+def _with_masters(ways: list[Way]) -> list[Way]:
+    """Masters follow the first way that leaves digits to them."""
+    masters = [way for way in ways if way.method == "cutting-set"]
+    first = next((way for way in ways if _leaves_digits(way)), None)
+    if not masters or first is None:
+        return ways
+    found: list[Way] = []
+    for way in ways:
+        if way is first:
+            found += [replace(way, hands_over=True), masters[0]]
+        elif way is not masters[0]:
+            found.append(way)
+    return found
+
+
+def _leaves_digits(way: Way) -> bool:
+    """Whether a way is quick to a coarse gap and slow beyond: a first-order method on the structure."""
+    can = way.backend.capabilities
+    return way.method == "direct" and can.method == "first-order" and bool(can.structured)
+
+
+def _structured_ways(part: Problem[Any]) -> list[Way]:
+    """Backends that read the problem's own structure."""
+    found = []
+    for backend in backends().values():
+        program = structured_program(backend, part)
+        if program is None or backend.unavailable() is not None:
+            continue
+        cost = backend.estimate(program) if isinstance(backend, Estimates) else None
+        if cost is not None or not isinstance(backend, Estimates):
+            found.append(Way(backend, "direct", isolatable("auto", backend), cost))
+    return found
+
+
+def _conic_ways(part: Problem[Any], method: str) -> list[Way]:
+    """Backends that read every cone: the direct programme, and masters where there are any.
+
+    Interior points are accurate and, at the sizes that reach here, also the fastest to a tight certified gap; others
+    only step in where none of them is available.
+
+    Raises:
+        UnsupportedProgramError: No available backend reads the cones needed.
+    """
+    able = [b for b in backends().values() if part.cones <= b.capabilities.cones and b.unavailable() is None]
+    if not able:
+        return []
+    chosen = next((b for b in able if b.capabilities.method == "interior-point"), able[0])
+    isolated = isolatable("auto", chosen)
+    size = part.conic_size if isinstance(part, Sized) else None
+    cost = chosen.estimate(size) if size is not None and isinstance(chosen, Estimates) else None
+    methods = [method] if method != "auto" else ["direct"]
+    if method == "auto" and isinstance(part, RobustProblem):
+        # In the order in which they are tried where nobody knows what they cost.
+        methods = ["cutting-set", "direct"] if part.conic_rows > DIRECT_ROWS else ["direct", "cutting-set"]
+    costs = {"direct": cost, "cutting-set": None}
+    if cost is not None and part.conic_rows > DIRECT_ROWS:
+        costs["cutting-set"] = replace(
+            cost, seconds=MASTERS * cost.seconds, memory=0.1 * cost.memory, step=0.1 * cost.step
+        )
+    return [Way(chosen, name, isolated, costs[name]) for name in methods]
+
+
+def _said(ways: list[Way], part: Problem[Any]) -> str:
+    """What was picked and why, in words."""
+    first, *rest = ways
+    what = (
+        "reads the problem's own structure"
+        if reads_structure(first.backend, part) and first.method == "direct"
+        else f"{first.backend.capabilities.method or 'available'}, reads every cone needed"
+    )
+    words = [f"backend {first.backend.name}: {what}", f"method {first.method}: {part.conic_rows} rows if it is direct"]
+    if first.estimate is not None:
+        words[0] += f", about {_seconds(first.estimate.seconds)} by its estimate"
+    if first.hands_over and rest:
+        words.append(f"polish by backend {rest[0].backend.name}: {rest[0].backend.capabilities.method or 'available'}")
+        rest = rest[1:]
+    if rest:
+        words.append("if it falls short: " + ", ".join(way.name for way in rest))
+    return "; ".join(words)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1g} s" if seconds < 10.0 else f"{seconds:.0f} s"
+
+
+# -- who reads what ---------------------------------------------------------------------------------------------------
+
+
+def structured_program(backend: Backend, part: Problem[Any]) -> Any:
+    """The structured programme of a single problem if the backend reads its kind, else None."""
+    readable = backend.capabilities.structured
+    program = part.to_structured() if readable else None
+    return program if getattr(program, "kind", None) in readable else None
+
+
+def reads_structure(backend: Backend, part: Problem[Any]) -> bool:
+    """Whether a backend reads the structured programme of a single problem, so that nothing need be assembled."""
+    return structured_program(backend, part) is not None
+
+
+def reads(backend: Backend, problem: Problem[Any]) -> bool:
+    """Whether a backend can solve a problem directly: it reads its structure, or every cone of its programme."""
+    part = problem.parts[0]
+    return reads_structure(backend, part) or (part.conic_rows > 0 and part.cones <= backend.capabilities.cones)
+
+
+def conic_backend(part: Problem[Any]) -> Backend:
+    """The backend that ``"auto"`` takes for the conic programme of a single problem.
+
+    Raises:
+        UnsupportedProgramError: No available backend reads the cones needed.
+    """
+    ways = _conic_ways(part, "direct")
+    if not ways:
+        names = ", ".join(sorted(cone.__name__ for cone in part.cones))
+        raise UnsupportedProgramError(f"no available backend reads the cones {names}; see `cvxrobust backends doctor`.")
+    return ways[0].backend
+
+
+def isolatable(asked: str | Backend, chosen: Backend) -> str | None:
+    """The name by which a fresh interpreter finds the backend too: only installed plugins have one."""
+    if not isinstance(asked, str):
+        return None
+    name = chosen.name if asked == "auto" else asked
+    installed = {known for record in plugins() if record.distribution for known in record.backends}
+    return name if name.partition(":")[0] in installed else None
+
+
+def reports_bounds(way: Way) -> bool:
+    """Whether a way says how it gets on: what reads structure, and masters, report bounds."""
+    return way.method == "cutting-set" or bool(way.backend.capabilities.structured)

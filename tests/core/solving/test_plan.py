@@ -1,0 +1,213 @@
+"""Ways: which there are, in which order they are tried, and when one makes way for the next."""
+
+import time
+
+import numpy as np
+import pytest
+from fakes import Fake
+
+from cvxrobust import AdversarialSDP, ConvexReLU, InputError, Quality, Settings, Termination, solve
+from cvxrobust.core import Capabilities, Estimate, Solution, TooLargeError, get_backend
+from cvxrobust.core.solving.plan import make_plan
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((40, 4))
+Y = np.where(X @ RNG.standard_normal(4) + 0.5 * RNG.standard_normal(40) > 0.0, 1.0, -1.0)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return ConvexReLU(X, Y, n_gates=4)
+
+
+@pytest.fixture(scope="module")
+def answer(problem):
+    """A certified answer of a structured backend, and one that is a percent off."""
+    good = get_backend("ipm").solve(problem.to_structured(), Settings(tolerance=1e-8, threads=1))
+    rough = get_backend("ipm").solve(problem.to_structured(), Settings(tolerance=0.05, threads=1))
+    return good, rough
+
+
+class Structured(Fake):
+    """A backend that reads gated programmes, says what it would cost, and does as it is told."""
+
+    def __init__(self, name, act, seconds=1.0, memory=0.0, step=0.0):
+        super().__init__(act)
+        self.name, self.cost, self.starts = name, Estimate(seconds, memory, step), []
+        self.capabilities = Capabilities(structured=frozenset({"gated"}), monitored=True, warm_start=True)
+
+    def estimate(self, program):
+        return self.cost
+
+    def solve(self, program, settings, monitor, warm_start=None):
+        self.starts.append(None if warm_start is None else warm_start.network)
+        return self.answer(settings, monitor)
+
+
+@pytest.fixture
+def ways(monkeypatch):
+    """Let these backends be all there are."""
+
+    def only(*found):
+        monkeypatch.setattr("cvxrobust.core.solving.plan.backends", lambda: {b.name: b for b in found})
+        return found
+
+    return only
+
+
+def never(*_):
+    pytest.fail("the backend was asked all the same")
+
+
+def sized(problem, found):
+    return [way.backend.name for way in make_plan(problem, "auto", "auto", Settings(), None).ways]
+
+
+def test_the_cheapest_way_comes_first_whatever_the_order_of_registration(problem, ways):
+    a, b, c = (Structured(name, never, seconds) for name, seconds in (("a", 3.0), ("b", 1.0), ("c", 2.0)))
+    for order in ((a, b, c), (c, b, a)):
+        ways(*order)
+        assert sized(problem, order) == ["b", "c", "a"]
+
+
+def test_a_way_without_an_estimate_comes_last_and_one_that_cannot_is_left_out(problem, ways):
+    class Silent(Fake):
+        name = "silent"
+
+    silent, unable, able = Silent(never), Structured("unable", never), Structured("able", never, 1e9)
+    silent.capabilities = unable.capabilities
+    unable.cost = None
+    ways(silent, unable, able)
+    assert sized(problem, ()) == ["able", "silent"]
+
+
+def test_plans_depend_on_sizes_alone():
+    plans = {
+        tuple(way.name for way in make_plan(ConvexReLU(X * scale, Y, n_gates=4), "auto", "auto", s, None).ways)
+        for scale in (1.0, 1e3)
+        for s in (Settings(), Settings(time_limit=1e-3), Settings(tolerance=1e-2))
+    }
+    assert len(plans) == 1
+
+
+def test_where_one_ends_short_the_next_goes_on_from_its_network_and_bounds(problem, ways, answer):
+    good, rough = answer
+    first = Structured("first", lambda *_: Solution(Termination.NUMERICAL, network=rough.network, message="stuck"))
+    second = Structured("second", lambda *_: good, 2.0)
+    ways(first, second, Structured("third", never, 3.0))
+    result = solve(problem)
+    assert (result.quality, result.termination) == (Quality.CERTIFIED, Termination.CONVERGED)
+    assert result.backend == "first + second"
+    assert [phase.termination for phase in result.phases] == [Termination.NUMERICAL, Termination.CONVERGED]
+    (start,) = second.starts
+    assert problem.objective(start) == pytest.approx(problem.objective(rough.network), rel=1e-9)
+    assert "handed over by first (numerical) at a gap of" in result.message
+    assert "stuck" in result.message
+    assert "backend first" in result.selection
+    assert "if it falls short: second/direct, third/direct" in result.selection
+
+
+def test_the_best_network_and_the_best_bounds_of_all_ways_count(problem, ways, answer):
+    good, rough = answer
+    network = Structured("network", lambda *_: Solution(Termination.NUMERICAL, network=good.network))
+    bound = Structured(
+        "bound", lambda *_: Solution(Termination.CONVERGED, network=rough.network, multipliers=good.multipliers), 2.0
+    )
+    ways(network, bound)
+    result = solve(problem)
+    assert result.quality is Quality.CERTIFIED
+    assert result.certificate.upper == pytest.approx(problem.objective(good.network), rel=1e-12)
+
+
+@pytest.mark.parametrize("crash", [ZeroDivisionError("deep inside"), MemoryError("no more"), InputError("not mine")])
+def test_a_way_that_crashes_is_followed_by_the_next(problem, ways, answer, crash):
+    def fail(*_):
+        raise crash
+
+    rough, good = Structured("rough", lambda *_: answer[1]), Structured("good", lambda *_: answer[0], 3.0)
+    ways(rough, Structured("crash", fail, 2.0), good)
+    result = solve(problem)
+    assert result.quality is Quality.CERTIFIED
+    assert str(crash) in result.message
+
+
+def test_who_names_a_backend_gets_that_and_no_other(problem, ways):
+    alone = Structured("alone", lambda *_: Solution(Termination.NUMERICAL))
+    ways(Structured("better", never))
+    result = solve(problem, backend=alone)
+    assert (result.backend, result.termination, result.phases) == ("alone", Termination.NUMERICAL, ())
+
+
+def test_a_limit_of_iterations_is_the_callers_and_ends_it(problem, ways):
+    ways(Structured("first", lambda *_: Solution(Termination.ITERATION_LIMIT)), Structured("second", never, 2.0))
+    assert solve(problem, settings=Settings(max_iterations=3)).termination is Termination.ITERATION_LIMIT
+
+
+def waits(settings, monitor):
+    while not monitor.should_stop:
+        time.sleep(0.01)
+    return Solution(Termination.TIME_LIMIT)
+
+
+def test_a_way_that_gets_nowhere_makes_way_in_time_for_the_next(problem, ways, answer):
+    ways(Structured("idle", waits), Structured("good", lambda *_: answer[0], 2.0))
+    result = solve(problem, settings=Settings(time_limit=2.0))
+    assert result.quality is Quality.CERTIFIED
+    assert [phase.termination for phase in result.phases] == [Termination.TIME_LIMIT, Termination.CONVERGED]
+
+
+def test_a_way_that_is_on_course_may_take_longer(problem, ways, answer):
+    good = answer[0]
+    upper = problem.objective(good.network)
+
+    def steady(settings, monitor):
+        gap, began = 1.0, time.perf_counter()
+        while time.perf_counter() < began + 2.4:
+            if monitor.should_stop:
+                return Solution(Termination.TIME_LIMIT)
+            gap *= 0.9
+            monitor.report(upper, upper * (1.0 - max(gap, 2e-6)))
+            time.sleep(0.02)
+        return good
+
+    ways(Structured("steady", steady), Structured("other", never, 2.0))
+    result = solve(problem, settings=Settings(time_limit=4.0))
+    assert (result.backend, result.quality) == ("steady", Quality.CERTIFIED)
+
+
+def test_a_way_whose_steps_are_too_long_is_passed_over_while_there_are_others(problem, ways, answer):
+    ways(Structured("slow", never, 0.5, step=10.0), Structured("good", lambda *_: answer[0], 2.0))
+    assert solve(problem, settings=Settings(time_limit=20.0)).backend == "good"
+    ways(Structured("slow", lambda *_: answer[0], 0.5, step=10.0))
+    assert solve(problem, settings=Settings(time_limit=20.0)).backend == "slow"
+
+
+def test_what_does_not_fit_into_memory_is_not_tried_and_refused_if_nothing_else_is_left(problem, ways, answer):
+    huge = Structured("huge", never, memory=1e18)
+    ways(huge, Structured("good", lambda *_: answer[0], 2.0))
+    assert solve(problem).backend == "good"
+    ways(huge)
+    with pytest.raises(TooLargeError, match=r"ConvexReLU needs about 931322574\.6 GiB.*huge/direct.*this machine has"):
+        solve(problem)
+
+
+def test_classes_that_fall_short_together_are_tried_by_the_next_way_one_by_one():
+    X3 = RNG.standard_normal((30, 3))
+    y = (X3 @ RNG.standard_normal((3, 3))).argmax(axis=1)
+    problem = AdversarialSDP(X3, y, radius=0.2, beta=0.02)
+    whole = solve(problem, settings=Settings(threads=1))
+    assert whole.quality is Quality.CERTIFIED
+    assert len(whole.parts) == 3
+
+
+@pytest.mark.parametrize(
+    ("n", "d"), [(20, 2), (80, 5), (455, 30), (5000, 10), (300, 100), (2000, 100), (20_000, 60)], ids=str
+)
+def test_every_size_has_more_than_one_way(n, d):
+    rng = np.random.default_rng(0)
+    labels = np.where(np.arange(n) % 2, 1.0, -1.0)
+    data = rng.standard_normal((n, d)), labels
+    for problem in (AdversarialSDP(*data, radius=0.1), ConvexReLU(*data)):
+        plan = make_plan(problem, "auto", "auto", Settings(), None)
+        assert len({way.backend.name for way in plan.ways}) >= 2
+        assert all(way.estimate is None or 0.0 < way.estimate.step <= way.estimate.seconds for way in plan.ways)
