@@ -226,7 +226,8 @@ def _with_masters(ways: list[Way]) -> list[Way]:
     found: list[Way] = []
     for way in ways:
         if way is first:
-            found += [replace(way, hands_over=True), masters[0]]
+            # From there they take less than from nothing, and nobody knows how much.
+            found += [replace(way, hands_over=True), replace(masters[0], estimate=None)]
         elif way is not masters[0]:
             found.append(way)
     return found
@@ -273,9 +274,7 @@ def _conic_ways(part: Problem[Any], method: str) -> list[Way]:
         methods = ["cutting-set", "direct"] if part.conic_rows > DIRECT_ROWS else ["direct", "cutting-set"]
     costs = {"direct": cost, "cutting-set": None}
     if cost is not None and part.conic_rows > DIRECT_ROWS:
-        costs["cutting-set"] = replace(
-            cost, seconds=MASTERS * cost.seconds, memory=0.1 * cost.memory, step=0.1 * cost.step
-        )
+        costs["cutting-set"] = replace(cost, seconds=MASTERS * cost.seconds, memory=0.0, step=0.1 * cost.step)
     return [Way(chosen, name, isolated, costs[name]) for name in methods]
 
 
