@@ -8,7 +8,7 @@ from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.program import ConicProgram, require_cones
 from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
-from cvxrobust.core.contracts.result import Result, Solution, Termination, Times, judge
+from cvxrobust.core.contracts.result import Result, Solution, Termination, Times, grade
 from cvxrobust.core.environment import peak_memory, versions
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N
@@ -96,7 +96,7 @@ def result_of(
         network=judged.network,
         certificate=judged.certificate,
         termination=termination,
-        quality=judge(judged.certificate, tolerance),
+        quality=grade(judged.certificate, tolerance),
         backend=way.backend.name,
         method=way.method,
         solution=solution,

@@ -13,7 +13,7 @@ from typing import Any, Generic
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.problem import Problem, RefinableProblem, Reports
-from cvxrobust.core.contracts.result import Phase, Result, Solution, Termination, Times, judge
+from cvxrobust.core.contracts.result import Phase, Result, Solution, Termination, Times, grade
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
@@ -131,7 +131,7 @@ class Session(Generic[N]):
         if result.termination is Termination.INTERRUPTED and not monitor.stopped:
             result = replace(result, termination=Termination.TIME_LIMIT)  # its own, not the caller's
         times = replace(result.times, wall=time.perf_counter() - began)
-        return replace(result, quality=judge(result.certificate, wanted), times=times)
+        return replace(result, quality=grade(result.certificate, wanted), times=times)
 
     def _settled(self, result: Result[N]) -> bool:
         """Whether there is nothing left for another way to do, or the caller's own limit has ended the last one."""
