@@ -180,7 +180,7 @@ def _solve(request: "TrainingRequest", metrics: Sequence[str], as_json: bool, qu
     else:
         print_training(training, quiet)
         print_measurements(measured)
-    if training.result.quality == "unusable":
+    if training.result.quality == "unusable" or training.result.unfinished is not None:
         raise typer.Exit(EXIT_UNUSABLE)
 
 

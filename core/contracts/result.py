@@ -183,7 +183,7 @@ class Result(Generic[N]):
         certificate: Bounds on the optimum of the nonconvex training problem.
         termination: Why the solve stopped.
         quality: What `core` makes of the certificate.
-        backend: Name of the backend that ran; ``"torch + clarabel"`` where another one polished.
+        backend: Name of the backend that ran; ``"torch + clarabel"`` where another one went on.
         method: ``"direct"`` or ``"cutting-set"``; ``"direct + cutting-set"`` where it was polished.
         selection: What was picked automatically, and why; empty when the caller chose.
         solution: The backend's last raw solution, None if it never returned one.
@@ -197,8 +197,10 @@ class Result(Generic[N]):
         parts: One-versus-all results, one per class; empty for a single problem.
         problem: The problem that the certificate is about, where it is not the one given: with refined gates.
         history: The programmes solved on the way, where gates were refined; `certificate` is about the last.
-        phases: The two methods of a polished solve; empty where one did everything. Where there are `parts`, they
-            hold theirs.
+        unfinished: Where refining the gates fell short: what came of the last programme, which may have the better
+            network, but not the better certificate.
+        phases: The ways of a solve that took more than one; empty where one did everything. Where there are `parts`,
+            they hold theirs.
         report: What the problem says about itself and the network, ready for JSON.
         applied: Settings applied, by the backend's native names.
         ignored: Settings not applied, with the reason.
@@ -223,6 +225,7 @@ class Result(Generic[N]):
     parts: tuple["Result[N]", ...] = ()
     problem: Any = None
     history: tuple[Round, ...] = ()
+    unfinished: "Result[N] | None" = None
     phases: tuple[Phase, ...] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
     applied: Mapping[str, Any] = field(default_factory=dict)
@@ -262,6 +265,7 @@ class Result(Generic[N]):
                 [step.kind, step.elapsed, step.certificate.upper, step.certificate.lower, step.size]
                 for step in self.history
             ],
+            "unfinished": None if self.unfinished is None else self.unfinished.to_dict(),
             "phases": [phase.to_dict() for phase in self.phases],
             "report": dict(self.report),
             "applied": {name: _plain(value) for name, value in self.applied.items()},

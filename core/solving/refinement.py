@@ -50,10 +50,26 @@ def refined(
         times, iterations, rounds = _sum(times, found.times), iterations + found.iterations, rounds + found.rounds
         history.append(Round(kind, elapsed(), found.certificate, better.size))
         if GOOD.index(found.quality) < GOOD.index(result.quality):
-            result = replace(result, termination=found.termination, message=found.message)
+            result = _fallen_short(result, found, kind)
             break
         problem, result = better, replace(found, problem=better)
     return replace(result, times=times, iterations=iterations, rounds=rounds, history=tuple(history))
+
+
+def _fallen_short(result: Result[N], found: Result[N], kind: str) -> Result[N]:
+    """The last good result, which is not what was asked for: that was a further programme, and it is kept, too."""
+    better = found.certificate.upper < result.certificate.upper
+    said = (
+        f"the {kind} programme ended {found.termination} at a gap of {found.certificate.relative_gap:.1e}, so this is "
+        f"the one before; Result.unfinished has the other{', whose objective is lower' if better else ''}"
+    )
+    return replace(
+        result,
+        termination=found.termination,
+        quality=min(result.quality, Quality.INACCURATE, key=GOOD.index),
+        unfinished=found,
+        message="; ".join(filter(None, (said, found.message))),
+    )
 
 
 def _next(

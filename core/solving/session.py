@@ -13,7 +13,7 @@ from typing import Any, Generic
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.problem import Problem, RefinableProblem, Reports
-from cvxrobust.core.contracts.result import Phase, Result, Solution, Termination, Times, grade
+from cvxrobust.core.contracts.result import Phase, Quality, Result, Solution, Termination, Times, grade
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
@@ -22,7 +22,7 @@ from cvxrobust.core.solving.joint import solve_jointly
 from cvxrobust.core.solving.ledger import Ledger, bounds_at
 from cvxrobust.core.solving.pace import Pace
 from cvxrobust.core.solving.plan import Plan, Way
-from cvxrobust.core.solving.refinement import refined
+from cvxrobust.core.solving.refinement import GOOD, refined
 
 HANDOVER = 1e-5
 """Relative gap at which a way that hands over makes way, unless the caller wants no more than that.
@@ -170,8 +170,11 @@ class Session(Generic[N]):
         together = None
         if isinstance(self.problem, RefinableProblem) and any(r.problem is not None for r in results):
             together = self.problem.with_parts(refined_parts)
+        short = next((r.unfinished for r in results if r.unfinished is not None), None)
         return replace(
             combined,
+            quality=combined.quality if short is None else min(combined.quality, Quality.INACCURATE, key=GOOD.index),
+            unfinished=short,
             problem=together,
             times=Times(**sums),
             iterations=sum(r.iterations for r in results),
