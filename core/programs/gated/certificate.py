@@ -21,6 +21,9 @@ theta_i is minus the derivative in the output, of either sign; the x_i carry no 
 ``sum theta_i y_i - n/4 sum omega_i^2``. With C outputs everything carries an output index and ``||B_k||`` is the
 Frobenius norm.
 
+Where X was computed from other data, each x_i may be off by `uncertainty_i`: ``||B_k||`` is then at most what it is
+computed to be plus ``sum_i (g_ik omega_i + mu_ik) uncertainty_i``, which is counted as rounding is.
+
 Where scaling costs too much, mu is first improved slot by slot: ``min_mu ||B_k||`` is a non-negative (cone) or
 box-constrained (one-sided) least-squares problem, and q_k follows as the direction that shortens B_k most.
 """
@@ -104,7 +107,7 @@ def gated_bound(program: GatedProgram, multipliers: GatedMultipliers) -> GatedBo
     n, D = program.X.shape
     # What rounding may have added to a norm: every entry is a sum of at most n (2 K) products.
     allowance = 8.0 * EPS * (math.sqrt(n) + D) * mass
-    violations = lengths(B) + allowance
+    violations = lengths(B) + allowance + _moved(program, m)
     gamma = float(violations.max(initial=0.0))
     limit = program.beta / gamma if gamma > 0.0 else math.inf
     loss = loss_by_name(program.loss)
@@ -240,6 +243,15 @@ def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
     reach = lengths + program.radius * (math.sqrt(d) if program.norm == "inf" else 1.0)
     mass = program.gates.T @ (omega.sum(axis=1) * reach) + np.einsum("ikc,i->k", m.mu, reach, optimize=True)
     return B, np.asarray(mass)
+
+
+def _moved(program: GatedProgram, m: GatedMultipliers) -> Array | float:
+    """How much longer each B_k may be than it is computed to be because samples are not quite those meant; (K,)."""
+    if program.uncertainty is None:
+        return 0.0
+    omega = np.abs(m.theta) if m.omega is None else m.omega
+    by_samples = program.gates.T @ (omega.sum(axis=1) * program.uncertainty)
+    return np.asarray(by_samples + np.einsum("ikc,i->k", m.mu, program.uncertainty, optimize=True))
 
 
 def lengths(B: Array) -> Array:

@@ -160,8 +160,10 @@ def is_feasible(program: GatedProgram, U: Array) -> bool:
     """Whether a point satisfies the cone constraints, up to rounding; always, where there are none."""
     if program.formulation != "cone":
         return True
-    size = np.linalg.norm(program.X, axis=1)[:, None, None] * np.sqrt((U**2).sum(axis=2))
-    return bool((slopes(program, U) >= -FEASIBLE * size).all())
+    rounding = FEASIBLE * np.linalg.norm(program.X, axis=1)
+    if program.uncertainty is not None:
+        rounding = rounding + program.uncertainty
+    return bool((slopes(program, U) >= -rounding[:, None, None] * np.sqrt((U**2).sum(axis=2))).all())
 
 
 def objective(program: GatedProgram, U: Array) -> float:

@@ -31,6 +31,8 @@ class GatedProgram:
         beta: Weight of the group penalty.
         formulation: ``"cone"``, ``"one-sided"`` or ``"gated"``.
         bias: Whether the last column of X is the constant of a bias.
+        uncertainty: How far rounding may have moved each row of X from the sample that is meant, in the 2-norm, shape
+            (n,), where X was computed from other data; None for not at all. Certificates allow for it.
     """
 
     X: Array
@@ -43,6 +45,7 @@ class GatedProgram:
     beta: float
     formulation: Formulation
     bias: bool = False
+    uncertainty: Array | None = None
 
     kind = "gated"
 

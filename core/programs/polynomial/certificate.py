@@ -102,6 +102,7 @@ def dual_bound(
     target: Array,
     activation: tuple[float, float, float],
     beta: float,
+    slack: float = 0.0,
 ) -> DualBound:
     """The lower bound of the module's derivation from multipliers and the signed second moments of their attacks.
 
@@ -116,12 +117,13 @@ def dual_bound(
         target: Targets (used by the squared loss only), shape (n,).
         activation: (a, b, c).
         beta: Weight of the penalty.
+        slack: What gamma may lack besides, because points are not quite those that are meant.
     """
     d = second_moments.shape[0] - 1
     C = coefficients(activation, d)
     G = C * second_moments
     neurons, violations = price_neurons(G)
-    allowance = 8.0 * EPS * (math.sqrt(theta.size) + d) * mass * float(np.abs(C).max())
+    allowance = 8.0 * EPS * (math.sqrt(theta.size) + d) * mass * float(np.abs(C).max()) + slack
     gamma = max(float(violations.max()), 0.0) + allowance
     limit = beta / gamma if gamma > 0.0 else math.inf
     scale = loss.best_scale(theta, target, limit) if np.isfinite(gamma) else 0.0
