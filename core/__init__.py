@@ -20,7 +20,14 @@ from cvxrobust.core.contracts.backend import (
 )
 from cvxrobust.core.contracts.estimate import ConicSize, Estimate, Estimates
 from cvxrobust.core.contracts.masters import Mirrors, Turns
-from cvxrobust.core.contracts.problem import Attacks, Problem, RefinableProblem, Reports, RobustProblem
+from cvxrobust.core.contracts.problem import (
+    Attacks,
+    ChangesCoordinates,
+    Problem,
+    RefinableProblem,
+    Reports,
+    RobustProblem,
+)
 from cvxrobust.core.contracts.result import Quality, Result, Round, Solution, Termination, Times, TracePoint
 from cvxrobust.core.discovery.hookspecs import BackendDescription, MetricDescription, ProblemDescription, hookimpl
 from cvxrobust.core.discovery.measurement import measure
@@ -61,6 +68,7 @@ __all__ = [
     "BackendUnavailableError",
     "Capabilities",
     "Certificate",
+    "ChangesCoordinates",
     "ChecksSettings",
     "Cone",
     "ConicProgram",

@@ -101,6 +101,26 @@ class Problem(Protocol[N]):
 
 
 @runtime_checkable
+class ChangesCoordinates(Protocol[N]):
+    """What a problem may offer besides, whose structured programmes are in other coordinates than its networks.
+
+    Backends see networks in the programme's coordinates, everybody else in those of the data.
+    """
+
+    def projected(self, network: N) -> N:
+        """A network of this problem in the coordinates of `to_structured`, no worse on the data."""
+        ...
+
+    def lifted(self, network: Any) -> N:
+        """The network of this problem that one in the coordinates of `to_structured` stands for.
+
+        Raises:
+            InputError: It is none.
+        """
+        ...
+
+
+@runtime_checkable
 class RefinableProblem(Problem[N], Protocol[N]):
     """A problem that can follow its own solution to another programme whose optimum is no higher."""
 

@@ -17,7 +17,7 @@ from cvxrobust.core.solving.cutting_set.method import cutting_set
 from cvxrobust.core.solving.invoke import invoke
 from cvxrobust.core.solving.ledger import Ledger
 from cvxrobust.core.solving.plan import Way, structured_program
-from cvxrobust.core.solving.sanitize import network_of, proved
+from cvxrobust.core.solving.sanitize import network_of, proved, start_from
 
 ATTEMPTS = 3
 """Times that the direct method runs a backend which converged by its own measure but not by the certificate's."""
@@ -129,8 +129,7 @@ def _directly(way: Way, task: Task[N], settings: Settings, monitor: Monitor, led
     solution, iterations, attempts = task.solution, 0, 0
     if structured is not None:
         # What reads structure starts from a network.
-        network = task.start
-        solution = None if network is None else Solution(Termination.INTERRUPTED, network=network)
+        solution = None if task.start is None else start_from(part, task.start)
     tolerance = _first_tolerance(backend, settings)
     while True:
         began = time.perf_counter()

@@ -17,6 +17,7 @@ from cvxrobust.core.solving.attempt import Task, at_least_a_moment, certified, r
 from cvxrobust.core.solving.invoke import failure
 from cvxrobust.core.solving.ledger import Ledger
 from cvxrobust.core.solving.plan import Plan, Way
+from cvxrobust.core.solving.sanitize import start_from
 
 
 def solvable_jointly(problem: Problem[Any], plan: Plan) -> bool:
@@ -43,7 +44,7 @@ def solve_jointly(
     tasks = [Task(part, k, ledger.bounds[k], ledger.starts[k]) for k, part in enumerate(parts)]
     began = time.perf_counter()
     monitors = [monitor.sharing(monitor.deadline, ledger.listener(k)) for k in range(len(parts))]
-    starts = [None if task.start is None else Solution(Termination.INTERRUPTED, network=task.start) for task in tasks]
+    starts = [None if task.start is None else start_from(task.part, task.start) for task in tasks]
     own = settings.replace(time_limit=at_least_a_moment(monitor.remaining))
     try:
         solutions: list[Any] = backend.solve_together(problem.to_structured(), own, monitors, starts)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cvxrobust.core.conic.program import ConicProgram
-from cvxrobust.core.contracts.problem import Problem
+from cvxrobust.core.contracts.problem import ChangesCoordinates, Problem
 from cvxrobust.core.contracts.result import Solution, Termination
 from cvxrobust.core.errors import CvxRobustError, InputError
 from cvxrobust.core.networks.base import N
@@ -41,12 +41,19 @@ def of_the_right_shape(solution: Any, program: Any) -> Solution:
     return replace(solution, termination=Termination.ERROR, message=message, x=fits["x"], s=fits["s"], y=fits["y"])
 
 
+def start_from(part: Problem[N], network: N) -> Solution:
+    """A network as backends that read the structure start from it."""
+    start = part.projected(network) if isinstance(part, ChangesCoordinates) else network
+    return Solution(Termination.INTERRUPTED, network=start)
+
+
 def network_of(part: Problem[N], solution: Solution) -> N | None:
     """The network of a backend's answer, None if there is none that fits the problem."""
     if solution.network is None:
         return part.recover(solution) if solution.has_primal else None
     try:
-        (network,) = part.separate(solution.network)
+        found = part.lifted(solution.network) if isinstance(part, ChangesCoordinates) else solution.network
+        (network,) = part.separate(found)
     except InputError:
         return None
     return network
