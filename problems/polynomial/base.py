@@ -27,15 +27,24 @@ from cvxrobust.core.programs.polynomial.certificate import (
     repair_points,
     shift_moments,
 )
-from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SecondMoments, span_moments
+from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SecondMoments, repaired_theta, span_moments
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
-from cvxrobust.core.programs.rows import Rows, row_blocks
+from cvxrobust.core.programs.rows import Rows, is_streamed, row_blocks
+from cvxrobust.problems.data.row_span import RowSpan, row_span
 from cvxrobust.problems.data.validation import (
     checked_activation,
     checked_beta,
     checked_inputs,
     checked_labels,
     checked_radius,
+)
+from cvxrobust.problems.polynomial.coordinates import (
+    network_outside,
+    network_within,
+    neurons_outside,
+    outputs_allowance,
+    padded,
+    slack,
 )
 
 Array = NDArray[np.float64]
@@ -122,7 +131,9 @@ class PolynomialTraining:
 
     def _relabelled(self, y: Array) -> Self:
         """The same problem with other labels."""
-        return replace(self, y=y)
+        other = replace(self, y=y)
+        other.__dict__["span"] = self.span  # found once, for all classes
+        return other
 
     def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
         """One network with an output per part from the parts' networks."""
@@ -170,6 +181,41 @@ class PolynomialTraining:
             raise InputError(f"the network has activation {network.activation}; this problem has {self.activation}.")
         return network
 
+    # -- fewer coordinates --------------------------------------------------------------------------------------
+
+    @cached_property
+    def span(self) -> RowSpan | None:
+        """The span of the rows, where programmes are written in it: in memory, without attack, and if that is worth it.
+
+        `cvxrobust.problems.polynomial.coordinates` says how.
+        """
+        return None if is_streamed(self.X) or bool((self.radius > 0.0).any()) else row_span(self.X, further=1)
+
+    @cached_property
+    def coordinates(self) -> Any:
+        """The inputs as programmes have them: ``[X V, 0]``, shape (n, k + 1), in the span of the rows; X otherwise."""
+        return self.X if self.span is None else padded(self.span)
+
+    def projected(self, network: PolynomialNetwork) -> PolynomialNetwork:
+        """A network in the coordinates of the programmes."""
+        return network if self.span is None else network_within(self.span, network)
+
+    def lifted(self, network: Any) -> PolynomialNetwork:
+        """The network of one in the coordinates of the programmes.
+
+        Raises:
+            InputError: It is none.
+        """
+        if not isinstance(network, PolynomialNetwork):
+            raise InputError(f"the network is a {type(network).__name__}; this problem trains a PolynomialNetwork.")
+        if self.span is None:
+            return network
+        if network.n_features != self.span.rank + 1:
+            raise InputError(
+                f"the network has {network.n_features} inputs; the programme of this problem has {self.span.rank + 1}."
+            )
+        return network_outside(self.span, network)
+
     @property
     def _loss(self) -> Loss:
         return loss_by_name(self.loss)
@@ -189,7 +235,7 @@ class PolynomialTraining:
     def to_structured(self) -> PolynomialProgram:
         """The same for backends that know the mathematics: one column of labels per class."""
         labels = np.stack([part.y for part in self.parts], axis=1)
-        return PolynomialProgram(self.X, labels, self.loss, self.activation, self.radius, self.beta)
+        return PolynomialProgram(self.coordinates, labels, self.loss, self.activation, self.radius, self.beta)
 
     def trivial_network(self) -> PolynomialNetwork:
         """The network without neurons: always feasible, so there is always an upper bound."""
@@ -199,9 +245,11 @@ class PolynomialTraining:
         ]
         return self.combine(networks)
 
-    def network_multipliers(self, network: PolynomialNetwork) -> NetworkAttacks:
+    def network_multipliers(self, network: PolynomialNetwork) -> Multipliers:
         """Multipliers that need no solver: ``theta_i = -loss'(margin_i) / n`` at the worst cases of a network."""
         theta = -self._loss.derivative(self._values(network), self.y) / self.X.shape[0]
+        if self.span is not None:  # the samples themselves: nobody need know how the network bends
+            return PointMultipliers(theta, np.arange(theta.size), self.X)
         return NetworkAttacks(theta, network.quadratic(network.alpha), self.signs, self.radius)
 
     def multiplier_candidates(self, solution: Solution, network: PolynomialNetwork) -> Iterator[Multipliers]:
@@ -226,10 +274,16 @@ class PolynomialTraining:
             return sum(part.objective(column) for part, column in pairs)
         return self._objective(network, self._values(network))
 
+    def report(self, network: PolynomialNetwork) -> dict[str, Any]:
+        """Whether programmes were in the span of the rows, ready for JSON."""
+        return {} if self.span is None else {"reduced": self.span.report()}
+
     def _values(self, network: PolynomialNetwork) -> Array:
         """What the loss sees: rigorous lower bounds of worst-case margins, or outputs; shape (n,)."""
         if not self._loss.margin:
             return np.concatenate([network.decision_function(block) for _, block in row_blocks(self.X)])
+        if self.span is not None:
+            return self.signs * network.decision_function(self.X) - outputs_allowance(network, self.X)
         quadratic, signs = network.quadratic(network.alpha), self.signs
         found = [quadratic.worst_margins(block, signs[rows], self.radius[rows]) for rows, block in row_blocks(self.X)]
         return np.concatenate(found)
@@ -244,6 +298,8 @@ class PolynomialTraining:
     def dual(self, multipliers: Multipliers) -> DualBound:
         """The lower bound together with the neurons that would improve the network most."""
         loss, signs = self._loss, self.signs
+        if self.span is not None:
+            return self._dual_within(self.span, multipliers)
         if isinstance(multipliers, MomentMultipliers):
             theta, moments = repair_moments(multipliers, self.radius, loss)
             S, mass = shift_moments(moments, self.X, signs, multipliers.basis)
@@ -255,3 +311,22 @@ class PolynomialTraining:
             sums.add(points, weights * signs[multipliers.owners])
             S, mass = sums.matrix(), sums.mass
         return dual_bound(theta, S, mass, loss=loss, target=self.y, activation=self.activation, beta=self.beta)
+
+    def _dual_within(self, span: RowSpan, multipliers: Multipliers) -> DualBound:
+        """The same in the span of the rows: without attack, multipliers are one number per sample."""
+        loss = self._loss
+        if isinstance(multipliers, PointMultipliers):
+            weights = np.where(np.isfinite(multipliers.weights), multipliers.weights, 0.0)
+            given = np.bincount(multipliers.owners, weights, minlength=self.X.shape[0]).astype(np.float64)
+        elif isinstance(multipliers, MomentMultipliers):
+            given = multipliers.moments[:, -1, -1]
+        else:
+            given = multipliers.theta
+        theta = repaired_theta(given, loss)
+        sums = SecondMoments(np.empty((span.rank + 1, 0)))
+        sums.add(self.coordinates, theta * self.signs)
+        bound = dual_bound(
+            theta, sums.matrix(), sums.mass, loss=loss, target=self.y, activation=self.activation, beta=self.beta,
+            slack=slack(span, theta, self.activation),
+        )  # fmt: skip
+        return replace(bound, neurons=neurons_outside(span, bound.neurons))

@@ -1,7 +1,7 @@
 """Polynomial problems whose data is in memory: conic programmes, recovery of networks, and masters."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMult
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
 from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program
 from cvxrobust.problems.polynomial.base import Multipliers, PolynomialTraining
+from cvxrobust.problems.polynomial.coordinates import neurons_within
 from cvxrobust.problems.polynomial.matrix_variables import (
     COSTLY,
     Frame,
@@ -48,11 +49,11 @@ class PolynomialProblem(PolynomialTraining):
         """The problem as assembly sees it; binary and regression problems only."""
         if self.classes is not None:
             raise InputError("a one-versus-all problem is several tasks; use its `parts`.")
-        return Task(self.X, self.y, self.radius, self._loss, self.activation, self.beta)
+        return Task(self.coordinates, self.y, self.radius, self._loss, self.activation, self.beta)
 
     @property
     def _frame(self) -> Frame:
-        return FullFrame(self.X.shape[1])
+        return FullFrame(self.coordinates.shape[1])
 
     @property
     def cones(self) -> frozenset[type]:
@@ -63,7 +64,7 @@ class PolynomialProblem(PolynomialTraining):
     @property
     def conic_rows(self) -> int:
         """Rows of `to_conic`, known before any assembly."""
-        n, d = self.X.shape
+        n, d = self.coordinates.shape
         triangle = PSD(d + 1).dim
         attacked = int(np.count_nonzero(self.radius))
         loss_rows = self._loss.block(np.zeros(n)).rhs.size
@@ -88,13 +89,13 @@ class PolynomialProblem(PolynomialTraining):
         if (self.radius > 0.0).any():
             return lmi_program(self.task, FullFrame(self.X.shape[1]))
         n = self.X.shape[0]
-        return points_program(self.task, self._frame, np.arange(n), self.X)
+        return points_program(self.task, self._frame, np.arange(n), self.coordinates)
 
     def to_cvxpy(self) -> "cvxpy.Problem":
         """The readable reference: the paper's formulas in cvxpy, slow to compile."""
         from cvxrobust.problems.polynomial.reference import reference_problem
 
-        return reference_problem([part.task for part in self.parts])
+        return reference_problem([replace(part.task, X=part.X) for part in self.parts])
 
     # -- from a backend's answer to a network and its certificate ------------------------------------------------
 
@@ -115,7 +116,7 @@ class PolynomialProblem(PolynomialTraining):
     def _network(self, Z: Array, Zp: Array) -> PolynomialNetwork:
         (up, positive), (down, negative) = neurons_from_matrix(Z), neurons_from_matrix(Zp)
         u, alpha = np.vstack([up, down]), np.concatenate([positive, -negative])
-        return PolynomialNetwork(u, alpha, self.activation, regression=not self._loss.margin)
+        return self.lifted(PolynomialNetwork(u, alpha, self.activation, regression=not self._loss.margin))
 
     def multipliers(self, solution: Solution) -> Multipliers:
         """Dual information of a solution of `to_conic`, for `lower_bound`."""
@@ -162,6 +163,8 @@ class PolynomialProblem(PolynomialTraining):
 
         Where the worst case is the hard case of the trust-region subproblem, both are equally bad.
         """
+        if not (self.radius > 0.0).any():
+            return attacks.points  # nobody left the samples
         _, axes = np.linalg.eigh((network.u.T * network.alpha) @ network.u)
         steepest = np.where((self.signs * self.activation[0] > 0.0)[:, None], axes[:, 0], axes[:, -1])
         moves = attacks.points - self.X
@@ -185,20 +188,22 @@ class PolynomialProblem(PolynomialTraining):
 
     def atoms_of(self, network: PolynomialNetwork) -> Atoms:
         """The principal axes of Z and of Z': orthonormal bases of the spans of ``[u; 1]``, the heaviest axis first."""
+        network = self.projected(network)
         lifted = np.hstack([network.u, np.ones((network.n_neurons, 1))]).T * np.sqrt(np.abs(network.alpha))
         return orthonormal(lifted[:, network.alpha > 0.0]), orthonormal(lifted[:, network.alpha < 0.0])
 
     def extended(self, atoms: Atoms, bound: DualBound, threshold: float) -> Atoms:
         """The spans with the priced neurons added where they violate dual feasibility by more than `threshold` beta."""
         grown = list(atoms)
+        neurons = bound.neurons if self.span is None else neurons_within(self.span, bound.neurons)
         for k, violation in enumerate(bound.violations):
             if violation > self.beta * (1.0 + threshold) and np.isfinite(violation):
-                grown[k] = joined(atoms[k], np.append(bound.neurons[k], 1.0))
+                grown[k] = joined(atoms[k], np.append(neurons[k], 1.0))
         return grown[0], grown[1]
 
     def blend(self, first: PolynomialNetwork, second: PolynomialNetwork, weight: float) -> PolynomialNetwork:
         """``weight * first + (1 - weight) * second``, refactored into at most 2 (d + 1) neurons."""
-        u = np.vstack([first.u, second.u])
+        u = np.vstack([self.projected(network).u for network in (first, second)])
         alpha = np.concatenate([weight * first.alpha, (1.0 - weight) * second.alpha])
         lifted = np.hstack([u, np.ones((u.shape[0], 1))])
         Z, Zp = ((lifted * np.maximum(sign * alpha, 0.0)[:, None]).T @ lifted for sign in (1.0, -1.0))
@@ -209,10 +214,12 @@ class PolynomialProblem(PolynomialTraining):
 
         Args:
             owners: The sample each point attacks, shape (k,).
-            points: Shape (k, d).
+            points: Shape (k, d); the samples themselves where nothing is attacked.
             atoms: Orthonormal bases of spans of ``[u; 1]``, for positive and negative output weights, shapes
-                (d + 1, k+) and (d + 1, k-); None for no restriction.
+                (d + 1, k+) and (d + 1, k-); None for no restriction. In the coordinates of the programmes.
         """
+        if self.span is not None:
+            points = self.coordinates[owners]
         return RestrictedSDP(self, owners, points, atoms)
 
 
