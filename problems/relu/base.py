@@ -27,6 +27,7 @@ from cvxrobust.core.programs.gated.program import GatedProgram
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu import recovery as relu_recovery
 from cvxrobust.problems.relu.assembly import GatedForm
+from cvxrobust.problems.relu.coordinates import is_within
 from cvxrobust.problems.relu.data import ReLUData
 from cvxrobust.problems.relu.gates.cones import resampled
 from cvxrobust.problems.relu.gates.pricing import price
@@ -57,9 +58,15 @@ class ReLUProblem(ReLUData):
         if slots is None:
             slots = relu_choices.slots(self, self.gate_set, self.labels)
         return GatedProgram(
-            self.inputs, self.labels, self.loss, slots.gates, slots.signs, self.radius, self.norm, self.beta,
+            self.coordinates, self.labels, self.loss, slots.gates, slots.signs, self.radius, self.norm, self.beta,
             self.formulation or "one-sided", self.bias,
+            None if self.span is None else self.span.uncertainty(self.radius),
         )  # fmt: skip
+
+    @cached_property
+    def given_program(self) -> GatedProgram:
+        """The programme on the data as it was given: what networks are judged by."""
+        return self.program if self.span is None else replace(self.program, X=self.inputs)
 
     @cached_property
     def carrying(self) -> NDArray[np.intp]:
@@ -76,8 +83,8 @@ class ReLUProblem(ReLUData):
     def _carries(self, pattern: NDArray[np.bool_]) -> bool:
         key = pattern.tobytes()
         if key not in self._carrier_memory:
-            attackable = self.X.shape[1]
-            self._carrier_memory[key] = can_carry(self.inputs, pattern, self.radius, self.norm, attackable)
+            attackable = self.coordinates.shape[1] - int(self.bias)
+            self._carrier_memory[key] = can_carry(self.coordinates, pattern, self.radius, self.norm, attackable)
         return self._carrier_memory[key]
 
     def _fresh_carriers(self) -> NDArray[np.bool_] | None:
@@ -86,7 +93,7 @@ class ReLUProblem(ReLUData):
             return None
         try:
             seed = self.seed + self.program.signs.size
-            found = resampled(self.inputs, 2 * self.grow, seed, self.radius, self.norm, self.X.shape[1])
+            found = resampled(self.coordinates, 2 * self.grow, seed, self.radius, self.norm, self.program.attackable)
         except InputError:
             return None
         return found.patterns
@@ -130,7 +137,7 @@ class ReLUProblem(ReLUData):
         """The readable reference: the formulas in cvxpy, slow to compile."""
         from cvxrobust.problems.relu.reference import reference_problem
 
-        return reference_problem([part.program for part in self.parts])
+        return reference_problem([part.given_program for part in self.parts])
 
     # -- from a backend's answer to a network and its certificate ------------------------------------------------
 
@@ -151,7 +158,7 @@ class ReLUProblem(ReLUData):
 
     def network_at(self, U: Array) -> ReLUNetwork:
         """The network of a point of the programme, shape (K, C, D), moved into the cones and pruned first."""
-        return relu_recovery.network(self.program, U, self._cone_memory, **self.network_fields())
+        return self.lifted(relu_recovery.network(self.program, U, self._cone_memory, **self.network_fields()))
 
     @cached_property
     def _cone_memory(self) -> dict[bytes, ConeInterior | None]:
@@ -159,7 +166,7 @@ class ReLUProblem(ReLUData):
 
     def point(self, network: ReLUNetwork) -> Array:
         """The point of the programme that a network stands for, shape (K, C, D)."""
-        return gated.from_network(self.program, network)
+        return gated.from_network(self.program, self.projected(network))
 
     def objective(self, network: ReLUNetwork) -> float:
         """The programme's objective at a network: what the certificate bounds.
@@ -171,7 +178,7 @@ class ReLUProblem(ReLUData):
         if self.one_versus_all:
             pairs = zip(self.parts, self.separate(network), strict=True)
             return sum(part.objective(column) for part, column in pairs)
-        return gated.network_objective(self.program, network)
+        return gated.network_objective(self.given_program, network)
 
     def own_objective(self, network: ReLUNetwork, *, exact: bool = False, seed: int = 0) -> OwnObjective:
         """The nonconvex training objective of a network, its own gates and worst attacks: a lower and an upper bound.
@@ -187,7 +194,9 @@ class ReLUProblem(ReLUData):
         if self.one_versus_all:
             pairs = zip(self.parts, self.separate(network), strict=True)
             return sum((p.own_objective(c, exact=exact, seed=seed) for p, c in pairs), OwnObjective(0.0, 0.0))
-        return own_objective(self.program, network, exact=exact, seed=seed)
+        if self.span is not None and is_within(self.span, network):
+            return own_objective(self.program, self.projected(network), exact=exact, seed=seed)
+        return own_objective(self.given_program, network, exact=exact, seed=seed)
 
     def multipliers(self, solution: Solution) -> GatedMultipliers:
         """Dual information of a solution of `to_conic`, for `lower_bound`."""
@@ -196,7 +205,7 @@ class ReLUProblem(ReLUData):
         found, kept = self.form.multipliers(solution.y), self.carrying
         mu = np.zeros((found.mu.shape[0], *self.program.shape[:2]))
         mu[:, kept] = found.mu
-        directions = np.zeros((*self.program.shape[:2], self.X.shape[1]))
+        directions = np.zeros((*self.program.shape[:2], self.program.attackable))
         directions[kept] = found.directions
         return replace(found, mu=mu, directions=directions)
 
@@ -239,8 +248,7 @@ class ReLUProblem(ReLUData):
     def with_slots(self, slots: Slots) -> Self:
         """The same problem with other slots."""
         other = replace(self, slots=slots)
-        # What the gates came from stays what it was.
-        other.__dict__["gate_set"] = self.gate_set
+        self._shared_with(other)
         return other
 
     def regated(self, network: ReLUNetwork) -> Self | None:
@@ -261,7 +269,7 @@ class ReLUProblem(ReLUData):
             _scaled(bound),
             self.grow,
             self.seed + self.program.signs.size,
-            self.point(network).reshape(-1, self.inputs.shape[1]),
+            self.point(network).reshape(-1, self.program.shape[2]),
             self._fresh_carriers(),
         )
         if found.signs.size == 0:
@@ -288,6 +296,8 @@ class ReLUProblem(ReLUData):
             "network_objective_at_least": own.lower,
             "network_objective_at_most": own.upper,
         }
+        if self.span is not None:
+            said["reduced"] = self.span.report()
         if programs[0].formulation == "cone" and bool((self.radius > 0.0).any()):
             said["gates_that_can_carry_a_neuron"] = self.carriers
         return said

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.problems.data.row_span import RowSpan, row_span
 from cvxrobust.problems.relu import choices as relu_choices
+from cvxrobust.problems.relu.coordinates import network_outside, network_within
 from cvxrobust.problems.relu.fields import ReLUFields
 from cvxrobust.problems.relu.gates.patterns import GateSet
 
@@ -51,15 +53,19 @@ class ReLUData(ReLUFields):
             replace(self, y=np.where(self.y == label, 1.0, -1.0), multiclass=None) for label in self.classes
         )
         for single in singles:
-            single.__dict__["gate_set"] = self.gate_set  # drawn and checked once, for all classes
+            self._shared_with(single)
         return singles
 
     def with_parts(self, parts: tuple[Self, ...]) -> Self:
         """The same one-versus-all problem with these parts, whose gates may differ from class to class."""
         other = replace(self)
         other.__dict__["_parts"] = parts
-        other.__dict__["gate_set"] = self.gate_set
+        self._shared_with(other)
         return other
+
+    def _shared_with(self, other: "ReLUData") -> None:
+        """Give a problem on the same data what was found and checked once, and what its gates came from."""
+        other.__dict__.update(gate_set=self.gate_set, span=self.span)
 
     def combine(self, networks: list[ReLUNetwork]) -> ReLUNetwork:
         """One network with an output per part from the parts' networks."""
@@ -103,6 +109,46 @@ class ReLUData(ReLUFields):
         if network.bias != self.bias:
             raise InputError(f"the network has bias={network.bias}; this problem has bias={self.bias}.")
         return network
+
+    # -- fewer coordinates --------------------------------------------------------------------------------------
+
+    @cached_property
+    def span(self) -> RowSpan | None:
+        """The span of the rows, where programmes are written in it: no attack or an l2 attack, and if that is worth it.
+
+        `cvxrobust.problems.relu.coordinates` says how.
+        """
+        return row_span(self.X) if self.norm == 2 or not bool((self.radius > 0.0).any()) else None
+
+    @cached_property
+    def coordinates(self) -> Array:
+        """The inputs, and the constant of a bias, as programmes have them: shape (n, k) or (n, k + 1)."""
+        if self.span is None:
+            return self.inputs
+        return np.hstack([self.span.coordinates, self.inputs[:, self.X.shape[1] :]])
+
+    def projected(self, network: ReLUNetwork) -> ReLUNetwork:
+        """A network in the coordinates of the programmes; what its neurons have outside them is worth nothing."""
+        return network if self.span is None else network_within(self.span, network)
+
+    def lifted(self, network: Any) -> ReLUNetwork:
+        """The network of one in the coordinates of the programmes.
+
+        Raises:
+            InputError: It is none.
+        """
+        if not isinstance(network, ReLUNetwork):
+            raise InputError(f"the network is a {type(network).__name__}; this problem trains a ReLUNetwork.")
+        if self.span is None:
+            return network
+        if network.n_features != self.span.rank or network.bias != self.bias:
+            raise InputError(
+                f"the network has {network.n_features} inputs and bias={network.bias}; the programme of this problem "
+                f"has {self.span.rank} and bias={self.bias}."
+            )
+        return network_outside(self.span, network)
+
+    # -- gates and outputs --------------------------------------------------------------------------------------
 
     @property
     def labels(self) -> Array:
