@@ -311,7 +311,10 @@ def _lines(A: Array) -> Array:
 
 def _row_space(A: Array) -> Array:
     """An orthonormal basis of the span of unit rows, shape (rank, columns)."""
-    _, values, basis = np.linalg.svd(A, full_matrices=False)
+    # The triangle of a QR has the singular values of wide rows, at a fraction of the time.
+    Q, R = np.linalg.qr(A.T) if A.shape[0] < A.shape[1] else (None, A.T)
+    _, values, basis = np.linalg.svd(R.T, full_matrices=False)
+    basis = basis if Q is None else basis @ Q.T
     return np.asarray(basis[values > PARALLEL * max(1.0, float(values.max(initial=0.0)))])
 
 
