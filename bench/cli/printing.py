@@ -24,6 +24,7 @@ def print_training(training: Training, quiet: bool) -> None:
     relu = isinstance(result.network, ReLUNetwork)
     rows = [*_bounds(training), ("neurons", result.network.n_neurons)]
     rows += _about_gates(result.report) if relu else []
+    rows += _about_coordinates(result.report)
     rows += [(_accuracy_name(training, name), percent(value)) for name, value in training.accuracies().items()]
     out.print(make_table(f"{training.request.problem} on {training.dataset.name}", ("", "value"), rows))
     if history := _rounds(result):
@@ -63,6 +64,13 @@ def _bounds(training: Training) -> list[tuple[str, object]]:
         ("certified gap, absolute", f"{bounds.absolute_gap:.2e}"),
         ("certified gap, relative", f"{bounds.relative_gap:.2e}"),
     ]
+
+
+def _about_coordinates(report: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Of programmes that were written in the span of the rows."""
+    if (reduced := report.get("reduced")) is None:
+        return []
+    return [("solved in the span of the rows", f"rank {reduced['rank']} of {reduced['inputs']} inputs")]
 
 
 def _about_gates(report: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -489,3 +489,15 @@ def test_a_network_without_neurons_is_said_to_be(csv, tmp_path, monkeypatch, cap
     trained = replace(entry.training, result=replace(entry.training.result, network=problem.trivial_network()))
     breast_cancer_relu.report([replace(entry, training=trained)])
     assert "cone form: no neurons, so the output is 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("problem", ["standard-sdp", "convex-relu"])
+def test_wide_data_is_said_to_be_solved_in_the_span_of_its_rows(run, tmp_path, problem):
+    rows = np.random.default_rng(0).normal(size=(6, 40))
+    header = ",".join([f"x{k}" for k in range(40)] + ["label"])
+    lines = [",".join(map(repr, row.tolist())) + f",{'ab'[k % 2]}" for k, row in enumerate(rows)]
+    path = tmp_path / "wide.csv"
+    path.write_text("\n".join([header, *lines]), encoding="utf-8")
+    _, out, _ = run("solve", "--problem", problem, "--data", path, "--backend", "clarabel", "--quiet")
+    assert "solved in the span of the rows" in out
+    assert "of 40 inputs" in out
