@@ -31,6 +31,11 @@ from cvxrobust.core.programs.gated.certificate import network_multipliers
 
 LARGE = 5_000_000
 """Samples times slots times inputs from which programmes without cones go to the method of multipliers."""
+WIDE = 300_000_000
+"""Samples times slots times inputs squared, what the blocks of a Newton step cost, from which they go there, too.
+Processor seconds (gaps) of Newton and of multipliers, hinge, 100 slots, l2: 200 x 200, rows of length 1, 42 (1.6e-3)
+and 5.7 (7e-5), of length 14, 24 (2e-2) and 23 (3e-3), without attack 23 (2e-2) and 18 (1e-4); 150 x 150 35 (1e-3) and
+23 (1e-4); but 100 x 100 16 (2e-3) and 15 (1e-2), 400 x 30 14 (5e-5) and 14 (1e-4)."""
 LARGE_CONES = 20_000
 """The same for programmes with cones, which then are solved on directions in them; below, both ways take moments."""
 NARROW = 12
@@ -90,7 +95,8 @@ def solve_gated(
 def at_scale(program: GatedProgram) -> bool:
     """Whether a programme goes to the method of multipliers."""
     (K, _, D), n = program.shape, program.X.shape[0]
-    return program.formulation != "cone" and program.loss != "squared" and n * K * D >= LARGE
+    large = n * K * D >= LARGE or n * K * D * D >= WIDE
+    return program.formulation != "cone" and program.loss != "squared" and large
 
 
 def by_columns(program: GatedProgram) -> bool:
