@@ -65,6 +65,7 @@ def solve(
         InputError: The warm start does not fit the problem, the problem has no gates to grow, or it has no masters to
             polish with.
     """
+    clock = time.perf_counter()  # first: asking a problem what it is may make it think
     settings = settings or Settings()
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
@@ -78,7 +79,6 @@ def solve(
         raise UnknownNameError("gates", gates, GATES)
     if gates == "grow" and not isinstance(problem, RefinableProblem):
         raise InputError(f"{type(problem).__name__} has no gates, so gates='grow' does not apply; leave it out.")
-    clock = time.perf_counter()
     plan = make_plan(problem, backend, method, settings, polish)
     starts = _starts(problem, warm_start)
     solution = warm_start.solution if isinstance(warm_start, Result) and len(starts) == 1 else None
