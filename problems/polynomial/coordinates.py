@@ -45,7 +45,7 @@ def neurons_within(span: RowSpan, u: Array) -> Array:
 
 def neurons_outside(span: RowSpan, u: Array) -> Array:
     """Unit neurons ``V p + q w`` from unit neurons (p, q), shape (m, k + 1) to (m, d)."""
-    return _unit(span.lifted(u[:, :-1]) + u[:, -1:] * span.normal)
+    return _unit(u @ np.column_stack([span.basis, span.normal]).T)
 
 
 def network_within(span: RowSpan, network: PolynomialNetwork) -> PolynomialNetwork:
@@ -79,5 +79,5 @@ def slack(span: RowSpan, theta: Array, activation: tuple[float, float, float]) -
 
 
 def _unit(u: Array) -> Array:
-    lengths = np.linalg.norm(u, axis=1, keepdims=True)
+    lengths = np.sqrt(np.einsum("ij,ij->i", u, u))[:, None]
     return np.asarray(u / np.where(lengths > 0.0, lengths, 1.0))
