@@ -9,6 +9,12 @@ from cvxrobust.backends.ipm.gated.model import Model
 COMPLEMENTARITY = 1.0
 """First duality gap, roughly, as a multiple of the objective at zero."""
 
+KINKED = 10.0
+"""The same for hinges beside harmful ReLUs, whose barriers share out the gap among themselves."""
+
+LEAD = 2.0
+"""Multipliers of lengths beside the pull on their vectors, where they begin outside ``t = beta``."""
+
 FURTHEST = 2.0
 """Outputs at the start, at most, relative to those that matter."""
 
@@ -27,7 +33,8 @@ def begin(model: Model, interior: Interior, worth: float, given: Tensor | None) 
     """
     data = model.data
     (n, K, C, _), beta = data.shape, data.program.beta
-    mu = (COMPLEMENTARITY if given is None else WARM) * worth / model.cones.degree
+    kinked = data.one_sided and data.program.loss == "hinge"
+    mu = ((KINKED if kinked else COMPLEMENTARITY) if given is None else WARM) * worth / model.cones.degree
     count = data.live.sum(1) * C if data.program.formulation == "cone" else torch.zeros_like(data.signs)
     size = torch.linalg.vector_norm(interior.u, dim=1)
     # Where the barrier of the cone and the penalty balance.
@@ -58,8 +65,24 @@ def begin(model: Model, interior: Interior, worth: float, given: Tensor | None) 
             v["slota"] = a
     _samples(model, v, width, worth)
     x = model.confined(model.variables.join(v))
-    s, _ = model.slack(x)
-    return x, model.cones.centred(s, width[None])
+    s, seen = model.slack(x)
+    z = model.cones.centred(s, width[None])
+    return x, _balanced(model, z, seen) if kinked and model.cones.weights is not None else z
+
+
+def _balanced(model: Model, z: Tensor, seen: Tensor | None) -> Tensor:
+    """Multipliers whose gradient of the Lagrangian vanishes in u, and is left in t alone.
+
+    Where samples pull a neuron by far more than beta, the pull fits the multipliers ``(beta, 0)`` of a short length
+    badly: a step that evened it out would leave the cone at once. With ``(LEAD |pull|, -pull)`` the start is near the
+    central path of the same programme with a heavier penalty, whose weight then falls to beta along with all else.
+    """
+    slope, _ = model.loss_slopes(seen)
+    K, place = model.data.shape[1], model.cones.layout.places["length"]
+    ball = model.cones.layout.views(z)["length"]
+    tail = ball[:, 1:] + model.variables.views(model.adjoint(-z, slope))["u"].reshape(K, -1)
+    first = torch.maximum(ball[:, 0], LEAD * torch.linalg.vector_norm(tail, dim=1))
+    return torch.cat([z[: place.start], torch.cat([first[:, None], tail], dim=1).flatten(), z[place.stop :]])
 
 
 def _norms(v: Tensor, norm: object) -> tuple[Tensor, Tensor]:
