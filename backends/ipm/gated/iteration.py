@@ -37,6 +37,9 @@ SHARES = (1.0, 0.7, 0.4, 0.15)
 COARSE = 1e-7
 """Residual of the normal equations for correctors, relative; only the predictor removes dual residuals."""
 
+PROGRESS = 0.9
+"""What a measure falls to, relative to its best, where that counts as progress."""
+
 PATIENCE = 12
 """Steps without progress of any kind after which rounding is taken to have won."""
 
@@ -84,6 +87,26 @@ class Direction:
         return bool(torch.isfinite(self.x).all() & torch.isfinite(self.z).all())
 
 
+class Patience:
+    """Says when several measures, each of which may rise for a while, have all stopped falling.
+
+    What each of them fell to counts from the last progress of any, not from the last step: a long way may consist of
+    short steps.
+    """
+
+    def __init__(self) -> None:
+        self.best: tuple[float, ...] = ()
+        self.idle = 0
+
+    def ends(self, known: tuple[float, ...]) -> bool:
+        """Whether all measures, these included, have been idle for too long."""
+        best = self.best or (np.inf,) * len(known)
+        self.idle += 1
+        if any(new < PROGRESS * old for new, old in zip(known, best, strict=True)):
+            self.best, self.idle = tuple(min(pair) for pair in zip(known, best, strict=True)), 0
+        return self.idle > PATIENCE
+
+
 class Steps:
     """The iteration, from a point strictly inside all constraints."""
 
@@ -100,18 +123,16 @@ class Steps:
 
     def run(self) -> Termination:
         """Iterate to the end."""
-        progress, best, idle = self.answers.progress, [np.inf] * 3, 0
+        progress, patience = self.answers.progress, Patience()
         while True:
             began = time.perf_counter()
             self.answers.offer(self.model, self.at.x, self.at.z, self.at.seen)
             progress.report()
             if (ended := progress.ended(self.count)) is not None:
                 return ended
-            # Before the multipliers are feasible, what improves is this.
-            known = [progress.upper - progress.lower, self.complementarity, self.residual]
-            idle = 0 if any(new < 0.9 * old for new, old in zip(known, best, strict=True)) else idle + 1
-            best = [min(pair) for pair in zip(known, best, strict=True)]
-            if idle > PATIENCE or not self.advance():
+            # Before the multipliers are feasible, what improves is complementarity or the gradient of the Lagrangian.
+            known = progress.upper - progress.lower, self.complementarity, self.residual
+            if patience.ends(known) or not self.advance():
                 return Termination.NUMERICAL
             self.count += 1
             progress.reserve = 1.2 * (time.perf_counter() - began)
