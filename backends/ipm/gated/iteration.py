@@ -108,9 +108,9 @@ class Patience:
 
 
 class Steps:
-    """The iteration, from a point strictly inside all constraints."""
+    """The iteration, from a point strictly inside all constraints, after so many steps from elsewhere."""
 
-    def __init__(self, model: Model, answers: Answers, x: Tensor, z: Tensor) -> None:
+    def __init__(self, model: Model, answers: Answers, x: Tensor, z: Tensor, count: int = 0) -> None:
         self.model, self.answers = model, answers
         s, seen = model.slack(x)
         self.at = Iterate(x, s, z, seen)
@@ -118,7 +118,7 @@ class Steps:
         _, first, owners = np.unique(gates, axis=1, return_index=True, return_inverse=True)
         order = np.argsort(np.argsort(first))
         self.members = torch.as_tensor(order[owners.reshape(-1)], device=x.device)
-        self.count, self.complementarity, self.residual = 0, np.inf, np.inf
+        self.count, self.complementarity, self.residual = count, np.inf, np.inf
         self.began = (np.inf, np.inf)
 
     def run(self) -> Termination:
@@ -146,7 +146,7 @@ class Steps:
         residual = self._residual(at)
         mu = cones.inner(at.s, at.z)[None] / cones.degree
         self.complementarity, self.residual = float(mu), float(residual.abs().max())
-        if self.count == 0:
+        if self.began[0] == np.inf:
             self.began = self.complementarity, max(self.residual, model.data.program.beta)
 
         def direction(target: Tensor, shift: Tensor | None = None) -> Direction:

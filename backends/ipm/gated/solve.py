@@ -94,6 +94,12 @@ from cvxrobust.core.programs.gated.certificate import network_multipliers
 
 Array = NDArray[np.float64]
 
+LACKS = 0.5
+"""Share of the gap known of a good start that it is taken to leave."""
+
+NOTHING = 0.99
+"""Objective of a start, relative to that of the zero network, from which on it is worth nothing."""
+
 
 def solve_gated(
     program: GatedProgram,
@@ -148,19 +154,20 @@ def solve_gated(
 
 
 class _Solve:
-    """One solve: the best so far, and how it went."""
+    """One solve: the best so far, how it went, and what the zero network is worth."""
 
     def __init__(self, program: GatedProgram, settings: Settings, monitor: Monitor, device: str) -> None:
         self.program, self.settings = program, settings
         data = GatedTensors.of(program, device)
         progress = BestSoFar[Array, GatedMultipliers](settings, monitor, MOST_STEPS)
         self.answers, self.steps, self.message = Answers(data, anywhere(data), progress), 0, ""
+        self.worth = np.inf
 
     def run(self, start: ReLUNetwork | None) -> Termination:
         """Solve, near a network or from nothing."""
         answers, program, progress = self.answers, self.program, self.answers.progress
         answers.offer_zero()
-        worth, given = progress.upper, None
+        self.worth, given = progress.upper, None
         if start is not None:
             given = self._offer_start(start)
         progress.report()
@@ -171,7 +178,10 @@ class _Solve:
             answers.interior = interiors(data, lambda: progress.monitor.should_stop)
             if answers.interior.reductions:
                 answers.offer_zero()
-        ended = self._iterate(worth, given)
+        ended = self._iterate(given)
+        if ended is Termination.NUMERICAL and given is not None:
+            # Its bounds are kept, and it is not worse than none.
+            ended = self._iterate(None)
         if ended is Termination.NUMERICAL:
             answers.tighten()
             progress.report()
@@ -181,15 +191,18 @@ class _Solve:
         return ended
 
     def _offer_start(self, start: ReLUNetwork) -> Array | None:
-        """The point of a network, if it is feasible."""
+        """The point of a network, shorter if that is better; None unless it is feasible and better than zero."""
         given = gated.from_network(self.program, start)
-        if not np.isfinite(gated.objective(self.program, given)):
+        value = gated.objective(self.program, given)
+        while np.isfinite(value) and (shorter := gated.objective(self.program, 0.5 * given)) < value:
+            given, value = 0.5 * given, shorter
+        if not value < NOTHING * self.worth:
             return None
         self.answers.offer_point(given)
         self.answers.offer_multipliers(network_multipliers(self.program, given))
         return given
 
-    def _iterate(self, worth: float, given: Array | None) -> Termination:
+    def _iterate(self, given: Array | None) -> Termination:
         """The interior-point method on the slots that may carry neurons."""
         answers, whole = self.answers, self.answers.whole
         interior, kept = answers.interior, answers.interior.kept
@@ -202,7 +215,10 @@ class _Solve:
         model = Model(whole.part(kept, interior.live[at], faces))
         inner = type(interior)(interior.u[at], interior.c[at], interior.a[at], interior.inside[at], interior.live[at])
         near = None if given is None else torch.as_tensor(given[kept], device=whole.X.device)
-        steps = Steps(model, answers, *begin(model, inner, worth, near))
+        known = min(1.0, (answers.progress.upper - answers.progress.lower) / self.worth)
+        # The better a start, the more of what seems to be left is the weakness of its own multipliers' bound.
+        share = 1.0 if near is None else known * (LACKS + (1.0 - LACKS) * known)
+        steps = Steps(model, answers, *begin(model, inner, self.worth, near, share), self.steps)
         ended = steps.run()
         self.steps, self.message = steps.count, f"{kept.size} of {self.program.signs.size} slots may carry neurons"
         return ended

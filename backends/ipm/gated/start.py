@@ -18,11 +18,8 @@ LEAD = 2.0
 FURTHEST = 2.0
 """Outputs at the start, at most, relative to those that matter."""
 
-WARM = 0.01
-"""The same where a network is given."""
 
-
-def begin(model: Model, interior: Interior, worth: float, given: Tensor | None) -> tuple[Tensor, Tensor]:
+def begin(model: Model, interior: Interior, worth: float, given: Tensor | None, share: float) -> tuple[Tensor, Tensor]:
     """Variables strictly inside all constraints, and multipliers.
 
     Args:
@@ -30,11 +27,12 @@ def begin(model: Model, interior: Interior, worth: float, given: Tensor | None) 
         interior: A vector inside the cone of each of its slots.
         worth: The objective at zero.
         given: Vectors to start near, shape (K, C, D); None for none.
+        share: How large the first duality gap is beside that of a start from nothing.
     """
     data = model.data
     (n, K, C, _), beta = data.shape, data.program.beta
     kinked = data.one_sided and data.program.loss == "hinge"
-    mu = ((KINKED if kinked else COMPLEMENTARITY) if given is None else WARM) * worth / model.cones.degree
+    mu = share * (KINKED if kinked else COMPLEMENTARITY) * worth / model.cones.degree
     count = data.live.sum(1) * C if data.program.formulation == "cone" else torch.zeros_like(data.signs)
     size = torch.linalg.vector_norm(interior.u, dim=1)
     # Where the barrier of the cone and the penalty balance.
