@@ -5,10 +5,10 @@ import pytest
 from gated_cases import gap
 
 from cvxrobust import AdversarialReLU, ConvexReLU, ReLUNetwork, Settings
-from cvxrobust.core.result import Termination
+from cvxrobust.core.contracts.result import Termination
 
-gated_ipm = pytest.importorskip("cvxrobust.backends.ipm.gated")
-gated_steps = pytest.importorskip("cvxrobust.backends.ipm.gated_steps")
+gated_ipm = pytest.importorskip("cvxrobust.backends.ipm.gated.solve")
+gated_steps = pytest.importorskip("cvxrobust.backends.ipm.gated.iteration")
 solve_gated = gated_ipm.solve_gated
 
 
