@@ -92,7 +92,7 @@ def test_the_worst_attack_on_a_cone_feasible_point_attains_its_bound(number):
     U = relu_recovery.into_cones(program, rng.standard_normal(program.shape), {})
     assert gated.is_feasible(program, U)
     network, found = problem.network_at(U), gated.values(program, problem.point(problem.network_at(U)))
-    H = gated.sums(program, problem.point(network))
+    H = gated.sums(problem.given_program, gated.from_network(problem.given_program, network))
     moves = attacks(rng, problem.norm, d)
     for i, (x, r) in enumerate(zip(problem.X, problem.radius, strict=True)):
         f = network.decision_function(x + r * moves).reshape(len(moves), -1)
