@@ -21,6 +21,7 @@ from random_relu import any_gates, random_recipe
 
 from cvxrobust import Settings, solve
 from cvxrobust.core import Termination, get_backend
+from cvxrobust.core.solving.sanitize import network_of
 
 
 def problems(count: int) -> Iterator[tuple[str, Any, bool]]:
@@ -56,7 +57,7 @@ def main() -> None:
     began = time.perf_counter()
     for number, (name, problem, well_scaled) in enumerate(problems(asked.count)):
         solution = backend.solve(problem.to_structured(), settings)
-        upper = problem.objective(solution.network)
+        upper = problem.objective(network_of(problem, solution))
         lower = problem.lower_bound(solution.multipliers)
         gap = (upper - lower) / max(upper, 1e-300)
         converged = solution.termination is Termination.CONVERGED

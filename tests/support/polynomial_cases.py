@@ -4,6 +4,7 @@ import numpy as np
 
 from cvxrobust import AdversarialSDP, Settings
 from cvxrobust.core import get_backend
+from cvxrobust.core.solving.sanitize import network_of
 
 
 def cloud(n=40, d=5, seed=0):
@@ -23,4 +24,4 @@ def solved(problem, monitor=None, warm_start=None, **settings):
 
 def certified(problem, solution):
     """Both bounds as the problem itself has them."""
-    return problem.objective(solution.network), problem.lower_bound(solution.multipliers)
+    return problem.objective(network_of(problem, solution)), problem.lower_bound(solution.multipliers)

@@ -63,6 +63,7 @@ def _optimum(name: str, problem: Any, context: Context) -> Row:
     """The same iterations of ipm: both bounds of both."""
     from cvxrobust import Settings
     from cvxrobust.core.discovery.registry import get_backend
+    from cvxrobust.core.solving.sanitize import network_of
 
     backend, found = get_backend("ipm"), []
     for device in ("cpu", context.device):
@@ -70,7 +71,7 @@ def _optimum(name: str, problem: Any, context: Context) -> Row:
         # No time limit: it would end the two at different iterations.
         settings = Settings(tolerance=1e-8, device=device, threads=context.threads, max_iterations=ITERATIONS)
         solution: Any = backend.solve(problem.to_structured(), settings)
-        bounds = problem.objective(solution.network), problem.lower_bound(solution.multipliers)
+        bounds = problem.objective(network_of(problem, solution)), problem.lower_bound(solution.multipliers)
         found.append((*bounds, solution.iterations, time.perf_counter() - began))
     here, there = found
     difference = max(abs(here[k] - there[k]) / abs(here[0]) for k in range(2))

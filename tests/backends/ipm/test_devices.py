@@ -15,6 +15,7 @@ from cvxrobust.bench.studies.ipm_comparison import teacher
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.kit.threads import torch_alone
+from cvxrobust.core.solving.sanitize import network_of
 
 torch = pytest.importorskip("torch")
 elsewhere = pytest.importorskip("fake_device")
@@ -33,7 +34,9 @@ def both(problem, start=None, **settings):
 def assert_same(problem, here, there):
     assert there.applied["device"] == "cuda"
     assert (here.termination, here.iterations) == (there.termination, there.iterations)
-    assert problem.objective(there.network) == pytest.approx(problem.objective(here.network), rel=1e-9)
+    assert problem.objective(network_of(problem, there)) == pytest.approx(
+        problem.objective(network_of(problem, here)), rel=1e-9
+    )
     assert problem.lower_bound(there.multipliers) == pytest.approx(problem.lower_bound(here.multipliers), rel=1e-9)
 
 

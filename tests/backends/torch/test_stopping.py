@@ -15,6 +15,7 @@ from cvxrobust.backends.torch.stopping import SHARE, Stops
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Termination
+from cvxrobust.core.solving.sanitize import network_of
 
 CPU = torch.device("cpu")
 
@@ -186,7 +187,7 @@ class Button(threading.Event):
 
 def certificate(problem, solution):
     """Bounds by the problem's own judgement."""
-    return Certificate(problem.objective(solution.network), problem.lower_bound(solution.multipliers))
+    return Certificate(problem.objective(network_of(problem, solution)), problem.lower_bound(solution.multipliers))
 
 
 @pytest.mark.parametrize("batch", [0, 8], ids=["full", "stochastic"])
