@@ -44,6 +44,7 @@ class Pace:
         self._began = time.perf_counter()
         self._log: list[tuple[float, float]] = []
         self._makes_way_at = math.inf
+        self._fired = False
         self._allowance = self._granted() if followed else math.inf
         deadline = caller.deadline
         if not reports_bounds(way) and math.isfinite(self._allowance):
@@ -54,12 +55,13 @@ class Pace:
     @property
     def overtaken(self) -> bool:
         """Whether the way was stopped although its caller did not ask for it."""
-        return not self._caller.stopped and self._over()
+        return self._fired and not self._caller.stopped
 
     @property
     def stopped(self) -> bool:
         """Whether the way has to stop before its deadline."""
-        return self._caller.stopped or self._over()
+        self._fired = self._fired or self._over()
+        return self._caller.stopped or self._fired
 
     def _granted(self) -> float:
         deadline, estimate = self._caller.deadline, self._way.estimate

@@ -128,7 +128,7 @@ class Session(Generic[N]):
             said = Solution(Termination.ERROR, message=f"{type(error).__name__}: {error}")
             result = result_of(way, judged, Termination.ERROR, wanted, said)
             result = replace(result, solution=None)
-        if result.termination is Termination.INTERRUPTED and not monitor.stopped:
+        if result.termination is Termination.INTERRUPTED and pace.overtaken:
             result = replace(result, termination=Termination.TIME_LIMIT)  # its own, not the caller's
         times = replace(result.times, wall=time.perf_counter() - began)
         return replace(result, quality=grade(result.certificate, wanted), times=times)

@@ -22,6 +22,7 @@ from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.solving import sanitize
 
 ACTIVATIONS = ((0.09, 0.5, 0.47), (-0.2, 0.4, 0.1))
 CPU = torch.device("cpu")
@@ -46,7 +47,9 @@ def small_problem(loss="hinge", n=30, d=5, radius=0.2, seed=0, beta=0.01):
 
 def certificate(problem, solution):
     """Bounds by the problem's own judgement: nothing of the solver's is believed."""
-    return Certificate(problem.objective(solution.network), problem.lower_bound(solution.multipliers))
+    return Certificate(
+        problem.objective(sanitize.network_of(problem, solution)), problem.lower_bound(solution.multipliers)
+    )
 
 
 def random_network(rng, m, d, activation):
@@ -292,7 +295,8 @@ def test_small_random_problems_are_solved_or_honestly_not(number):
     solution = solve_polynomial(problem.to_structured(), settings)
     found = certificate(problem, solution)
     assert found.lower <= found.upper + 1e-12
-    assert problem.lower_bound(problem.network_multipliers(solution.network)) <= found.upper + 1e-12
+    network = sanitize.network_of(problem, solution)
+    assert problem.lower_bound(problem.network_multipliers(network)) <= found.upper + 1e-12
     if case.well_scaled:
         assert found.relative_gap <= 1e-3 or found.absolute_gap <= 1e-9, str(case)
     if solution.termination is Termination.CONVERGED:
