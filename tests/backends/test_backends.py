@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from child_process import with_support
+from fresh_environment import with_support
 
 from cvxrobust.backends import scs as scs_backend
 from cvxrobust.core.conic.cones import NonNegative, Zero

@@ -123,3 +123,9 @@ def copied(package: Path, target: Path) -> Path:
     """A copy of a package's source, because installing from it writes into it."""
     ignored = shutil.ignore_patterns("__pycache__", "build", "*.egg-info", ".*")
     return Path(shutil.copytree(package, target / package.name, ignore=ignored))
+
+
+def with_support(**variables):
+    """The environment variables for a child process that imports the helpers here as its test does."""
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path} | variables

@@ -10,7 +10,7 @@ from importlib import import_module
 
 import mosek_stand_in
 import pytest
-from child_process import with_support
+from fresh_environment import with_support
 
 from cvxrobust.backends.mosek import Mosek, licence, optimiser
 from cvxrobust.bench.cli.commands.backends import _readable_detail, examine

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoint_cases import keeping, small_problem
-from child_process import with_support
+from fresh_environment import with_support
 from process_group import together
 
 from cvxrobust import (
