@@ -179,9 +179,9 @@ def _open(
     part: Problem[Any], method: str, settings: Settings, *, structured: bool, polish: bool | str | Backend | None
 ) -> tuple[list[Way], str]:
     """The ways of ``"auto"``, the most promising first."""
-    if part.conic_rows == 0 and not structured:
-        structured = not settings.options
-    readers = _structured_ways(part) if structured and method != "cutting-set" else []
+    # Where there is no conic programme, options can only be meant for who reads the structure.
+    alone = part.conic_rows == 0
+    readers = _structured_ways(part) if (structured or alone) and method != "cutting-set" else []
     conic = _conic_ways(part, method) if part.conic_rows > 0 else []
     if not readers and not conic:
         if part.conic_rows == 0:
@@ -193,7 +193,7 @@ def _open(
         raise UnsupportedProgramError(f"no available backend reads the cones {names}; see `cvxrobust backends doctor`.")
     if not structured:
         # Options decide which solver reads them, and a polisher is a second way already.
-        conic = conic[:1]
+        conic, readers = conic[:1], sorted(readers, key=_expected)[:1]
     ways = sorted([*readers, *conic], key=_expected)
     memory = total_memory()
     fitting = [way for way in ways if way.estimate is None or way.estimate.memory <= MEMORY_SHARE * memory]
@@ -286,7 +286,8 @@ def _said(ways: list[Way], part: Problem[Any]) -> str:
         if reads_structure(first.backend, part) and first.method == "direct"
         else f"{first.backend.capabilities.method or 'available'}, reads every cone needed"
     )
-    words = [f"backend {first.backend.name}: {what}", f"method {first.method}: {part.conic_rows} rows if it is direct"]
+    rows = f"{part.conic_rows} rows if it is direct" if part.conic_rows else "the only one"
+    words = [f"backend {first.backend.name}: {what}", f"method {first.method}: {rows} for {type(part).__name__}"]
     if first.estimate is not None:
         words[0] += f", about {_seconds(first.estimate.seconds)} by its estimate"
     if first.hands_over and rest:

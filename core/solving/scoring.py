@@ -14,6 +14,7 @@ from cvxrobust.core.contracts.result import Result, Solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.attempt import Task, attempt
 from cvxrobust.core.solving.ledger import Ledger
 from cvxrobust.core.solving.plan import Plan, Way
 from cvxrobust.core.solving.session import Session
@@ -45,8 +46,11 @@ def score(problem: Problem[N], solution: Solution, *, tolerance: float = 1e-6, s
     settings, plan = Settings(tolerance=tolerance), Plan((Way(given, "direct"),), (Settings(tolerance=tolerance),))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         ledger: Ledger[N] = Ledger(parts, [None] * len(parts), None, clock)
-        found = Session(problem, plan, settings, ledger, Monitor()).run()
+        way, monitor = plan.ways[0], Monitor()
+        tasks = [Task(part, k, ledger.bounds[k]) for k, part in enumerate(parts)]
+        results = [attempt(way, task, settings, monitor, ledger) for task in tasks]
         given.check_used_up()
+        found = Session(problem, plan, settings, ledger, monitor).finish(results)
         if len(parts) > 1:
             found = replace(found, solution=solution, dimacs_errors=problem.to_conic().dimacs_errors(solution))
     return found

@@ -65,7 +65,7 @@ class Session(Generic[N]):
         """The result of the call."""
         earlier = solve_jointly(self.problem, self.plan, self.settings, self.ledger, self.monitor)
         count = len(self.problem.parts)
-        return self._finished([self._part(k, None if earlier is None else earlier[k]) for k in range(count)])
+        return self.finish([self._part(k, None if earlier is None else earlier[k]) for k in range(count)])
 
     def _part(self, k: int, earlier: Result[N] | None) -> Result[N]:
         """Solve one part within its share of the time that is left, after what the first way made of all of them."""
@@ -144,7 +144,7 @@ class Session(Generic[N]):
 
     # -- all parts together ------------------------------------------------------------------------------------------
 
-    def _finished(self, results: list[Result[N]]) -> Result[N]:
+    def finish(self, results: list[Result[N]]) -> Result[N]:
         """The parts' results as one, with what the problem has to say about the network."""
         found = replace(self._combined(results), selection=self.plan.reasons)
         about = found.problem or self.problem

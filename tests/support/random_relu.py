@@ -67,6 +67,8 @@ class Recipe:
         if self.gates is not None:
             return self.gates
         D = self.inputs @ self.vectors >= 0.0
+        if self.source == "sampled" and self.bias:
+            D = np.hstack([D, np.ones((len(D), 1), dtype=np.bool_)])
         return (D[:, : D.shape[1] // 2 + 1], D[:, D.shape[1] // 2 :]) if self.source == "pair" else (D, D)
 
     @property
