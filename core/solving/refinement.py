@@ -59,6 +59,8 @@ def refined(
 def _fallen_short(result: Result[N], found: Result[N], kind: str) -> Result[N]:
     """The last good result, which is not what was asked for: that was a further programme, and it is kept, too."""
     better = found.certificate.upper < result.certificate.upper
+    # The caller's own limit is no failure: as much was refined as there was time for.
+    limited = found.termination in (Termination.TIME_LIMIT, Termination.INTERRUPTED)
     said = (
         f"the {kind} programme ended {found.termination} at a gap of {found.certificate.relative_gap:.1e}, so this is "
         f"the one before; Result.unfinished has the other{', whose objective is lower' if better else ''}"
@@ -66,7 +68,7 @@ def _fallen_short(result: Result[N], found: Result[N], kind: str) -> Result[N]:
     return replace(
         result,
         termination=found.termination,
-        quality=min(result.quality, Quality.INACCURATE, key=GOOD.index),
+        quality=result.quality if limited else min(result.quality, Quality.INACCURATE, key=GOOD.index),
         unfinished=found,
         message="; ".join(filter(None, (said, found.message))),
     )

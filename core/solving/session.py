@@ -171,9 +171,10 @@ class Session(Generic[N]):
         if isinstance(self.problem, RefinableProblem) and any(r.problem is not None for r in results):
             together = self.problem.with_parts(refined_parts)
         short = next((r.unfinished for r in results if r.unfinished is not None), None)
+        failed = any(r.unfinished is not None and r.quality != "certified" for r in results)
         return replace(
             combined,
-            quality=combined.quality if short is None else min(combined.quality, Quality.INACCURATE, key=GOOD.index),
+            quality=min(combined.quality, Quality.INACCURATE, key=GOOD.index) if failed else combined.quality,
             unfinished=short,
             problem=together,
             times=Times(**sums),

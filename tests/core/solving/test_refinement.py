@@ -54,3 +54,16 @@ def test_rounds_that_succeed_leave_nothing_unfinished():
     problem = AdversarialReLU(X, Y, radius=0.1, n_gates=5, beta=0.005, regate=2, seed=2)
     result = solve(problem, backend="clarabel", settings=SETTINGS)
     assert (result.quality, result.unfinished) == (Quality.CERTIFIED, None)
+
+
+def test_a_round_that_the_callers_limit_cut_short_spoils_nothing():
+    class Late(Tires):
+        def solve(self, program, settings, monitor):
+            found = super().solve(program, settings, monitor)
+            tired = found.termination is Termination.NUMERICAL
+            return Solution(Termination.TIME_LIMIT, network=found.network) if tired else found
+
+    problem = AdversarialReLU(X, Y, radius=0.1, n_gates=5, beta=0.005, regate=3, seed=2)
+    result = solve(problem, backend=Late(), settings=SETTINGS)
+    assert (result.quality, result.termination) == (Quality.CERTIFIED, Termination.TIME_LIMIT)
+    assert result.unfinished is not None
