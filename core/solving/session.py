@@ -20,7 +20,7 @@ from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.attempt import Judged, Task, attempt, result_of
 from cvxrobust.core.solving.joint import solve_jointly
 from cvxrobust.core.solving.ledger import Ledger, bounds_at
-from cvxrobust.core.solving.pace import Pace
+from cvxrobust.core.solving.pace import FIRST_SHARE, Pace
 from cvxrobust.core.solving.plan import Plan, Way
 from cvxrobust.core.solving.refinement import GOOD, refined
 
@@ -102,10 +102,13 @@ class Session(Generic[N]):
             task = replace(task, known=earlier.certificate, start=earlier.network)
         ways = list(zip(self.plan.ways, self.plan.settings, strict=True))
         for number, (way, settings) in enumerate(ways[len(results) :], len(results)):
-            followed = number + 1 < len(ways)
             if results and (self._settled(results[-1]) or monitor.should_stop):
                 break
-            if followed and _too_slow(way, monitor):
+            left = monitor.remaining
+            # A way makes way only for one that could still get somewhere in the time that it would be left with.
+            half = None if left is None else FIRST_SHARE * left
+            followed = any(not _too_slow(later, half) for later, _ in ways[number + 1 :])
+            if (followed or results) and _too_slow(way, left):
                 continue
             result = self._by(way, settings, task, monitor, followed)
             self.ledger.report(task.k, result.certificate)
@@ -225,9 +228,9 @@ def joined(results: list[Result[N]]) -> Result[N]:
     )
 
 
-def _too_slow(way: Way, monitor: Monitor) -> bool:
-    """Whether a way could hardly begin in the time that is left."""
-    left, estimate = monitor.remaining, way.estimate
+def _too_slow(way: Way, left: float | None) -> bool:
+    """Whether a way could hardly begin in so many seconds."""
+    estimate = way.estimate
     if left is None or estimate is None:
         return False
     return estimate.step > STRIDE * left or estimate.seconds > HOPELESS * left

@@ -150,7 +150,7 @@ def waits(settings, monitor):
 
 
 def test_a_way_that_gets_nowhere_makes_way_in_time_for_the_next(problem, ways, answer):
-    ways(Structured("idle", waits), Structured("good", lambda *_: answer[0], 2.0))
+    ways(Structured("idle", waits), Structured("good", lambda *_: answer[0], 1.5))
     result = solve(problem, settings=Settings(time_limit=2.0))
     assert result.quality is Quality.CERTIFIED
     assert [phase.termination for phase in result.phases] == [Termination.TIME_LIMIT, Termination.CONVERGED]
@@ -180,6 +180,21 @@ def test_a_way_whose_steps_are_too_long_is_passed_over_while_there_are_others(pr
     assert solve(problem, settings=Settings(time_limit=20.0)).backend == "good"
     ways(Structured("slow", lambda *_: answer[0], 0.5, step=10.0))
     assert solve(problem, settings=Settings(time_limit=20.0)).backend == "slow"
+
+
+def test_a_way_makes_way_for_none_that_is_hopeless_in_the_time_left(problem, ways, answer):
+    def late(settings, monitor):
+        began = time.perf_counter()
+        while time.perf_counter() < began + 1.4 and not monitor.should_stop:
+            time.sleep(0.01)
+        return Solution(Termination.TIME_LIMIT) if monitor.should_stop else answer[0]
+
+    ways(Structured("late", late), Structured("hopeless", never, 100.0))
+    result = solve(problem, settings=Settings(time_limit=2.0))
+    assert (result.backend, result.quality) == ("late", Quality.CERTIFIED)
+    # Nor is it tried afterwards, when even less is left.
+    ways(Structured("short", lambda *_: Solution(Termination.NUMERICAL)), Structured("hopeless", never, 100.0))
+    assert solve(problem, settings=Settings(time_limit=2.0)).termination is Termination.NUMERICAL
 
 
 def test_what_does_not_fit_into_memory_is_not_tried_and_refused_if_nothing_else_is_left(problem, ways, answer):
