@@ -48,7 +48,7 @@ def solve(
             optimum; ``"fixed"`` keeps those it has.
         polish: A conic backend that goes on with masters of the cutting-set method where `backend` leaves off, until
             the certified gap is the one asked for; True picks one, False forbids it, None leaves it to the backend
-            ``"auto"``. Needs a `RobustProblem`. See `cvxrobust.core.solving.polish`.
+            ``"auto"``. Needs a `RobustProblem`. See `cvxrobust.core.solving.session`.
         callback: Called with (elapsed seconds, upper, lower) whenever a certified bound improves; where gates are
             refined the bounds are those of the programme being solved.
         warm_start: A previous result, or a network, to start from; its objective is an upper bound from the first

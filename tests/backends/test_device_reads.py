@@ -1,4 +1,4 @@
-"""How often the host waits for a device: never in an inner loop, and no more often where there is more data.
+"""How often the host waits for a device: not for every step of root-finding, and no more often where data grow.
 
 A GPU computes while the processor goes on giving it work, until somebody reads a value: `.item()`, `float()`, `bool()`,
 a copy, a mask whose length nobody knows. `fake_device` plays the device and counts these reads.

@@ -185,7 +185,7 @@ def test_every_room_has_its_place():
             "from cvxrobust.core.losses import by_name",
             "backends see core, core.kit, core.testing",
         ),
-        ("backends/torch/conic/stray", "import cvxrobust.core.solving.run", "backends see core, core.arrays,"),
+        ("backends/torch/conic/stray", "import cvxrobust.core.solving.session", "backends see core, core.arrays,"),
         ("backends/torch/conic/stray", "import cvxrobust.backends.torch.gated", "conic and gated never meet"),
         ("backends/ipm/stray", "import cvxrobust.backends.torch", "in backends ipm and torch never meet"),
         (
