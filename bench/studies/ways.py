@@ -124,14 +124,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="samples x inputs")
     parser.add_argument("--time-limit", type=float, default=25.0, help="seconds per solve")
     asked = parser.parse_args(arguments)
-    if (asked.out is None) == (asked.show is None):
+    path = asked.show or asked.out
+    if path is None or (asked.out is not None and asked.show is not None):
         parser.error("give either --out to measure or --show to look at what was measured")
     if asked.out is not None:
         with asked.out.open("a", encoding="utf-8") as file:
             for row in measure(asked.sizes, asked.time_limit):
                 file.write(json.dumps(row) + "\n")
                 file.flush()
-    path = asked.show or asked.out
     show([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
 
 
