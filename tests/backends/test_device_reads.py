@@ -6,6 +6,7 @@ a copy, a mask whose length nobody knows. `fake_device` plays the device and cou
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, Settings, StandardSDP
 from cvxrobust.bench.studies.ipm_comparison import teacher
@@ -15,7 +16,11 @@ torch = pytest.importorskip("torch")
 elsewhere = pytest.importorskip("fake_device")
 samples = pytest.importorskip("cvxrobust.backends.torch.polynomial.samples")
 attacks = pytest.importorskip("cvxrobust.backends.torch.polynomial.attacks")
+linear = pytest.importorskip("cvxrobust.backends.torch.conic.linear")
+exponential = pytest.importorskip("cvxrobust.backends.torch.conic.exponential")
+projection = pytest.importorskip("cvxrobust.backends.torch.gated.columns.projection")
 newton = pytest.importorskip("cvxrobust.backends.torch.gated.newton.newton_step")
+interiors = pytest.importorskip("cvxrobust.backends.torch.gated.newton.cone_interiors")
 trust_region = pytest.importorskip("cvxrobust.core.attacks.trust_region")
 arrays = pytest.importorskip("cvxrobust.core.arrays")
 
@@ -87,13 +92,94 @@ def test_conjugate_gradients_on_a_device_are_those_of_the_processor_and_read_les
     assert all(reads <= 2 + np.log2(products) for products, reads in counts)
 
 
+def reads_of(call, function):
+    """What a call answers with a device, and how often one function of ours read from there."""
+    with elsewhere.emulated(), elsewhere.reads() as seen:
+        found = call()
+    return found, sum(number for (_, name), number in seen.items() if name == function)
+
+
+def test_conjugate_gradients_of_conic_programmes_are_looked_at_after_1_2_4_8_steps(monkeypatch):
+    rng = np.random.default_rng(0)
+    A = sparse.csr_array(rng.standard_normal((300, 120)) * 10.0 ** rng.uniform(-1, 1, 120))
+    weights, right = [np.full(120, 1e-3), rng.uniform(0.5, 2.0, 300)], [np.ones(120), np.ones(300)]
+
+    def solved():
+        system = linear.DeviceSystem(A, torch.device("cuda"), torch.float64, columns=0)
+        system.factorise(*(torch.tensor(part, device="cuda") for part in weights))
+        x, _ = system.solve(*(torch.tensor(part, device="cuda") for part in right), exact=True)
+        return x.cpu().numpy()
+
+    products = []
+    genuine = linear.DeviceSystem._reduced_times
+    monkeypatch.setattr(linear.DeviceSystem, "_reduced_times", lambda *args: products.append(1) or genuine(*args))
+    x, reads = reads_of(solved, "_conjugate_gradients")
+    exact = np.linalg.solve(
+        np.diag(weights[0]) + A.T @ sparse.diags_array(1 / weights[1]) @ A, right[0] - A.T @ (right[1] / weights[1])
+    )
+    assert x == pytest.approx(exact, rel=1e-9, abs=1e-12)
+    assert len(products) > 30
+    assert 1 <= reads <= 2 + np.log2(len(products))
+
+
+def test_roots_of_exponential_cones_are_looked_at_after_1_2_4_8_steps():
+    points = np.random.default_rng(0).standard_normal((400, 3)) * 10.0
+    expected, _ = exponential.project_exponentials(torch.tensor(points))
+    found, reads = reads_of(
+        lambda: exponential.project_exponentials(torch.tensor(points, device="cuda"))[0].cpu(), "_root"
+    )
+    assert found.numpy() == pytest.approx(expected.numpy(), abs=1e-12)
+    assert 1 <= reads <= 2 + np.log2(exponential.STEPS)
+
+
+@pytest.fixture(scope="module")
+def cones():
+    X, y = teacher(60, 8)
+    return AdversarialReLU(X, y, radius=0.02, n_gates=6, formulation="cone").to_structured()
+
+
+def test_vectors_inside_cones_are_sought_without_a_look_at_every_halving(cones):
+    vectors, margins = interiors.interiors(interiors.GatedTensors.of(cones, "cpu", torch.float64))
+
+    def sought():
+        found = interiors.interiors(interiors.GatedTensors.of(cones, torch.device("cuda"), torch.float64))
+        return [part.cpu().numpy() for part in found]
+
+    found, reads = reads_of(sought, "_step")
+    # Of seven decays with 12 steps each, every step tries lengths: a look after the first, the second and the fourth.
+    assert reads <= 7 * 12 * 3
+    assert np.array_equal(found[1] > interiors.THIN, margins.numpy() > interiors.THIN)
+    thick = found[1] > interiors.THIN
+    assert found[1][thick] == pytest.approx(margins.numpy()[thick], rel=1e-3)
+    assert found[0][thick] == pytest.approx(vectors.numpy()[thick], abs=1e-3)
+
+
+def test_projections_onto_cones_are_looked_at_after_1_2_4_8_pivots(cones, monkeypatch):
+    points = np.random.default_rng(1).standard_normal((cones.signs.size, cones.X.shape[1]))
+    expected, _ = projection.ConeProjections(cones, torch.device("cpu")).project(torch.tensor(points), 0.0)
+    pivots, genuine = [], projection._pivot
+    monkeypatch.setattr(projection, "_pivot", lambda *args: pivots.append(1) or genuine(*args))
+    fits, fit = [], projection.ConeProjections._fit
+    monkeypatch.setattr(projection.ConeProjections, "_fit", lambda *args: fits.append(1) or fit(*args))
+
+    def projected():
+        there = projection.ConeProjections(cones, torch.device("cuda"))
+        return there.project(torch.tensor(points, device="cuda"), 0.0)[0].cpu()
+
+    found, reads = reads_of(projected, "_fit")
+    assert found.numpy() == pytest.approx(expected.numpy(), abs=1e-9)
+    assert len(pivots) > 2 * len(fits)
+    # How wide the working sets are, and at most three values a look.
+    assert reads <= len(fits) * (1 + 3 * (2 + np.log2(len(pivots) / len(fits))))
+
+
 PROBLEMS = {
     "attacked polynomial": lambda X, y: AdversarialSDP(X, y, radius=0.3, beta=0.01),
     "polynomial": lambda X, y: StandardSDP(X, y, beta=0.01),
     "one-sided": lambda X, y: AdversarialReLU(X, y, radius=0.05, n_gates=6),
     "cone": lambda X, y: ConvexReLU(X, y, n_gates=6, formulation="cone"),
 }
-MOST = {"attacked polynomial": 135, "polynomial": 75, "one-sided": 70, "cone": 80}
+MOST = {"attacked polynomial": 130, "polynomial": 65, "one-sided": 55, "cone": 60}
 """Reads of an iteration of ipm, of which step lengths and certificates are the most."""
 
 

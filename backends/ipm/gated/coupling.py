@@ -26,11 +26,14 @@ their own. With ``v = M_k^-1 w``, P the map from sums to lambda above, and Psi =
 where again nothing cancels: ``1 / c - w'v`` is what 1 / nu is.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.gated.groups import Groups
 from cvxrobust.backends.ipm.symmetric import add_gram, mirror
+from cvxrobust.core.arrays import worth_a_look
 
 EPS = float(torch.finfo(torch.float64).eps)
 STIFF = 1e-2
@@ -45,13 +48,14 @@ def cholesky(matrix: Tensor) -> Tensor:
     factor: Tensor
     factor, info = torch.linalg.cholesky_ex(matrix)
     diagonal = torch.diagonal(matrix, dim1=-2, dim2=-1).abs()
+    failed = info > 0
     for attempt in range(ATTEMPTS):
-        if not bool((info > 0).any()):
+        if worth_a_look(attempt, failed) and not bool(failed.any()):
             return factor
-        more = 4.0**attempt * 8.0 * EPS * matrix.shape[-1] * diagonal
-        more = torch.where((info > 0)[..., None], more + float(torch.finfo(torch.float64).tiny), 0.0)
-        factor, info = torch.linalg.cholesky_ex(matrix + torch.diag_embed(more))
-    return torch.where((info > 0)[..., None, None], torch.diag_embed(torch.sqrt(diagonal + 1.0)), factor)
+        more = 4.0**attempt * 8.0 * EPS * matrix.shape[-1] * diagonal + float(torch.finfo(torch.float64).tiny)
+        tried, info = torch.linalg.cholesky_ex(matrix + torch.diag_embed(more))
+        factor, failed = torch.where(failed[..., None, None], tried, factor), failed & (info > 0)
+    return torch.where(failed[..., None, None], torch.diag_embed(torch.sqrt(diagonal + 1.0)), factor)
 
 
 def gram(rows: Tensor) -> Tensor:
@@ -122,15 +126,20 @@ class Coupling:
         """``lambda = Q delta`` for ``delta = (I + N Q)^-1 sums``, shape (P, F)."""
         groups, samples = self.groups, self.samples
         y, rest = inner.reshape(2, self.R.shape[0], -1, 1)
-        if stiff(y, rest):
+
+        def by_rest() -> Tensor:
             # N lambda = sums - delta, where delta is what is small.
             force: Tensor = torch.linalg.solve_triangular(self.R.mT, rest, upper=True)[..., 0]
             return force
-        delta = (self.R @ y)[..., 0]
-        force = groups.push(samples.kappa * groups.measure(delta))
-        if samples.form is not None or samples.rho is not None:
-            force = force + groups.gather(samples.bend(groups.outputs(delta)))
-        return force
+
+        def by_forms() -> Tensor:
+            delta = (self.R @ y)[..., 0]
+            force = groups.push(samples.kappa * groups.measure(delta))
+            if samples.form is not None or samples.rho is not None:
+                force = force + groups.gather(samples.bend(groups.outputs(delta)))
+            return force
+
+        return choose(stiff(y, rest), by_rest, by_forms)
 
 
 class BySamples(Coupling):
@@ -212,8 +221,7 @@ class ByBoth(Coupling):
         """What all of these do to the slots, shape (K, F)."""
         (P, D), F, n = self.shared.shape, self.groups.shape[1], self.seen.shape[1]
         t, y, rest = inner[:n], inner[n : n + P * D], inner[n + P * D :]
-        if not stiff(y, rest):
-            rest = self.loose @ y
+        rest = choose(stiff(y, rest), lambda: rest, lambda: self.loose @ y)
         turned = torch.cat(
             [(self.top @ t + rest).view(P, D, 1), (self.seen[P * D :] @ t).view(P, self.most * F - D, 1)], dim=1
         )
@@ -229,9 +237,17 @@ def one_more(matrix: Tensor) -> Tensor:
     return cholesky(found)
 
 
-def stiff(y: Tensor, rest: Tensor) -> bool:
-    """Whether what the samples leave is the smaller part by far."""
-    return bool(torch.linalg.vector_norm(y) < STIFF * torch.linalg.vector_norm(rest))
+def stiff(y: Tensor, rest: Tensor) -> Tensor:
+    """Whether what the samples leave is the smaller part by far; one truth value."""
+    flag: Tensor = torch.linalg.vector_norm(y) < STIFF * torch.linalg.vector_norm(rest)
+    return flag
+
+
+def choose(flag: Tensor, one: Callable[[], Tensor], other: Callable[[], Tensor]) -> Tensor:
+    """`one` where the flag is set, else `other`: a device computes both rather than to be waited for."""
+    if flag.device.type == "cpu":
+        return one() if bool(flag) else other()
+    return torch.where(flag, one(), other())
 
 
 def _symmetric(matrix: Tensor) -> Tensor:

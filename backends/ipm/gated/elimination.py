@@ -10,6 +10,7 @@ from cvxrobust.backends.ipm.gated.groups import Alone, Groups
 from cvxrobust.backends.ipm.gated.model import Model
 from cvxrobust.backends.ipm.gated.samples import Samples
 from cvxrobust.backends.ipm.gated.scaling import Scaling
+from cvxrobust.core.arrays import worth_a_look
 
 ACCURACY = 1e-10
 """Residual at which refinement stops, relative to the right-hand side."""
@@ -184,20 +185,20 @@ class Elimination:
         residual = rhs - self.times(x)
         goal = accuracy * torch.linalg.vector_norm(rhs)
         best, least, step, previous = x, torch.linalg.vector_norm(residual), None, None
-        for _ in range(REFINEMENTS):
-            if not bool(least > goal):
+        going = least > goal
+        for count in range(REFINEMENTS):
+            if worth_a_look(count, going) and not bool(going):
                 break
             z = self._eliminated(residual)
             energy = residual @ z
             step = z if step is None or previous is None else z + (energy / previous) * step
             image = self.times(step)
             length = energy / (step @ image)
-            if not bool(torch.isfinite(length)):
-                break
             x, residual, previous = x + length * step, residual - length * image, energy
             size = torch.linalg.vector_norm(residual)
-            if not bool(size < 2.0 * least):
-                break
-            if bool(size < least):
-                best, least = x, size
+            # Never where a length is not finite, and nothing that comes after a step that failed.
+            going = going & (size < 2.0 * least)
+            better = going & (size < least)
+            best, least = torch.where(better, x, best), torch.where(better, size, least)
+            going = going & (least > goal)
         return best

@@ -20,6 +20,7 @@ from cvxrobust.backends.ipm.polynomial.samples import (
     Response,
     sample_blocks,
 )
+from cvxrobust.core.arrays import worth_a_look
 
 
 class Linearised:
@@ -255,7 +256,7 @@ class Linearised:
         eta = moved / theta[:, None]
         cov = torch.empty_like(moments.cov)
         for rows in self.blocks:
-            self._covariance(dX, dual, side[rows], moved[rows], eta[rows], rows, cov[rows])
+            self._covariance(dX, theta.new_tensor(dual), side[rows], moved[rows], eta[rows], rows, cov[rows])
         new = Moments(theta, self.primal.attack + eta, cov)
         return AttackedPoint(
             point.lam.step(step.lam, primal, dual), w, new, point.loss.step(step.loss, primal, dual, w)
@@ -266,50 +267,51 @@ class Linearised:
         point, dX, dT = self.point, direction.dX, direction.dT
         pairs = steps(point.pairs, direction.pairs)
 
-        def primal_inside(step: float) -> bool:
+        def primal_inside(step: Tensor) -> Tensor:
             lam, w = point.lam.slack + step * direction.lam.slack, point.w + step * direction.response.w
             return self.data.primal(T + step * dT, lam, w, diagonal=False).positive
 
         dual = min(most[1], pairs[1], longest(point.moments.theta, dX.corner))
-        return bisect(primal_inside, min(most[0], pairs[0])), self._longest_dual(dX, dual)
+        primal = bisect(primal_inside, T.new_tensor(min(most[0], pairs[0])))
+        return float(primal), float(self._longest_dual(dX, T.new_tensor(dual)))
 
-    def _longest_dual(self, dX: Hatted, most: float) -> float:
+    def _longest_dual(self, dX: Hatted, most: Tensor) -> Tensor:
         """The longest step up to `most`, from below, that keeps every X_i psd; later blocks start at earlier bounds."""
         moments = self.point.moments
         side = moments.theta[:, None] * self.eta
         buffer = torch.empty_like(moments.cov[self.blocks[0]])
         for rows in self.blocks:
 
-            def inside(step: float, rows: slice = rows) -> bool:
+            def inside(step: Tensor, rows: slice = rows) -> Tensor:
                 theta = moments.theta + step * dX.corner
                 moved = side[rows] + step * dX.side[rows]
                 eta = moved / theta[rows, None]
                 cov = buffer[: moved.shape[0]]
                 self._covariance(dX, step, side[rows], moved, eta, rows, cov)
-                return bool(((theta[rows] > 0.0) & (torch.linalg.cholesky_ex(cov)[1] == 0)).all())
+                good: Tensor = ((theta[rows] > 0.0) & (torch.linalg.cholesky_ex(cov)[1] == 0)).all()
+                return good
 
             most = bisect(inside, most)
         return most
 
     def _covariance(
-        self, dX: Hatted, step: float, side: Tensor, moved: Tensor, eta: Tensor, rows: slice, out: Tensor
+        self, dX: Hatted, step: Tensor, side: Tensor, moved: Tensor, eta: Tensor, rows: slice, out: Tensor
     ) -> None:
         """theta times the covariance after a step, of some samples: the Schur complement of the moved X."""
-        torch.add(self.point.moments.cov[rows], dX.block[rows], alpha=step, out=out)
+        torch.addcmul(self.point.moments.cov[rows], dX.block[rows], step, out=out)
         out.add_(side[:, :, None] * self.eta[rows, None, :]).sub_(moved[:, :, None] * eta[:, None, :])
 
 
-def bisect(inside: Callable[[float], bool], most: float) -> float:
-    """The longest step up to `most` that stays inside a convex set, to within a tenth from below."""
-    if inside(most):
-        return most
-    low, high = 0.0, most
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        if inside(middle):
-            low = middle
-        else:
-            high = middle
-        if high - low <= 0.1 * low or high < 1e-12:
+def bisect(inside: Callable[[Tensor], Tensor], most: Tensor) -> Tensor:
+    """The longest step up to `most` that stays inside a convex set, to within a tenth from below; single numbers."""
+    low, high, step = torch.zeros_like(most), most, most
+    done = torch.zeros_like(most, dtype=torch.bool)
+    for trial in range(41):
+        good = inside(step)
+        # Trials beyond the last that was needed, before anybody looked, change nothing.
+        low, high = torch.where(good & ~done, step, low), torch.where(good | done, high, step)
+        done = done | (high - low <= 0.1 * low) | (high < 1e-12)
+        if worth_a_look(trial, done) and bool(done):
             break
+        step = 0.5 * (low + high)
     return low

@@ -14,6 +14,7 @@ from cvxrobust.backends.ipm.polynomial.samples import Activation, Aim, AttackedD
 from cvxrobust.backends.ipm.polynomial.scaling import Basis, Scaled
 from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, KernelSchur, Solved
 from cvxrobust.backends.ipm.symmetric import Triangle
+from cvxrobust.core.arrays import worth_a_look
 
 REFINEMENTS = 6
 """Steps of iterative refinement, at most."""
@@ -146,7 +147,7 @@ class NewtonSystem:
         self.attacked = None
         if data.attacked is not None and point.attacked is not None:
             self.attacked = Linearised(data.attacked, point.attacked, point.T, self.weights.inequalities, near)
-            if not self.attacked.primal.positive:
+            if not bool(self.attacked.primal.positive):
                 raise ArithmeticError("a matrix inequality no longer holds strictly")
         m = triangle.m
         signature = torch.ones(m, dtype=torch.float64, device=point.Z.device)
@@ -224,12 +225,13 @@ class NewtonSystem:
         scale = torch.clamp(torch.linalg.matrix_norm(back.T @ right @ back), min=TINY)
         kept = found = self.schur.solve(right)
         best = torch.full_like(scale, torch.inf)
-        for _ in range(REFINEMENTS + 1):
+        for step in range(REFINEMENTS + 1):
             residual = right - self.apply(found)
             error = torch.linalg.matrix_norm(back.T @ residual @ back) / scale
             better = error < best
             kept, best = found.where(better, kept), torch.minimum(error, best)
-            if bool((error <= ACCURATE).all() | ~better.any()):
+            done = (error <= ACCURATE).all() | ~better.any()
+            if worth_a_look(step, done) and bool(done):
                 break
             found = found.plus(self.schur.solve(residual))
         self.residual = float(best.max())

@@ -156,9 +156,9 @@ class Primal:
     q: Tensor
 
     @property
-    def positive(self) -> bool:
-        """Whether all are positive definite."""
-        return bool((self.D > 0.0).all() & (self.s > 0.0).all())
+    def positive(self) -> Tensor:
+        """Whether all are positive definite; one truth value."""
+        return (self.D > 0.0).all() & (self.s > 0.0).all()
 
 
 @dataclass(frozen=True)

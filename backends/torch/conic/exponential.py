@@ -8,6 +8,8 @@ Newton steps inside a bracket that is halved whenever they slow down, for all co
 import torch
 from torch import Tensor
 
+from cvxrobust.core.arrays import worth_a_look
+
 LIMIT = 500.0
 """exp(LIMIT) does not overflow, and exp(-LIMIT) is nothing beside any other number here."""
 
@@ -78,7 +80,7 @@ def _root(r: Tensor, s: Tensor, t: Tensor, low: Tensor, high: Tensor, start: Ten
     """The root of the increasing ``h(rho) = a(rho) exp(rho) - c(rho) exp(-rho) - t`` in [low, high]."""
     rho = torch.minimum(torch.maximum(start, low), high)
     last, done = high - low, torch.zeros_like(r, dtype=torch.bool)
-    for _ in range(STEPS):
+    for step in range(STEPS):
         growth, decay = rho.exp(), (-rho).exp()
         denominator, inner = rho * rho - rho + 1, 2 * rho - 1
         cone, polar = ((rho - 1) * r + s) / denominator, (r - rho * s) / denominator
@@ -94,6 +96,6 @@ def _root(r: Tensor, s: Tensor, t: Tensor, low: Tensor, high: Tensor, start: Ten
         # Where h is nothing but rounding, no step means anything.
         done |= (last <= ROUNDING * (1 + rho.abs())) | (value.abs() <= ROUNDING * (above.abs() + below.abs() + t.abs()))
         rho = following
-        if bool(done.all()):
+        if worth_a_look(step, done) and bool(done.all()):
             break
     return rho

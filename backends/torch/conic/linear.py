@@ -14,6 +14,8 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from cvxrobust.core.arrays import worth_a_look
+
 DENSE_COLUMNS = 400
 """On the host, programmes with no more columns are reduced and inverted densely."""
 
@@ -131,15 +133,17 @@ class DeviceSystem:
         residual = right - self._reduced_times(x)
         z = residual / self._diagonal
         direction, square = z, torch.dot(residual, z)
-        for _ in range(5 * right.numel()):
-            if bool(torch.linalg.vector_norm(residual) <= goal):
+        for count in range(5 * right.numel()):
+            going = torch.linalg.vector_norm(residual) > goal
+            if worth_a_look(count, going) and not bool(going):
                 break
             image = self._reduced_times(direction)
-            step = square / torch.dot(direction, image)
+            # Steps that nobody has looked at yet change nothing once the goal is reached.
+            step = torch.where(going, square / torch.dot(direction, image), 0.0)
             x, residual = x + step * direction, residual - step * image
             z = residual / self._diagonal
             before, square = square, torch.dot(residual, z)
-            direction = z + (square / before) * direction
+            direction = torch.where(going, z + (square / before) * direction, direction)
         if not exact:
             self._last = x
         return x

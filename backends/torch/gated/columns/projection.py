@@ -20,6 +20,7 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.gated.balls import dual_norm
 from cvxrobust.core import GatedProgram
+from cvxrobust.core.arrays import worth_a_look
 from cvxrobust.core.attacks.relu_bounds import Norm
 
 ENTERING = 3
@@ -220,14 +221,23 @@ class ConeProjections:
         weights = self.weights[slots, :width]
         passive = weights > 0.0 if passive is None else passive[:, :width]
         places, found = torch.arange(slots.numel(), device=self.device), weights.clone()
-        for _ in range(PIVOTS):
-            weights, passive, going = _pivot(grams, linear, weights, passive, known, OPTIMAL * sizes)
+        going = torch.ones_like(places, dtype=torch.bool)
+        for pivot in range(PIVOTS):
+            moved, passive, more = _pivot(grams, linear, weights, passive, known, OPTIMAL * sizes)
+            # Who is done stays as it is until somebody looks.
+            weights, going = torch.where(going[:, None], moved, weights), going & more
+            if not worth_a_look(pivot, going):
+                continue
             found[places] = weights
-            if not bool(going.any()):
+            if bool(going.all()):
+                continue
+            left = torch.nonzero(going)[:, 0]
+            if left.numel() == 0:
                 break
-            if not bool(going.all()):
-                places, grams, linear, known, sizes = (part[going] for part in (places, grams, linear, known, sizes))
-                weights, passive = weights[going], passive[going]
+            places, grams, linear, known, sizes = (part[left] for part in (places, grams, linear, known, sizes))
+            weights, passive, going = weights[left], passive[left], going[left]
+        else:
+            found[places] = weights
         self.weights[slots, :width] = found
 
 
@@ -254,7 +264,8 @@ def _pivot(
     slopes = torch.where(known & ~passive, (grams @ stepped[..., None])[..., 0] + linear, torch.inf)
     steepest, place = slopes.min(1)
     adding = whole & sound & (steepest < -tolerance)
-    passive[adding, place[adding]] = True
+    rows = torch.arange(place.numel(), device=place.device)
+    passive[rows, place] |= adding
     return stepped, passive, sound & (~whole | adding)
 
 

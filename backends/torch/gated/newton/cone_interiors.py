@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.gated.smoothing import smooth_norm
 from cvxrobust.backends.torch.gated.tensors import GatedTensors
+from cvxrobust.core.arrays import worth_a_look
 
 DECAYS = tuple(10.0**-k for k in range(0, 13, 2))
 STEPS = 12
@@ -62,12 +63,12 @@ def _interiors(data: GatedTensors, slots: Tensor) -> tuple[Tensor, Tensor]:
     if X.shape[0] == 0 or flat:
         return best, margin
     for decay in DECAYS:
-        for _ in range(STEPS):
+        for step in range(STEPS):
             E, moved = _step(data, X, sides, reach, E, decay)
             slack = _margins(data, X, sides, reach, E)
             better = slack > margin
-            best[better], margin[better] = E[better], slack[better]
-            if moved < 1e-3:
+            best, margin = torch.where(better[:, None], E, best), torch.where(better, slack, margin)
+            if worth_a_look(step, moved) and bool(moved < 1e-3):
                 break
         if bool((margin > THIN).all()) and decay < 1e-4:
             break
@@ -103,7 +104,9 @@ def _values(
     return torch.nn.functional.softplus(-slack).sum(0) + 0.5 * decay * (E**2).sum(1)
 
 
-def _step(data: GatedTensors, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor, decay: float) -> tuple[Tensor, float]:
+def _step(
+    data: GatedTensors, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor, decay: float
+) -> tuple[Tensor, Tensor]:
     """One damped Newton step for every slot, and the largest decrement."""
     d, D, width = data.program.attackable, X.shape[1], _width(E)
     slack = sides * (X @ E.T)
@@ -132,10 +135,10 @@ def _step(data: GatedTensors, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor
     decrement = -(gradient * step).sum(1)
     value = _values(data, X, sides, reach, E, width, decay)
     length = torch.ones_like(value)
-    for _ in range(HALVINGS):
+    for trial in range(HALVINGS):
         tried = _values(data, X, sides, reach, E + length[:, None] * step, width, decay)
         good = tried <= value - 1e-4 * length * decrement + 1e-12
-        if bool(good.all()):
+        if worth_a_look(trial, good) and bool(good.all()):
             break
         length = torch.where(good, length, 0.3 * length)
-    return E + length[:, None] * step, float(decrement.max())
+    return E + length[:, None] * step, decrement.max()
