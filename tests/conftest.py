@@ -2,13 +2,11 @@
 
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
-
-from cvxrobust.bench.cli import main
 
 # Packages of outsiders, which test themselves in an environment of their own.
 collect_ignore = ["thirdparty"]
@@ -18,9 +16,13 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 # Shells start background jobs with Ctrl-C ignored, and then there would be nothing to test about it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long a test takes depends on what else the machine does; no test fails for that.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# The tests of devices also run where there is nothing but PyTorch and pytest (`make gpu`).
+with suppress(ImportError):
+    from hypothesis import settings
+
+    # How long a test takes depends on what else the machine does; no test fails for that.
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
 
 
 @pytest.fixture
@@ -38,6 +40,8 @@ def csv(tmp_path):
 @pytest.fixture
 def run(capsys):
     """Run the command line in this process: exit code, stdout, stderr."""
+
+    from cvxrobust.bench.cli import main
 
     def call(*arguments):
         with pytest.raises(SystemExit) as stopped:

@@ -4,8 +4,8 @@
 
 Writes ``digits.npz`` (1,500 images of scikit-learn's digits), ``mnist.npz`` (the training images as bytes) and
 ``mnist8x8.npz`` (5,000 of them brought to 8 x 8 pixels) where MNIST is at hand, and ``site/``: the pure Python packages
-that `cvxrobust.core` needs and PyTorch does not bring, so that the machine needs them no more. Nothing of this is
-committed.
+that `cvxrobust.core` needs and PyTorch does not bring, so that the machine needs them no more; ``tests/``: those that
+run tests, for a machine without them. Nothing of this is committed.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 PACKAGES = ("array-api-compat", "pluggy", "threadpoolctl")
 """Pure Python all three, so that they run wherever PyTorch does."""
+TEST_PACKAGES = ("pytest", "iniconfig", "packaging", "pygments")
+"""Where a machine has its own, those are taken, because plugins go with them."""
 STAND_IN = "digits, enlarged"
 """What stands for MNIST where it is not at hand."""
 
@@ -46,14 +48,18 @@ def even_odd(target: NDArray[np.int64]) -> Array:
     return np.where(target % 2 == 0, 1.0, -1.0)
 
 
+def _brought_digits(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """`digits`, from the folder where it has them: then the machine needs no scikit-learn."""
+    path = folder / "digits.npz"
+    if not path.exists():
+        return digits()
+    with np.load(path) as file:
+        return file["X"], file["target"]
+
+
 def load_digits_problem(folder: Path, rows: int) -> tuple[Array, Array]:
     """Digits in [-1, 1], shape (rows, 64), even against odd."""
-    path = folder / "digits.npz"
-    if path.exists():
-        with np.load(path) as file:
-            X, target = file["X"], file["target"]
-    else:
-        X, target = digits()
+    X, target = _brought_digits(folder)
     return X[:rows] / 8.0 - 1.0, even_odd(target[:rows])
 
 
@@ -73,7 +79,7 @@ def load_images(folder: Path, rows: int) -> tuple[str, Array, Array]:
         with np.load(path) as file:
             X, target, name = file["images"][:rows].reshape(-1, 784) / 255.0, file["target"][:rows], "MNIST"
     else:
-        few, target = digits()
+        few, target = _brought_digits(folder)
         larger = np.kron(few.reshape(-1, 8, 8), np.ones((1, 3, 3)))
         whole = np.pad(larger, ((0, 0), (2, 2), (2, 2))).reshape(-1, 784) / 16.0
         rng, chosen = np.random.default_rng(0), np.arange(rows) % len(whole)
@@ -98,11 +104,13 @@ def write(out: Path, data_folder: str | None) -> list[str]:
         np.savez_compressed(out / "mnist8x8.npz", X=small_images(images[:5000]), target=labels[:5000])
     except InputError as error:
         said.append(f"without MNIST: {error} Part mnist takes {STAND_IN}, part interior_point digits alone.")
-    wanted = [f"{name}=={version(name)}" for name in PACKAGES]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
-    subprocess.run([*command, "--target", str(out / "site"), *wanted], check=True)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--upgrade"]
+    for folder, names in (("site", PACKAGES), ("tests", TEST_PACKAGES)):
+        wanted = [f"{name}=={version(name)}" for name in names]
+        subprocess.run([*command, "--target", str(out / folder), *wanted], check=True)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return [*said, f"{out}: {size / 2**20:.1f} MiB, with {', '.join(wanted)}"]
+    packages = ", ".join(f"{name}=={version(name)}" for name in dict.fromkeys((*PACKAGES, *TEST_PACKAGES)))
+    return [*said, f"{out}: {size / 2**20:.1f} MiB, with {packages}"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cvxrobust.bench.display import console, make_table
 from cvxrobust.core.environment import peak_memory
 from cvxrobust.core.kit.threads import blas_threads
 
@@ -116,7 +115,9 @@ def plot(costs: Sequence[Cost], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and plot."""
+    # Not above: the run for a GPU measures with this module where there is PyTorch and nothing to show tables with.
     from cvxrobust import Settings
+    from cvxrobust.bench.display import console, make_table
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")

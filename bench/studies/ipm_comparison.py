@@ -11,7 +11,7 @@ Instances: Breast Cancer Wisconsin (hinge, l2 radius 0.3, beta 0.01), whole and 
 inequalities; digits (scikit-learn, even against odd); 5,000 images of MNIST, brought to the 8 x 8 pixels of digits
 (only where named, because it needs the file in ``CVXROBUST_DATA``); standard polynomial problems on synthetic data,
 labels of a quadratic teacher with a tenth of them flipped; ReLU programmes of 50 gates on 1,000 samples of a ReLU
-teacher with 50 inputs (`cvxrobust.bench.studies.relu_scaling`), attacked ones on gates that carry neurons under the
+teacher with 50 inputs (`cvxrobust.bench.data.teachers`), attacked ones on gates that carry neurons under the
 attack. "moreau" is a peer where a backend of that name is installed.
 """
 
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.teachers import quadratic_teacher, relu_teacher
 from cvxrobust.bench.display import console, make_table
 from cvxrobust.core.programs.gated.program import Formulation
 
@@ -58,16 +59,6 @@ class Instance:
     make: Callable[[], Any]
     tolerance: float
     peers: tuple[str, ...] = ()
-
-
-def teacher(n: int, d: int) -> tuple[Array, Array]:
-    """Standard normal inputs; labels of a random quadratic, a tenth of them flipped."""
-    rng = np.random.default_rng(n + d)
-    X = rng.standard_normal((n, d))
-    low = rng.standard_normal((d, 3))
-    score = ((X @ low) ** 2 @ np.array([1.0, -1.0, 0.5])) / d + X @ rng.standard_normal(d) / d**0.5
-    flipped = np.where(rng.random(n) < 0.1, -1.0, 1.0)
-    return X, flipped * np.where(score > np.median(score), 1.0, -1.0)
 
 
 def _cancer(rows: int) -> Any:
@@ -102,14 +93,13 @@ def _mnist() -> Any:
 def _standard(n: int, d: int) -> Any:
     from cvxrobust import StandardSDP
 
-    return StandardSDP(*teacher(n, d), beta=0.01)
+    return StandardSDP(*quadratic_teacher(n, d), beta=0.01)
 
 
 def _relu(formulation: Formulation, radius: float = 0.0) -> Any:
     from cvxrobust import AdversarialReLU, ConvexReLU
-    from cvxrobust.bench.studies import relu_scaling
 
-    X, y = relu_scaling.teacher(1000, 50)
+    X, y = relu_teacher(1000, 50)
     if radius == 0.0:
         return ConvexReLU(X, y, n_gates=50, beta=0.01, formulation=formulation)
     # Only gates whose cones can carry a neuron under the attack; otherwise the answer is that there are none.
@@ -143,7 +133,7 @@ def measure(name: str, backend: str, threads: int, time_limit: float, device: st
     instance = INSTANCES[name]
     problem = instance.make()
     # The first use of a backend loads its libraries; nobody's time should hold that.
-    X, y = teacher(20, 3)
+    X, y = quadratic_teacher(20, 3)
     small = (
         ConvexReLU(X, y, n_gates=3) if "relu" in name else AdversarialSDP(X, y, radius=0.1 * ("standard" not in name))
     )

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cvxrobust.bench.data.teachers import quadratic_teacher
 from cvxrobust.bench.display import console, make_table
 from cvxrobust.bench.studies.gradient_scaling import slope
-from cvxrobust.bench.studies.ipm_comparison import teacher
 
 SAMPLES, INPUTS = (250, 500, 1000, 2000, 4000, 8000), 20
 SIZES, ROWS = (8, 16, 32, 64), 500
@@ -51,7 +51,7 @@ def measure(n: int, d: int, threads: int, device: str) -> Cost:
     """Solve one size."""
     from cvxrobust import AdversarialSDP, Settings, solve
 
-    problem = AdversarialSDP(*teacher(n, d), radius=0.3 / d**0.5, beta=0.01)
+    problem = AdversarialSDP(*quadratic_teacher(n, d), radius=0.3 / d**0.5, beta=0.01)
     settings = Settings(tolerance=1e-6, threads=threads, device=device, time_limit=600.0)
     result = solve(problem, backend="ipm", settings=settings)
     gap, memory = result.certificate.relative_gap, result.peak_memory / 2**20

@@ -5,7 +5,7 @@
 
 The torch backend in its own two ways, on directions in the cones and along its barrier with Newton steps, and the
 conic solvers Clarabel and SCS, on the same programmes in one run with one thread. Breast Cancer: 455 standardised rows,
-squared loss, as in `scnn_comparison`. Teacher: as in `relu_scaling`, patterns that hold neurons under the attack.
+squared loss, as in `scnn_comparison`. Teacher: a random ReLU network, patterns that hold neurons under the attack.
 MNIST: likewise, with the file ``mnist.npz`` in that folder; its conic form, of fifty million entries, is left alone.
 Seconds are those of the processor for the whole call of ``solve``, assembly and certificates included: on a machine
 with other work they say more than wall time, which is what limits are about.
@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from cvxrobust.bench.data.teachers import relu_teacher
 from cvxrobust.bench.display import console, make_table
 from cvxrobust.core.attacks.relu_bounds import Norm
 
@@ -64,14 +65,14 @@ class Instance:
         """The training problem."""
         from cvxrobust import AdversarialReLU, ConvexReLU
         from cvxrobust.bench.studies.reference_instance import breast_cancer
-        from cvxrobust.bench.studies.relu_scaling import mnist, teacher
+        from cvxrobust.bench.studies.relu_scaling import mnist
         from cvxrobust.bench.studies.scnn_comparison import distinct_gates
 
         if self.data == "breast-cancer":
             X, y = breast_cancer(self.n, self.d)
             gates = distinct_gates(X, np.random.default_rng(0).standard_normal((self.d, self.gates)))
             return ConvexReLU(X, y, gates=gates, loss=self.loss, formulation="cone")
-        X, y = teacher(self.n, self.d) if self.data == "teacher" else mnist(self.n, self.d)
+        X, y = relu_teacher(self.n, self.d) if self.data == "teacher" else mnist(self.n, self.d)
         if not self.radius:
             return ConvexReLU(X, y, n_gates=self.gates, loss=self.loss, formulation="cone")
         return AdversarialReLU(

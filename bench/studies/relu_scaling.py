@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.known import FOLDER_VARIABLE
+from cvxrobust.bench.data.teachers import relu_teacher
 from cvxrobust.bench.display import console, make_table
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.programs.gated.program import Formulation
@@ -56,7 +57,7 @@ class Instance:
         """The training problem."""
         from cvxrobust import AdversarialReLU
 
-        X, y = teacher(self.n, self.d) if self.data == "teacher" else mnist(self.n, self.d)
+        X, y = relu_teacher(self.n, self.d) if self.data == "teacher" else mnist(self.n, self.d)
         return AdversarialReLU(
             X, y, self.radius, n_gates=self.gates, formulation=self.formulation, norm=self.norm, regate=self.regate
         )
@@ -99,16 +100,6 @@ class Watch:
                 break
             found = seconds
         return found
-
-
-def teacher(n: int, d: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Inputs, shape (n, d), and noisy labels of a random network, shape (n,)."""
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((n, d))
-    hidden, output = rng.standard_normal((8, d)) / math.sqrt(d), np.tile([1.0, -1.0], 4)
-    f = np.maximum(X @ hidden.T, 0.0) @ output
-    y = np.where(f > np.median(f), 1.0, -1.0)
-    return X, np.where(rng.random(n) < 0.1, -y, y)
 
 
 def mnist(n: int, d: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, Settings, StandardSDP
-from cvxrobust.bench.studies.ipm_comparison import teacher
+from cvxrobust.bench.data.teachers import quadratic_teacher
 from cvxrobust.core.discovery.registry import get_backend
 
 torch = pytest.importorskip("torch")
@@ -27,7 +27,7 @@ arrays = pytest.importorskip("cvxrobust.core.arrays")
 
 def pass_over(n, d=8, m=12):
     """One robust gradient near the last one."""
-    X, y = teacher(n, d)
+    X, y = quadratic_teacher(n, d)
     rng, settings = np.random.default_rng(0), Settings(device="cuda", threads=1)
     neurons, signs = rng.standard_normal((m, d)) / d**0.5, np.where(np.arange(m) % 2 == 0, 1.0, -1.0)
     with elsewhere.emulated():
@@ -68,7 +68,7 @@ def test_roots_of_exact_worst_cases_are_looked_at_after_1_2_4_8_steps():
 
 
 def test_conjugate_gradients_on_a_device_are_those_of_the_processor_and_read_less(monkeypatch):
-    X, y = teacher(80, 6)
+    X, y = quadratic_teacher(80, 6)
     program = AdversarialReLU(X, y, radius=0.05, n_gates=5).to_structured()
     backend, counts, genuine = get_backend("torch"), [], newton.newton_direction
 
@@ -134,7 +134,7 @@ def test_roots_of_exponential_cones_are_looked_at_after_1_2_4_8_steps():
 
 @pytest.fixture(scope="module")
 def cones():
-    X, y = teacher(60, 8)
+    X, y = quadratic_teacher(60, 8)
     return AdversarialReLU(X, y, radius=0.02, n_gates=6, formulation="cone").to_structured()
 
 
@@ -187,7 +187,7 @@ MOST = {"attacked polynomial": 130, "polynomial": 65, "one-sided": 55, "cone": 6
 def test_an_iteration_of_ipm_reads_a_number_of_values_that_data_do_not_raise(name):
     found = []
     for n in (40, 160):
-        program = PROBLEMS[name](*teacher(n, 6)).to_structured()
+        program = PROBLEMS[name](*quadratic_teacher(n, 6)).to_structured()
         with elsewhere.emulated(), elsewhere.reads() as seen:
             solution = get_backend("ipm").solve(program, Settings(device="cuda", threads=1, tolerance=1e-5))
         found.append(sum(seen.values()) / solution.iterations)

@@ -108,20 +108,64 @@ def test_what_stands_in_the_way_is_said_before_any_work(tmp_path, capsys, monkey
     assert not (tmp_path / "new").exists()
 
 
-def test_a_checkout_that_is_not_installed_runs_a_part(tmp_path):
-    # Entry points are what an installation adds; `-S` and a path of our own leave them out.
+BARE = """
+import builtins, importlib.metadata, runpy, sys, time
+
+MISSING = "cvxpy clarabel scs mosek polars plotly typer rich hypothesis sklearn matplotlib".split()
+genuine = builtins.__import__
+
+def guarded(name, globals=None, locals=None, fromlist=(), level=0):
+    importer = (globals or {}).get("__file__") or "site-packages"
+    if level == 0 and name.partition(".")[0] in MISSING and "site-packages" not in importer:
+        raise ModuleNotFoundError(f"{name} is not there", name=name)
+    return genuine(name, globals, locals, fromlist, level)
+
+builtins.__import__ = guarded
+importlib.metadata.entry_points = lambda **_: ()
+sys.argv = ["gpu", *sys.argv[1:], "--began", str(time.monotonic())]
+runpy.run_module("cvxrobust.bench.gpu", run_name="__main__")
+"""
+"""A run where PyTorch is and nothing of ours is installed: no entry points, no packages beyond what it brings along."""
+
+
+@pytest.fixture(scope="module")
+def brought(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    X, target = digits()
+    np.savez_compressed(folder / "digits.npz", X=X, target=target)
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_part_needs_a_checkout_and_pytorch_and_no_more(name, brought, tmp_path):
     paths = [path for path in sys.path if path.endswith("site-packages")]
-    code = (
-        "import sys, importlib.metadata as m; m.entry_points = lambda **_: ();"
-        "import runpy, time; options = '--part relu --rehearse --budget 100 --began'.split();"
-        f"sys.argv = ['gpu', *options, str(time.monotonic()), '--out', {str(tmp_path)!r}];"
-        "runpy.run_module('cvxrobust.bench.gpu', run_name='__main__')"
+    options = [
+        "--part",
+        name,
+        "--rehearse",
+        "--threads",
+        "1",
+        "--budget",
+        "300",
+        "--inputs",
+        brought,
+        "--out",
+        tmp_path,
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, *map(str, options)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
     )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    (row,) = read(tmp_path / "rows.jsonl")
-    assert row["termination"] == "converged"
+    found = read(tmp_path / "rows.jsonl")
+    assert found
+    assert not [row for row in found if row.get("failed") or row.get("file") == "none"]
+    assert not [row for row in found if row.get("within 1e-8") == "NO"]
+    ends = {row["termination"] for row in found if "termination" in row}
+    assert ends <= {"converged", "not run: MNIST was not brought along"}
     assert "torch" in backends()
 
 

@@ -1,5 +1,6 @@
 """The device tests of the suite on this machine's device, and the same solves on the CPU and on the device."""
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,8 +118,8 @@ class _Watch:
 
 def _tests(context: Context) -> Iterator[Row]:
     """Test files that are about devices, each by itself."""
+    sys.path.append(str(context.inputs / "tests"))
     try:
-        import hypothesis  # noqa: F401
         import pytest
     except ImportError as error:
         yield {"table": "tests", "file": "none", "remark": f"not run: {error}"}
@@ -136,7 +137,7 @@ def _tests(context: Context) -> Iterator[Row]:
         pytest.main([*options, str(path)], plugins=[watch])
         yield {
             "table": "tests",
-            "file": path.name,
+            "file": path.relative_to(root).as_posix(),
             **watch.counts,
             "seconds": time.perf_counter() - began,
             "remark": "; ".join(watch.complaints)[:600],

@@ -8,7 +8,7 @@ from cvxrobust.bench.gpu.context import Context, Row, solved
 TITLE = "Attacked one-sided ReLU, 50,000 samples, 128 inputs, 100 gates"
 NOTE = (
     "Backend `torch`: hinge, linf radius 0.05, beta 0.01, labels of a random ReLU network, one in ten wrong "
-    "(`cvxrobust.bench.studies.relu_scaling`); the certified gap after the time that there was."
+    "(`cvxrobust.bench.data.teachers`); the certified gap after the time that there was."
 )
 BUDGET = 50.0
 
@@ -16,10 +16,10 @@ BUDGET = 50.0
 def rows(context: Context) -> Iterator[Row]:
     """One solve."""
     from cvxrobust import AdversarialReLU, Settings, solve
-    from cvxrobust.bench.studies.relu_scaling import teacher
+    from cvxrobust.bench.data.teachers import relu_teacher
 
     n, d, gates = context.size(50_000, 200), context.size(128, 8), context.size(100, 6)
-    problem = AdversarialReLU(*teacher(n, d), radius=0.05, norm="inf", n_gates=gates, beta=0.01)
+    problem = AdversarialReLU(*relu_teacher(n, d), radius=0.05, norm="inf", n_gates=gates, beta=0.01)
     settings = Settings(tolerance=1e-2, device=context.device, threads=context.threads, time_limit=context.left())
     began = time.perf_counter()
     result = solve(problem, backend="torch", settings=settings)

@@ -11,7 +11,7 @@ from random_relu import any_gates, random_recipe
 from threadpoolctl import threadpool_info
 
 from cvxrobust import AdversarialSDP, Settings, StandardSDP
-from cvxrobust.bench.studies.ipm_comparison import teacher
+from cvxrobust.bench.data.teachers import quadratic_teacher
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.kit.threads import torch_alone
@@ -55,7 +55,7 @@ def test_gated_programmes_leave_no_tensor_behind(recipe, number):
 
 @pytest.mark.parametrize("radius", [0.0, 0.2])
 def test_subspaces_and_starts_leave_no_tensor_behind(radius):
-    X, y = teacher(40, 15)
+    X, y = quadratic_teacher(40, 15)
     problem = AdversarialSDP(X, y, radius=radius, beta=0.02) if radius else StandardSDP(X, y, beta=0.02)
     rough = get_backend("ipm").solve(problem.to_structured(), Settings(tolerance=0.1, threads=1))
     assert_same(problem, *both(problem, rough))
@@ -65,7 +65,7 @@ def test_subspaces_and_starts_leave_no_tensor_behind(radius):
 def test_factoring_over_samples_leaves_no_tensor_behind(monkeypatch):
     system = pytest.importorskip("cvxrobust.backends.ipm.polynomial.newton_system")
     monkeypatch.setattr(system, "SMALL", 0)
-    problem = StandardSDP(*teacher(40, 15), beta=0.02)
+    problem = StandardSDP(*quadratic_teacher(40, 15), beta=0.02)
     assert_same(problem, *both(problem))
 
 

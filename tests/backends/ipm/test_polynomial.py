@@ -11,7 +11,7 @@ from polynomial_cases import adversarial, certified, cloud, solved
 from random_problems import random_case
 
 from cvxrobust import AdversarialSDP, Settings, StandardSDP, solve
-from cvxrobust.bench.studies.ipm_comparison import teacher
+from cvxrobust.bench.data.teachers import quadratic_teacher
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Solution, Termination
 from cvxrobust.core.discovery.registry import get_backend
@@ -97,7 +97,7 @@ def test_the_reference_instance_is_certified_to_1e_8():
 @pytest.mark.parametrize(("n", "d", "beta"), [(60, 10, 0.0003), (200, 20, 0.002)])
 def test_noisy_labels_and_few_samples_are_certified_too(n, d, beta):
     # As many margins at one as unknowns: the reduced system has entries of sizes that differ by 1 / mu^2.
-    problem = AdversarialSDP(*teacher(n, d), radius=0.3, beta=beta)
+    problem = AdversarialSDP(*quadratic_teacher(n, d), radius=0.3, beta=beta)
     solution = solved(problem, tolerance=1e-6)
     assert solution.termination is Termination.CONVERGED, solution.message
     upper, lower = certified(problem, solution)
