@@ -41,7 +41,7 @@ NUMBERS = "results.json"
 
 
 @dataclass(frozen=True)
-class Entry:
+class PolynomialEntry:
     """One trained network of the comparison.
 
     Args:
@@ -88,7 +88,7 @@ def write(numbers: Mapping[str, Any], path: Path) -> None:
     path.write_text(to_json(numbers) + "\n", encoding="utf-8")
 
 
-def train_for(radius: float, out: Path, quiet: bool) -> Entry:
+def train_for(radius: float, out: Path, quiet: bool) -> PolynomialEntry:
     """Train for one radius (0 is the standard problem), save the network and measure it on the held-out
     rows."""
     label, name, problem = "standard", "standard.npz", "standard-sdp"
@@ -96,10 +96,10 @@ def train_for(radius: float, out: Path, quiet: bool) -> Entry:
         label, name, problem = f"adversarial, r = {radius:g}", f"adversarial_{radius:g}.npz", "adversarial-sdp"
     training = train_one(label, problem, {"radius": radius} if radius else {}, TIME_LIMIT, out / name, quiet, BACKEND)
     network, test = training.result.network, training.test
-    return Entry(label, training, tuple(map(float, network.robust_accuracy(test.X, test.y, TEST_RADII))))
+    return PolynomialEntry(label, training, tuple(map(float, network.robust_accuracy(test.X, test.y, TEST_RADII))))
 
 
-def report(entries: Sequence[Entry]) -> None:
+def report(entries: Sequence[PolynomialEntry]) -> None:
     """Print the comparison as a table."""
     columns = ["network", "objective", "certified gap", "neurons", "clean"]
     columns += [f"r = {radius:g}" for radius in TEST_RADII] + ["time"]
@@ -122,7 +122,7 @@ def report(entries: Sequence[Entry]) -> None:
     print("Certified gap: (objective - lower bound) / objective, over all networks of the kind.")
 
 
-def to_dict(entries: Sequence[Entry]) -> dict[str, Any]:
+def to_dict(entries: Sequence[PolynomialEntry]) -> dict[str, Any]:
     """Everything measured, ready for JSON."""
     return {
         "experiment": "breast_cancer",
@@ -136,7 +136,7 @@ def to_dict(entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def draw(entries: Sequence[Entry], path: Path) -> None:
+def draw(entries: Sequence[PolynomialEntry], path: Path) -> None:
     """Exact robust accuracy against attack radius, one step per held-out row, as a PNG."""
     figure, axes = new_picture()
     curves = [robustness_radii(entry.training.result.network, entry.training.test) for entry in entries]
@@ -153,7 +153,7 @@ def draw(entries: Sequence[Entry], path: Path) -> None:
     save_picture(figure, axes, path, "Exact l2-robust test accuracy", labels, limit)
 
 
-def _draw_curve(axes: "Axes", radii: "NDArray[np.float64]", limit: float, entry: Entry, colour: str) -> None:
+def _draw_curve(axes: "Axes", radii: "NDArray[np.float64]", limit: float, entry: PolynomialEntry, colour: str) -> None:
     lost = np.sort(radii[(radii > 0.0) & (radii <= limit)])
     x = np.concatenate([[0.0], lost, [limit]])
     # At the k-th smallest radius the k-th of the rows that are right without an attack is lost.

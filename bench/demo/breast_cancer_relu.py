@@ -68,7 +68,7 @@ NETWORKS = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReLUEntry:
     """One trained network of the comparison.
 
     Args:
@@ -84,7 +84,7 @@ class Entry:
     drawn: tuple[AccuracyBracket, ...]
 
 
-def train_for(network: Network, out: Path, quiet: bool) -> Entry:
+def train_for(network: Network, out: Path, quiet: bool) -> ReLUEntry:
     """Train one network, save it and measure it on the held-out rows."""
     parameters = {"n_gates": N_GATES, "seed": SEED, **network.parameters}
     save = out / f"{network.file}.npz"
@@ -92,10 +92,10 @@ def train_for(network: Network, out: Path, quiet: bool) -> Entry:
     found, test = training.result.network, training.test
     radii = (*TEST_RADII, *DRAWN_RADII)
     brackets = bracketed_accuracies(found, test, radii, NORM)
-    return Entry(network.label, training, brackets[: len(TEST_RADII)], brackets[len(TEST_RADII) :])
+    return ReLUEntry(network.label, training, brackets[: len(TEST_RADII)], brackets[len(TEST_RADII) :])
 
 
-def report(entries: Sequence[Entry]) -> None:
+def report(entries: Sequence[ReLUEntry]) -> None:
     """Print the comparison as a table."""
     columns = ["ReLU network", "programme", "certified gap", "own objective", "neurons", "carriers", "clean"]
     columns += [f"r = {radius:g}" for radius in TEST_RADII] + ["time"]
@@ -112,7 +112,7 @@ def report(entries: Sequence[Entry]) -> None:
             print(f"{entry.label}: no neurons, so the output is 0 for every input, a margin that certifies nothing.")
 
 
-def _row(entry: Entry) -> list[object]:
+def _row(entry: ReLUEntry) -> list[object]:
     result = entry.training.result
     said = result.report
     low, high = said["network_objective_at_least"], said["network_objective_at_most"]
@@ -130,7 +130,7 @@ def _row(entry: Entry) -> list[object]:
     ]
 
 
-def to_dict(entries: Sequence[Entry]) -> dict[str, Any]:
+def to_dict(entries: Sequence[ReLUEntry]) -> dict[str, Any]:
     """Everything measured, ready for JSON."""
     return {
         "norm": NORM,
@@ -150,7 +150,7 @@ def to_dict(entries: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def draw(entries: Sequence[Entry], path: Path) -> None:
+def draw(entries: Sequence[ReLUEntry], path: Path) -> None:
     """A band from certified to attacked accuracy against attack radius for each network, as a PNG."""
     figure, axes = new_picture()
     for entry, colour in zip(entries, COLOURS, strict=True):

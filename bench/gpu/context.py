@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 """Names and values of one line of a table; ``"table"`` says which, where a part has several."""
 
 
@@ -49,10 +49,10 @@ class Context:
             torch.cuda.synchronize()
 
 
-Rows = Callable[[Context], Iterable[Row]]
+Rows = Callable[[Context], Iterable[TableRow]]
 
 
-def append(path: Path, row: Row) -> None:
+def append(path: Path, row: TableRow) -> None:
     """Put a row on the disk, for good, before anything else happens."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row, default=str) + "\n")
@@ -60,9 +60,9 @@ def append(path: Path, row: Row) -> None:
         os.fsync(file.fileno())
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[TableRow]:
     """The rows of a file; a last line that a killed process left unfinished is left out."""
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             rows.append(json.loads(line))
@@ -71,7 +71,7 @@ def read(path: Path) -> list[Row]:
     return rows
 
 
-def solved(result: Any, seconds: float, **facts: Any) -> Row:
+def solved(result: Any, seconds: float, **facts: Any) -> TableRow:
     """The row of one solve: what was certified, and when each gap was."""
     certificate = result.certificate
     reached = {}

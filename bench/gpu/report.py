@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cvxrobust.bench.gpu.context import Row, read
+from cvxrobust.bench.gpu.context import TableRow, read
 from cvxrobust.bench.gpu.parts import NAMES, part
 
 
@@ -16,7 +16,7 @@ def write_report(folder: Path) -> None:
     (folder / "report.md").write_text(report(manifest, read(folder / "rows.jsonl")), encoding="utf-8")
 
 
-def report(manifest: Row, rows: list[Row]) -> str:
+def report(manifest: TableRow, rows: list[TableRow]) -> str:
     """The text."""
     what = "A rehearsal on the CPU, at small sizes: figures mean nothing" if manifest["rehearsal"] else "A run"
     command = f"make gpu{'-rehearse' if manifest['rehearsal'] else ''}"
@@ -46,7 +46,7 @@ def report(manifest: Row, rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(rows: Iterable[Row]) -> list[str]:
+def _table(rows: Iterable[TableRow]) -> list[str]:
     rows = list(rows)
     shown = () if any(row.get("table") == "parts" for row in rows) else ("part",)
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("table", *shown)]

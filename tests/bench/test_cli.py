@@ -459,7 +459,7 @@ def test_the_curve_passes_through_the_exact_accuracies(csv, tmp_path):
     network, test = training.result.network, training.test
     lost_at = breast_cancer.robustness_radii(network, test)
     axes = Figure().add_subplot()
-    breast_cancer._draw_curve(axes, lost_at, 5.0, breast_cancer.Entry("", training, ()), "black")
+    breast_cancer._draw_curve(axes, lost_at, 5.0, breast_cancer.PolynomialEntry("", training, ()), "black")
     x, y = axes.lines[0].get_data()
     for radius in (0.0, 0.1, 0.3, 1.0, 2.0):
         drawn = y[np.flatnonzero(x <= radius)[-1]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.bench.gpu.context import Context, Row
+from cvxrobust.bench.gpu.context import Context, TableRow
 
 TITLE = "CPU against device"
 NOTE = (
@@ -20,13 +20,13 @@ ASKED = 1e-8
 ITERATIONS = 60
 
 
-def rows(context: Context) -> Iterator[Row]:
+def rows(context: Context) -> Iterator[TableRow]:
     """Differences first, because they are quick; then the tests, file by file."""
     yield from _differences(context)
     yield from _tests(context)
 
 
-def _differences(context: Context) -> Iterator[Row]:
+def _differences(context: Context) -> Iterator[TableRow]:
     from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, StandardSDP
 
     X, y = _noisy(context.size(400, 40), context.size(24, 4))
@@ -43,7 +43,7 @@ def _differences(context: Context) -> Iterator[Row]:
         yield _optimum(name, problem, context)
 
 
-def _gradient(problem: Any, context: Context) -> Row:
+def _gradient(problem: Any, context: Context) -> TableRow:
     """One smoothed robust gradient, entry by entry."""
     from cvxrobust import Settings
     from cvxrobust.core.discovery.registry import get_backend
@@ -60,7 +60,7 @@ def _gradient(problem: Any, context: Context) -> Row:
     return {"table": "differences", "what": "torch: robust gradient", "difference": difference, **_verdict(difference)}
 
 
-def _optimum(name: str, problem: Any, context: Context) -> Row:
+def _optimum(name: str, problem: Any, context: Context) -> TableRow:
     """The same iterations of ipm: both bounds of both."""
     from cvxrobust import Settings
     from cvxrobust.core.discovery.registry import get_backend
@@ -80,7 +80,7 @@ def _optimum(name: str, problem: Any, context: Context) -> Row:
     return {"table": "differences", "what": f"ipm: {name}", "difference": difference, **_verdict(difference), **facts}
 
 
-def _verdict(difference: float) -> Row:
+def _verdict(difference: float) -> TableRow:
     return {"within 1e-8": "yes" if difference <= ASKED else "NO"}
 
 
@@ -116,7 +116,7 @@ class _Watch:
         self.complaints.append(f"{report.nodeid}: {' '.join(last)[:200]}")
 
 
-def _tests(context: Context) -> Iterator[Row]:
+def _tests(context: Context) -> Iterator[TableRow]:
     """Test files that are about devices, each by itself."""
     sys.path.append(str(context.inputs / "tests"))
     try:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from cvxrobust.bench.gpu.context import Context, Row
+from cvxrobust.bench.gpu.context import Context, TableRow
 
 TITLE = "The robust gradient against its matrix products"
 NOTE = (
@@ -16,7 +16,7 @@ BUDGET = 45.0
 NEURONS = 64
 
 
-def rows(context: Context) -> Iterator[Row]:
+def rows(context: Context) -> Iterator[TableRow]:
     """Both precisions."""
     from cvxrobust import Settings
     from cvxrobust.bench.studies.gradient_scaling import measure

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from cvxrobust.bench.gpu.context import Context, Row, solved
+from cvxrobust.bench.gpu.context import Context, TableRow, solved
 from cvxrobust.bench.gpu.inputs import load_digits_problem, load_small_mnist
 
 TITLE = "Interior-point method to a certified 1e-6"
@@ -14,7 +14,7 @@ NOTE = (
 BUDGET = 75.0
 
 
-def rows(context: Context) -> Iterator[Row]:
+def rows(context: Context) -> Iterator[TableRow]:
     """Device first; the CPU for comparison, on digits."""
     from cvxrobust import AdversarialSDP, Settings, solve
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from cvxrobust.bench.gpu.context import Context, Row, solved
+from cvxrobust.bench.gpu.context import Context, TableRow, solved
 from cvxrobust.bench.gpu.inputs import load_images
 
 TITLE = "Polynomial network on 60,000 images of 784 pixels, to a certified 1e-2"
@@ -14,7 +14,7 @@ NOTE = (
 BUDGET = 100.0
 
 
-def rows(context: Context) -> Iterator[Row]:
+def rows(context: Context) -> Iterator[TableRow]:
     """Both precisions, as time allows."""
     from cvxrobust import AdversarialSDP, Settings, solve
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from cvxrobust.bench.gpu.context import Context, Row, solved
+from cvxrobust.bench.gpu.context import Context, TableRow, solved
 
 TITLE = "Attacked one-sided ReLU, 50,000 samples, 128 inputs, 100 gates"
 NOTE = (
@@ -13,7 +13,7 @@ NOTE = (
 BUDGET = 50.0
 
 
-def rows(context: Context) -> Iterator[Row]:
+def rows(context: Context) -> Iterator[TableRow]:
     """One solve."""
     from cvxrobust import AdversarialReLU, Settings, solve
     from cvxrobust.bench.data.teachers import relu_teacher

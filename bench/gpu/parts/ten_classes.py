@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.bench.gpu.context import Context, Row, solved
+from cvxrobust.bench.gpu.context import Context, TableRow, solved
 from cvxrobust.bench.gpu.penalty import PenaltyStep
 
 TITLE = "Ten classes, 50,000 samples of 512 random features"
@@ -32,7 +32,7 @@ def features(n: int, d: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
     return (X - X.mean(axis=0)) / X.std(axis=0), scores.argmax(axis=1)
 
 
-def rows(context: Context) -> Iterator[Row]:
+def rows(context: Context) -> Iterator[TableRow]:
     """The penalty method's step first: it is quick and its time is known."""
     from cvxrobust import AdversarialSDP, Settings, solve
 
@@ -53,7 +53,7 @@ def rows(context: Context) -> Iterator[Row]:
     yield {"table": "solve"} | solved(result, seconds, n=n, d=d, classes=CLASSES) | {"worst class's gap": worst}
 
 
-def _steps(context: Context, X: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Iterator[Row]:
+def _steps(context: Context, X: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> Iterator[TableRow]:
     """Seconds of a pass of the penalty method over more and more samples."""
     n, d = X.shape
     # On a processor ten times fewer samples say the same; published code used a GPU.
