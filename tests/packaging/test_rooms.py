@@ -1,12 +1,17 @@
-"""No room is so full that one has to search it, and no file so long that one has to scroll."""
+"""No room is so full that one has to search it, no file so long that one has to scroll, no name said of two classes."""
 
+import ast
+from collections import defaultdict
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("core", "problems", "backends", "bench")
 MOST_FILES = 16
 """Python files that a folder shows, its `__init__` among them; but for studies, which are a list."""
 
+STRUCTURED = ("backends/ipm", "backends/mosek", "backends/torch")
 LIST = ROOT / "bench" / "studies"
 LONGEST = {"source": 400, "tests": 600}
 """Lines of a file."""
@@ -31,3 +36,18 @@ def test_no_file_is_longer_than_a_short_read():
         for path in files
     }
     assert {path: lines for path, (lines, most) in lengths.items() if lines > most} == {}
+
+
+def test_every_backend_of_several_files_is_known():
+    assert sorted(f"backends/{path.parent.name}" for path in (ROOT / "backends").glob("*/__init__.py")) == [*STRUCTURED]
+
+
+@pytest.mark.parametrize("room", ["core", "problems", "bench", *STRUCTURED])
+def test_no_two_classes_share_a_name(room):
+    places = defaultdict(list)
+    for path in (path for path in python_files(room) if LIST not in path.parents):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert places, f"{room} has no classes; the walk would prove nothing"
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -8,7 +8,7 @@ from cvxrobust.backends.ipm.gated.coupling import ByBoth, BySamples, Coupling, c
 from cvxrobust.backends.ipm.gated.epigraph import Form, ball_form
 from cvxrobust.backends.ipm.gated.groups import Alone, Groups
 from cvxrobust.backends.ipm.gated.model import Model
-from cvxrobust.backends.ipm.gated.samples import Samples
+from cvxrobust.backends.ipm.gated.samples import EliminatedSamples
 from cvxrobust.backends.ipm.gated.scaling import Scaling
 from cvxrobust.core.arrays import worth_a_look
 
@@ -36,7 +36,7 @@ class Elimination:
         """
         self.model, self.scaling, self.curvature = model, scaling, curvature
         data = model.data
-        self.samples = Samples(model, scaling, curvature)
+        self.samples = EliminatedSamples(model, scaling, curvature)
         self.length = ball_form(scaling, "length")
         self.form = model.slot.form(scaling) if model.slot is not None else None
         self.caps = data.shape[2] if self.form is not None else 0

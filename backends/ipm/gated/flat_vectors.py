@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class Layout:
+class FlatLayout:
     """Where the named parts of a flat vector lie.
 
     Vectors may carry leading batch dimensions, the same for all parts.

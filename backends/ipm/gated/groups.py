@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.ipm.gated.samples import Samples
+from cvxrobust.backends.ipm.gated.samples import EliminatedSamples
 
 
 class Groups:
     """The slots of a cone or gated programme, whose vectors matter to samples through their groups' sums."""
 
-    def __init__(self, samples: Samples, members: Tensor, gates: Tensor) -> None:
+    def __init__(self, samples: EliminatedSamples, members: Tensor, gates: Tensor) -> None:
         data = samples.data
         self.samples, self.members, self.gates = samples, members, gates
         (_, _, C, D), P = data.shape, gates.shape[0]
@@ -76,7 +76,7 @@ class Groups:
 class Alone(Groups):
     """The slots of a one-sided programme: samples see each with a real weight, and its cap c as well."""
 
-    def __init__(self, samples: Samples, capped: bool) -> None:
+    def __init__(self, samples: EliminatedSamples, capped: bool) -> None:
         data = samples.data
         K, D = data.shape[1], data.shape[3]
         super().__init__(samples, torch.arange(K, device=data.X.device), data.gates)

@@ -60,7 +60,7 @@ ROUNDING_LAG = 1e-3
 
 
 @dataclass
-class Iterate:
+class GatedIterate:
     """Variables x, slacks s, multipliers z, and what the smooth loss sees."""
 
     x: Tensor
@@ -70,16 +70,16 @@ class Iterate:
 
 
 @dataclass
-class Direction:
+class GatedDirection:
     """Steps of variables, slacks and multipliers."""
 
     x: Tensor
     s: Tensor
     z: Tensor
 
-    def plus(self, share: float, other: "Direction") -> "Direction":
+    def plus(self, share: float, other: "GatedDirection") -> "GatedDirection":
         """This one and a share of another."""
-        return Direction(self.x + share * other.x, self.s + share * other.s, self.z + share * other.z)
+        return GatedDirection(self.x + share * other.x, self.s + share * other.s, self.z + share * other.z)
 
     @property
     def finite(self) -> bool:
@@ -113,7 +113,7 @@ class Steps:
     def __init__(self, model: Model, answers: Answers, x: Tensor, z: Tensor, count: int = 0) -> None:
         self.model, self.answers = model, answers
         s, seen = model.slack(x)
-        self.at = Iterate(x, s, z, seen)
+        self.at = GatedIterate(x, s, z, seen)
         gates = model.data.program.gates
         _, first, owners = np.unique(gates, axis=1, return_index=True, return_inverse=True)
         order = np.argsort(np.argsort(first))
@@ -149,11 +149,11 @@ class Steps:
         if self.began[0] == np.inf:
             self.began = self.complementarity, max(self.residual, model.data.program.beta)
 
-        def direction(target: Tensor, shift: Tensor | None = None) -> Direction:
+        def direction(target: Tensor, shift: Tensor | None = None) -> GatedDirection:
             pulled = model.adjoint(target)
             dx = system.solve(pulled, COARSE) if shift is None else system.solve(pulled - shift)
             ds, _ = model.forward(dx)
-            return Direction(dx, ds, target - scaling.squared(ds))
+            return GatedDirection(dx, ds, target - scaling.squared(ds))
 
         first = scaling.target(torch.zeros_like(mu))
         ahead = direction(first, residual)
@@ -185,43 +185,43 @@ class Steps:
         # Elsewhere only rounding makes the gradient lag, and what rounding allows shrinks with complementarity.
         return min(1.0, (LAG if self.model.smooth and self.model.data.margin else ROUNDING_LAG) / fallen)
 
-    def _blended(self, ahead: Direction, corrector: Direction) -> Direction:
+    def _blended(self, ahead: GatedDirection, corrector: GatedDirection) -> GatedDirection:
         """A direction with as much of a corrector as lengthens the step most (Colombo and Gondzio 2008)."""
         tried = [ahead.plus(share, corrector) for share in SHARES]
         longest = [min(1.0, step) for step in self._reaches(tried)]
         return tried[longest.index(max(longest))]
 
-    def _lengths(self, ahead: Direction, share: float) -> tuple[float, float]:
+    def _lengths(self, ahead: GatedDirection, share: float) -> tuple[float, float]:
         # Separate lengths gain nothing even where all is linear, and leave dual residuals where it is not.
         both = min(1.0, share * self._reaches([ahead])[0])
         return both, both
 
-    def _reaches(self, tried: Sequence[Direction]) -> list[float]:
+    def _reaches(self, tried: Sequence[GatedDirection]) -> list[float]:
         """How far each direction leads, in the primal and in the dual; read from the device all at once."""
         changes = torch.stack([torch.stack([ahead.s, ahead.z]) for ahead in tried])
         steps = self.model.cones.step(torch.stack([self.at.s, self.at.z]).expand_as(changes), changes)
         return [float(step) for step in steps.amin(1).tolist()]
 
-    def _move(self, ahead: Direction, primal: float, dual: float) -> bool:
+    def _move(self, ahead: GatedDirection, primal: float, dual: float) -> bool:
         """Go, a little less far if rounding has moved the boundary, or the loss is not what its model says."""
         model, at = self.model, self.at
         for _ in range(ATTEMPTS):
             x, z = model.confined(at.x + primal * ahead.x), at.z + dual * ahead.z
             s, seen = model.slack(x)
             if bool(model.cones.inside(s) & model.cones.inside(z)):
-                there = Iterate(x, s, z, seen)
+                there = GatedIterate(x, s, z, seen)
                 if not (model.smooth and model.data.margin) or self._near(there):
                     self.at = there
                     return True
             primal, dual = 0.6 * primal, 0.6 * dual
         return False
 
-    def _residual(self, at: Iterate) -> Tensor:
+    def _residual(self, at: GatedIterate) -> Tensor:
         """The gradient of the Lagrangian."""
         slope, _ = self.model.loss_slopes(at.seen)
         return self.model.cost(at.x) + self.model.adjoint(-at.z, slope)
 
-    def _near(self, there: Iterate) -> bool:
+    def _near(self, there: GatedIterate) -> bool:
         """Whether the gradient of the Lagrangian is no larger than before, where that matters."""
         allowed = max(GROWTH * self.residual, 0.01 * self.model.data.program.beta)
         return bool(self._residual(there).abs().max() <= allowed)

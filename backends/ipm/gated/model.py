@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.gated.epigraph import Epigraph
-from cvxrobust.backends.ipm.gated.flat_vectors import Layout
+from cvxrobust.backends.ipm.gated.flat_vectors import FlatLayout
 from cvxrobust.backends.ipm.gated.scaling import Cones
 from cvxrobust.backends.ipm.gated.tensors import GatedTensors
 
@@ -46,7 +46,7 @@ class Model:
         self.folded = program.loss == "squared" and self.attacked > 0
         self.curved = program.loss == "squared_hinge" or self.folded
         self.smooth = program.loss == "logistic" or (program.loss == "squared" and self.attacked < n)
-        self.variables = Layout(self._variables())
+        self.variables = FlatLayout(self._variables())
         self.cones = self._cones()
         # The squared loss is smooth where there is no attack.
         self.plain = (data.radius == 0.0).to(data.X.dtype)[:, None]
@@ -78,7 +78,7 @@ class Model:
         balls: dict[str, tuple[int, ...]] = {"length": (K, 1 + C * D)}
         for epigraph in epigraphs:
             balls |= epigraph.balls
-        layout = Layout(shapes | balls)
+        layout = FlatLayout(shapes | balls)
         live = None
         if self.paired and not bool((self.data.live > 0.0).all()):
             live = self.data.X.new_ones(layout.size)
@@ -89,7 +89,7 @@ class Model:
             live = live[: layout.places["length"].start]
         return Cones(layout, tuple(balls), live, self._weights(layout))
 
-    def _weights(self, layout: Layout) -> Tensor | None:
+    def _weights(self, layout: FlatLayout) -> Tensor | None:
         """Less for the many constraints that share a sample with one hinge.
 
         Smoother losses need none of that, and attacked programmes, where norms share the samples, too, are no faster.

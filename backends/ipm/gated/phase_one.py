@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cvxrobust.backends.ipm.gated.coupling import cholesky
 from cvxrobust.backends.ipm.gated.epigraph import Epigraph, Form
-from cvxrobust.backends.ipm.gated.flat_vectors import Layout
+from cvxrobust.backends.ipm.gated.flat_vectors import FlatLayout
 from cvxrobust.backends.ipm.gated.scaling import Cones, Scaling
 from cvxrobust.backends.ipm.gated.tensors import Packed
 from cvxrobust.core.attacks.relu_bounds import Norm
@@ -99,8 +99,8 @@ class _Cones:
             variables |= {"c": ()} | self.norm.extra
             lines |= self.norm.lines
             balls |= self.norm.balls
-        self.variables = Layout(variables)
-        layout = Layout(lines | balls)
+        self.variables = FlatLayout(variables)
+        layout = FlatLayout(lines | balls)
         B = question.turned.shape[0]
         width = min(layout.places[name].start for name in balls)
         live = question.X.new_ones((B, width))

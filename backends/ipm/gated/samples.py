@@ -45,7 +45,7 @@ class ReLUs:
         return cls(inverse, slope * inverse, own * slope * inverse, own * inverse, slope)
 
 
-class Samples:
+class EliminatedSamples:
     """The forms of all samples at a scaling; also moves right-hand sides there and steps back."""
 
     def __init__(self, model: Model, scaling: Scaling, curvature: Tensor | None) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.ipm.gated.flat_vectors import Layout
+from cvxrobust.backends.ipm.gated.flat_vectors import FlatLayout
 
 TINY = float(torch.finfo(torch.float64).tiny)
 
@@ -36,7 +36,7 @@ class Cones:
         weights: What the barriers of half-lines weigh beside those of second-order cones, shape (linear,); None for 1.
     """
 
-    layout: Layout
+    layout: FlatLayout
     balls: tuple[str, ...]
     live: Tensor | None
     weights: Tensor | None = None
@@ -188,7 +188,7 @@ class Scaling:
         self.balls = {name: BallScaling.at(cones.ball(s, name), cones.ball(z, name)) for name in cones.balls}
         # Weights by name, for whoever eliminates.
         names = [name for name in cones.layout.shapes if name not in cones.balls]
-        self.of = Layout({name: cones.layout.shapes[name] for name in names}).views(self.weights)
+        self.of = FlatLayout({name: cones.layout.shapes[name] for name in names}).views(self.weights)
 
     def squared(self, v: Tensor) -> Tensor:
         """``W^-2 v``."""

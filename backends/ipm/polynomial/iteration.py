@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.polynomial.certify import Bounds, DualPoint, PrimalPoint
-from cvxrobust.backends.ipm.polynomial.newton_system import SMALL, Direction, NewtonSystem
+from cvxrobust.backends.ipm.polynomial.newton_system import SMALL, NewtonSystem, PolynomialDirection
 from cvxrobust.backends.ipm.polynomial.samples import Activation, Moments
-from cvxrobust.backends.ipm.polynomial.start import Iterate, cold_start, warm_start
+from cvxrobust.backends.ipm.polynomial.start import PolynomialIterate, cold_start, warm_start
 from cvxrobust.backends.ipm.symmetric import Triangle
 from cvxrobust.core import PolynomialNetwork, PolynomialProgram, Termination
 
@@ -108,7 +108,7 @@ class PolynomialMethod:
 
     # -- one iteration -------------------------------------------------------------------------------------------
 
-    def _moved(self, at: Iterate) -> Iterate | None:
+    def _moved(self, at: PolynomialIterate) -> PolynomialIterate | None:
         system = NewtonSystem(at.data, at.point, self.triangle, dense=self._dense, near=self._near)
         together = at.point.nonlinear
         predictor = system.direction(0.0, None)
@@ -138,14 +138,14 @@ class PolynomialMethod:
             raise ArithmeticError("a direction is not finite")
         if max(primal, dual) < SHORT:
             raise ArithmeticError("no step is left")
-        return Iterate(at.data, system.advanced(step, primal, dual), at.frame)
+        return PolynomialIterate(at.data, system.advanced(step, primal, dual), at.frame)
 
     @staticmethod
-    def _lengths(system: NewtonSystem, step: Direction) -> tuple[float, float]:
+    def _lengths(system: NewtonSystem, step: PolynomialDirection) -> tuple[float, float]:
         primal, dual = (min(1.0, DAMPING * length) for length in system.longest(step, 1.0 / DAMPING))
         return primal, dual
 
-    def _offer(self, at: Iterate) -> None:
+    def _offer(self, at: PolynomialIterate) -> None:
         """Certify the iterate."""
         point, Q = at.point, at.lifted()
         self.progress.offer_primal(*self.bounds.primal(Q @ point.Z @ Q.T, Q @ point.Zp @ Q.T))

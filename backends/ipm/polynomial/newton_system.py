@@ -73,7 +73,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Point:
+class PolynomialPoint:
     """All variables.
 
     Args:
@@ -107,7 +107,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Direction:
+class PolynomialDirection:
     """A step of all variables, with what its second-order correction needs."""
 
     dT: Tensor
@@ -136,7 +136,7 @@ class NewtonSystem:
     """
 
     def __init__(
-        self, data: Data, point: Point, triangle: Triangle, *, dense: bool = False, near: float | None = None
+        self, data: Data, point: PolynomialPoint, triangle: Triangle, *, dense: bool = False, near: float | None = None
     ) -> None:
         self.data, self.point, self.triangle, self.weights = data, point, triangle, data.weights
         self.dense = dense or triangle.size <= SMALL
@@ -192,7 +192,7 @@ class NewtonSystem:
         self.inverse = 1.0 / (1.0 + D[:, None] * D[None, :])
         self.borders = self._solve(torch.stack([self.inverse * self.trace, self.inverse * self.weighted]))
 
-    def _clean(self, mu: float, previous: Direction | None) -> CleanLinearised | None:
+    def _clean(self, mu: float, previous: PolynomialDirection | None) -> CleanLinearised | None:
         if self.data.clean is None or self.point.clean is None:
             return None
         last = None if previous is None else previous.clean_loss
@@ -239,7 +239,7 @@ class NewtonSystem:
 
     # -- directions ----------------------------------------------------------------------------------------------
 
-    def direction(self, mu: float, previous: Direction | None) -> Direction:
+    def direction(self, mu: float, previous: PolynomialDirection | None) -> PolynomialDirection:
         """The direction that aims at complementarity mu, with the correction of a previous direction."""
         point, basis = self.point, self.basis
         clean, aim = self._clean(mu, previous), self._aim(mu, previous)
@@ -278,12 +278,12 @@ class NewtonSystem:
                 dw = torch.where(self.schur.stiff, forced, dw)
             clean_loss = clean.move(dw)
         scaled = ((scaled_one, dU_one), (scaled_two, dU_two))
-        return Direction(dT, dZ, dZp, dU, dUp, dnu, scaled, attacked, clean_loss)
+        return PolynomialDirection(dT, dZ, dZp, dU, dUp, dnu, scaled, attacked, clean_loss)
 
     def _both(self) -> tuple[tuple[int, Scaled], tuple[int, Scaled]]:
         return (0, self.one), (1, self.two)
 
-    def _aim(self, mu: float, previous: Direction | None) -> Aim | None:
+    def _aim(self, mu: float, previous: PolynomialDirection | None) -> Aim | None:
         if self.attacked is None:
             return None
         return self.attacked.aim(mu, None if previous is None else previous.attacked)
@@ -330,7 +330,7 @@ class NewtonSystem:
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
-    def longest(self, direction: Direction, most: float) -> tuple[float, float]:
+    def longest(self, direction: PolynomialDirection, most: float) -> tuple[float, float]:
         """The longest primal and dual steps, up to `most`."""
         primal = min([most] + [scaled.longest(direction.scaled[k][0]) for k, scaled in self._both()])
         dual = min([most] + [scaled.longest(direction.scaled[k][1]) for k, scaled in self._both()])
@@ -341,7 +341,7 @@ class NewtonSystem:
             primal, dual = self.attacked.longest(direction.attacked, self.point.T, (primal, dual))
         return primal, dual
 
-    def mu_after(self, direction: Direction, primal: float, dual: float) -> float:
+    def mu_after(self, direction: PolynomialDirection, primal: float, dual: float) -> float:
         """Weighted mean complementarity after a step."""
         total = 0.0
         for k, scaled in self._both():
@@ -354,7 +354,7 @@ class NewtonSystem:
             total += self.attacked.complementarity_after(direction.attacked, primal, dual)
         return total / self.pairs_count
 
-    def advanced(self, direction: Direction, primal: float, dual: float) -> Point:
+    def advanced(self, direction: PolynomialDirection, primal: float, dual: float) -> PolynomialPoint:
         """The point after a step."""
         point = self.point
         Z, Zp = point.Z + primal * direction.dZ, point.Zp + primal * direction.dZp
@@ -366,7 +366,7 @@ class NewtonSystem:
             w = self.data.clean.values(Z - Zp)
             clean = clean.step(direction.clean_loss, primal, dual, w)
         nu = point.nu[0] + dual * direction.dnu[0], point.nu[1] + dual * direction.dnu[1]
-        return Point(_symmetric(Z), _symmetric(Zp), _symmetric(U), _symmetric(Up), nu, attacked, clean)
+        return PolynomialPoint(_symmetric(Z), _symmetric(Zp), _symmetric(U), _symmetric(Up), nu, attacked, clean)
 
 
 def _symmetric(matrix: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ CONES = (Zero, NonNegative, SecondOrder, PSD, Exponential)
 
 
 @dataclass(frozen=True)
-class Layout:
+class ConeLayout:
     """The rows of a programme with cones of one kind and size side by side.
 
     Args:
@@ -33,7 +33,7 @@ class Layout:
     owners: NDArray[np.intp]
 
 
-def layout_of(program: ConicProgram) -> Layout:
+def layout_of(program: ConicProgram) -> ConeLayout:
     """Sort a programme's rows for projection."""
     groups: dict[tuple[int, int], list[slice]] = {}
     for cone, rows in zip(program.cones, program.blocks, strict=True):
@@ -51,7 +51,7 @@ def layout_of(program: ConicProgram) -> Layout:
             batches.append((CONES[kind], size, len(blocks)))
             owners.append(taken + np.repeat(np.arange(len(blocks)), sizes))
         taken = int(owners[-1][-1]) + 1
-    return Layout(
+    return ConeLayout(
         np.concatenate([np.empty(0, dtype=np.intp), *places]).astype(np.intp),
         counts[0],
         counts[1],
@@ -79,7 +79,7 @@ class DualProjection:
         dtype: Their precision.
     """
 
-    layout: Layout
+    layout: ConeLayout
     device: torch.device
     dtype: torch.dtype
     _steps: list[tuple[slice, Callable[[Tensor], Tensor]]] = field(init=False)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvxrobust.backends.torch.conic.cones import Layout
+from cvxrobust.backends.torch.conic.cones import ConeLayout
 from cvxrobust.core import ConicProgram
 
 Array = NDArray[np.float64]
@@ -41,7 +41,7 @@ class Scaled:
     size_q: float
 
 
-def equilibrated(program: ConicProgram, layout: Layout) -> Scaled:
+def equilibrated(program: ConicProgram, layout: ConeLayout) -> Scaled:
     """Rows and columns of about equal norm (Ruiz 2001, *A scaling algorithm to equilibrate both rows and columns
     norms in matrices*, RAL-TR-2001-034; O'Donoghue 2021, SIAM J. Optim. 31, Sec. 5.3), cones undeformed.
     """

@@ -16,7 +16,7 @@ from torch import Tensor
 from cvxrobust.backends.torch.conic.cones import layout_of
 from cvxrobust.backends.torch.conic.linear import DeviceSystem, HostSystem, LinearSystem
 from cvxrobust.backends.torch.conic.scaling import Array, Scaled, equilibrated
-from cvxrobust.backends.torch.conic.splitting import TINY, Errors, Point, Splitting
+from cvxrobust.backends.torch.conic.splitting import TINY, ConicIterate, Errors, Splitting
 from cvxrobust.core import ConicProgram, Monitor, Settings, Solution, Termination, sigint_stops
 
 LinAlgError: type[Exception] = vars(torch.linalg)["LinAlgError"]  # its types do not export it
@@ -74,7 +74,7 @@ class _Run:
     monitor: Monitor
     device: str
     dtype: str
-    best: tuple[float, Point | None] = (math.inf, None)
+    best: tuple[float, ConicIterate | None] = (math.inf, None)
     ignored: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 

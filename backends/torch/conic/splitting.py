@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.torch.conic.acceleration import Anderson
-from cvxrobust.backends.torch.conic.cones import DualProjection, Layout
+from cvxrobust.backends.torch.conic.cones import ConeLayout, DualProjection
 from cvxrobust.backends.torch.conic.linear import LinearSystem
 from cvxrobust.backends.torch.conic.scaling import Scaled
 
@@ -48,7 +48,7 @@ TINY = 1e-30
 
 
 @dataclass(frozen=True)
-class Point:
+class ConicIterate:
     """An iterate in scaled units, not yet divided by tau."""
 
     x: Tensor
@@ -86,7 +86,7 @@ class Splitting:
     """
 
     def __init__(
-        self, scaled: Scaled, layout: Layout, system: LinearSystem, device: torch.device, dtype: torch.dtype
+        self, scaled: Scaled, layout: ConeLayout, system: LinearSystem, device: torch.device, dtype: torch.dtype
     ) -> None:
         def tensor(values: object) -> Tensor:
             return torch.as_tensor(values, device=device, dtype=dtype)
@@ -159,13 +159,13 @@ class Splitting:
             self.w = self._anderson.checked(self._before, self.w)
         self.iterations += 1
 
-    def point(self) -> Point:
+    def point(self) -> ConicIterate:
         """The current iterate."""
         rows = slice(self._columns, -1)
         s = self._r[rows] * (self.u[rows] + self._before[rows] - 2 * self._linear[rows])
-        return Point(self.u[: self._columns], self.u[rows], s, float(self.u[-1]))
+        return ConicIterate(self.u[: self._columns], self.u[rows], s, float(self.u[-1]))
 
-    def errors(self, point: Point, tolerance: float, certificate_tolerance: float) -> Errors:
+    def errors(self, point: ConicIterate, tolerance: float, certificate_tolerance: float) -> Errors:
         """Residuals in the programme's own units, against absolute and relative limits like those of SCS."""
         image, gradient = self._system.times(point.x), self._system.transposed_times(point.y)
         parts = (

@@ -19,7 +19,7 @@ TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass
-class Best:
+class GatedIncumbent:
     """The best network and multipliers so far, each with what it is worth.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cvxrobust.backends.torch.checkpoint import Checkpoint
-from cvxrobust.backends.torch.gated.best_so_far import Best
+from cvxrobust.backends.torch.gated.best_so_far import GatedIncumbent
 from cvxrobust.backends.torch.gated.columns.method import MOST_STEPS as MOST_COLUMN_STEPS
 from cvxrobust.backends.torch.gated.columns.method import ColumnMethod, suits
 from cvxrobust.backends.torch.gated.multipliers.method import MOST, MultiplierMethod
@@ -126,7 +126,7 @@ class _Solve:
     ) -> None:
         self.settings, self.device, self.checkpoint = settings, device, checkpoint
         self.dtype = torch.float64 if dtype == "float64" else torch.float32
-        self.best = Best(program, monitor, np.zeros(program.shape))
+        self.best = GatedIncumbent(program, monitor, np.zeros(program.shape))
         self.steps, self.message = 0, ""
 
     def run(self, start: ReLUNetwork | None) -> Termination:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.polynomial.attacks import RandomAttacks
 from cvxrobust.backends.torch.polynomial.neurons import network_of
-from cvxrobust.backends.torch.polynomial.objective import Array, Evaluation, Form, Query, SmoothedObjective
+from cvxrobust.backends.torch.polynomial.objective import Array, Form, ObjectiveEvaluation, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import Block, Target
 from cvxrobust.core import Loss, PolynomialNetwork, PolynomialProgram
 from cvxrobust.core.attacks.quadratic import Quadratic
@@ -78,7 +78,9 @@ class Judgement:
     attack: float
 
 
-def certify(objective: SmoothedObjective, queries: Sequence[tuple[Query, Evaluation]], loss: Loss) -> list[Judgement]:
+def certify(
+    objective: SmoothedObjective, queries: Sequence[tuple[Query, ObjectiveEvaluation]], loss: Loss
+) -> list[Judgement]:
     """Judge the networks of some queries by their latest evaluations.
 
     Raises:
@@ -95,7 +97,7 @@ def certify(objective: SmoothedObjective, queries: Sequence[tuple[Query, Evaluat
 class _Case:
     """One network under judgement."""
 
-    def __init__(self, objective: SmoothedObjective, query: Query, evaluation: Evaluation, loss: Loss) -> None:
+    def __init__(self, objective: SmoothedObjective, query: Query, evaluation: ObjectiveEvaluation, loss: Loss) -> None:
         self.program, self.samples, self.loss = objective.program, objective.samples, loss
         self.query, self.evaluation, self.form = query, evaluation, objective.form(query)
         neurons, signs = query.neurons.cpu().numpy(), query.signs.cpu().numpy()

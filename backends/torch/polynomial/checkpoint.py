@@ -13,8 +13,8 @@ import torch
 from cvxrobust.backends.torch.checkpoint import State
 from cvxrobust.backends.torch.lbfgs import Memory
 from cvxrobust.backends.torch.polynomial.certify import SmoothedMultipliers
-from cvxrobust.backends.torch.polynomial.objective import Array, Form, Query, Smoothing
-from cvxrobust.backends.torch.polynomial.samples import Samples
+from cvxrobust.backends.torch.polynomial.objective import Array, Form, PolynomialSmoothing, Query
+from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.core import InputError, PolynomialNetwork, PolynomialProgram, loss_by_name
 from cvxrobust.core.programs.polynomial.certificate import dual_bound
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, span_moments
@@ -28,7 +28,9 @@ UNIT = 1e-9
 """By how much the length of a network's neurons may differ from 1."""
 
 
-def search_state(neurons: torch.Tensor, signs: torch.Tensor, memory: Memory, smoothing: Smoothing) -> dict[str, Any]:
+def search_state(
+    neurons: torch.Tensor, signs: torch.Tensor, memory: Memory, smoothing: PolynomialSmoothing
+) -> dict[str, Any]:
     """Where a search is, but for the smoothing's centre, of which every process holds a part."""
     order = memory.order
     return {
@@ -72,13 +74,13 @@ class Restored:
         InputError: Something is missing, has another shape, or is no number.
     """
 
-    def __init__(self, state: Mapping[str, Any], program: PolynomialProgram, task: int, samples: Samples) -> None:
+    def __init__(self, state: Mapping[str, Any], program: PolynomialProgram, task: int, samples: LocalSamples) -> None:
         self._state, self._program, self._task, self._samples = dict(state), program, task, samples
         n, d = program.X.shape
         self.neurons, self.signs = self._signed("neurons", "signs", d)
         self.memory = self._memory()
         centre = torch.tensor(self._numbers("centre", n)[samples.rows], device=samples.device)
-        self.smoothing = Smoothing(self._positive("hinge"), self._positive("attack"), centre)
+        self.smoothing = PolynomialSmoothing(self._positive("hinge"), self._positive("attack"), centre)
         self.stage = int(self._numbers("stage"))
         u, alpha = self._numbers("u", None, d), self._numbers("alpha", None)
         self._expect(
@@ -125,7 +127,7 @@ class Restored:
             torch.tensor(part, device=self._samples.device) for part in self._signed("dual_neurons", "dual_signs", d)
         )
         nowhere = torch.zeros(0, dtype=torch.float64, device=self._samples.device)
-        query = Query(self._task, neurons, signs, Smoothing(1.0, self._positive("dual_attack"), nowhere))
+        query = Query(self._task, neurons, signs, PolynomialSmoothing(1.0, self._positive("dual_attack"), nowhere))
         form = Form(query, self._samples.target(self._task), self._program.activation)
         return SmoothedMultipliers(self._program, form, self._numbers("theta", n))
 
@@ -154,7 +156,7 @@ class Restored:
             raise InputError(f"its {name!r} is missing or is not what was saved")
 
 
-def restored(state: State, program: PolynomialProgram, task: int, samples: Samples, place: object) -> Restored:
+def restored(state: State, program: PolynomialProgram, task: int, samples: LocalSamples, place: object) -> Restored:
     """A checked checkpoint.
 
     Args:

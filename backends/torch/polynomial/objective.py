@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvxrobust.backends.torch.polynomial.attacks import RandomAttacks, Spectrum, smoothed_attacks, varying_coordinates
-from cvxrobust.backends.torch.polynomial.samples import Block, Samples, Target
+from cvxrobust.backends.torch.polynomial.samples import Block, LocalSamples, Target
 from cvxrobust.core import PolynomialProgram, torch_threads
 
 Array = NDArray[np.float64]
@@ -30,7 +30,7 @@ BLOCKS_PER_THREAD = 3
 
 
 @dataclass(frozen=True)
-class Smoothing:
+class PolynomialSmoothing:
     """How far the smoothed objective is from the true one.
 
     The hinge becomes ``max_{0 <= p <= 1} p (1 - t) - mu / 2 (p - centre)^2``. With the last p as the centre this is
@@ -62,11 +62,11 @@ class Query:
     task: int
     neurons: Tensor
     signs: Tensor
-    smoothing: Smoothing
+    smoothing: PolynomialSmoothing
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class ObjectiveEvaluation:
     """The objective at one set of neurons.
 
     Args:
@@ -179,7 +179,7 @@ class SmoothedObjective:
         samples: This process's part of its data.
     """
 
-    def __init__(self, program: PolynomialProgram, samples: Samples) -> None:
+    def __init__(self, program: PolynomialProgram, samples: LocalSamples) -> None:
         self.program, self.samples = program, samples
         self._guesses: dict[int, Tensor] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -188,7 +188,7 @@ class SmoothedObjective:
         """A query's network as a quadratic."""
         return Form(query, self.samples.target(query.task), self.program.activation)
 
-    def evaluate(self, queries: Sequence[Query]) -> list[Evaluation]:
+    def evaluate(self, queries: Sequence[Query]) -> list[ObjectiveEvaluation]:
         """Values and gradients over everybody's samples.
 
         Raises:
@@ -293,7 +293,7 @@ class SmoothedObjective:
             one.products += products[:, start : start + one.products.shape[1]]
             start += one.products.shape[1]
 
-    def _evaluation(self, one: _Sums, count: int) -> Evaluation:
+    def _evaluation(self, one: _Sums, count: int) -> ObjectiveEvaluation:
         a, b, c = self.program.activation
         form, beta = one.form, self.program.beta
         neurons, signs = form.query.neurons, form.query.signs
@@ -304,7 +304,7 @@ class SmoothedObjective:
         lower = 0.5 * b * (neurons @ first) / form.lengths.clamp(min=1e-150) + c * one.numbers[1]
         gradient = -2.0 * signs[:, None] * (upper + lower[:, None] * neurons) + 2.0 * beta * neurons
         value = float(one.numbers[0]) / count + beta * float((form.lengths * form.lengths).sum())
-        return Evaluation(value, gradient, one.margins, one.weights, one.shift)
+        return ObjectiveEvaluation(value, gradient, one.margins, one.weights, one.shift)
 
     def _loss(self, query: Query, rows: slice | Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Losses and their negative derivatives."""

@@ -15,8 +15,8 @@ from scipy.linalg.lapack import dgeqrf, dorgqr, dsyevd
 from scipy.special import expit
 
 from cvxrobust.backends.torch.polynomial.attacks import FADED, NEWTON_STEPS, SETTLED, START, TINY
-from cvxrobust.backends.torch.polynomial.objective import Evaluation, Query, SmoothedObjective
-from cvxrobust.backends.torch.polynomial.samples import Samples
+from cvxrobust.backends.torch.polynomial.objective import ObjectiveEvaluation, Query, SmoothedObjective
+from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.core import PolynomialProgram
 
 Array = NDArray[np.float64]
@@ -45,25 +45,25 @@ class _Side:
     still: NDArray[np.bool_] | None
 
 
-def objective_of(program: PolynomialProgram, samples: Samples) -> SmoothedObjective:
+def objective_of(program: PolynomialProgram, samples: LocalSamples) -> SmoothedObjective:
     """What evaluates the networks of a programme fastest."""
     return SmallObjective(program, samples) if samples.at_home else SmoothedObjective(program, samples)
 
 
 class SmallObjective(SmoothedObjective):
-    """Evaluates networks on samples that are `Samples.at_home`: in NumPy where they are few for the neurons at hand.
+    """Evaluates networks on `LocalSamples` that are at home: in NumPy where they are few for the neurons at hand.
 
     Args:
         program: What to train.
         samples: Its data.
     """
 
-    def __init__(self, program: PolynomialProgram, samples: Samples) -> None:
+    def __init__(self, program: PolynomialProgram, samples: LocalSamples) -> None:
         super().__init__(program, samples)
         self._X, self._radius = samples.X.numpy(), samples.radius.numpy()
         self._columns: dict[int, _Side] = {}
 
-    def evaluate(self, queries: Sequence[Query]) -> list[Evaluation]:
+    def evaluate(self, queries: Sequence[Query]) -> list[ObjectiveEvaluation]:
         """Values and gradients.
 
         Raises:
@@ -80,7 +80,7 @@ class SmallObjective(SmoothedObjective):
                 found.append(evaluation)
         return found
 
-    def _evaluated(self, query: Query) -> Evaluation:
+    def _evaluated(self, query: Query) -> ObjectiveEvaluation:
         (a, b, c), beta, side = self.program.activation, self.program.beta, self._side(query.task)
         neurons, signs = query.neurons.numpy(), query.signs.numpy()
         squares = np.einsum("ij,ij->i", neurons, neurons)
@@ -126,7 +126,7 @@ class SmallObjective(SmoothedObjective):
         value = float(losses.sum()) / n + beta * float(squares.sum())
         shift = np.zeros(n) if attacks is None else attacks.shift
         gradient, *rest = (torch.from_numpy(part) for part in (upper, margins, weights, shift))
-        return Evaluation(value, gradient, *rest)
+        return ObjectiveEvaluation(value, gradient, *rest)
 
     def _side(self, task: int) -> _Side:
         if task not in self._columns:

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.torch.polynomial.objective import Query, Smoothing
+from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing, Query
 from cvxrobust.backends.torch.polynomial.objective_numpy import objective_of
-from cvxrobust.backends.torch.polynomial.samples import Samples
+from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.backends.torch.process_group import Team
 from cvxrobust.core import PolynomialProgram, torch_threads
 
@@ -30,9 +30,9 @@ class RobustGradient:
     ) -> None:
         self._threads = threads
         where = torch.device(device)
-        self._samples = Samples(program, where, getattr(torch, dtype), Team(where), lambda: False)
+        self._samples = LocalSamples(program, where, getattr(torch, dtype), Team(where), lambda: False)
         self._objective = objective_of(program, self._samples)
-        self._smoothing = Smoothing(*SMOOTHING, torch.zeros_like(self._samples.radius))
+        self._smoothing = PolynomialSmoothing(*SMOOTHING, torch.zeros_like(self._samples.radius))
 
     def __call__(self, neurons: Array, signs: Array) -> tuple[float, Array]:
         """Value and gradient; root-finding starts from what the last call found.

@@ -69,7 +69,7 @@ class Target:
         return cls(sides, radius, attacked, (float(scale.min()), float(scale.max()), float(some.min())))
 
 
-class Samples:
+class LocalSamples:
     """Inputs, labels and radii of one process.
 
     Args:

@@ -25,7 +25,7 @@ from cvxrobust.backends.torch.checkpoint import Checkpoint, check_checkpoint, ch
 from cvxrobust.backends.torch.polynomial.certify import certify
 from cvxrobust.backends.torch.polynomial.objective import Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.objective_numpy import objective_of
-from cvxrobust.backends.torch.polynomial.samples import Samples, StopPass
+from cvxrobust.backends.torch.polynomial.samples import LocalSamples, StopPass
 from cvxrobust.backends.torch.polynomial.stochastic import warm_up
 from cvxrobust.backends.torch.polynomial.training import Request, Training
 from cvxrobust.backends.torch.process_group import Team
@@ -141,7 +141,7 @@ def _solve_group(
     home = torch.device("cpu") if device.type == "mps" else device
     team = Team(home)
     stops = Stops(monitor, team, home)
-    samples = Samples(program, device, dtype, team, lambda: stops.reason is not None)
+    samples = LocalSamples(program, device, dtype, team, lambda: stops.reason is not None)
     trainings = [
         Training(k, program, settings, samples, monitors[k], stops, starts[k], _checkpoint(program, k, settings))
         for k in group

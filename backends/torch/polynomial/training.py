@@ -19,8 +19,8 @@ from cvxrobust.backends.torch.lbfgs import Descent, Memory, descending
 from cvxrobust.backends.torch.polynomial.certify import Judgement
 from cvxrobust.backends.torch.polynomial.checkpoint import PAIRS, best_state, restored, search_state
 from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, random_neurons, with_priced_neurons
-from cvxrobust.backends.torch.polynomial.objective import Array, Evaluation, Query, Smoothing
-from cvxrobust.backends.torch.polynomial.samples import Samples
+from cvxrobust.backends.torch.polynomial.objective import Array, ObjectiveEvaluation, PolynomialSmoothing, Query
+from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.backends.torch.stopping import Stops
 from cvxrobust.core import (
     Certificate,
@@ -55,7 +55,7 @@ NOTICED = 3e-3
 FLOOR = 1e-10
 """Smallest smoothing of attacks, in units of the margin."""
 
-Request = Query | tuple[Query, Evaluation]
+Request = Query | tuple[Query, ObjectiveEvaluation]
 """A network to evaluate, or one to judge by its evaluation."""
 
 
@@ -75,7 +75,7 @@ class Shares:
 
 
 @dataclass
-class Best:
+class PolynomialIncumbent:
     """The best network and multipliers so far, with their certified bounds; they only ever get better."""
 
     network: PolynomialNetwork
@@ -120,7 +120,7 @@ class Training:
         task: int,
         program: PolynomialProgram,
         settings: Settings,
-        samples: Samples,
+        samples: LocalSamples,
         monitor: Monitor,
         stops: Stops,
         start: PolynomialNetwork | None = None,
@@ -135,12 +135,12 @@ class Training:
         self.memory: Memory
         self.evaluations = self.stage = self.idle = 0
         self.least, self.budget = math.inf, 1
-        self.latest: tuple[Query, Evaluation] | None = None
+        self.latest: tuple[Query, ObjectiveEvaluation] | None = None
         self.walked = False  # by stochastic steps, which nobody has judged
         centre = torch.zeros_like(samples.radius)
         (n, d), column = program.X.shape, program.labels[:, task]
         nothing = SpanMultipliers(np.zeros(n), np.empty((d, 0)), np.empty((n, 0)))
-        self.best = Best(self._empty(), nothing, monitor=monitor)
+        self.best = PolynomialIncumbent(self._empty(), nothing, monitor=monitor)
         saved = self._load()
         self.warm = saved is not None or (start is not None and start.n_neurons > 0)
         if saved is not None:
@@ -149,7 +149,7 @@ class Training:
             known = (start.u, start.alpha) if start is not None and self.warm else self._fresh()
             u, alpha = known
             self._place(np.sqrt(np.abs(alpha))[:, None] * u, np.where(alpha < 0.0, -1.0, 1.0))
-            self.smoothing = Smoothing(*(WARM if self.warm else COLD), centre)
+            self.smoothing = PolynomialSmoothing(*(WARM if self.warm else COLD), centre)
         # The network without neurons, and no multipliers: every loss is 0 or more.
         self.best.take(self._empty(), float(np.mean(self.loss.value(np.zeros(n), column))), nothing, 0.0)
 
@@ -163,7 +163,7 @@ class Training:
             self.save()
         return self.solution(ended)
 
-    def _descend(self) -> Generator[Request, Any, "Descent[Evaluation]"]:
+    def _descend(self) -> Generator[Request, Any, "Descent[ObjectiveEvaluation]"]:
         self.neurons = self.samples.team.same(self.neurons)
         self.latest, self.walked = None, False
         search = descending(
@@ -184,13 +184,13 @@ class Training:
             try:
                 point = search.send(evaluation)
             except StopIteration as ended:
-                found: Descent[Evaluation] = ended.value
+                found: Descent[ObjectiveEvaluation] = ended.value
                 self.neurons, self.budget = found.point, ROUND
                 return found
 
     def sharpen_for(self, known: bool) -> None:
         """Set the first smoothing."""
-        self.smoothing = Smoothing(*(WARM if known else COLD), self.smoothing.centre)
+        self.smoothing = PolynomialSmoothing(*(WARM if known else COLD), self.smoothing.centre)
 
     def query(self, neurons: Tensor) -> Query:
         """Neurons with the present signs and smoothing."""
@@ -200,7 +200,7 @@ class Training:
         """Take over what a judgement is better at."""
         self.best.take(judgement.network, judgement.upper, judgement.multipliers, judgement.bound.value)
 
-    def _continue(self, descent: "Descent[Evaluation]", judgement: Judgement) -> None:
+    def _continue(self, descent: "Descent[ObjectiveEvaluation]", judgement: Judgement) -> None:
         """Decide what the next round needs: more descent, another neuron, or less smoothing."""
         upper, bound = max(abs(judgement.upper), 1e-300), judgement.bound
         missing = max(float(bound.violations.max()) / self.program.beta - 1.0, 0.0)
@@ -287,7 +287,7 @@ class Training:
 
     # -- smoothing ----------------------------------------------------------------------------------------------
 
-    def _sharpen(self, evaluation: Evaluation, shares: Shares) -> None:
+    def _sharpen(self, evaluation: ObjectiveEvaluation, shares: Shares) -> None:
         """Move the hinge's centre to the current multipliers and shrink what contributes most to the gap."""
         hinge, attack = self.smoothing.hinge, self.smoothing.attack
         if hinge > 0.1:
@@ -296,7 +296,7 @@ class Training:
             hinge = max(0.7 * hinge, 1e-3)
         if shares.attack > 0.3 * shares.hinge and shares.attack > 0.05 * self.settings.tolerance:
             attack = max(0.3 * attack, FLOOR)
-        self.smoothing = Smoothing(hinge, attack, evaluation.weights)
+        self.smoothing = PolynomialSmoothing(hinge, attack, evaluation.weights)
 
     # -- checkpoints --------------------------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ import torch
 
 from cvxrobust import AdversarialSDP, Batches, Settings, StandardSDP, StreamedSDP, solve
 from cvxrobust.backends.torch.polynomial.certify import certify
-from cvxrobust.backends.torch.polynomial.objective import Query, SmoothedObjective, Smoothing
-from cvxrobust.backends.torch.polynomial.samples import Samples
+from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing, Query, SmoothedObjective
+from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.backends.torch.polynomial.solve import solve_polynomials
 from cvxrobust.backends.torch.process_group import Team
 from cvxrobust.backends.torch.stopping import Stops
@@ -83,13 +83,13 @@ def look(problem, device, dtype=torch.float64, tasks=1):
     """Two networks, many neurons and few, for each column of labels."""
     program, rng = problem.to_structured(), np.random.default_rng(6)
     (n, d), where = program.X.shape, torch.device(device)
-    samples = Samples(program, where, dtype, Team(where), lambda: False)
+    samples = LocalSamples(program, where, dtype, Team(where), lambda: False)
     objective, queries = SmoothedObjective(program, samples), []
     for task in range(tasks):
         for m in (5, d + 3):
             neurons, signs = 0.2 * rng.standard_normal((m, d)), np.where(rng.random(m) < 0.5, 1.0, -1.0)
             tensors = (torch.tensor(part, device=where) for part in (neurons, signs, rng.random(n)))
-            queries.append(Query(task, next(tensors), next(tensors), Smoothing(0.5, 0.05, next(tensors))))
+            queries.append(Query(task, next(tensors), next(tensors), PolynomialSmoothing(0.5, 0.05, next(tensors))))
     objective.evaluate(queries)
     # Again, now that roots of the last pass are where the search for them begins.
     evaluations = objective.evaluate(queries)
@@ -140,12 +140,12 @@ def test_columns_together_are_the_columns_alone_on_every_device(device):
     together = look(problem, device, tasks=3)
     objective = SmoothedObjective(
         problem.to_structured(),
-        Samples(problem.to_structured(), CPU, torch.float64, Team(), lambda: False),
+        LocalSamples(problem.to_structured(), CPU, torch.float64, Team(), lambda: False),
     )
     for found, judgement in zip(together.evaluations, together.judgements, strict=True):
         query = judgement.multipliers.form.query
         moved = (part.cpu() for part in (query.neurons, query.signs, query.smoothing.centre))
-        alone = Query(query.task, next(moved), next(moved), Smoothing(0.5, 0.05, next(moved)))
+        alone = Query(query.task, next(moved), next(moved), PolynomialSmoothing(0.5, 0.05, next(moved)))
         (single,) = objective.evaluate([alone])
         assert found.value == pytest.approx(single.value, rel=1e-10)
         assert found.gradient.cpu().numpy() == pytest.approx(single.gradient.numpy(), abs=1e-10)

@@ -46,7 +46,7 @@ def certified(program, solution):
 
 
 def begun(program, settings=None):
-    best = gated_best.Best(program, Monitor(), np.zeros(program.shape))
+    best = gated_best.GatedIncumbent(program, Monitor(), np.zeros(program.shape))
     best.add_point(best.U)
     best.add_multipliers(network_multipliers(program, best.U))
     return columns.ColumnMethod(best, settings or Settings(tolerance=1e-3), False, "cpu", torch.float64)
@@ -133,7 +133,7 @@ def test_the_newton_equations_are_those_of_the_objective(loss, radius, norm):
     A = torch.tensor(rng.standard_normal((m, 4)))
     master.add(A / A.norm(dim=1, keepdim=True), torch.tensor(rng.integers(0, K, m)), 1.0, 1.0)
     c, step = torch.tensor(rng.uniform(0.5, 1.5, m)), torch.tensor(1e-5 * rng.standard_normal(m))
-    smoothing = masters.Smoothing(0.3, 0.2, 0.1, 0.05)
+    smoothing = masters.MasterSmoothing(0.3, 0.2, 0.1, 0.05)
 
     def gradient(c):
         here = master.at(c, smoothing)
@@ -171,7 +171,7 @@ def test_merging_directions_keeps_the_point_and_what_came_last():
     slots = torch.tensor([2, 0, 2, 2, 0, 2, 5, 2, 2, 0, 2])
     master.add(A / A.norm(dim=1, keepdim=True), slots, 1.0, 1.0)
     master.c = torch.tensor(rng.uniform(0.5, 1.5, 11))
-    smoothing = masters.Smoothing(0.3, 0.2, 0.1, 0.0)
+    smoothing = masters.MasterSmoothing(0.3, 0.2, 0.1, 0.0)
     before, last = master.at(master.c, smoothing), master.directions[-3:]
     master.merge(4, 2)
     after = master.at(master.c, smoothing)

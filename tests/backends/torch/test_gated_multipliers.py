@@ -37,7 +37,7 @@ def noisy(n=200, d=6, seed=0, radius=0.0, **parameters):
 
 
 def begun(program, settings=None, monitor=None):
-    best = gated_best.Best(program, monitor or Monitor(), np.zeros(program.shape))
+    best = gated_best.GatedIncumbent(program, monitor or Monitor(), np.zeros(program.shape))
     best.add_point(best.U)
     best.add_multipliers(network_multipliers(program, best.U))
     return method.MultiplierMethod(
@@ -251,7 +251,7 @@ def test_the_best_share_is_best_and_the_best_average_is_kept(loss):
     assert value >= max(tried) - 1e-9
     assert max(tried) > 1.001 * max(tried[0], tried[-1])
     assert gated_bound(program, averages.average(program, *pair, share)).value == pytest.approx(value, rel=1e-9)
-    best = gated_best.Best(program, Monitor(), np.zeros(program.shape))
+    best = gated_best.GatedIncumbent(program, Monitor(), np.zeros(program.shape))
     for m, B in zip(pair, vectors, strict=True):
         best.add_average(m, B)
     assert best.lower == pytest.approx(value, rel=1e-9)
@@ -295,7 +295,7 @@ def test_slots_take_over_multipliers_and_only_those_asked_for(radius):
 
 def test_time_is_kept_back_for_the_last_certificate():
     program = noisy(60)
-    best = gated_best.Best(program, Monitor(time.perf_counter() + 100.0), np.zeros(program.shape))
+    best = gated_best.GatedIncumbent(program, Monitor(time.perf_counter() + 100.0), np.zeros(program.shape))
     assert not best.late
     best.reserve = 20.0
     assert not best.late

@@ -12,9 +12,9 @@ from cvxrobust import AdversarialSDP, Settings, StandardSDP, solve
 from cvxrobust.backends.torch.lbfgs import Memory, descend
 from cvxrobust.backends.torch.polynomial.attacks import Spectrum, smoothed_attacks, varying_coordinates
 from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, network_of
-from cvxrobust.backends.torch.polynomial.objective import Query, SmoothedObjective, Smoothing
+from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.objective_numpy import SmallObjective
-from cvxrobust.backends.torch.polynomial.samples import Samples
+from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.backends.torch.polynomial.solve import solve_polynomial
 from cvxrobust.backends.torch.process_group import Team
 from cvxrobust.core.certificate import Certificate
@@ -64,7 +64,7 @@ def as_tensors(network):
 
 
 def objective_of(program):
-    return SmoothedObjective(program, Samples(program, CPU, torch.float64, Team(), lambda: False))
+    return SmoothedObjective(program, LocalSamples(program, CPU, torch.float64, Team(), lambda: False))
 
 
 # -- attacks --------------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_the_gradient_is_the_derivative_of_the_value(loss, m):
     neurons, direction = (torch.tensor(0.3 * rng.standard_normal((m, 6))) for _ in range(2))
     signs = torch.tensor(np.where(rng.random(m) < 0.5, 1.0, -1.0))
     objective = objective_of(program)
-    smoothing = Smoothing(1.0, 0.2, torch.tensor(rng.random(12)))
+    smoothing = PolynomialSmoothing(1.0, 0.2, torch.tensor(rng.random(12)))
     (found,) = objective.evaluate([Query(0, neurons, signs, smoothing)])
     if loss == "hinge":  # every term matters
         assert ((found.weights > 0.0) & (found.weights < 1.0)).any()
@@ -158,12 +158,12 @@ def test_numpy_evaluates_small_problems_as_pytorch_does(loss, m, radius):
     rng = np.random.default_rng(m)
     radius = rng.choice([0.0, 0.1, 2.0], 40) if radius == "mixed" else radius
     program = small_problem(loss, n=40, d=6, radius=radius).to_structured()
-    samples = Samples(program, CPU, torch.float64, Team(), lambda: False)
+    samples = LocalSamples(program, CPU, torch.float64, Team(), lambda: False)
     small, plain = SmallObjective(program, samples), SmoothedObjective(program, samples)
     for nu in (1.0, 0.03, 1e-4):
         neurons = torch.tensor(0.3 * rng.standard_normal((m, 6)))
         signs = torch.tensor(np.where(rng.random(m) < 0.5, 1.0, -1.0))
-        query = Query(0, neurons, signs, Smoothing(0.3, nu, torch.tensor(rng.random(40))))
+        query = Query(0, neurons, signs, PolynomialSmoothing(0.3, nu, torch.tensor(rng.random(40))))
         # The second time from a guess.
         for ours, theirs in zip(small.evaluate([query] * 2), plain.evaluate([query] * 2), strict=True):
             assert ours.value == pytest.approx(theirs.value, rel=1e-12)
@@ -190,7 +190,7 @@ def test_threads_share_the_blocks_and_agree_with_one(monkeypatch):
     monkeypatch.setattr("cvxrobust.backends.torch.polynomial.samples.BLOCK", 1)
     program = small_problem(n=2000, d=6, radius=np.linspace(0.0, 1.0, 2000)).to_structured()
     network = random_network(np.random.default_rng(3), 6, 6, program.activation)
-    query = Query(0, *as_tensors(network), Smoothing(0.1, 1e-2, torch.zeros(2000).double()))
+    query = Query(0, *as_tensors(network), PolynomialSmoothing(0.1, 1e-2, torch.zeros(2000).double()))
     alone = objective_of(program).evaluate([query])[0]
     used = []
     whole = SmoothedObjective._add_share
@@ -212,7 +212,7 @@ def test_the_smoothed_objective_tends_to_the_true_one():
     problem = small_problem(n=20, d=4, radius=np.linspace(0.0, 1.0, 20))
     network = random_network(np.random.default_rng(3), 6, 4, problem.activation)
     objective = objective_of(problem.to_structured())
-    smoothing = Smoothing(1e-9, 1e-9, torch.zeros(20, dtype=torch.float64))
+    smoothing = PolynomialSmoothing(1e-9, 1e-9, torch.zeros(20, dtype=torch.float64))
     value = objective.evaluate([Query(0, *as_tensors(network), smoothing)])[0].value
     assert value == pytest.approx(problem.objective(network), rel=1e-6)
 

@@ -33,7 +33,7 @@ RIDGE = 1e-14
 
 
 @dataclass(frozen=True)
-class Smoothing:
+class MasterSmoothing:
     """How much is smoothed.
 
     Args:
@@ -161,7 +161,7 @@ class Master:
         found: Tensor = self.members @ (c[:, None] * self.directions)
         return found
 
-    def at(self, c: Tensor, smoothing: Smoothing) -> Place:
+    def at(self, c: Tensor, smoothing: MasterSmoothing) -> Place:
         """The smoothed objective at coefficients of shape (m,)."""
         program, n = self.program, self.X.shape[0]
         U, sums = self.points(c), None
@@ -181,7 +181,7 @@ class Master:
         return Place(float(value), U, roots, theta, curvature, sums)
 
     def minimise(
-        self, smoothing: Smoothing, most: int, tolerance: float, stopped: Callable[[], bool] = lambda: False
+        self, smoothing: MasterSmoothing, most: int, tolerance: float, stopped: Callable[[], bool] = lambda: False
     ) -> tuple[Place, int]:
         """Newton steps until one promises less than the tolerance; where they lead, and how many there were."""
         here, steps = self.at(self.c, smoothing), 0
@@ -195,7 +195,7 @@ class Master:
                 break
         return here, steps
 
-    def _step(self, here: Place, smoothing: Smoothing) -> tuple[Place | None, float]:
+    def _step(self, here: Place, smoothing: MasterSmoothing) -> tuple[Place | None, float]:
         """One Newton step; None where rounding leaves no descent. With it what its slope promised."""
         n, tau, c = self.X.shape[0], smoothing.barrier, self.c
         J = self._jacobian(here)

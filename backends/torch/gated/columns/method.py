@@ -35,8 +35,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.best_so_far import TINY, Best
-from cvxrobust.backends.torch.gated.columns.master import Master, Place, Smoothing
+from cvxrobust.backends.torch.gated.best_so_far import TINY, GatedIncumbent
+from cvxrobust.backends.torch.gated.columns.master import Master, MasterSmoothing, Place
 from cvxrobust.backends.torch.gated.columns.projection import ConeProjections
 from cvxrobust.core import GatedMultipliers, GatedProgram, Settings, Termination
 from cvxrobust.core.programs.gated import evaluation as gated
@@ -85,7 +85,7 @@ class ColumnMethod:
         dtype: Precision of the large products of the Newton steps.
     """
 
-    def __init__(self, best: Best, settings: Settings, warm: bool, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, best: GatedIncumbent, settings: Settings, warm: bool, device: str, dtype: torch.dtype) -> None:
         program, place = best.program, torch.device(device)
         self.best, self.settings, self.device = best, settings, place
         self.master = Master(program, place, dtype)
@@ -154,11 +154,11 @@ class ColumnMethod:
         self.master.c[-slots.numel() :] = sizes
         self.master.pulls[-slots.numel() :] = tau / sizes
 
-    def _smoothing(self, count: int) -> Smoothing:
+    def _smoothing(self, count: int) -> MasterSmoothing:
         program, values = self.best.program, self.width * self.scale
         reach = max(float(program.radius.max(initial=0.0)), TINY) * max(1, program.attackable) ** 0.5
         cost, K = self.width * self.worth, program.shape[0]
-        return Smoothing(
+        return MasterSmoothing(
             values, min(values / reach, 1e6), LENGTHS * cost / (program.beta * K**0.5), BARRIER * cost / max(1, count)
         )
 

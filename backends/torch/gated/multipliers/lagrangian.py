@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class LagrangianEvaluation:
     """The augmented Lagrangian at a point.
 
     Args:
@@ -124,7 +124,7 @@ class Lagrangian:
         found: Tensor = (u / root) @ self.inverse
         return found
 
-    def evaluate(self, w: Tensor, centres: Centres, widths: Widths, keep: bool = False) -> Evaluation:
+    def evaluate(self, w: Tensor, centres: Centres, widths: Widths, keep: bool = False) -> LagrangianEvaluation:
         """Value and gradient at a point.
 
         Args:
@@ -147,7 +147,7 @@ class Lagrangian:
         inner = (derivative * unit).sum(1, keepdim=True)
         gradient = root * (derivative + inner * unit) + 2.0 * program.beta * v
         total = float(value) / n + program.beta * float((v * v).sum())
-        return Evaluation(
+        return LagrangianEvaluation(
             total, gradient @ self.metric.T, derivative, sums.multipliers(kept) if keep else None, sums.errors()
         )
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.torch.gated.best_so_far import Best
+from cvxrobust.backends.torch.gated.best_so_far import GatedIncumbent
 from cvxrobust.backends.torch.gated.multipliers.blocks import Centres, Widths
-from cvxrobust.backends.torch.gated.multipliers.lagrangian import Evaluation, Lagrangian
+from cvxrobust.backends.torch.gated.multipliers.lagrangian import Lagrangian, LagrangianEvaluation
 from cvxrobust.backends.torch.lbfgs import Memory, descend
 from cvxrobust.core import Settings, Termination
 from cvxrobust.core.programs.gated.certificate import brackets, clip_to_domain, lengths, tightened_from
@@ -61,7 +61,7 @@ class MultiplierMethod:
         dtype: Precision of the large products.
     """
 
-    def __init__(self, best: Best, settings: Settings, start: Array, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, best: GatedIncumbent, settings: Settings, start: Array, device: str, dtype: torch.dtype) -> None:
         self.best, self.settings = best, settings
         self.whole = Lagrangian(best.program, torch.device(device), dtype)
         self.centres = self.whole.centres()
@@ -159,7 +159,7 @@ class MultiplierMethod:
         # The last certificate is followed by core's own, which takes about as long.
         self.best.reserve = 2.0 * (time.perf_counter() - began)
 
-    def _certify(self, found: Evaluation) -> None:
+    def _certify(self, found: LagrangianEvaluation) -> None:
         """Judge the point and its multipliers, and decide what happens next."""
         program, best = self.best.program, self.best
         if found.multipliers is None:
@@ -189,7 +189,7 @@ class MultiplierMethod:
         """By how much the longest vector B_k exceeds beta, relative to it."""
         return float(sizes.max(initial=0.0)) / self.best.program.beta - 1.0
 
-    def _lower(self, found: Evaluation, loss: float) -> None:
+    def _lower(self, found: LagrangianEvaluation, loss: float) -> None:
         """Narrow what contributes most to the gap, once it contributes more than unfinished descent."""
         errors = np.array(found.errors) / max(self.best.upper, 1e-300)
         total = float(errors.sum())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.newton.objective import Point, at
+from cvxrobust.backends.torch.gated.newton.objective import NewtonPoint, at
 from cvxrobust.backends.torch.gated.tensors import SmoothingWidths
 from cvxrobust.core.arrays import worth_a_look
 
@@ -65,7 +65,7 @@ class Preconditioner:
         return found
 
 
-def preconditioner(point: Point) -> Preconditioner:
+def preconditioner(point: NewtonPoint) -> Preconditioner:
     """The preconditioner at a point."""
     blocks = _blocks(point)
     K, C, D = point.U.shape
@@ -95,7 +95,7 @@ def preconditioner(point: Point) -> Preconditioner:
 
 
 def newton_direction(
-    point: Point, gradient: Tensor, accuracy: float, most: int, stopped: Callable[[], bool]
+    point: NewtonPoint, gradient: Tensor, accuracy: float, most: int, stopped: Callable[[], bool]
 ) -> tuple[Tensor, int]:
     """A descent direction by preconditioned conjugate gradients, and the products that it took."""
     apply = preconditioner(point)
@@ -127,7 +127,7 @@ def newton_direction(
     return torch.where(sound, step, plain), count
 
 
-def line_search(point: Point, gradient: Tensor, step: Tensor, widths: SmoothingWidths) -> Point | None:
+def line_search(point: NewtonPoint, gradient: Tensor, step: Tensor, widths: SmoothingWidths) -> NewtonPoint | None:
     """The next point along a direction (backtracking); None where rounding leaves no descent."""
     slope = float((gradient * step).sum())
     if not slope < 0.0:
@@ -143,7 +143,7 @@ def line_search(point: Point, gradient: Tensor, step: Tensor, widths: SmoothingW
     return None
 
 
-def _within_cones(point: Point, step: Tensor) -> float:
+def _within_cones(point: NewtonPoint, step: Tensor) -> float:
     """The longest step, up to 1, that the linearised constraints allow."""
     if not point.data.cone or point.mu is None:
         return 1.0
@@ -169,7 +169,7 @@ def _factored(blocks: Tensor) -> Tensor:
     return torch.sqrt(size) * eye
 
 
-def _blocks(point: Point) -> Tensor:
+def _blocks(point: NewtonPoint) -> Tensor:
     """The diagonal blocks without the curvature of the losses, shape (K, C, D, D)."""
     data, (K, C, D) = point.data, point.U.shape
     d, beta = data.program.attackable, data.program.beta
@@ -200,7 +200,7 @@ def _blocks(point: Point) -> Tensor:
     return blocks
 
 
-def _sample_blocks(point: Point, curvature: Tensor) -> Tensor:
+def _sample_blocks(point: NewtonPoint, curvature: Tensor) -> Tensor:
     """The diagonal blocks of ``sum w_i a_i a_i'``, attacks left out of the a_i; shape (K, C, D, D)."""
     used = curvature.amax(1) > 0.0
     if not bool(used.any()):
@@ -208,7 +208,7 @@ def _sample_blocks(point: Point, curvature: Tensor) -> Tensor:
     return _grams(point.data.X[used], curvature[used][:, None, :] * _coefficients(point, used) ** 2)
 
 
-def _coefficients(point: Point, rows: Tensor) -> Tensor:
+def _coefficients(point: NewtonPoint, rows: Tensor) -> Tensor:
     """How much of x_i the derivative of value i has in slot k, shape (m, K, C)."""
     found = point.data.weights[rows][..., None] * point.sigma[rows][:, None, :]
     if point.kappa is not None:
@@ -216,7 +216,7 @@ def _coefficients(point: Point, rows: Tensor) -> Tensor:
     return found
 
 
-def _rows(point: Point, rows: Tensor) -> Tensor:
+def _rows(point: NewtonPoint, rows: Tensor) -> Tensor:
     """The derivatives a_i of some values, shape (K, C, D, m)."""
     data, d = point.data, point.data.program.attackable
     found = torch.einsum("ikc,id->kcdi", _coefficients(point, rows), data.X[rows])

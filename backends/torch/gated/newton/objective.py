@@ -24,7 +24,7 @@ FAR = 1e4
 
 
 @dataclass(frozen=True)
-class Point:
+class NewtonPoint:
     """The smoothed objective at a point U, with all that its derivatives need.
 
     Args:
@@ -200,7 +200,7 @@ def _of_ball(directions: Tensor) -> Tensor:
     return directions / torch.sqrt((directions**2).sum(-1, keepdim=True)).clamp_min(1.0)
 
 
-def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried | None = None) -> Point:
+def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried | None = None) -> NewtonPoint:
     """The smoothed objective at a point of shape (K, C, D)."""
     old = carried or Carried()
     program, n = data.program, data.X.shape[0]
@@ -256,7 +256,7 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
             slope, kappa, U / roots, None if sums is None else sums.gradient,
             None if slots is None else slots.gradient, mu if data.cone else None,
         )  # fmt: skip
-    return Point(
+    return NewtonPoint(
         data, widths, U, number if number == number else float("inf"), omega, curvature / n, sigma, bend, sums, slots,
         kappa, bends, mu, stiff, roots, carried,
     )  # fmt: skip

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.best_so_far import TINY, Best
+from cvxrobust.backends.torch.gated.best_so_far import TINY, GatedIncumbent
 from cvxrobust.backends.torch.gated.newton.cone_interiors import THIN, interiors
 from cvxrobust.backends.torch.gated.newton.newton_step import line_search, newton_direction
-from cvxrobust.backends.torch.gated.newton.objective import Point, at
+from cvxrobust.backends.torch.gated.newton.objective import NewtonPoint, at
 from cvxrobust.backends.torch.gated.tensors import Carried, GatedTensors, SmoothingWidths
 from cvxrobust.core import GatedMultipliers, GatedProgram, Settings, Termination
 from cvxrobust.core.programs.gated import evaluation as gated
@@ -115,7 +115,7 @@ class Path:
 
 
 def follow(
-    path: Path, best: Best, settings: Settings, keep: Callable[[Path], object] = lambda path: None
+    path: Path, best: GatedIncumbent, settings: Settings, keep: Callable[[Path], object] = lambda path: None
 ) -> Termination:
     """Lower the width stage by stage until a limit or the tolerance is reached.
 
@@ -149,7 +149,7 @@ def follow(
     return Termination.NUMERICAL
 
 
-def begin(best: Best, warm: bool, device: str, dtype: torch.dtype) -> Path:
+def begin(best: GatedIncumbent, warm: bool, device: str, dtype: torch.dtype) -> Path:
     """The beginning of the path: at the best point if `warm`, else at zero; in cones moved inside."""
     program, zero = best.program, best.U * 0.0
     worth = gated.objective(program, zero)
@@ -200,7 +200,7 @@ def _widths(path: Path) -> SmoothingWidths:
     return SmoothingWidths(values, values, share, slots, lengths, _barrier(path) if path.data.cone else 0.0)
 
 
-def _stage(path: Path, best: Best, settings: Settings) -> Point:
+def _stage(path: Path, best: GatedIncumbent, settings: Settings) -> NewtonPoint:
     """Newton steps at one width, until the multipliers are nearly feasible."""
     most = settings.max_iterations or MOST_STEPS
     point = at(path.data, path.U, _widths(path), path.carried)
@@ -224,7 +224,7 @@ def _stage(path: Path, best: Best, settings: Settings) -> Point:
     return point
 
 
-def _certify(path: Path, best: Best, point: Point, tolerance: float) -> None:
+def _certify(path: Path, best: GatedIncumbent, point: NewtonPoint, tolerance: float) -> None:
     """Judge a point and its multipliers in float64."""
     program = best.program
     U = np.zeros(program.shape)
