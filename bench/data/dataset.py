@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.bundled import load_breast_cancer
 from cvxrobust.bench.data.files import Table, read_table
 from cvxrobust.bench.data.known import BREAST_CANCER, KNOWN_FILES, canonical_name, find_known_file, known_names
 from cvxrobust.core.errors import InputError, UnknownNameError
@@ -98,15 +99,9 @@ def load_dataset(
 
 
 def _breast_cancer(classes: Sequence[Any] | None) -> Dataset:
-    from sklearn.datasets import load_breast_cancer
-
-    bunch = load_breast_cancer()
+    bundled = load_breast_cancer()
     own = ("malignant", "benign")
-    table = Table(
-        np.asarray(bunch.data, dtype=np.float64),
-        np.array(own)[bunch.target],
-        tuple(str(feature) for feature in bunch.feature_names),
-    )
+    table = Table(bundled.X, np.array(own)[bundled.target], bundled.feature_names)
     # Sorted, "benign" would be -1; scikit-learn's own target has it as the positive class.
     return _with_classes(table, BREAST_CANCER, own if classes is None else classes)
 
@@ -168,10 +163,9 @@ def stratified_split(dataset: Dataset, test_fraction: float = 0.2, seed: int = 0
     _check_splittable(dataset, test_fraction)
     from sklearn.model_selection import train_test_split
 
-    train, test = train_test_split(
-        everything, test_size=test_fraction, random_state=seed, stratify=dataset.y.astype(str)
-    )
-    return dataset.take(train), dataset.take(test)
+    parts = train_test_split(everything, test_size=test_fraction, random_state=seed, stratify=dataset.y.astype(str))
+    train, test = (dataset.take(np.asarray(rows, dtype=np.intp)) for rows in parts)
+    return train, test
 
 
 def _check_splittable(dataset: Dataset, test_fraction: float) -> None:

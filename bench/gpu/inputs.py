@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.bundled import load_digits
+
 Array = NDArray[np.float64]
 PACKAGES = ("array-api-compat", "pluggy", "threadpoolctl")
 """Pure Python all three, so that they run wherever PyTorch does."""
@@ -30,11 +32,9 @@ STAND_IN = "digits, enlarged"
 
 def digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """1,500 images of scikit-learn's digits, values 0 to 16, shape (1500, 64), and the digits."""
-    from sklearn.datasets import load_digits
-
-    X, target = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(X))[:1500]
-    return X[order].astype(np.uint8), target[order].astype(np.int64)
+    bundled = load_digits()
+    order = np.random.default_rng(0).permutation(len(bundled.X))[:1500]
+    return bundled.X[order].astype(np.uint8), bundled.target[order]
 
 
 def small_images(images: NDArray[np.uint8]) -> NDArray[np.uint16]:

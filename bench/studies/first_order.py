@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cvxrobust.bench.data.bundled import load_digits
 from cvxrobust.bench.display import console, make_table
 from cvxrobust.bench.studies.reference_instance import breast_cancer
 
@@ -35,12 +36,11 @@ def breast_cancer_problem(radius: float = 0.3, loss: str = "hinge") -> Any:
 
 def digits() -> Any:
     """Even against odd digits."""
-    from sklearn.datasets import load_digits
-
     from cvxrobust import AdversarialSDP
 
-    X, target = load_digits(return_X_y=True)
-    return AdversarialSDP(X[:1500] / 8.0 - 1.0, np.where(target[:1500] % 2 == 0, 1.0, -1.0), radius=0.3, beta=0.01)
+    data = load_digits()
+    y = np.where(data.target[:1500] % 2 == 0, 1.0, -1.0)
+    return AdversarialSDP(data.X[:1500] / 8.0 - 1.0, y, radius=0.3, beta=0.01)
 
 
 def relu(radius: float = 0.0, **choices: Any) -> Any:

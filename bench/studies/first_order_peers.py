@@ -87,7 +87,9 @@ def textbook(time_limit: float) -> tuple[float, float, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate", which the status says, too
         modelled.solve(solver=cvxpy.SCS, eps_abs=1e-5, eps_rel=1e-5, max_iters=1_000_000, time_limit_secs=time_limit)
-    return time.perf_counter() - began, float(modelled.value), str(modelled.status)
+    seconds, objective = time.perf_counter() - began, modelled.value
+    assert isinstance(objective, float), f"SCS left no objective: {modelled.status}"
+    return seconds, objective, str(modelled.status)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -155,7 +155,7 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of the picture")
     parser.add_argument("--time-limit", type=float, default=120.0, help="seconds of growth per data set")
     parser.add_argument("--threads", type=int, default=2, help="threads of the solver")

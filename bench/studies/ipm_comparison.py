@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.bundled import load_digits
 from cvxrobust.bench.data.teachers import quadratic_teacher, relu_teacher
 from cvxrobust.bench.display import console, make_table
 from cvxrobust.core.programs.gated.program import Formulation
@@ -69,13 +70,12 @@ def _cancer(rows: int) -> Any:
 
 
 def _digits() -> Any:
-    from sklearn.datasets import load_digits
-
     from cvxrobust import AdversarialSDP
 
-    X, target = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(X))[:1500]
-    return AdversarialSDP(X[order] / 8.0 - 1.0, np.where(target[order] % 2 == 0, 1.0, -1.0), radius=0.3, beta=0.01)
+    data = load_digits()
+    order = np.random.default_rng(0).permutation(len(data.X))[:1500]
+    y = np.where(data.target[order] % 2 == 0, 1.0, -1.0)
+    return AdversarialSDP(data.X[order] / 8.0 - 1.0, y, radius=0.3, beta=0.01)
 
 
 def _mnist() -> Any:

@@ -11,17 +11,17 @@ import argparse
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.bundled import load_breast_cancer
+
 Array = NDArray[np.float64]
 
 
 def breast_cancer(rows: int = 455, features: int = 30) -> tuple[Array, Array]:
     """Standardised inputs, shape (rows, features), and labels in {-1, +1}, shape (rows,)."""
-    from sklearn.datasets import load_breast_cancer
-
-    X, target = load_breast_cancer(return_X_y=True)
-    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    data = load_breast_cancer()
+    X = (data.X - data.X.mean(axis=0)) / data.X.std(axis=0)
     order = np.random.default_rng(0).permutation(len(X))[:rows]
-    return X[order][:, :features], 2.0 * target[order] - 1.0
+    return X[order][:, :features], np.where(data.target[order] == 1, 1.0, -1.0)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cvxrobust.bench.display import console, make_table, percent
+from cvxrobust.bench.studies.reference_instance import breast_cancer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,13 +54,8 @@ class Halves:
 
 def halves() -> Halves:
     """The rows of the module's description."""
-    from sklearn.datasets import load_breast_cancer
-
-    X, target = load_breast_cancer(return_X_y=True)
-    X, y = (X - X.mean(axis=0)) / X.std(axis=0), 2.0 * target - 1.0
-    order = np.random.default_rng(0).permutation(y.size)
-    first, rest = order[:N_TRAIN], order[N_TRAIN:]
-    return Halves(X[first], y[first], X[rest], y[rest])
+    X, y = breast_cancer(rows=569)
+    return Halves(X[:N_TRAIN], y[:N_TRAIN], X[N_TRAIN:], y[N_TRAIN:])
 
 
 def problems(data: Halves, radius: float, norm: "Norm") -> dict[str, Any]:
@@ -117,7 +113,7 @@ def row(data: Halves, name: str, problem: Any, radius: float, norm: "Norm", thre
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--threads", type=int, default=2, help="threads of the solver")
     threads = parser.parse_args(arguments).threads
     data, rows = halves(), []

@@ -94,11 +94,11 @@ def solve_with_pyscnn(X: Array, y: Array, G: Array, beta: float, effort: Effort 
 
     Its patterns are ``x'g > 0``, which differ from ours only where ``x'g`` is exactly 0.
     """
-    from scnn.metrics import Metrics
-    from scnn.models import ConvexReLU
-    from scnn.optimize import optimize_model
-    from scnn.regularizers import NeuronGL1
-    from scnn.solvers import AL
+    from scnn.metrics import Metrics  # pyright: ignore[reportMissingImports]
+    from scnn.models import ConvexReLU  # pyright: ignore[reportMissingImports]
+    from scnn.optimize import optimize_model  # pyright: ignore[reportMissingImports]
+    from scnn.regularizers import NeuronGL1  # pyright: ignore[reportMissingImports]
+    from scnn.solvers import AL  # pyright: ignore[reportMissingImports]
 
     scale = effort.target_scale
     model = ConvexReLU(G)

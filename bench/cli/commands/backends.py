@@ -171,10 +171,10 @@ def examine(backend: "Backend") -> dict[str, Any]:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(8, 2))
     y = np.where(X[:, 0] > 0, 1.0, -1.0)
-    tiny: tuple[Problem[Any], ...] = (
+    tiny: list[Problem[Any]] = [
         AdversarialSDP(X, y, radius=0.1, beta=0.1),
         AdversarialReLU(X, y, radius=0.1, beta=0.1, n_gates=4),  # needs no semidefinite cone
-    )
+    ]
     problem = next((problem for problem in tiny if reads(backend, problem)), None)
     if problem is None:
         return row | {"detail": "it reads none of the tiny problems, so there is nothing to try"}

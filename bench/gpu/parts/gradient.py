@@ -50,7 +50,7 @@ def _rate(context: Context, dtype: str) -> float:
     for _ in range(5):
         context.synchronize()
         began = time.perf_counter()
-        left @ right
+        torch.mm(left, right)
         context.synchronize()
         best = min(best, time.perf_counter() - began)
     return float(2.0 * order**3 / best)

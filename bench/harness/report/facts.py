@@ -83,13 +83,13 @@ def _row_facts(rows: pl.DataFrame) -> Iterator[tuple[str, str]]:
         ("repeats", "repeat"),
     )
     for label, column in about:
-        values = [value for value in rows[column].unique().sort().to_list() if value not in (None, "")]
+        words = [str(value) for value in rows[column].unique().sort().to_list() if value not in (None, "")]
         if column == "repeat":
-            values = [len(values)]
+            words = [str(len(words))]
         if column == "pools":
-            values = sorted({part for value in values for part in value.split(", ")})
-        if values:
-            yield label, ", ".join(map(str, values))
+            words = sorted({part for word in words for part in word.split(", ")})
+        if words:
+            yield label, ", ".join(words)
     limits = sorted(set(rows["time_limit"]))
     yield "time limit", ", ".join(f"{limit:g} s" for limit in limits)
     yield "gaps asked for", ", ".join(f"{gap:g}" for gap in sorted(set(rows["tolerance"]), reverse=True))
