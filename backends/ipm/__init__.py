@@ -30,7 +30,6 @@ from cvxrobust.core import (
     torch_alone,
     unused_settings,
 )
-from cvxrobust.core.programs.rows import is_streamed
 
 OPTIONS = {"subspace"}
 """Native options. ``subspace``: whether a polynomial programme is solved in a growing subspace of the inputs; by
@@ -82,7 +81,9 @@ def memory(program: PolynomialProgram | GatedProgram) -> float:
     if isinstance(program, PolynomialProgram):
         p = 0.5 * (d + 1) * (d + 2)
         attacked = bool((program.radius > 0.0).any())
-        numbers = 5.0 * (p * p if attacked else min(p * p, n * n)) + (8.0 * n * d * d if attacked else 0.0)
+        numbers = (
+            2.0 * n * d + 5.0 * (p * p if attacked else min(p * p, n * n)) + (8.0 * n * d * d if attacked else 0.0)
+        )
     else:
         K, C, D = (float(size) for size in program.shape)
         numbers = 20.0 * n * K * C + 3.0 * min(n * n, (K * C * D) ** 2)
@@ -123,12 +124,10 @@ class InteriorPoint:
             _device(settings)
 
     def estimate(self, program: PolynomialProgram | GatedProgram) -> Estimate | None:
-        """What a solve would cost; None for data that is streamed."""
+        """What a solve would cost; data that is streamed is read into memory."""
         attacked = bool((program.radius > 0.0).any())
         if isinstance(program, GatedProgram):
             kind, size = "attacked gated" if attacked else "gated", gated_work(program)
-        elif is_streamed(program.X):
-            return None
         else:
             kind, size = "attacked" if attacked else "clean", polynomial_work(program)
         step = MOMENTS[kind] + PACE[0] * (1e-9 * size) ** PACE[1]

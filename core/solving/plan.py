@@ -193,7 +193,7 @@ def _open(
         raise UnsupportedProgramError(f"no available backend reads the cones {names}; see `cvxrobust backends doctor`.")
     if not structured:
         # Options decide which solver reads them, and a polisher is a second way already.
-        conic, readers = conic[:1], sorted(readers, key=_expected)[:1]
+        conic, readers = conic[:1], sorted(_accepting(readers, settings), key=_expected)[:1]
     ways = sorted([*readers, *conic], key=_expected)
     memory = total_memory()
     fitting = [way for way in ways if way.estimate is None or way.estimate.memory <= MEMORY_SHARE * memory]
@@ -206,6 +206,19 @@ def _open(
         )
     ways = _with_masters(fitting) if polish is not False else [w for w in fitting if not _after_a_first(w, fitting)]
     return ways, _said(ways, part)
+
+
+def _accepting(ways: list[Way], settings: Settings) -> list[Way]:
+    """The ways whose backends know these settings; all where none does, so that the first may say what is wrong."""
+    found = []
+    for way in ways:
+        try:
+            if isinstance(way.backend, ChecksSettings):
+                way.backend.check_settings(settings)
+        except InputError:
+            continue
+        found.append(way)
+    return found or ways
 
 
 def _expected(way: Way) -> float:

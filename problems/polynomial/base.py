@@ -19,13 +19,16 @@ from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import (
+    PRECISE,
     DualBound,
     MomentMultipliers,
     PointMultipliers,
     dual_bound,
     repair_moments,
     repair_points,
+    rounding_allowance,
     shift_moments,
+    sum_slack,
 )
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SecondMoments, repaired_theta, span_moments
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
@@ -297,22 +300,36 @@ class PolynomialTraining:
 
     def dual(self, multipliers: Multipliers) -> DualBound:
         """The lower bound together with the neurons that would improve the network most."""
+        n, d = self.X.shape
+        theta, S, mass, error = self._second_moments(multipliers, precise=False)
+        if rounding_allowance(n, d, mass, self.activation) > PRECISE * self.beta:
+            theta, S, mass, error = self._second_moments(multipliers, precise=True)
+        extra = 0.0 if self.span is None else slack(self.span, theta, self.activation)
+        bound = dual_bound(
+            theta, S, mass, loss=self._loss, target=self.y, activation=self.activation, beta=self.beta,
+            slack=sum_slack(error, self.activation) + extra,
+        )  # fmt: skip
+        return bound if self.span is None else replace(bound, neurons=neurons_outside(self.span, bound.neurons))
+
+    def _second_moments(self, multipliers: Multipliers, *, precise: bool) -> tuple[Array, Array, float, float]:
+        """Repaired multipliers, their signed second moments, the size of what was summed, and what sums may lack."""
         loss, signs = self._loss, self.signs
         if self.span is not None:
-            return self._dual_within(self.span, multipliers)
+            return self._moments_within(self.span, multipliers, precise=precise)
         if isinstance(multipliers, MomentMultipliers):
             theta, moments = repair_moments(multipliers, self.radius, loss)
-            S, mass = shift_moments(moments, self.X, signs, multipliers.basis)
-        elif not isinstance(multipliers, PointMultipliers):
-            theta, S, mass = span_moments(multipliers, self.X, signs, self.radius, loss)
+            return theta, *shift_moments(moments, self.X, signs, multipliers.basis, precise=precise)
+        if not isinstance(multipliers, PointMultipliers):
+            theta, sums = span_moments(multipliers, self.X, signs, self.radius, loss, precise=precise)
         else:
             theta, weights, points = repair_points(multipliers, self.X, self.radius, loss)
-            sums = SecondMoments(np.empty((self.X.shape[1], 0)))
+            sums = SecondMoments(np.empty((self.X.shape[1], 0)), precise)
             sums.add(points, weights * signs[multipliers.owners])
-            S, mass = sums.matrix(), sums.mass
-        return dual_bound(theta, S, mass, loss=loss, target=self.y, activation=self.activation, beta=self.beta)
+        return theta, sums.matrix(), sums.mass, sums.error
 
-    def _dual_within(self, span: RowSpan, multipliers: Multipliers) -> DualBound:
+    def _moments_within(
+        self, span: RowSpan, multipliers: Multipliers, *, precise: bool
+    ) -> tuple[Array, Array, float, float]:
         """The same in the span of the rows: without attack, multipliers are one number per sample."""
         loss = self._loss
         if isinstance(multipliers, PointMultipliers):
@@ -323,10 +340,6 @@ class PolynomialTraining:
         else:
             given = multipliers.theta
         theta = repaired_theta(given, loss)
-        sums = SecondMoments(np.empty((span.rank + 1, 0)))
+        sums = SecondMoments(np.empty((span.rank + 1, 0)), precise)
         sums.add(self.coordinates, theta * self.signs)
-        bound = dual_bound(
-            theta, sums.matrix(), sums.mass, loss=loss, target=self.y, activation=self.activation, beta=self.beta,
-            slack=slack(span, theta, self.activation),
-        )  # fmt: skip
-        return replace(bound, neurons=neurons_outside(span, bound.neurons))
+        return theta, sums.matrix(), sums.mass, sums.error

@@ -18,7 +18,15 @@ from cvxrobust.core import (
     neurons_from_matrix,
 )
 from cvxrobust.core.attacks.quadratic import Quadratic
-from cvxrobust.core.programs.polynomial.certificate import EPS, DualBound, dual_bound
+from cvxrobust.core.programs.polynomial.certificate import (
+    EPS,
+    PRECISE,
+    DualBound,
+    dual_bound,
+    rounding_allowance,
+    sum_slack,
+)
+from cvxrobust.core.programs.polynomial.exact_gram import SampleSums
 
 Array = NDArray[np.float64]
 
@@ -120,43 +128,37 @@ class Bounds:
 
     def price(self, dual: DualPoint) -> tuple[DualBound, Array]:
         """The lower bound, and ``C o S`` of its multipliers, shape (d + 1, d + 1), which prices neurons."""
-        theta, moments = dual.theta, dual.moments
-        d = self.X.shape[1]
-        capped = torch.tensor(self.loss.clip(theta.cpu().numpy()), device=self.device)
-        S = self.X.new_zeros(d + 1, d + 1)
-        mass = 0.0
-        if moments is not None:
-            part, some = self._attacked_moments(capped[self.attacked], moments, dual.frame)
-            S, mass = S + part, mass + some
-        if self.clean.numel():
-            z = torch.hstack([self.X[self.clean], self.X.new_ones(self.clean.numel(), 1)])
-            weights = capped[self.clean] * self.sign[self.clean]
-            S = S + z.T @ (weights[:, None] * z)
-            mass += float(weights.abs() @ (z * z).sum(1))
-        program, moments_seen = self.program, S.cpu().numpy()
+        program, d = self.program, self.X.shape[1]
+        capped = torch.tensor(self.loss.clip(dual.theta.cpu().numpy()), device=self.device)
+        S, mass, error = self._second_moments(dual, capped, precise=False)
+        if rounding_allowance(self.y.size, d, mass, program.activation) > PRECISE * program.beta:
+            S, mass, error = self._second_moments(dual, capped, precise=True)
+        seen = S.cpu().numpy()
         found = dual_bound(
-            capped.cpu().numpy(), moments_seen, mass,
-            loss=self.loss, target=self.y, activation=program.activation, beta=program.beta,
+            capped.cpu().numpy(), seen, mass, loss=self.loss, target=self.y, activation=program.activation,
+            beta=program.beta, slack=sum_slack(error, program.activation),
         )  # fmt: skip
-        return found, coefficients(program.activation, d) * moments_seen
+        return found, coefficients(program.activation, d) * seen
 
-    def _attacked_moments(self, capped: Tensor, moments: Moments, frame: Tensor) -> tuple[Tensor, float]:
-        """Signed second moments of attacked samples, shortened into their balls, and their size."""
-        shrink, share = _fit(moments, capped)
+    def _second_moments(self, dual: DualPoint, capped: Tensor, *, precise: bool) -> tuple[Tensor, float, float]:
+        """Signed second moments, the size of what was summed, and what precise sums may lack."""
+        sums, weights, d = SampleSums(self.X.T, precise), self.sign * capped, self.X.shape[1]
+        if self.clean.numel():
+            sums.add(self.X[self.clean], weights[self.clean])
+        if dual.moments is None or not self.attacked.numel():
+            return sums.matrix(), sums.mass, sums.error
+        # Attacks shortened into their balls: their means make points, their covariances come on top.
+        theta = capped[self.attacked]
+        shrink, share = _fit(dual.moments, theta)
         r = self.radius[self.attacked]
-        d = frame.shape[0]
-        x = self.X[self.attacked] + (r * shrink)[:, None] * (moments.mean @ frame.T)
-        sign = self.sign[self.attacked]
-        weights = sign * capped
-        scales = sign * (r * shrink) ** 2 * share
-        block = torch.einsum("i,ijk->jk", scales, moments.cov)
-        S = x.new_zeros(d + 1, d + 1)
-        S[:d, :d] = x.T @ (weights[:, None] * x) + frame @ block @ frame.T
-        S[:d, d] = weights @ x
-        S[d, :d] = S[:d, d]
-        S[d, d] = weights.sum()
-        reach = torch.linalg.vector_norm(self.X[self.attacked], dim=1) + r
-        return 0.5 * (S + S.T), float(capped @ (reach * reach + 1.0))
+        sums.add(
+            self.X[self.attacked] + (r * shrink)[:, None] * (dual.moments.mean @ dual.frame.T), weights[self.attacked]
+        )
+        scales = self.sign[self.attacked] * (r * shrink) ** 2 * share
+        block = torch.einsum("i,ijk->jk", scales, dual.moments.cov)
+        S = sums.matrix()
+        S[:d, :d] += dual.frame @ (0.5 * (block + block.T)) @ dual.frame.T
+        return S, sums.mass + float(theta @ (r * r)), sums.error
 
     def multipliers(self, dual: DualPoint) -> MomentMultipliers | PointMultipliers:
         """For `core`, in the coordinates and units of X."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.polynomial.certify import Bounds, DualPoint, PrimalPoint
-from cvxrobust.backends.ipm.polynomial.newton_system import SMALL, NewtonSystem, PolynomialDirection
+from cvxrobust.backends.ipm.polynomial.newton_system import SMALL, Factoring, NewtonSystem, PolynomialDirection
 from cvxrobust.backends.ipm.polynomial.samples import Activation, Moments
 from cvxrobust.backends.ipm.polynomial.start import PolynomialIterate, cold_start, warm_start
 from cvxrobust.backends.ipm.symmetric import Triangle
@@ -34,6 +34,12 @@ GAIN = 1.05
 
 MOST_DENSE = 8_000
 """Unknowns in T up to which it is worth factoring over them where factoring over samples got stuck."""
+
+MOST_ROWS = 2**25
+"""Numbers, of which a few times as many are held, up to which the system's rows are factored as they are."""
+
+POOR = 1e-8
+"""Relative residual of the reduced system that asks for this."""
 
 SLOW = 0.1
 """After a step below this, the next system counts the correlations of all samples."""
@@ -72,7 +78,7 @@ class PolynomialMethod:
         self.activation = Activation(*program.activation)
         self.iterations, self.message = 0, ""
         self._gap, self._since = math.inf, 0
-        self._dense = self.triangle.size <= SMALL
+        self._factoring: Factoring | None = None
         self._near: float | None = None
 
     def run(self, start: PolynomialNetwork | None = None) -> Termination:
@@ -95,9 +101,8 @@ class PolynomialMethod:
                 moved = self._moved(at.turned())
             except (ArithmeticError, LinAlgError) as error:
                 self.message = str(error)
-                if self._dense or at.point.attacked is not None or self.triangle.size > MOST_DENSE:
+                if not self._factor_otherwise():
                     return Termination.NUMERICAL
-                self._dense, self._gap = True, math.inf
                 continue
             if moved is None:
                 continue  # somebody stopped it in the middle of an iteration
@@ -109,7 +114,7 @@ class PolynomialMethod:
     # -- one iteration -------------------------------------------------------------------------------------------
 
     def _moved(self, at: PolynomialIterate) -> PolynomialIterate | None:
-        system = NewtonSystem(at.data, at.point, self.triangle, dense=self._dense, near=self._near)
+        system = self._system(at)
         together = at.point.nonlinear
         predictor = system.direction(0.0, None)
         primal, dual = system.longest(predictor, 1.0)
@@ -139,6 +144,31 @@ class PolynomialMethod:
         if max(primal, dual) < SHORT:
             raise ArithmeticError("no step is left")
         return PolynomialIterate(at.data, system.advanced(step, primal, dual), at.frame)
+
+    def _system(self, at: PolynomialIterate) -> NewtonSystem:
+        """Factored anew with more accuracy where that is needed."""
+        system = NewtonSystem(at.data, at.point, self.triangle, factoring=self._factoring, near=self._near)
+        if system.residual > POOR and self._factoring != "rows" and self._rows_fit():
+            self._factoring = "rows"
+            return self._system(at)
+        return system
+
+    def _factor_otherwise(self) -> bool:
+        """After rounding has won: in a way that is more accurate, if there is one."""
+        if self.bounds.attacked.numel() or self._factoring == "rows":
+            return False
+        if self._rows_fit():
+            self._factoring = "rows"
+        elif self._factoring is None and SMALL < self.triangle.size <= MOST_DENSE:
+            self._factoring = "entries"
+        else:
+            return False
+        self._gap = math.inf
+        return True
+
+    def _rows_fit(self) -> bool:
+        size = self.triangle.size
+        return not self.bounds.attacked.numel() and (self.bounds.y.size + size) * size <= MOST_ROWS
 
     @staticmethod
     def _lengths(system: NewtonSystem, step: PolynomialDirection) -> tuple[float, float]:

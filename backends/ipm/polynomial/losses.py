@@ -13,6 +13,9 @@ from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import Pair
 
+DRIFT = 1e-8
+"""How far margins may drift, relative to those that matter."""
+
 
 @dataclass(frozen=True)
 class LossTarget:
@@ -197,7 +200,8 @@ class LogisticSide:
 
     def step(self, direction: "LossSide", primal: float, dual: float, w: Tensor) -> "LogisticSide":
         """See `LossSide`."""
-        return LogisticSide(self.N, w)
+        assert isinstance(direction, LogisticSide)
+        return LogisticSide(self.N, _kept(self.w + primal * direction.w, w))
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,8 @@ class SquaredSide:
 
     def step(self, direction: "LossSide", primal: float, dual: float, w: Tensor) -> "SquaredSide":
         """See `LossSide`."""
-        return replace(self, w=w)
+        assert isinstance(direction, SquaredSide)
+        return replace(self, w=_kept(self.w + primal * direction.w, w))
 
 
 def loss_side(name: str, w: Tensor, goal: Tensor, N: int, mu: float) -> LossSide:
@@ -250,6 +255,12 @@ def loss_side(name: str, w: Tensor, goal: Tensor, N: int, mu: float) -> LossSide
         "logistic": LogisticSide.start,
     }
     return starts[name](w, N, mu)
+
+
+def _kept(updated: Tensor, exact: Tensor) -> Tensor:
+    """Margins as steps have moved them, unless they have drifted from what T has: multipliers, which must balance large
+    inputs to their last digits, follow from steps alone without what rounding does to T."""
+    return torch.where((updated - exact).abs() <= DRIFT * (1.0 + exact.abs()), updated, exact)
 
 
 def _or(exact: Tensor, updated: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from cvxrobust.backends.ipm.polynomial.clean import CleanData, CleanLinearised
 from cvxrobust.backends.ipm.polynomial.losses import LossSide
 from cvxrobust.backends.ipm.polynomial.samples import Activation, Aim, AttackedData, AttackedDirection, AttackedPoint
 from cvxrobust.backends.ipm.polynomial.scaling import Basis, Scaled
-from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, KernelSchur, Solved
+from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, KernelSchur, RowsSchur, SampleForces, Solved
 from cvxrobust.backends.ipm.symmetric import Triangle
 from cvxrobust.core.arrays import worth_a_look
 
@@ -23,6 +24,9 @@ TINY = 1e-300
 
 SMALL = 600
 """Unknowns in T up to which the system is factored over these, however few the samples."""
+
+Factoring = Literal["entries", "samples", "rows"]
+"""What the reduced system is factored over."""
 
 ACCURATE = 1e-12
 """Relative residual of the reduced system that is small enough."""
@@ -128,7 +132,8 @@ class NewtonSystem:
         data: In a frame in which the point's T_11 is diagonal.
         point: The point.
         triangle: Of order m.
-        dense: Whether to factor over T in any case: slower where samples are few, but a little more accurate.
+        factoring: How, in any case: over the entries of T, over the samples, or, the slowest and most accurate way,
+            over the rows whose squares make up the system; the latter two without attack only. None: by size.
         near: Correlations up to which covariances are taken to be diagonal (`Spread`).
 
     Raises:
@@ -136,10 +141,15 @@ class NewtonSystem:
     """
 
     def __init__(
-        self, data: Data, point: PolynomialPoint, triangle: Triangle, *, dense: bool = False, near: float | None = None
+        self,
+        data: Data,
+        point: PolynomialPoint,
+        triangle: Triangle,
+        *,
+        factoring: Factoring | None = None,
+        near: float | None = None,
     ) -> None:
         self.data, self.point, self.triangle, self.weights = data, point, triangle, data.weights
-        self.dense = dense or triangle.size <= SMALL
         one, two = Scaled.of(point.Z, point.U), Scaled.of(point.Zp, point.Up)
         if one is None or two is None:
             raise ArithmeticError("a matrix is no longer positive definite")
@@ -156,7 +166,7 @@ class NewtonSystem:
         self.trace = self.basis.inside(torch.diag(signature))
         self.pairs_count = 2 * m * self.weights.matrices + self._count()
         self.mu = self._complementarity() / self.pairs_count
-        self._factor()
+        self._factor(factoring)
 
     def _count(self) -> float:
         found = 0.0
@@ -175,17 +185,21 @@ class NewtonSystem:
             total += products(self.point.clean.pairs)
         return total
 
-    def _factor(self) -> None:
+    def _factor(self, factoring: Factoring | None) -> None:
         # Curvatures do not depend on where a direction aims.
         clean = self._clean(self.mu, None)
         if self.attacked is not None:
             self.attacked.prepare(None, self.attacked.point.loss.aim(self.mu, None).curvature)
-        samples = 0 if clean is None else clean.data.z.shape[0]
+        size = self.triangle.size
         self.schur: Factored
-        if self.attacked is None and clean is not None and samples < self.triangle.size and not self.dense:
+        if self.attacked is not None or clean is None:
+            self.schur = DenseSchur(self.triangle, self.basis, self.attacked, clean)
+        elif factoring == "rows":
+            self.schur = RowsSchur(self.triangle, self.basis, clean)
+        elif factoring == "samples" or (factoring is None and size > SMALL and clean.data.z.shape[0] < size):
             self.schur = KernelSchur(self.basis, clean)
         else:
-            self.schur = DenseSchur(self.triangle, self.basis, self.attacked, clean)
+            self.schur = DenseSchur(self.triangle, self.basis, None, clean)
         self._curving = clean
         D = self.basis.ratio
         self.weighted = D[:, None] * self.trace * D[None, :]
@@ -203,7 +217,7 @@ class NewtonSystem:
     def apply(self, solved: Solved) -> Tensor:
         """The reduced operator on symmetric matrices in the basis, from the samples themselves; shape (k, m, m)."""
         found = self.inverse * solved.T
-        if solved.forces is not None and isinstance(self.schur, KernelSchur):
+        if solved.forces is not None and isinstance(self.schur, SampleForces):
             return found + self.schur.pulled(solved.forces)
         return found + torch.stack([self._curved(T) for T in solved.T])
 
@@ -273,7 +287,7 @@ class NewtonSystem:
             attacked = self.attacked.direction(dT, aim)
         if clean is not None:
             dw = clean.data.values(dT)
-            if solved.forces is not None and isinstance(self.schur, KernelSchur):
+            if solved.forces is not None and isinstance(self.schur, SampleForces):
                 forced = clean.data.sign * solved.forces[0] / self.schur.weights
                 dw = torch.where(self.schur.stiff, forced, dw)
             clean_loss = clean.move(dw)
@@ -317,7 +331,7 @@ class NewtonSystem:
 
     def _pull(self, right: Tensor, solved: Solved, k: int) -> Tensor:
         """What the samples answer to a solution: ``right - Lambda T``, or by their forces."""
-        if solved.forces is not None and isinstance(self.schur, KernelSchur):
+        if solved.forces is not None and isinstance(self.schur, SampleForces):
             return self.schur.pulled(solved.forces[k : k + 1])[0]
         return self.inverse * (right - solved.T[k])
 

@@ -2,7 +2,8 @@
 
 Section 4 of `cvxrobust.backends.ipm.polynomial.solve`. The dense form takes ``p = (d + 1)(d + 2) / 2`` unknowns; where
 nobody is attacked and samples are fewer, the system is factored over the samples instead, without ever forming anything
-of size p^2.
+of size p^2. Where inputs have very different scales both lose too much to rounding: then, without attack, the rows
+whose squares the system sums are taken to triangular form as they are, and nothing is squared.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from cvxrobust.backends.ipm.polynomial.clean import CleanLinearised
 from cvxrobust.backends.ipm.polynomial.samples import CACHED
 from cvxrobust.backends.ipm.polynomial.scaling import Basis
 from cvxrobust.backends.ipm.symmetric import Triangle, add_gram, mirror
+
+STIFF = 0.5
+"""Share of a sample's row in the system from which on its force is more accurate than what follows from T."""
 
 BLOCK = 2**22
 """Entries of the largest temporary that holds triangles of several samples."""
@@ -88,12 +92,15 @@ class DenseSchur:
         return Solved(self.triangle.matrix(torch.cholesky_solve(columns.contiguous(), self.factor).T))
 
 
-class KernelSchur:
-    """Factored over samples without attack: ``(Lambda + A'kA)^-1`` by Woodbury's identity.
+class SampleForces:
+    """Samples without attack in the reduced system, ``Lambda + A'kA``, and their forces ``k^1/2 A T``.
 
-    With ``R'A(x_i)R = a l_i l_i' + corner e e'`` and ``Lambda^-1 = 1 + D_k D_l`` the matrix ``A Lambda^-1 A'`` is a
-    polynomial of the inner products of the l_i, so it takes n^2 m operations, and memory for n^2 numbers.
+    Attributes:
+        weights: ``k^1/2``, shape (n,).
+        stiff: Where forces are more accurate than what follows from T, shape (n,).
     """
+
+    stiff: Tensor
 
     def __init__(self, basis: Basis, clean: CleanLinearised) -> None:
         self.lifted, self.corner = clean.data.entries(basis.root)
@@ -101,6 +108,23 @@ class KernelSchur:
         self.a, self.c0 = activation.a, activation.corner
         self.sign, self.basis = clean.data.sign, basis
         self.weights = torch.sqrt(clean.aim.curvature)
+
+    def pulled(self, forces: Tensor) -> Tensor:
+        """``A'k^1/2 y``, shape (k, m, m)."""
+        theta = forces * self.weights
+        inside = torch.stack([self.lifted.T @ (row[:, None] * self.lifted) for row in theta])
+        return self.a * inside + self.c0 * theta.sum(1)[:, None, None] * torch.outer(self.corner, self.corner)
+
+
+class KernelSchur(SampleForces):
+    """Factored over samples without attack: ``(Lambda + A'kA)^-1`` by Woodbury's identity.
+
+    With ``R'A(x_i)R = a l_i l_i' + corner e e'`` and ``Lambda^-1 = 1 + D_k D_l`` the matrix ``A Lambda^-1 A'`` is a
+    polynomial of the inner products of the l_i, so it takes n^2 m operations, and memory for n^2 numbers.
+    """
+
+    def __init__(self, basis: Basis, clean: CleanLinearised) -> None:
+        super().__init__(basis, clean)
         kernel = torch.zeros_like(self.lifted[:, :1] @ self.lifted[:, :1].T)
         for scale in (torch.ones_like(basis.ratio), basis.ratio):
             inner = (self.lifted * scale) @ self.lifted.T
@@ -110,7 +134,6 @@ class KernelSchur:
             kernel += self.c0**2 * end * end
         kernel *= self.weights[:, None] * self.weights[None, :]
         self.stiff = torch.diagonal(kernel) > 1.0
-        """Where forces are more accurate than what follows from T, shape (n,)."""
         torch.diagonal(kernel).add_(1.0)
         self.factor, self.shift = _cholesky(kernel)
 
@@ -126,15 +149,36 @@ class KernelSchur:
         back = self.pulled(forces)
         return Solved(plain - (1.0 + self.basis.ratio[:, None] * self.basis.ratio[None, :]) * back, forces)
 
-    def pulled(self, forces: Tensor) -> Tensor:
-        """``A'k^1/2 y``, shape (k, m, m)."""
-        theta = forces * self.weights
-        inside = torch.stack([self.lifted.T @ (row[:, None] * self.lifted) for row in theta])
-        return self.a * inside + self.c0 * theta.sum(1)[:, None, None] * torch.outer(self.corner, self.corner)
-
     def _forward(self, T: Tensor) -> Tensor:
         inside = ((self.lifted @ T) * self.lifted).sum(2)
         return self.a * inside + self.c0 * ((T @ self.corner) @ self.corner)[:, None]
+
+
+class RowsSchur(SampleForces):
+    """Factored without forming the system: ``B = QR`` for the rows ``B = [Lambda^1/2; k^1/2 A]``, so that it is R'R.
+
+    Squares of rows whose sizes differ by more than 1e8 lose the smaller ones. Householder's method keeps every row to
+    its own accuracy where the larger rows come first (Cox and Higham 1998, *Stability of Householder QR factorization
+    for weighted least squares problems*), and ``Q R^-T b`` has the forces without T. 2 (n + p) p^2 operations, memory
+    for 2 (n + p) p numbers.
+    """
+
+    def __init__(self, triangle: Triangle, basis: Basis, clean: CleanLinearised) -> None:
+        super().__init__(basis, clean)
+        self.triangle, self.shift = triangle, 0.0
+        rows = triangle.outer(self.lifted.T.contiguous()).mul_((self.a * triangle.off)[:, None])
+        rows.add_((self.c0 * triangle.vector(torch.outer(self.corner, self.corner)))[:, None]).mul_(self.weights)
+        B = torch.cat([torch.diag(torch.sqrt(triangle.entries(_lambda(basis)))), rows.T])
+        order = torch.argsort(B.abs().amax(1), descending=True)
+        Q, self.factor = torch.linalg.qr(B[order])
+        self.forces = Q[torch.argsort(order)[triangle.size :]]
+        self.stiff = (self.forces**2).sum(1) > STIFF
+
+    def solve(self, right: Tensor) -> Solved:
+        """``R^-1 R^-T b``, with the forces ``Q R^-T b``."""
+        half = torch.linalg.solve_triangular(self.factor.T, self.triangle.vector(right).T, upper=False)
+        T = torch.linalg.solve_triangular(self.factor, half, upper=True)
+        return Solved(self.triangle.matrix(T.T), (self.forces @ half).T)
 
 
 def _lambda(basis: Basis) -> Tensor:

@@ -67,14 +67,16 @@ class PolynomialIterate:
         return lift(self.frame)
 
     def turned(self) -> "PolynomialIterate":
-        """The same point in the frame of its own T_11."""
+        """The same point in the frame of its own T_11; without attack in that of the inputs, where nothing is lost."""
         point, d = self.point, self.frame.shape[0]
+        if point.attacked is None:
+            return self
         _, V = torch.linalg.eigh(point.T[:d, :d])
         Q = lift(V)
         matrices = [Q.T @ part @ Q for part in (point.Z, point.Zp, point.U, point.Up)]
         Z, Zp, U, Up = (0.5 * (part + part.T) for part in matrices)
         attacked, apoint, clean = self.data.attacked, point.attacked, self.data.clean
-        if attacked is not None and apoint is not None:
+        if attacked is not None:
             attacked, apoint = rotated(attacked, apoint, V)
         if clean is not None:
             clean = replace(clean, z=clean.z @ Q)
@@ -86,14 +88,18 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
     """A centred point with T = 0 and outputs of Z and Z' around `LARGE`; dual residuals are not zero yet."""
     n, d = bounds.X.shape
     one = bounds.X.new_ones(n)
-    shape = torch.eye(d + 1, dtype=torch.float64, device=one.device) / d
-    shape[d, d] = 1.0
-    square = float((bounds.X**2).sum(1).mean()) + float((bounds.radius**2).mean())
-    size = abs(activation.a) * square / d + abs(activation.b) * math.sqrt(square / d) + abs(activation.c)
-    # No network whose penalty exceeds the loss of the network without neurons is any better than that.
     zero, room = _losses_at_zero(bounds)
-    Z = min(room / size, zero / bounds.program.beta) * shape
     mu = FIRST * zero / n
+    # Along each axis of the inputs' second moments what outputs leave room for, so that scales do not matter.
+    moments = bounds.X.T @ bounds.X / n
+    moments.diagonal().add_(float((bounds.radius**2).mean()))
+    square, axes = torch.linalg.eigh(moments)
+    square, axes = square.clamp(min=0.0), lift(axes)
+    size = abs(activation.a) * square + abs(activation.b) * torch.sqrt(square) + abs(activation.c)
+    # No network whose penalty exceeds the loss of the network without neurons is any better than that.
+    share = torch.clamp(room / size.clamp(min=TINY), max=zero / bounds.program.beta) / d
+    share = torch.cat([share, share.sum()[None]])
+    Z = (axes * share) @ axes.T
     attacked = clean = attacked_point = clean_point = None
     y = torch.tensor(bounds.y, device=one.device)
     rows, others = bounds.attacked, bounds.clean
@@ -105,7 +111,7 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
     data = Data(activation, bounds.program.beta, attacked, clean)
     if rows.numel():
         attacked_point = _attacked_start(bounds, one[rows], y[rows], mu, data.weights.inequalities * mu)
-    U = data.weights.matrices * mu * torch.diag(1.0 / torch.diagonal(Z))
+    U = data.weights.matrices * mu * ((axes / share) @ axes.T)
     point = PolynomialPoint(Z, Z.clone(), U, U.clone(), (0.0, 0.0), attacked_point, clean_point)
     return PolynomialIterate(data, point, torch.eye(d, dtype=torch.float64, device=one.device))
 

@@ -118,8 +118,10 @@ class Restored:
         program = self._program
         loss, labels = loss_by_name(program.loss), program.labels[:, self._task]
         signs = labels if loss.margin else np.ones_like(labels)
-        theta, S, mass = span_moments(self.multipliers, program.X, signs, program.radius, loss)
-        bound = dual_bound(theta, S, mass, loss=loss, target=labels, activation=program.activation, beta=program.beta)
+        theta, sums = span_moments(self.multipliers, program.X, signs, program.radius, loss)
+        bound = dual_bound(
+            theta, sums.matrix(), sums.mass, loss=loss, target=labels, activation=program.activation, beta=program.beta
+        )
         return bound.value
 
     def _multipliers(self, n: int, d: int) -> SmoothedMultipliers:

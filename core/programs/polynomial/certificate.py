@@ -31,11 +31,15 @@ from numpy.typing import NDArray
 from cvxrobust.core.attacks.trust_region import Decomposition, decompose, minimize_on_sphere
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses.base import Loss
+from cvxrobust.core.programs.polynomial.exact_gram import SampleSums
+from cvxrobust.core.programs.rows import Rows, row_blocks
 
 Array = NDArray[np.float64]
 EPS = float(np.finfo(np.float64).eps)
 TINY = 1e-300
 HUGE = 1e100
+PRECISE = 1e-7
+"""Share of the penalty's weight above which what rounding may have added to a sum is worth summing more precisely."""
 
 
 @dataclass(frozen=True)
@@ -120,16 +124,30 @@ def dual_bound(
         slack: What gamma may lack besides, because points are not quite those that are meant.
     """
     d = second_moments.shape[0] - 1
-    C = coefficients(activation, d)
-    G = C * second_moments
+    G = coefficients(activation, d) * second_moments
     neurons, violations = price_neurons(G)
-    allowance = 8.0 * EPS * (math.sqrt(theta.size) + d) * mass * float(np.abs(C).max()) + slack
+    allowance = rounding_allowance(theta.size, d, mass, activation) + slack
     gamma = max(float(violations.max()), 0.0) + allowance
     limit = beta / gamma if gamma > 0.0 else math.inf
     scale = loss.best_scale(theta, target, limit) if np.isfinite(gamma) else 0.0
     value = loss.bound(scale * theta, target)
     value -= 4.0 * EPS * theta.size**0.5 * abs(value)
     return DualBound(value, neurons, violations)
+
+
+def rounding_allowance(n: int, d: int, mass: float, activation: tuple[float, float, float]) -> float:
+    """What rounding may have added to gamma, for terms of size `mass` that were summed over n samples."""
+    return 8.0 * EPS * (math.sqrt(n) + d) * mass * _largest(activation)
+
+
+def sum_slack(error: float, activation: tuple[float, float, float]) -> float:
+    """What gamma may lack where S lacks a matrix of Frobenius norm `error`: neurons [u; 1] have squared length 2."""
+    return 2.0 * error * _largest(activation)
+
+
+def _largest(activation: tuple[float, float, float]) -> float:
+    a, b, c = activation
+    return max(abs(a), 0.5 * abs(b), abs(c))
 
 
 def price_neurons(G: Array) -> tuple[Array, Array]:
@@ -154,8 +172,16 @@ def price_neurons(G: Array) -> tuple[Array, Array]:
     return neurons, bounds
 
 
-def repair_points(multipliers: PointMultipliers, X: Array, radius: Array, loss: Loss) -> tuple[Array, Array, Array]:
+def repair_points(
+    multipliers: PointMultipliers, X: Array | Rows, radius: Array, loss: Loss
+) -> tuple[Array, Array, Array]:
     """Make point multipliers dual feasible: points inside the balls, sums of weights in the conjugate's domain.
+
+    Args:
+        multipliers: Of any origin.
+        X: Shape (n, d).
+        radius: Shape (n,).
+        loss: The loss.
 
     Returns:
         theta, shape (n,); weights, shape (k,), that sum to it; points, shape (k, d).
@@ -165,16 +191,20 @@ def repair_points(multipliers: PointMultipliers, X: Array, radius: Array, loss: 
     if loss.margin:
         weights = np.maximum(weights, 0.0)
     weights = moderate(weights)
+    centres = np.empty(points.shape)
+    for rows, block in row_blocks(X):
+        own = np.flatnonzero((owners >= rows.start) & (owners < rows.stop))
+        centres[own] = block[owners[own] - rows.start]
     # A point that is no point, or is absurdly far away, becomes the sample itself.
     sane = (np.abs(points) < HUGE).all(axis=1, keepdims=True)
-    points = np.where(sane, points, X[owners])
-    moves = points - X[owners]
+    points = np.where(sane, points, centres)
+    moves = points - centres
     lengths = np.linalg.norm(moves, axis=1)
     outside = lengths > radius[owners]
     if outside.any():
         factor = np.ones_like(lengths)
         factor[outside] = radius[owners][outside] * (1.0 - 4.0 * EPS) / lengths[outside]
-        points = X[owners] + factor[:, None] * moves
+        points = centres + factor[:, None] * moves
     total = np.bincount(owners, weights, minlength=n).astype(np.float64)
     theta = loss.clip(total)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -225,7 +255,9 @@ def moderate(array: Array) -> Array:
     return array / largest if largest > HUGE or 0.0 < largest < 1.0 / HUGE else array
 
 
-def shift_moments(moments: Array, X: Array, signs: Array, basis: Array | None = None) -> tuple[Array, float]:
+def shift_moments(
+    moments: Array, X: Array | Rows, signs: Array, basis: Array | None = None, *, precise: bool = False
+) -> tuple[Array, float, float]:
     """Sum the moments of attacks into moments of attacked points, with the labels' signs.
 
     Args:
@@ -233,23 +265,29 @@ def shift_moments(moments: Array, X: Array, signs: Array, basis: Array | None = 
         X: Shape (n, d).
         signs: Labels as signs of the output, shape (n,).
         basis: What attacks are coordinates in, shape (d, k); None for the inputs themselves.
+        precise: Whether to sum what samples add without their attacks to twice the working precision.
 
     Returns:
-        ``S = sum_i sign_i E_i moments_i E_i'`` with ``E_i = [[I, x_i], [0, 1]]``, and the size of what was summed.
+        ``S = sum_i sign_i E_i moments_i E_i'`` with ``E_i = [[I, x_i], [0, 1]]``, the size of what was summed in
+        working precision, and what the rest of it may lack in the Frobenius norm.
     """
     d, k = X.shape[1], moments.shape[1] - 1
     theta = moments[:, k, k]
     first = moments[:, :k, k]
     signed = signs * theta
-    S = np.empty((d + 1, d + 1))
-    cross, block = (signs[:, None] * first).T @ X, np.tensordot(signs, moments[:, :k, :k], axes=1)
-    shift = signs @ first
+    block, shift, cross = np.tensordot(signs, moments[:, :k, :k], axes=1), signs @ first, np.zeros((k, d))
+    sums, lengths = SampleSums(np.empty((d, 0)), precise), np.empty(X.shape[0])
+    for rows, x in row_blocks(X):
+        cross += (signs[rows, None] * first[rows]).T @ x
+        sums.add(x, signed[rows])
+        lengths[rows] = np.linalg.norm(x, axis=1)
     if basis is not None:
         cross, block, shift = basis @ cross, basis @ block @ basis.T, basis @ shift
-    S[:d, :d] = block + cross + cross.T + X.T @ (signed[:, None] * X)
-    S[:d, d] = S[d, :d] = shift + signed @ X
-    S[d, d] = signed.sum()
-    reach = np.linalg.norm(X, axis=1) + np.sqrt(
-        np.trace(moments[:, :k, :k], axis1=1, axis2=2) / np.maximum(theta, TINY)
-    )
-    return S, float(theta @ (reach**2 + 1.0))
+    S = np.asarray(sums.matrix())
+    S[:d, :d] += block + cross + cross.T
+    S[:d, d] += shift
+    S[d, :d] = S[:d, d]
+    away = np.sqrt(np.trace(moments[:, :k, :k], axis1=1, axis2=2) / np.maximum(theta, TINY))
+    # Beside sums without attack, those that have one of their factors in the attack.
+    mass = float(theta @ (away * (2.0 * (lengths + 1.0) + away)))
+    return S, mass + sums.mass, sums.error

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cvxrobust.core.attacks.quadratic import blocks
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.programs.polynomial.certificate import EPS, HUGE, TINY, moderate
+from cvxrobust.core.programs.polynomial.exact_gram import SampleSums
 from cvxrobust.core.programs.rows import Rows, row_blocks
 
 Array = NDArray[np.float64]
@@ -76,8 +77,8 @@ class SpanMultipliers:
 
 
 def span_moments(
-    multipliers: AttackMultipliers, X: Array | Rows, signs: Array, radius: Array, loss: Loss
-) -> tuple[Array, Array, float]:
+    multipliers: AttackMultipliers, X: Array | Rows, signs: Array, radius: Array, loss: Loss, *, precise: bool = False
+) -> tuple[Array, "SecondMoments"]:
     """Repaired multipliers and the signed second moments of their attacks, for `dual_bound`.
 
     Args:
@@ -86,19 +87,20 @@ def span_moments(
         signs: Labels as signs of the output, shape (n,).
         radius: Shape (n,).
         loss: The loss.
+        precise: Whether to sum what samples add without their attacks to twice the working precision.
 
     Returns:
-        theta, shape (n,); ``S``, shape (d + 1, d + 1); and the mass for rounding allowances.
+        theta, shape (n,), and the sums.
     """
     theta = repaired_theta(multipliers.theta, loss)
     basis = multipliers.basis
     # A basis that is none allows for no attack.
     basis = basis if (np.abs(basis) < HUGE).all() else np.zeros_like(basis)
-    sums = SecondMoments(basis)
+    sums = SecondMoments(basis, precise)
     for rows, block in row_blocks(X):
         attacks = repaired_attacks(*multipliers.attacks(rows, block), basis, radius[rows])
         sums.add(block, theta[rows] * signs[rows], *attacks)
-    return theta, sums.matrix(), sums.mass
+    return theta, sums
 
 
 def repaired_theta(theta: Array, loss: Loss) -> Array:
@@ -128,9 +130,11 @@ class SecondMoments:
 
     Args:
         basis: Of the random attacks, shape (d, k); decides device and kind of the arrays.
+        precise: Whether to sum what samples add without their attacks to twice the working precision; such sums are
+            not for `parts`.
     """
 
-    def __init__(self, basis: AnyArray) -> None:
+    def __init__(self, basis: AnyArray, precise: bool = False) -> None:
         xp = self._xp = array_namespace(basis)
         (d, k), where = basis.shape, device(basis)
         self.basis, self._gram = basis, basis.T @ basis
@@ -139,9 +143,8 @@ class SecondMoments:
         self._inner = xp.zeros((k, k), dtype=basis.dtype, device=where)
         self._first = xp.zeros((d,), dtype=basis.dtype, device=where)
         self._shift = xp.zeros((k,), dtype=basis.dtype, device=where)
-        self._weight = 0.0
-        self.mass = 0.0
-        """``sum_i |w_i| (r_i^2 + 1)``, r_i the length of the sample and its attack: the size of what was summed."""
+        self._weight = self._mass = 0.0
+        self._samples = SampleSums(basis, True) if precise else None
 
     def add(
         self, X: AnyArray, weights: AnyArray, mean: AnyArray | None = None, variance: AnyArray | None = None
@@ -161,14 +164,18 @@ class SecondMoments:
                 if not chosen.shape[0]:
                     continue
                 w = weights[rows][chosen]
+                if self._samples is not None:
+                    self._samples.add(X[rows][chosen], w)
                 # A product of a matrix with itself takes half the work: hence one sign at a time.
                 root = xp.sqrt(sign * w)[:, None]
                 x = X[rows][chosen]
                 scaled = x * root
-                self._core += sign * (scaled.T @ scaled)
-                self._first += w @ x
-                self._weight += float(xp.sum(w))
-                reach = xp.sqrt(xp.sum(x * x, axis=1))
+                if self._samples is None:
+                    self._core += sign * (scaled.T @ scaled)
+                    self._first += w @ x
+                    self._weight += float(xp.sum(w))
+                own = xp.sum(x * x, axis=1) + 1.0
+                reach = xp.sqrt(own)
                 if mean is not None:
                     m = mean[rows][chosen]
                     self._cross += sign * (scaled.T @ (m * root))
@@ -181,12 +188,13 @@ class SecondMoments:
                         self._inner += xp.eye(diagonal.shape[0], dtype=v.dtype, device=device(v)) * diagonal
                         square = square + v @ xp.linalg.diagonal(self._gram)
                     reach = reach + xp.sqrt(square)
-                self.mass += sign * float(w @ (reach * reach + 1.0))
+                size = reach * reach if self._samples is None else reach * reach - own
+                self._mass += sign * float(w @ size)
 
     def parts(self) -> AnyArray:
         """All sums in one vector, so that several processes can add theirs up."""
         xp = self._xp
-        numbers = xp.asarray([self._weight, self.mass], dtype=self._core.dtype, device=device(self._core))
+        numbers = xp.asarray([self._weight, self._mass], dtype=self._core.dtype, device=device(self._core))
         pieces = (self._core, self._cross, self._inner, self._first, self._shift, numbers)
         return xp.concat([xp.reshape(piece, (-1,)) for piece in pieces])
 
@@ -198,7 +206,21 @@ class SecondMoments:
             size = int(np.prod(shape))
             setattr(self, name, xp.reshape(parts[start : start + size], tuple(shape)))
             start += size
-        self._weight, self.mass = float(parts[start]), float(parts[start + 1])
+        self._weight, self._mass = float(parts[start]), float(parts[start + 1])
+
+    @property
+    def mass(self) -> float:
+        """The size of what was summed in working precision.
+
+        ``sum_i |w_i| r_i^2``, r_i the length of ``[x_i; 1]`` and of the attack; of precise sums the part with an
+        attack, and the sums.
+        """
+        return self._mass + (0.0 if self._samples is None else self._samples.mass)
+
+    @property
+    def error(self) -> float:
+        """What precise sums lack at most, in the Frobenius norm."""
+        return 0.0 if self._samples is None else self._samples.error
 
     def matrix(self) -> Array:
         """S, shape (d + 1, d + 1), as a NumPy array."""
@@ -209,7 +231,7 @@ class SecondMoments:
         S = np.empty((d + 1, d + 1))
         S[:d, :d], S[:d, d], S[d, d] = _numpy(top), _numpy(right), self._weight
         S[d, :d] = S[:d, d]
-        return S
+        return S if self._samples is None else S + _numpy(self._samples.matrix())
 
 
 def _numpy(array: AnyArray) -> Array:

@@ -206,15 +206,37 @@ def test_steps_are_the_longest_that_stay_inside():
 
 
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
-def test_factoring_over_samples_and_over_entries_agree(loss, monkeypatch):
-    monkeypatch.setattr(system, "SMALL", 0)
+def test_the_ways_to_factor_agree(loss):
     at, few = interior(adversarial(9, 6, radius=0.0, loss=loss), 6)
-    many = system.NewtonSystem(at.data, at.point, few.triangle, dense=True)
-    assert isinstance(few.schur, schur.KernelSchur)
-    assert isinstance(many.schur, schur.DenseSchur)
-    one, two = (newton.direction(0.1 * few.mu, None) for newton in (few, many))
-    for name in ("dT", "dZ", "dZp", "dU", "dUp"):
-        assert torch.allclose(getattr(one, name), getattr(two, name), rtol=1e-7, atol=1e-10), name
+    ways = {"entries": schur.DenseSchur, "samples": schur.KernelSchur, "rows": schur.RowsSchur}
+    steps = {}
+    for name, kind in ways.items():
+        newton = system.NewtonSystem(at.data, at.point, few.triangle, factoring=name)
+        assert isinstance(newton.schur, kind)
+        steps[name] = newton.direction(0.1 * few.mu, None)
+    for name in ("samples", "rows"):
+        for part in ("dT", "dZ", "dZp", "dU", "dUp"):
+            one, two = getattr(steps["entries"], part), getattr(steps[name], part)
+            assert torch.allclose(one, two, rtol=1e-7, atol=1e-10), (name, part)
+
+
+def test_rows_that_are_not_squared_keep_what_scales_would_lose():
+    rng = np.random.default_rng(0)
+    problem = adversarial(60, 5, radius=0.0)
+    program = problem.to_structured()
+    scaled = problem.X * 10.0 ** np.array([-3.0, 0.0, 1.5, 3.0, 4.0]) + rng.uniform(0.0, 1.0, 5)
+    judge = bounds.Bounds(replace(program, X=scaled), scaled, CPU)
+    at = start.cold_start(judge, start.Activation(*program.activation))
+    triangle, residuals = triangles.Triangle(6, CPU), []
+    for _ in range(14):
+        at = at.turned()
+        newton, plain = (system.NewtonSystem(at.data, at.point, triangle, factoring=way) for way in ("rows", "entries"))
+        residuals.append((newton.residual, plain.residual))
+        step = newton.direction(0.2 * newton.mu, None)
+        primal, dual = newton.longest(step, 1.0 / 0.9)
+        at = replace(at, point=newton.advanced(step, min(1.0, 0.9 * primal), min(1.0, 0.9 * dual)))
+    assert max(rows for rows, _ in residuals) < 1e-9
+    assert max(entries for _, entries in residuals) > 1e2 * max(rows for rows, _ in residuals)
 
 
 def test_a_sandwich_is_the_quadratic_form():
