@@ -13,8 +13,9 @@ from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Array, Polyno
 class StreamedSDP(PolynomialTraining):
     """`AdversarialSDP`, or `StandardSDP` with radius 0, on data that is read in batches, again for every pass.
 
-    Only backends that read the structured programme can solve it (backend ``"torch"`` here), since no conic programme
-    of such data would fit anywhere. Exact objectives and certificates go through the data batch by batch, too.
+    Only backends that read the structured programme can solve it, since no conic programme of such data would fit
+    anywhere: ``"torch"`` goes through the batches again for every pass, ``"ipm"`` reads them into memory where they and
+    its own matrices fit. Exact objectives and certificates go through the data batch by batch, too.
 
     Args:
         data: The batches.
