@@ -238,13 +238,13 @@ class NewtonSystem:
         back = self.basis.first.T @ self.one.inverse
         scale = torch.clamp(torch.linalg.matrix_norm(back.T @ right @ back), min=TINY)
         kept = found = self.schur.solve(right)
-        best = torch.full_like(scale, torch.inf)
+        best, done = torch.full_like(scale, torch.inf), torch.zeros_like(scale[0], dtype=torch.bool)
         for step in range(REFINEMENTS + 1):
             residual = right - self.apply(found)
             error = torch.linalg.matrix_norm(back.T @ residual @ back) / scale
-            better = error < best
-            kept, best = found.where(better, kept), torch.minimum(error, best)
-            done = (error <= ACCURATE).all() | ~better.any()
+            better = (error < best) & ~done
+            kept, best = found.where(better, kept), torch.where(better, error, best)
+            done = done | (error <= ACCURATE).all() | ~better.any()
             if worth_a_look(step, done) and bool(done):
                 break
             found = found.plus(self.schur.solve(residual))

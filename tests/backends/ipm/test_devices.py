@@ -69,6 +69,13 @@ def test_factoring_over_samples_leaves_no_tensor_behind(monkeypatch):
     assert_same(problem, *both(problem))
 
 
+def test_factoring_rows_leaves_no_tensor_behind(monkeypatch):
+    iteration = pytest.importorskip("cvxrobust.backends.ipm.polynomial.iteration")
+    monkeypatch.setattr(iteration, "POOR", -1.0)
+    problem = StandardSDP(*quadratic_teacher(40, 6), beta=0.02)
+    assert_same(problem, *both(problem))
+
+
 def test_the_played_device_refuses_what_a_gpu_refuses():
     with elsewhere.emulated():
         there = torch.ones(3, device="cuda")
