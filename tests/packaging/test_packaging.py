@@ -114,7 +114,28 @@ def python_blocks():
     return re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_the_readme_code_runs(tmp_path):
+WATCHED = """
+import os, cvxrobust
+
+genuine, seen = cvxrobust.solve, []
+
+def watched(problem, *args, **choices):
+    result = genuine(problem, *args, **choices)
+    seen.append((choices.get("settings"), result))
+    return result
+
+cvxrobust.solve = watched
+"""
+JUDGED = """
+assert len(seen) >= 4
+for settings, result in seen:
+    # An example that shows a limit may come to it: how far it gets is the machine's business.
+    if settings is None or settings.time_limit is None:
+        assert (result.termination, result.quality) == ("converged", "certified"), result
+"""
+
+
+def test_the_readme_code_runs_and_every_solve_in_it_converges(tmp_path):
     scripts = python_blocks()
     assert len(scripts) >= 2
-    run_python(f"import os; os.chdir({str(tmp_path)!r})\n" + "\n".join(scripts))
+    run_python("\n".join([WATCHED, f"os.chdir({str(tmp_path)!r})", *scripts, JUDGED]))
