@@ -69,10 +69,10 @@ def square_block(n: int, lift: sparse.csr_array, shift: Array, equality: bool) -
     """``tau >= ||xi||^2 / n`` as one second-order cone ``(tau + 1, tau - 1, 2 xi / sqrt(n))``."""
     cost = np.zeros(n + 1)
     cost[n] = 1.0
-    matrix = sparse.lil_array((n + 2, n + 1))
-    matrix[0, n] = matrix[1, n] = -1.0
-    matrix[np.arange(2, n + 2), np.arange(n)] = -2.0 / np.sqrt(n)
+    rows, columns = np.concatenate([[0, 1], np.arange(2, n + 2)]), np.concatenate([[n, n], np.arange(n)])
+    values = np.concatenate([[-1.0, -1.0], np.full(n, -2.0 / np.sqrt(n))])
+    matrix = sparse.csr_array((values, (rows, columns)), shape=(n + 2, n + 1))
     rhs = np.zeros(n + 2)
     rhs[0], rhs[1] = 1.0, -1.0
     wide = sparse.hstack([lift, sparse.csr_array((n, 1))], format="csr")
-    return LossBlock(cost, matrix.tocsr(), rhs, (SecondOrder(n + 2),), wide, shift, equality=equality)
+    return LossBlock(cost, matrix, rhs, (SecondOrder(n + 2),), wide, shift, equality=equality)

@@ -83,5 +83,5 @@ class Logistic:
         cost[n : 2 * n] = 1.0 / n
         lift = sparse.csr_array((one, (i, i)), shape=(n, 4 * n))
         matrix = sparse.csr_array((values, (rows, columns)), shape=(7 * n, 4 * n))
-        cones: tuple[Cone, ...] = (*(Exponential() for _ in range(2 * n)), NonNegative(n))
+        cones: tuple[Cone, ...] = ((Exponential(),) * (2 * n)) + (NonNegative(n),)
         return LossBlock(cost, matrix, rhs, cones, lift, np.zeros(n))

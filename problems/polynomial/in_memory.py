@@ -67,17 +67,24 @@ class PolynomialProblem(PolynomialTraining):
         n, d = self.coordinates.shape
         triangle = PSD(d + 1).dim
         attacked = int(np.count_nonzero(self.radius))
-        loss_rows = self._loss.block(np.zeros(n)).rhs.size
-        one = 2 + attacked * (triangle + 1) + (n - attacked) + loss_rows + 2 * triangle
+        one = 2 + attacked * (triangle + 1) + (n - attacked) + self._loss_sizes[0] + 2 * triangle
         return len(self.parts) * int(one)
+
+    @cached_property
+    def _loss_sizes(self) -> tuple[int, int]:
+        """Rows and columns of the loss's block, which grow by the same with every sample."""
+        one, two = (self._loss.block(np.zeros(count)) for count in (1, 2))
+        rows, columns = one.rhs.size, one.cost.size
+        further = self.X.shape[0] - 1
+        return rows + further * (two.rhs.size - rows), columns + further * (two.cost.size - columns)
 
     @property
     def conic_size(self) -> ConicSize:
         """Sizes of a part's `to_conic`, known before any assembly."""
         n, d = self.X.shape
         attacked = int(np.count_nonzero(self.radius))
-        triangle, block = PSD(d + 1).dim, self._loss.block(np.zeros(n))
-        columns = 2 * triangle + attacked + block.cost.size
+        triangle = PSD(d + 1).dim
+        columns = 2 * triangle + attacked + self._loss_sizes[1]
         # Margins hold every entry of both matrices; the inequalities hold those of T_11 once, and their last rows all.
         entries = 2 * (n - attacked) * triangle + attacked * 2 * (triangle + triangle + d * d) + 2 * triangle
         return ConicSize(self.conic_rows // len(self.parts), columns, entries, orders={d + 1: attacked + 2})

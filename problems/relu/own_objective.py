@@ -83,6 +83,8 @@ def _extremes(
     """The smallest ``sign f`` over each ball: as found by attacks and as certified, both (n, C)."""
     n, C = program.labels.shape
     d = network.n_features
+    if network.n_neurons == 0:
+        return np.zeros((n, C)), np.zeros((n, C))  # nothing to attack
     V = network.u[:, :d]
     b = network.u[:, d] if network.bias else np.zeros(network.n_neurons)
     alpha = network.alpha.reshape(network.n_neurons, C)

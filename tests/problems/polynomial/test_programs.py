@@ -8,6 +8,7 @@ from cvxrobust import AdversarialSDP, InputError, Settings, StandardSDP, solve
 from cvxrobust.core.conic.cones import smat, svec
 from cvxrobust.core.contracts.result import Solution, Termination
 from cvxrobust.core.discovery.registry import get_backend
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.problems.polynomial.matrix_variables import FullFrame, SpanFrame
 
 ACTIVATION = (0.4, -0.7, 0.2)
@@ -156,3 +157,22 @@ def test_neurons_that_are_no_unit_vectors_are_refused_because_the_penalty_would_
 
     found = solve(problem, backend=Fake(lie), method="direct")
     assert found.certificate.upper >= honest.certificate.lower
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic", "squared"])
+def test_sizes_are_known_without_any_rows(loss, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((50, 3)), np.tile([1.0, -1.0], 25)
+    rows, columns = StandardSDP(X, y, loss=loss).to_conic().A.shape
+    built, kind = [], type(loss_by_name(loss))
+    original = kind.block
+
+    def block(self, target):
+        built.append(target.size)
+        return original(self, target)
+
+    monkeypatch.setattr(kind, "block", block)
+    problem = StandardSDP(X, y, loss=loss)
+    assert problem.conic_rows == problem.conic_size.rows == rows
+    assert problem.conic_size.columns == columns
+    assert max(built) < 3

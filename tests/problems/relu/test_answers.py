@@ -231,3 +231,11 @@ def test_a_start_that_leaves_its_cones_does_not_hide_the_trivial_network():
     found = solve(problem, backend=dead, warm_start=start)
     assert found.certificate.upper == problem.objective(problem.trivial_network())
     assert problem.objective(found.network) == found.certificate.upper
+
+
+def test_a_network_without_neurons_is_not_attacked(monkeypatch):
+    monkeypatch.setattr("cvxrobust.core.attacks.relu_bounds.attack", None)
+    X, y = data(n=12)
+    for problem in (AdversarialReLU(X, y, radius=0.1), AdversarialReLU(X, X[:, :2], radius=0.1, loss="squared")):
+        own = problem.own_objective(problem.trivial_network())
+        assert own.lower == own.upper == problem.objective(problem.trivial_network())
