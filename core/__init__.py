@@ -29,6 +29,7 @@ from cvxrobust.core.contracts.problem import (
     RobustProblem,
 )
 from cvxrobust.core.contracts.result import Quality, Result, Round, Solution, Termination, Times, TracePoint
+from cvxrobust.core.contracts.weight import Weighed
 from cvxrobust.core.discovery.hookspecs import BackendDescription, MetricDescription, ProblemDescription, hookimpl
 from cvxrobust.core.discovery.measurement import measure
 from cvxrobust.core.discovery.registry import backends, get_backend, plugins, problems, register
@@ -117,6 +118,7 @@ __all__ = [
     "TwoLayerNetwork",
     "UnknownNameError",
     "UnsupportedProgramError",
+    "Weighed",
     "WorstCase",
     "Zero",
     "backends",

@@ -1,12 +1,13 @@
 """What an interior-point method knows so far: the best primal and dual points, each with what it is worth."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 
-from cvxrobust.core import Certificate, Monitor, Settings, Termination
+from cvxrobust.core import Certificate, Monitor, Settings, Solution, Termination
 
 P = TypeVar("P")
 D = TypeVar("D")
@@ -28,6 +29,7 @@ class BestSoFar(Generic[P, D]):
         dual: The best multipliers; None before the first.
         lower: Their bound.
         reserve: Seconds that one more iteration and the caller's certificate will take.
+        answer: Makes a solution of both, for whoever keeps it in case this solve has to be ended.
     """
 
     settings: Settings
@@ -38,6 +40,7 @@ class BestSoFar(Generic[P, D]):
     dual: D | None = None
     lower: float = -np.inf
     reserve: float = 0.0
+    answer: Callable[[], Solution] | None = None
 
     def __post_init__(self) -> None:
         remaining = self.monitor.remaining
@@ -66,6 +69,8 @@ class BestSoFar(Generic[P, D]):
         """Tell the monitor."""
         if self.monitor.report is not None and np.isfinite(self.lower):
             self.monitor.report(self.upper, self.lower)
+        if self.monitor.keep is not None and self.answer is not None and self.primal is not None:
+            self.monitor.keep(self.answer)
 
     def ended(self, iterations: int) -> Termination | None:
         """Why to stop now, if there is a reason."""

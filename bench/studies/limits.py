@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python -m cvxrobust.bench.studies.limits --out FILE.jsonl [--cases 60] [--first 0]
     python -m cvxrobust.bench.studies.limits --show FILE.jsonl
 
-Each case is drawn from its own number, so that a case that went wrong can be run again alone (``--first 17 --cases 1``):
+Each case is drawn from its own number, so that one that went wrong can be run again alone (``--first 17 --cases 1``):
 a family, loss, norm, formulation, size, number of gates and backend, and a limit, log-uniform in [0.01, 5] seconds.
 Cases run in a process that has imported everything and solved a small problem of each kind. What is measured is the
 call of `solve` alone. It is late after ``max(1.05 limit, limit + 1)`` seconds; its bounds must be in order, and the
@@ -151,7 +151,7 @@ def measured(case: Case) -> dict[str, Any]:
 
 def answer(pipe: Connection, memory: float) -> None:
     """Measure one case after the other; what the measuring process runs."""
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory * 2**30),) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory * 2**30), int(memory * 2**30)))
     import clarabel  # noqa: F401
     import cvxpy  # noqa: F401
     import scs  # noqa: F401
@@ -241,7 +241,9 @@ def show(rows: Sequence[dict[str, Any]], *, all_of_them: bool) -> None:
             row["backend"],
             f"{row['limit']:.2f}",
             "-" if row.get("seconds") is None else f"{row['seconds']:.2f}",
-            row["outcome"] + ("" if row.get("valid", True) else ", invalid") + (", trivial" * row.get("trivial", False)),
+            row["outcome"]
+            + ("" if row.get("valid", True) else ", invalid")
+            + (", trivial" * row.get("trivial", False)),
             "-" if row.get("upper") is None else f"[{row['lower']:.4g}, {row['upper']:.4g}]",
         ]
         for row in rows

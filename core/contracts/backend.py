@@ -165,11 +165,15 @@ class Monitor:
     Args:
         deadline: ``time.perf_counter()`` value at which to stop; None for never.
         report: Receives certified (upper, lower) from solvers that compute them.
+        keep: Receives the means to get the best iterate so far, a `Solution` with network and multipliers, from solvers
+            of structured programmes; None where nobody wants it. It is kept in case the solver has to be ended in the
+            midst of a step, and only asked for where that costs little.
     """
 
     deadline: float | None = None
     report: Callable[[float, float], object] | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
+    keep: Callable[[Callable[[], Solution]], object] | None = None
 
     @classmethod
     def within(cls, seconds: float | None) -> "Monitor":
@@ -180,9 +184,14 @@ class Monitor:
         """Ask the solver to return its iterate as soon as it can."""
         self._stop.set()
 
-    def sharing(self, deadline: float | None, report: Callable[[float, float], object] | None) -> "Monitor":
-        """Another monitor that stops whenever this one is stopped, with a deadline and listener of its own."""
-        return Monitor(deadline, report, self._stop)
+    def sharing(
+        self,
+        deadline: float | None,
+        report: Callable[[float, float], object] | None,
+        keep: Callable[[Callable[[], Solution]], object] | None = None,
+    ) -> "Monitor":
+        """Another monitor that stops whenever this one is stopped, with a deadline and listeners of its own."""
+        return Monitor(deadline, report, self._stop, keep)
 
     @property
     def stopped(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from inspect import getattr_static
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,13 @@ from cvxrobust.core.networks.base import N, N_co, N_contra, TwoLayerNetwork
 from cvxrobust.core.programs.polynomial.certificate import DualBound
 
 Array = NDArray[np.float64]
+
+
+def offers(problem: object, ability: type) -> bool:
+    """Whether a problem has the members of a protocol; unlike `isinstance`, which reads properties, in no time."""
+    missing = object()
+    names = (name for name in dir(ability) if not name.startswith("_"))
+    return all(getattr_static(problem, name, missing) is not missing for name in names)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """One programme by one backend and one method: asked, judged, and kept with the bounds known before."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic
 
 from cvxrobust.core.certificate import Certificate
@@ -9,6 +11,7 @@ from cvxrobust.core.conic.program import ConicProgram, require_cones
 from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
 from cvxrobust.core.contracts.result import Result, Solution, Termination, Times, grade
+from cvxrobust.core.contracts.weight import Weighed
 from cvxrobust.core.environment import peak_memory, versions
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N
@@ -24,6 +27,16 @@ ATTEMPTS = 3
 
 TIGHTER = 1e-2
 """Factor on the tolerance from one attempt to the next."""
+
+
+KEEPING = 0.1
+"""Share of a solver's time that may be spent on judging iterates in case it has to be ended."""
+
+JUDGING = 3.0
+"""Looks at a problem that it takes to judge a conic answer."""
+
+MOST_JUDGING = 0.1
+"""Share of the time that is left which may be kept back for that."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +76,61 @@ class Judged(Generic[N]):
 def attempt(way: Way, task: Task[N], settings: Settings, monitor: Monitor, ledger: Ledger[N]) -> Result[N]:
     """Solve one programme by one way; never worse than what was known before."""
     if way.method == "cutting-set":
-        return _by_cutting_set(way, task, settings, monitor)
+        return _by_cutting_set(way, task, settings, monitor, ledger)
     return _directly(way, task, settings, monitor, ledger)
 
 
-def certified(part: Problem[N], solution: Solution, network: N, known: Certificate, tolerance: float) -> Judged[N]:
-    """Judge an answer by `core` alone."""
+def certified(
+    part: Problem[N],
+    solution: Solution,
+    network: N,
+    known: Certificate,
+    tolerance: float,
+    keep: Callable[[N, Certificate], object] | None = None,
+) -> Judged[N]:
+    """Judge an answer by `core` alone; `keep` hears of every improvement, because the next may take long."""
     certificate, unproved = known, ""
     found = network_of(part, solution)
     if found is not None and (upper := part.objective(found)) < certificate.upper:
         network, certificate = found, replace(certificate, upper=upper)
+        if keep is not None:
+            keep(network, certificate)
     for multipliers in part.multiplier_candidates(solution, network):
         lower, reason = proved(part, multipliers)
         unproved = unproved or reason
         certificate = certificate.best(Certificate(certificate.upper, lower))
+        if keep is not None:
+            keep(network, certificate)
         if certificate.relative_gap <= tolerance:
             break  # on large data another candidate is another pass
     return Judged(network, certificate, unproved)
+
+
+@dataclass
+class Keeper(Generic[N]):
+    """Judges iterates of a running solver, in case it has to be ended; as seldom as that takes little of its time.
+
+    Args:
+        task: What it solves.
+        tolerance: Relative gap to reach.
+        ledger: Keeps what they are worth.
+    """
+
+    task: Task[N]
+    tolerance: float
+    ledger: Ledger[N]
+    _not_before: float = 0.0
+
+    def __call__(self, iterate: Callable[[], Solution]) -> None:
+        """Judge an iterate, unless the last one has taken too much time."""
+        began = time.perf_counter()
+        if began < self._not_before:
+            return
+        part, k = self.task.part, self.task.k
+        network, known = self.ledger.proved[k]
+        certified(part, iterate(), network, known, self.tolerance, partial(self.ledger.keep, k))
+        ended = time.perf_counter()
+        self._not_before = ended + (ended - began) / KEEPING
 
 
 def result_of(
@@ -114,6 +165,14 @@ def at_least_a_moment(seconds: float | None) -> float | None:
     return None if seconds is None else max(seconds, 1e-3)
 
 
+def _for_the_solver(part: Problem[Any], program: Any, left: float | None) -> float | None:
+    """What a solver has of the time that is left: a conic one does not know that its answer is judged afterwards."""
+    if left is None or not isinstance(program, ConicProgram):
+        return left
+    judging = JUDGING * part.look if isinstance(part, Weighed) else 0.0
+    return left - min(MOST_JUDGING * left, judging)
+
+
 def _directly(way: Way, task: Task[N], settings: Settings, monitor: Monitor, ledger: Ledger[N]) -> Result[N]:
     part, backend, asked = task.part, way.backend, settings.tolerance
     judged = Judged(task.start or part.trivial_network(), task.known)
@@ -133,10 +192,11 @@ def _directly(way: Way, task: Task[N], settings: Settings, monitor: Monitor, led
     tolerance = _first_tolerance(backend, settings)
     while True:
         began = time.perf_counter()
-        own = settings.replace(tolerance=tolerance, time_limit=at_least_a_moment(monitor.remaining))
+        left = _for_the_solver(part, program, monitor.remaining)
+        own = settings.replace(tolerance=tolerance, time_limit=at_least_a_moment(left))
         solution = invoke(backend, way.isolated, program, own, monitor, solution)
         solved = time.perf_counter()
-        judged = certified(part, solution, judged.network, judged.certificate, asked)
+        judged = certified(part, solution, judged.network, judged.certificate, asked, partial(ledger.keep, task.k))
         iterations, attempts = iterations + solution.iterations, attempts + 1
         times = replace(
             times,
@@ -162,7 +222,7 @@ def _directly(way: Way, task: Task[N], settings: Settings, monitor: Monitor, led
     )  # fmt: skip
 
 
-def _by_cutting_set(way: Way, task: Task[N], settings: Settings, monitor: Monitor) -> Result[N]:
+def _by_cutting_set(way: Way, task: Task[N], settings: Settings, monitor: Monitor, ledger: Ledger[N]) -> Result[N]:
     part, backend = task.part, way.backend
     if not isinstance(part, RobustProblem):
         raise InputError(f"{type(part).__name__} cannot be solved by the cutting-set method.")
@@ -172,7 +232,8 @@ def _by_cutting_set(way: Way, task: Task[N], settings: Settings, monitor: Monito
         own = own.replace(tolerance=_first_tolerance(backend, settings))
         return invoke(backend, way.isolated, program, own, monitor)
 
-    state, termination = cutting_set(part, solve_master, settings, monitor, task.start, task.known)
+    keep = partial(ledger.keep, task.k)
+    state, termination = cutting_set(part, solve_master, settings, monitor, task.start, task.known, keep)
     return result_of(
         way, Judged(state.best, state.certificate), termination, settings.tolerance, state.solution,
         dimacs_errors=state.errors, times=Times(state.assemble, state.setup, state.solve, state.certify),

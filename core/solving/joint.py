@@ -5,6 +5,7 @@ They share the passes over the data and, on a GPU, its attention; the answers ar
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from cvxrobust.core.contracts.backend import Monitor, SolvesTogether
@@ -67,7 +68,8 @@ def _judged(way: Way, task: Task[N], solution: Any, seconds: float, settings: Se
     if not isinstance(solution, Solution):
         solution = Solution(Termination.ERROR, message=f"the backend returned {type(solution).__name__}")
     network = task.start or task.part.trivial_network()
-    judged = certified(task.part, solution, network, task.known, settings.tolerance)
+    keep = partial(ledger.keep, task.k)
+    judged = certified(task.part, solution, network, task.known, settings.tolerance, keep)
     times = Times(solve=seconds, certify=time.perf_counter() - began)
     result = result_of(
         way, judged, solution.termination, settings.tolerance, solution, times=times, rounds=1,

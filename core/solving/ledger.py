@@ -8,7 +8,8 @@ import numpy as np
 
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.problem import Problem
-from cvxrobust.core.contracts.result import Callback, TracePoint
+from cvxrobust.core.contracts.result import Callback, Result, TracePoint
+from cvxrobust.core.contracts.weight import Weighed
 from cvxrobust.core.networks.base import N
 
 
@@ -20,27 +21,41 @@ class Ledger(Generic[N]):
         starts: A network for each to start from, or None.
         callback: Hears of every improvement.
         clock: When the call began, on `time.perf_counter`.
+        hurried: Whether there is no time for more than a problem's bounds at once (`Weighed`).
 
     Attributes:
         bounds: Of every part: the best known.
         starts: The networks to start from that are inside the constraints.
         trace: The sum of the bounds over time.
+        proved: Of every part, of the programme that was given: the best network and bounds that `core` has judged.
+        settled: The results of parts that have gone on to other programmes.
+        listening: Hears of everything that is kept, so that it can be had should this process end; None if nobody does.
     """
 
     def __init__(
-        self, parts: Sequence[Problem[N]], starts: Sequence[N | None], callback: Callback | None, clock: float
+        self,
+        parts: Sequence[Problem[N]],
+        starts: Sequence[N | None],
+        callback: Callback | None,
+        clock: float,
+        *,
+        hurried: bool = False,
     ) -> None:
         self.clock, self._callback = clock, callback
         self.bounds: list[Certificate] = []
         self.starts: list[N | None] = list(starts)
         self.trace: list[TracePoint] = []
+        self.proved: list[tuple[N, Certificate]] = []
+        self.settled: dict[int, Result[N]] = {}
+        self.listening: Callable[[], object] | None = None
         for k, part in enumerate(parts):
-            found = bounds_at(part, self.starts[k] or part.trivial_network())
+            found = opening(part, self.starts[k], hurried)
             if not np.isfinite(found.upper):
                 # A start outside the problem's constraints must not hide the network that is always inside.
                 self.starts[k] = None
-                found = found.best(bounds_at(part, part.trivial_network()))
+                found = found.best(opening(part, None, hurried))
             self.bounds.append(found)
+            self.proved.append((self.starts[k] or part.trivial_network(), found))
         self.report(0, self.bounds[0])
 
     @property
@@ -68,9 +83,33 @@ class Ledger(Generic[N]):
         """What hears of a part's bounds while its backend runs."""
         return lambda upper, lower: self.report(k, Certificate(upper, lower))
 
+    def keep(self, k: int, network: N, certificate: Certificate) -> None:
+        """Note a network and bounds of one part that `core` has judged."""
+        before, known = self.proved[k]
+        best = known.best(certificate)
+        if k in self.settled or best == known:
+            return
+        self.proved[k] = (network if certificate.upper < known.upper else before), best
+        if self.listening is not None:
+            self.listening()
+
+    def settle(self, k: int, result: "Result[N]") -> None:
+        """Note what came of a part that goes on to another programme."""
+        self.settled[k] = result
+        if self.listening is not None:
+            self.listening()
+
     def begin_anew(self, k: int, certificate: Certificate) -> None:
         """A part has become another programme, with another optimum."""
         self.bounds[k] = certificate
+
+
+def opening(part: Problem[N], start: N | None, hurried: bool) -> Certificate:
+    """The bounds that a part begins with: of a network to start from, or of the one without neurons."""
+    if not hurried or not isinstance(part, Weighed):
+        return bounds_at(part, start or part.trivial_network())
+    found = part.at_once()
+    return found if start is None else Certificate(part.objective(start), found.lower)
 
 
 def bounds_at(part: Problem[N], network: N) -> Certificate:

@@ -50,7 +50,7 @@ class Pace:
         if not reports_bounds(way) and math.isfinite(self._allowance):
             # Nobody hears how it gets on, so it is told at once how long it has.
             deadline = min(math.inf if deadline is None else deadline, self._began + self._allowance)
-        self.monitor = Monitor(deadline, self._hear, _Button(self))
+        self.monitor = Monitor(deadline, self._hear, _Button(self), caller.keep)
 
     @property
     def overtaken(self) -> bool:

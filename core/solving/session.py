@@ -17,7 +17,7 @@ from cvxrobust.core.contracts.result import Phase, Quality, Result, Solution, Te
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.attempt import Judged, Task, attempt, result_of
+from cvxrobust.core.solving.attempt import Judged, Keeper, Task, attempt, result_of
 from cvxrobust.core.solving.joint import solve_jointly
 from cvxrobust.core.solving.ledger import Ledger, bounds_at
 from cvxrobust.core.solving.pace import FIRST_SHARE, Pace
@@ -61,11 +61,20 @@ class Session(Generic[N]):
     grow: bool = False
     solution: Solution | None = None
 
-    def run(self) -> Result[N]:
-        """The result of the call."""
+    def run(self) -> list[Result[N]]:
+        """The results of the parts."""
         earlier = solve_jointly(self.problem, self.plan, self.settings, self.ledger, self.monitor)
         count = len(self.problem.parts)
-        return self.finish([self._part(k, None if earlier is None else earlier[k]) for k in range(count)])
+        return [self._part(k, None if earlier is None else earlier[k]) for k in range(count)]
+
+    def so_far(self) -> Result[N]:
+        """What the result would be if all ended now, without a report."""
+        parts = []
+        for k, (network, certificate) in enumerate(self.ledger.proved):
+            judged = Judged(network, certificate)
+            found = result_of(self.plan.ways[0], judged, Termination.TIME_LIMIT, self.settings.tolerance)
+            parts.append(self.ledger.settled.get(k, found))
+        return replace(self.finish(parts, report=False), termination=Termination.TIME_LIMIT)
 
     def _part(self, k: int, earlier: Result[N] | None) -> Result[N]:
         """Solve one part within its share of the time that is left, after what the first way made of all of them."""
@@ -75,8 +84,9 @@ class Session(Generic[N]):
         deadline = self.monitor.deadline
         if deadline is not None:
             deadline = began + (deadline - began) / (len(self.problem.parts) - k)
-        monitor = self.monitor.sharing(deadline, self.ledger.listener(k))
         task = Task(part, k, self.ledger.bounds[k], self.ledger.starts[k], self.solution)
+        keeper = None if self.ledger.listening is None else Keeper(task, self.settings.tolerance, self.ledger)
+        monitor = self.monitor.sharing(deadline, self.ledger.listener(k), keeper)
         result = self._programme(task, monitor, earlier)
         if isinstance(part, RefinableProblem) and (self.grow or part.regate > 0):
             result = refined(
@@ -90,10 +100,13 @@ class Session(Generic[N]):
     def _again(self, better: Problem[N], last: Result[N], k: int, monitor: Monitor) -> Result[N]:
         """Solve a refined programme from where the last one ended. Its bounds start anew: it has another optimum."""
         rows = None if last.solution is None or last.solution.s is None else last.solution.s.size
+        self.ledger.settle(k, last)
         known = bounds_at(better, last.network)
         self.ledger.begin_anew(k, known)
         solution = last.solution if rows == better.conic_rows else None
-        return self._programme(Task(better, k, known, last.network, solution), monitor)
+        # What is kept is about the programme that was given.
+        own = monitor.sharing(monitor.deadline, monitor.report)
+        return self._programme(Task(better, k, known, last.network, solution), own)
 
     def _programme(self, task: Task[N], monitor: Monitor, earlier: Result[N] | None = None) -> Result[N]:
         """Solve one programme: way by way, from the second if the first has answered already."""
@@ -147,11 +160,11 @@ class Session(Generic[N]):
 
     # -- all parts together ------------------------------------------------------------------------------------------
 
-    def finish(self, results: list[Result[N]]) -> Result[N]:
+    def finish(self, results: list[Result[N]], *, report: bool = True) -> Result[N]:
         """The parts' results as one, with what the problem has to say about the network."""
         found = replace(self._combined(results), selection=self.plan.reasons)
         about = found.problem or self.problem
-        if isinstance(about, Reports):
+        if report and isinstance(about, Reports):
             found = replace(found, report={**about.report(found.network), **_progress(found)})
         return replace(found, times=replace(found.times, wall=self.ledger.elapsed), trace=tuple(self.ledger.trace))
 

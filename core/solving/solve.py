@@ -1,21 +1,21 @@
 """The front door: any problem, any backend, one judge."""
 
 import time
+from contextlib import suppress
 
 import numpy as np
 
 from cvxrobust.core.contracts.backend import Backend, Monitor
-from cvxrobust.core.contracts.problem import Problem, RefinableProblem, RobustProblem
+from cvxrobust.core.contracts.problem import Problem, RefinableProblem, RobustProblem, offers
 from cvxrobust.core.contracts.result import Callback, Result
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.kit.interrupt import sigint_stops
 from cvxrobust.core.kit.threads import blas_threads
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.ledger import Ledger
-from cvxrobust.core.solving.plan import make_plan
+from cvxrobust.core.solving.call import Call
 from cvxrobust.core.solving.refinement import GATES
-from cvxrobust.core.solving.session import Session
+from cvxrobust.core.solving.supervision import has_long_steps, in_child, is_heavy
 
 METHODS = ("auto", "direct", "cutting-set")
 
@@ -69,35 +69,41 @@ def solve(
     settings = settings or Settings()
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
-    if not isinstance(problem, Problem):
+    if not offers(problem, Problem):
         raise InputError(f"problem is {type(problem).__name__}; expected e.g. StandardSDP or AdversarialSDP.")
-    if method == "cutting-set" and not isinstance(problem, RobustProblem):
+    if method == "cutting-set" and not offers(problem, RobustProblem):
         raise InputError(
             f"{type(problem).__name__} offers no exact worst case, so method 'cutting-set' does not apply."
         )
     if gates not in GATES:
         raise UnknownNameError("gates", gates, GATES)
-    if gates == "grow" and not isinstance(problem, RefinableProblem):
+    if gates == "grow" and not offers(problem, RefinableProblem):
         raise InputError(f"{type(problem).__name__} has no gates, so gates='grow' does not apply; leave it out.")
-    plan = make_plan(problem, backend, method, settings, polish)
     starts = _starts(problem, warm_start)
-    solution = warm_start.solution if isinstance(warm_start, Result) and len(starts) == 1 else None
+    one = starts is not None and len(starts) == 1
+    solution = warm_start.solution if one and isinstance(warm_start, Result) else None
+    call = Call(problem, backend, method, settings, gates == "grow", polish, callback, starts, solution, clock)
+    # Where it may take long to look at the problem, even the plan is made where that can be ended.
+    plan = None if is_heavy(problem, settings) else call.plan()
     monitor = Monitor(None if settings.time_limit is None else clock + settings.time_limit)
     # What a backend returns may be anything; overflow in judging it is not worth a warning.
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     with sigint_stops(monitor), blas_threads(settings.threads), quiet:
-        ledger = Ledger(problem.parts, starts, callback, clock)
-        return Session(problem, plan, settings, ledger, monitor, gates == "grow", solution).run()
+        if plan is None or has_long_steps(problem, plan, settings):
+            with suppress(OSError):  # no process to be had: better late than never
+                return in_child(call, monitor, plan)
+        session = call.begin(plan or call.plan(), monitor)
+        return session.finish(session.run())
 
 
-def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> list[N | None]:
+def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> tuple[N, ...] | None:
     """The parts' networks to start from."""
     if warm_start is None:
-        return [None] * len(problem.parts)
+        return None
     network = warm_start.network if isinstance(warm_start, Result) else warm_start
     if not isinstance(network, TwoLayerNetwork):
         raise InputError(f"warm_start is {type(warm_start).__name__}; expected a Result or a network.")
     try:
-        return list(problem.separate(network))
+        return tuple(problem.separate(network))
     except InputError as error:
         raise InputError(f"warm_start does not fit: {error}") from error

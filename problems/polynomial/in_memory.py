@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.cones import PSD, NonNegative, Zero
 from cvxrobust.core.conic.program import ConicProgram, join_programs, split_solution
 from cvxrobust.core.contracts.estimate import ConicSize
@@ -20,6 +21,7 @@ from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
 from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program
 from cvxrobust.problems.polynomial.base import Multipliers, PolynomialTraining
 from cvxrobust.problems.polynomial.coordinates import neurons_within
+from cvxrobust.problems.polynomial.first_bounds import bound_at_once, seconds_of_a_look
 from cvxrobust.problems.polynomial.matrix_variables import (
     COSTLY,
     Frame,
@@ -155,6 +157,22 @@ class PolynomialProblem(PolynomialTraining):
                 theta = found.moments[:, -1, -1]
                 yield PointMultipliers(theta, np.arange(theta.size), self.pessimize(network).points)
         yield from super().multiplier_candidates(solution, network)
+
+    # -- what a time limit needs ----------------------------------------------------------------------------------
+
+    @property
+    def look(self) -> float:
+        """Seconds that it takes to judge one network, about."""
+        (n, d), problems = self.X.shape, 1 if self.classes is None else len(self.classes)
+        return problems * seconds_of_a_look(n, d, bool((self.radius > 0.0).any()))
+
+    def at_once(self) -> Certificate:
+        """Bounds of the network without neurons, without any eigendecomposition."""
+        zero = np.zeros(self.X.shape[0])
+        targets = [self.y] if self.classes is None else [np.where(self.y == label, 1.0, -1.0) for label in self.classes]
+        upper = sum(float(np.mean(self._loss.value(zero, y))) for y in targets)
+        lower = sum(bound_at_once(self.X, y, self._loss, self.activation, self.beta) for y in targets)
+        return Certificate(upper, lower)
 
     # -- exact evaluation ---------------------------------------------------------------------------------------
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.program import ConicProgram, join_programs, split_solution
 from cvxrobust.core.contracts.estimate import ConicSize
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import (
@@ -29,6 +31,7 @@ from cvxrobust.problems.relu import recovery as relu_recovery
 from cvxrobust.problems.relu.assembly import GatedForm
 from cvxrobust.problems.relu.coordinates import is_within
 from cvxrobust.problems.relu.data import ReLUData
+from cvxrobust.problems.relu.first_bounds import bound_at_once, seconds_of_a_look
 from cvxrobust.problems.relu.gates.cones import resampled
 from cvxrobust.problems.relu.gates.pricing import price
 from cvxrobust.problems.relu.gates.regating import regated
@@ -237,6 +240,28 @@ class ReLUProblem(ReLUData):
     def dual(self, multipliers: GatedMultipliers) -> GatedBound:
         """The lower bound together with what each slot could still gain."""
         return gated_bound(self.program, multipliers)
+
+    @property
+    def look(self) -> float:
+        """Seconds that it takes to judge and report one network, about."""
+        attacked = bool((self.radius > 0.0).any())
+        shapes = [np.shape(part) for part in (self.patterns if isinstance(self.patterns, tuple) else [self.patterns])]
+        gates = max([self.n_gates, *(shape[1] for shape in shapes if len(shape) == 2), *np.shape(self.gates)[:1]])
+        slots = 2 * gates if self.slots is None else np.size(self.slots.signs)
+        cones = gates if attacked and self.formulation == "cone" else 0
+        n, d = self.inputs.shape
+        spanned = self.norm == 2 or not attacked
+        one = seconds_of_a_look(n, d, int(slots), attacked=attacked, spanned=spanned, cones=cones)
+        outputs = len(self.classes) if self.one_versus_all and self.classes is not None else self.labels.shape[1]
+        return outputs * one
+
+    def at_once(self) -> Certificate:
+        """Bounds of the network without neurons, without any gates."""
+        loss, targets = loss_by_name(self.loss), [self.labels]
+        if self.one_versus_all and self.classes is not None:
+            targets = [np.where(self.y == label, 1.0, -1.0)[:, None] for label in self.classes]
+        upper = sum(float(np.mean(loss.value(np.zeros_like(labels), labels).sum(axis=1))) for labels in targets)
+        return Certificate(upper, sum(bound_at_once(self.inputs, labels, loss, self.beta) for labels in targets))
 
     @property
     def size(self) -> int:

@@ -141,11 +141,11 @@ def solve_gated(
     ):
         solve = _Solve(program, settings, watched, device)
         termination = solve.run(start)
-    primal = solve.answers.progress.primal
+    found = solve.answer()
     return Solution(
         termination,
-        network=gated.to_network(program, np.zeros(program.shape) if primal is None else primal),
-        multipliers=solve.answers.feasible(),
+        network=found.network,
+        multipliers=found.multipliers,
         iterations=solve.steps,
         message=solve.message,
         applied=applied,
@@ -162,6 +162,13 @@ class _Solve:
         progress = BestSoFar[Array, GatedMultipliers](settings, monitor, MOST_STEPS)
         self.answers, self.steps, self.message = Answers(data, anywhere(data), progress), 0, ""
         self.worth = np.inf
+        progress.answer = self.answer
+
+    def answer(self) -> Solution:
+        """The best network and multipliers so far."""
+        primal = self.answers.progress.primal
+        network = gated.to_network(self.program, np.zeros(self.program.shape) if primal is None else primal)
+        return Solution(Termination.TIME_LIMIT, network=network, multipliers=self.answers.feasible())
 
     def run(self, start: ReLUNetwork | None) -> Termination:
         """Solve, near a network or from nothing."""

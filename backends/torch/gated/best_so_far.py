@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.backends.torch.gated.averages import average, best_share, proves
 from cvxrobust.backends.torch.stopping import SHARE
-from cvxrobust.core import GatedMultipliers, GatedProgram, Monitor, Settings, Termination
+from cvxrobust.core import GatedMultipliers, GatedProgram, Monitor, Settings, Solution, Termination
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import GatedBound, fits, gated_bound
 
@@ -105,6 +105,13 @@ class GatedIncumbent:
         """Tell the monitor."""
         if self.monitor.report is not None and np.isfinite(self.lower):
             self.monitor.report(self.upper, self.lower)
+        if self.monitor.keep is not None and np.isfinite(self.upper):
+            self.monitor.keep(self.answer)
+
+    def answer(self) -> Solution:
+        """The best network and multipliers so far."""
+        network = gated.to_network(self.program, self.U)
+        return Solution(Termination.TIME_LIMIT, network=network, multipliers=self.feasible())
 
     def ended(self, settings: Settings, steps: int, most: int) -> Termination | None:
         """Why to stop now, if there is a reason."""

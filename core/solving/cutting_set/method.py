@@ -99,6 +99,7 @@ def cutting_set(
     monitor: Monitor,
     start: N | None = None,
     known: Certificate | None = None,
+    keep: Callable[[N, Certificate], object] | None = None,
 ) -> tuple[CuttingSetState[N], Termination]:
     """Solve a robust problem by masters.
 
@@ -109,6 +110,7 @@ def cutting_set(
         monitor: Says when to stop; its `report` hears of better bounds.
         start: A network to start from.
         known: Bounds already proved, none of them tighter above than the start's objective.
+        keep: Hears of the best network and of the bounds whenever one of them improves.
 
     Returns:
         The final state, whose network and certificate are valid whenever and why ever it stopped, and why it did.
@@ -137,6 +139,8 @@ def cutting_set(
         state.in_out = state.certificate.relative_gap > SLOW * before.relative_gap
         if monitor.report is not None and state.certificate != before:
             monitor.report(state.certificate.upper, state.certificate.lower)
+        if keep is not None:
+            keep(state.best, state.certificate)
     converged = state.certificate.relative_gap <= settings.tolerance
     return state, Termination.CONVERGED if converged else Termination.ITERATION_LIMIT
 

@@ -1,0 +1,56 @@
+"""A call of `solve` whose arguments have been checked: what is done with it, here or in a child."""
+
+from dataclasses import dataclass, replace
+from typing import Generic
+
+from cvxrobust.core.contracts.backend import Backend, Monitor
+from cvxrobust.core.contracts.problem import Problem
+from cvxrobust.core.contracts.result import Callback, Solution
+from cvxrobust.core.networks.base import N
+from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.ledger import Ledger
+from cvxrobust.core.solving.plan import Plan, make_plan
+from cvxrobust.core.solving.session import Session
+
+
+@dataclass(frozen=True)
+class Call(Generic[N]):
+    """What `solve` was asked for.
+
+    Args:
+        problem: What to solve.
+        backend: As for `solve`.
+        method: As for `solve`.
+        settings: Those of the call.
+        grow: Whether a problem may add gates.
+        polish: As for `solve`.
+        callback: As for `solve`.
+        starts: The parts' networks to start from; None for none.
+        solution: A raw solution to start from, of the only part's programme.
+        clock: When the call began, on `time.perf_counter`.
+    """
+
+    problem: Problem[N]
+    backend: str | Backend
+    method: str
+    settings: Settings
+    grow: bool
+    polish: bool | str | Backend | None
+    callback: Callback | None
+    starts: tuple[N, ...] | None
+    solution: Solution | None
+    clock: float
+
+    def plan(self) -> Plan:
+        """The ways to go; refuses what can be refused before any work."""
+        return make_plan(self.problem, self.backend, self.method, self.settings, self.polish)
+
+    def begin(self, plan: Plan, monitor: Monitor, *, hurried: bool = False) -> Session[N]:
+        """The session, with the bounds to begin with."""
+        starts = self.starts or [None] * len(self.problem.parts)
+        ledger = Ledger(self.problem.parts, starts, self.callback, self.clock, hurried=hurried)
+        return Session(self.problem, plan, self.settings, ledger, monitor, self.grow, self.solution)
+
+    def heard_by(self, callback: Callback) -> "Call[N]":
+        """The same call, one thread, in a process whose bounds somebody else hears of."""
+        return replace(self, callback=callback, settings=self.settings.replace(threads=1))
