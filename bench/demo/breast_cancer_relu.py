@@ -115,7 +115,7 @@ def report(entries: Sequence[ReLUEntry]) -> None:
 def _row(entry: ReLUEntry) -> list[object]:
     result = entry.training.result
     said = result.report
-    low, high = said["network_objective_at_least"], said["network_objective_at_most"]
+    low, high = (said.get(f"network_objective_at_{end}", float("nan")) for end in ("least", "most"))
     carriers = f"{said[CARRIERS]} of {said['gates']}" if CARRIERS in said else ""
     return [
         entry.label,

@@ -201,7 +201,8 @@ class Result(Generic[N]):
             network, but not the better certificate.
         phases: The ways of a solve that took more than one; empty where one did everything. Where there are `parts`,
             they hold theirs.
-        report: What the problem says about itself and the network, ready for JSON.
+        report: What the problem says about itself and the network, ready for JSON; empty where a time limit left no
+            time for it.
         applied: Settings applied, by the backend's native names.
         ignored: Settings not applied, with the reason.
         versions: Versions of the packages involved.

@@ -39,8 +39,8 @@ LOOKS = 20.0
 LATE = (0.45, 0.03)
 """Seconds, or share of the limit if that is more, that a child may take beyond its time limit."""
 
-HURRY = 0.1
-"""Share of the limit that a look may take for a solve to begin with one."""
+HURRY = 1.0
+"""Share of the limit that a look may take for a solve to begin with exact bounds, which are a third of a look."""
 
 ASSEMBLED = 1e-6
 """Seconds that it takes to assemble a row or an entry of a conic programme and hand it to a solver, about."""
@@ -125,9 +125,16 @@ def _work(call: Call[N], plan: Plan | None, monitor: Monitor, send: Send) -> Non
     # First what matters, then what may take long: the report, and the raw solution, which may be large.
     bare = [replace(result, solution=None) for result in results]
     send("answer", session.finish(bare, report=False))
-    reported = session.finish(results)
+    reported = session.finish([_with_memory(result) for result in results])
     send("reported", replace(reported, solution=None, parts=tuple(replace(p, solution=None) for p in reported.parts)))
     send("whole", reported)
+
+
+def _with_memory(result: Result[N]) -> Result[N]:
+    """The result, whose solution says what memory this process took: it is not that of whoever reads it."""
+    if result.solution is None:
+        return result
+    return replace(result, solution=replace(result.solution, peak_memory=peak_memory()))
 
 
 def _last(told: Told) -> Any:
