@@ -174,7 +174,7 @@ def gate_set(problem: ReLUFields) -> GateSet:
             inputs, problem.n_gates, problem.seed, problem.radius, problem.norm, problem.X.shape[1]
         )
         return gates.with_constant(found, inputs) if problem.bias else found
-    if gates.pattern_count_bound(inputs) <= problem.n_gates:
+    if not gates.has_more_patterns(inputs, problem.n_gates):
         return gates.all_patterns(inputs)  # tiny data: sampling could only find fewer
     found = gates.sampled(inputs, problem.n_gates, problem.seed)
     return gates.with_constant(found, inputs) if problem.bias else found

@@ -165,7 +165,24 @@ def pattern_count_bound(X: Array) -> int:
     Args:
         X: Inputs, shape (n, D).
     """
-    A = _lines(_unit_rows(X / _column_scales(X)))
+    return _count_bound(X / _column_scales(X))
+
+
+def has_more_patterns(X: Array, count: int) -> bool:
+    """Whether `pattern_count_bound` exceeds a number; of much data a few rows say so, whose bound is no larger.
+
+    Args:
+        X: Inputs, shape (n, D).
+        count: The number.
+    """
+    scaled = X / _column_scales(X)
+    few = scaled[: count + 2]
+    return (len(few) < len(scaled) and _count_bound(few) > count) or _count_bound(scaled) > count
+
+
+def _count_bound(scaled: Array) -> int:
+    """`pattern_count_bound` of inputs in other units."""
+    A = _lines(_unit_rows(scaled))
     n, D = A.shape
     few = A[:: max(1, n // (2 * D))]
     rank = _row_space(few).shape[0]

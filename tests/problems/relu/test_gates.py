@@ -8,9 +8,17 @@ import pandas as pd
 import pytest
 from scipy.optimize import linprog
 
+from cvxrobust import ConvexReLU
 from cvxrobust.core.errors import InputError
 from cvxrobust.problems.relu.gates import patterns as gates
-from cvxrobust.problems.relu.gates.patterns import all_patterns, from_gates, from_patterns, pattern_count_bound, sampled
+from cvxrobust.problems.relu.gates.patterns import (
+    all_patterns,
+    from_gates,
+    from_patterns,
+    has_more_patterns,
+    pattern_count_bound,
+    sampled,
+)
 
 GIVEN = np.array([[1, 0, 1, 0, 1], [0, 0, 0, 1, 0], [1, 0, 1, 1, 0]], dtype=bool)
 X = np.array([[1.0, 0.0], [0.0, 2.0], [-3.0, 1.0]])
@@ -279,3 +287,20 @@ def test_the_bound_sees_directions_that_few_samples_have():
     inputs[97, 2] = 1.0
     assert pattern_count_bound(inputs) == cover(100, 3)
     assert pattern_count_bound(np.repeat(inputs, 2, axis=0)) == cover(100, 3)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7, 20])
+def test_whether_there_are_more_patterns_is_what_their_number_says(count):
+    rng = np.random.default_rng(0)
+    line = np.outer(rng.standard_normal(40), rng.standard_normal(5))
+    late = np.vstack([line, rng.standard_normal((2, 5))])  # what makes the difference comes last
+    for inputs in (rng.standard_normal((30, 3)), rng.standard_normal((2, 6)), line, late, np.zeros((9, 2))):
+        assert has_more_patterns(inputs, count) == (pattern_count_bound(inputs) > count)
+
+
+def test_of_much_data_a_few_rows_say_that_there_are_more_patterns_than_gates(monkeypatch):
+    seen, original = [], gates._lines
+    monkeypatch.setattr(gates, "_lines", lambda A: (seen.append(len(A)), original(A))[1])
+    X = np.random.default_rng(0).standard_normal((500, 4))
+    assert ConvexReLU(X, np.tile([1.0, -1.0], 250), n_gates=20).gate_set.source == "sampled"
+    assert max(seen) < 30
