@@ -24,7 +24,8 @@ class Settings:
         max_iterations: Iterations of the solver (of rounds, for the cutting-set method); None leaves the
             backend's own limit.
         time_limit: Wall-clock seconds for the whole call of ``solve``; None for no limit.
-        threads: Threads of the solver and of BLAS; None leaves the machine's default.
+        threads: Threads of the solver and of BLAS; None leaves the machine's default. One where a time limit makes a
+            solve run in a child (`cvxrobust.core.solving.supervision`).
         seed: Seed of everything random.
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` or ``"auto"``, for backends that have a choice.
         dtype: Precision of the iterates, ``"float64"`` or ``"float32"``; certificates are always float64.
