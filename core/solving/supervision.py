@@ -8,6 +8,7 @@ soon as that improves, and is ended when the time is up; what it has sent is the
 bounds of the network without neurons (`cvxrobust.core.contracts.weight`), which cost a pass over the data.
 """
 
+import os
 import signal
 import time
 from dataclasses import replace
@@ -29,6 +30,9 @@ from cvxrobust.core.solving.plan import Plan, Way, reads_structure
 SHORT = (0.15, 0.01)
 """Seconds, or share of the limit if that is more, up to which a step is short: estimates may be off by a factor, and
 the machine may be busy."""
+
+SHORT_TOGETHER = (0.5, 0.025)
+"""The same where several threads would work here: a child has one, so it must be worth that."""
 
 AMPLE = 0.25
 """Share of the limit that a solve is expected to take, at most, where it matters nothing how long its steps are."""
@@ -62,7 +66,7 @@ def is_heavy(problem: Problem[Any], settings: Settings) -> bool:
     if limit is None or not isinstance(problem, Weighed):
         return False
     look = problem.look
-    return look > _short(limit) and LOOKS * look > AMPLE * limit and can_fork(settings.device)
+    return look > _short(settings) and LOOKS * look > AMPLE * limit and can_fork(settings.device)
 
 
 def has_long_steps(problem: Problem[Any], plan: Plan, settings: Settings) -> bool:
@@ -73,7 +77,7 @@ def has_long_steps(problem: Problem[Any], plan: Plan, settings: Settings) -> boo
     costs = [_cost(problem.parts[0], way) for way in plan.ways]
     if len(parts) * costs[0].seconds <= AMPLE * limit:
         return False
-    return any(cost.step > _short(limit) for cost in costs) and can_fork(settings.device)
+    return any(cost.step > _short(settings) for cost in costs) and can_fork(settings.device)
 
 
 def in_child(call: Call[N], monitor: Monitor, plan: Plan | None = None) -> Result[N]:
@@ -173,8 +177,10 @@ def _first(call: Call[N]) -> Result[N]:
     )  # fmt: skip
 
 
-def _short(limit: float) -> float:
-    return max(SHORT[0], SHORT[1] * limit)
+def _short(settings: Settings) -> float:
+    alone = settings.threads == 1 or os.cpu_count() == 1
+    seconds, share = SHORT if alone else SHORT_TOGETHER
+    return max(seconds, share * (settings.time_limit or 0.0))
 
 
 def _cost(part: Problem[Any], way: Way) -> Estimate:
