@@ -93,6 +93,12 @@ class PolynomialIncumbent:
             self.multipliers, self.lower, better = multipliers, lower, True
         if better and self.monitor.report is not None:
             self.monitor.report(self.upper, self.lower)
+        if better and self.monitor.keep is not None:
+            self.monitor.keep(self.answer)
+
+    def answer(self) -> Solution:
+        """Both, for whoever keeps them in case this solve has to be ended."""
+        return Solution(Termination.TIME_LIMIT, network=self.network, multipliers=self.multipliers)
 
     @property
     def gap(self) -> float:
