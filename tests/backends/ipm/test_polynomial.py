@@ -108,13 +108,13 @@ def test_far_from_the_margin_samples_count_along_the_axes_alone(monkeypatch):
     shares = []
     original = system.NewtonSystem._factor
 
-    def recorded(self):
+    def recorded(self, *how):
         n = len(self.attacked.point.w)
         idle = n * torch.minimum(self.attacked.point.moments.theta, 1.0 / n - self.attacked.point.moments.theta) < 1e-3
         whole = torch.zeros(n, dtype=torch.bool)
         whole[self.attacked.spread.whole] = True
         shares.append((float(idle.double().mean()), float((whole & idle).sum()) / max(1, int(idle.sum()))))
-        original(self)
+        original(self, *how)
 
     monkeypatch.setattr(system.NewtonSystem, "_factor", recorded)
     problem = breast_cancer_problem()
