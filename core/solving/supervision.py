@@ -190,9 +190,6 @@ def _cost(part: Problem[Any], way: Way) -> Estimate:
     structured = way.method == "direct" and reads_structure(way.backend, part)
     if structured:
         return estimate or Estimate(LOOKS * look, step=look)
-    if estimate is None and not way.backend.capabilities.monitored:
-        # Who cannot be stopped takes one step, and nobody knows how long.
-        return Estimate(float("inf"), step=float("inf"))
     rows = part.conic_rows
     assembly = ASSEMBLED * rows
     if isinstance(part, Sized):

@@ -68,15 +68,6 @@ def test_long_steps_are_taken_in_a_child_and_short_ones_here(problem):
     assert solve(problem, backend=Slow(where, seconds=0.1 * limit), settings=LIMIT).message == str(HERE)
 
 
-@pytest.mark.parametrize("method", ["direct", "cutting-set"])
-def test_who_cannot_be_stopped_and_says_no_cost_works_in_a_child(method):
-    backend, problem, settings = get_backend("cvxpy:CLARABEL"), AdversarialSDP(X, Y, radius=0.1), LIMIT
-    assert not backend.capabilities.monitored
-    plan = make_plan(problem, backend, method, settings, None)
-    assert supervision.has_long_steps(problem, plan, settings)
-    assert not supervision.has_long_steps(problem, plan, Settings())
-
-
 def test_an_ordinary_problem_has_no_child():
     for problem in (StandardSDP(X, Y), AdversarialSDP(X, Y, radius=0.1), ConvexReLU(X, Y), AdversarialReLU(X, Y, 0.1)):
         settings = Settings(time_limit=1.0)
