@@ -63,4 +63,4 @@ def bound_at_once(X: Array, labels: Array, loss: Loss, beta: float) -> float:
         curvature, linear = n * float(theta @ theta), float(theta @ target)
         scale = min(max(2.0 * linear / curvature, 0.0), limit) if curvature > 0.0 else 0.0
         value = scale * linear - 0.25 * scale**2 * curvature
-    return max(value - 4.0 * EPS * math.sqrt(n * C) * abs(value), 0.0)
+    return max(float(value) - 4.0 * EPS * math.sqrt(n * C) * abs(float(value)), 0.0)
