@@ -47,6 +47,10 @@ HEADER = struct.Struct("!Bq")
 PIECE = 2**20
 
 
+class NoChildError(Exception):
+    """The system has no process to give."""
+
+
 @dataclass
 class Told:
     """What a child has told its parent.
@@ -87,7 +91,7 @@ def run_in_child(
         hear: Receives the name and the content of every message of the name ``"bounds"``, at once.
 
     Raises:
-        OSError: There can be no child.
+        NoChildError: There can be no child.
     """
     source, sink = os.pipe()
     for stream in (sys.stdout, sys.stderr):
@@ -97,10 +101,10 @@ def run_in_child(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python 3.12 and later warn of threads
             pid = os.fork()
-    except OSError:
+    except OSError as error:
         os.close(source)
         os.close(sink)
-        raise
+        raise NoChildError(str(error)) from error
     if pid == 0:
         os.close(source)
         _be_the_child(work, sink, until + ALARM)

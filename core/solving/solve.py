@@ -14,6 +14,7 @@ from cvxrobust.core.kit.threads import blas_threads
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.call import Call
+from cvxrobust.core.solving.child import NoChildError
 from cvxrobust.core.solving.refinement import GATES
 from cvxrobust.core.solving.supervision import has_long_steps, in_child, is_heavy
 
@@ -90,7 +91,7 @@ def solve(
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     with sigint_stops(monitor), blas_threads(settings.threads), quiet:
         if plan is None or has_long_steps(problem, plan, settings):
-            with suppress(OSError):  # no process to be had: better late than never
+            with suppress(NoChildError):  # better late than never
                 return in_child(call, monitor, plan)
         session = call.begin(plan or call.plan(), monitor)
         return session.finish(session.run())

@@ -9,8 +9,10 @@ bounds of the network without neurons (`cvxrobust.core.contracts.weight`), which
 """
 
 import os
+import pickle
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -90,7 +92,7 @@ def in_child(call: Call[N], monitor: Monitor, plan: Plan | None = None) -> Resul
 
     Raises:
         CvxRobustError: The caller's mistake, as found by the child.
-        OSError: There can be no child.
+        NoChildError: There can be no child.
     """
     limit = call.settings.time_limit or 0.0
     until = call.clock + limit + max(LATE[0], LATE[1] * limit)
@@ -126,12 +128,14 @@ def _work(call: Call[N], plan: Plan | None, monitor: Monitor, send: Send) -> Non
     session.ledger.listening = lambda: send("kept", session.so_far())
     session.ledger.listening()
     results = session.run()
-    # First what matters, then what may take long: the report, and the raw solution, which may be large.
+    # First what matters, then what may take long: the report, and the raw solution, which may be large or, from a
+    # backend of others, nothing that can be sent.
     bare = [replace(result, solution=None) for result in results]
     send("answer", session.finish(bare, report=False))
     reported = session.finish([_with_memory(result) for result in results])
     send("reported", replace(reported, solution=None, parts=tuple(replace(p, solution=None) for p in reported.parts)))
-    send("whole", reported)
+    with suppress(pickle.PicklingError, TypeError, AttributeError):
+        send("whole", reported)
 
 
 def _with_memory(result: Result[N]) -> Result[N]:

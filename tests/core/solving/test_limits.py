@@ -221,6 +221,30 @@ def test_no_process_to_be_had_is_no_reason_to_fail(problem, monkeypatch):
     assert solve(problem, backend=Slow(where), settings=LIMIT).message == str(HERE)
 
 
+def test_errors_of_the_callers_own_are_not_taken_for_a_lack_of_processes(problem, monkeypatch):
+    monkeypatch.setattr(ConvexReLU, "look", 1e3)
+    heard = []
+
+    def full(*point):
+        heard.append(point)
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space left"):
+        solve(problem, backend="ipm", settings=LIMIT, callback=full)
+    assert len(heard) == 1
+
+
+def test_a_raw_solution_that_cannot_be_sent_costs_nothing_else(problem, good):
+    def act(settings, monitor):
+        return replace(good, x=(part for part in ()))
+
+    result = solve(problem, backend=Slow(act), settings=LIMIT)
+    assert result.termination is good.termination
+    assert result.quality == "certified"
+    assert result.report
+    assert result.solution is None
+
+
 def test_several_classes_are_solved_in_a_child(monkeypatch):
     problem = ConvexReLU(X, np.arange(40) % 3, n_gates=4)
     here = solve(problem, backend="ipm", settings=Settings(time_limit=60.0, threads=1))
