@@ -169,8 +169,8 @@ def test_projections_onto_cones_are_looked_at_after_1_2_4_8_pivots(cones, monkey
     found, reads = reads_of(projected, "_fit")
     assert found.numpy() == pytest.approx(expected.numpy(), abs=1e-9)
     assert len(pivots) > 2 * len(fits)
-    # How wide the working sets are, and at most three values a look.
-    assert reads <= len(fits) * (1 + 3 * (2 + np.log2(len(pivots) / len(fits))))
+    # How wide the working sets are, and a value a look.
+    assert reads <= len(fits) * (1 + 2 + np.log2(len(pivots) / len(fits)))
 
 
 PROBLEMS = {

@@ -141,12 +141,9 @@ def _reduced(question: PhaseOneProblem, stopped: Callable[[], bool]) -> Interior
         some = pending[good]
         found.u[some], found.c[some], found.a[some] = answer.u[good], answer.c[good], answer.a[good]
         found.inside[some] = True
-        if bool((~good).any()):
-            keep = torch.nonzero(~good)[:, 0]
-            answer = PhaseOneResult(*(getattr(answer, name)[keep] for name in PhaseOneResult.__dataclass_fields__))
-            pending = pending[keep]
-        else:
-            pending = pending[:0]
+        keep = torch.nonzero(~good)[:, 0]
+        answer = PhaseOneResult(*(getattr(answer, name)[keep] for name in PhaseOneResult.__dataclass_fields__))
+        pending = pending[keep]
     found.faces = faces
     return found
 

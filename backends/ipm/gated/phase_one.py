@@ -266,10 +266,10 @@ def settle(question: PhaseOneProblem, stopped: Callable[[], bool] = lambda: Fals
         X[open_], S[open_], Z[open_] = x, s, z
         value, gap = problem.variables.views(x)["s"], problem.cones.inner(s, z)
         done = ((value > THIN) & (gap <= SETTLED * value)) | (gap <= 0.01 * THIN)
-        if stopped() or bool(done.all()):
+        keep = torch.nonzero(~done)[:, 0]
+        if stopped() or keep.numel() == 0:
             break
-        if bool(done.any()):
-            keep = torch.nonzero(~done)[:, 0]
+        if keep.numel() < done.numel():
             open_, x, s, z = open_[keep], x[keep], s[keep], z[keep]
             problem = _Cones(problem.q.part(keep))
     return _Cones(question).answer(X, S, Z)

@@ -229,9 +229,9 @@ class ConeProjections:
             if not worth_a_look(pivot, going):
                 continue
             found[places] = weights
-            if bool(going.all()):
-                continue
             left = torch.nonzero(going)[:, 0]
+            if left.numel() == going.numel():
+                continue
             if left.numel() == 0:
                 break
             places, grams, linear, known, sizes = (part[left] for part in (places, grams, linear, known, sizes))
