@@ -12,7 +12,6 @@ more seconds is ended, as is one that takes more memory than ``--memory``. A row
 """
 
 import argparse
-import json
 import math
 import multiprocessing
 import resource
@@ -20,12 +19,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cvxrobust.bench.display import console, make_table
+from cvxrobust.bench.studies.kept_rows import measure_or_show
 
 PATIENCE = 45.0
 """Seconds beyond the limit after which a case is ended: it is known to be late by then."""
@@ -260,22 +259,16 @@ def show(rows: Sequence[dict[str, Any]], *, all_of_them: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or show what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="file that rows are appended to")
-    parser.add_argument("--show", type=Path, help="file of rows to show")
     parser.add_argument("--all", action="store_true", help="show every row, not only what went wrong")
     parser.add_argument("--cases", type=int, default=60, help="how many to draw")
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
     parser.add_argument("--memory", type=float, default=12.0, help="GiB that the measuring process may take")
-    asked = parser.parse_args(arguments)
-    path = asked.show or asked.out
-    if path is None or (asked.out is not None and asked.show is not None):
-        parser.error("give either --out to measure or --show to look at what was measured")
-    if asked.out is not None:
-        with asked.out.open("a", encoding="utf-8") as file:
-            for row in measure(asked.first, asked.cases, asked.memory):
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-    show([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()], all_of_them=asked.all)
+    measure_or_show(
+        parser,
+        arguments,
+        lambda asked: measure(asked.first, asked.cases, asked.memory),
+        lambda rows, asked: show(rows, all_of_them=asked.all),
+    )
 
 
 if __name__ == "__main__":

@@ -10,16 +10,15 @@ soon as it is known. ``--show`` prints measured seconds beside the estimate, and
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.display import console, make_table
+from cvxrobust.bench.studies.kept_rows import measure_or_show
 
 Array = NDArray[np.float64]
 SIZES = (
@@ -119,20 +118,11 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or show what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="file that rows are appended to")
-    parser.add_argument("--show", type=Path, help="file of rows to show")
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="samples x inputs")
     parser.add_argument("--time-limit", type=float, default=25.0, help="seconds per solve")
-    asked = parser.parse_args(arguments)
-    path = asked.show or asked.out
-    if path is None or (asked.out is not None and asked.show is not None):
-        parser.error("give either --out to measure or --show to look at what was measured")
-    if asked.out is not None:
-        with asked.out.open("a", encoding="utf-8") as file:
-            for row in measure(asked.sizes, asked.time_limit):
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-    show([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+    measure_or_show(
+        parser, arguments, lambda asked: measure(asked.sizes, asked.time_limit), lambda rows, asked: show(rows)
+    )
 
 
 if __name__ == "__main__":

@@ -107,8 +107,8 @@ def certified(
 
 
 @dataclass
-class Keeper(Generic[N]):
-    """Judges iterates of a running solver, in case it has to be ended; as seldom as that takes little of its time.
+class IterateRecorder(Generic[N]):
+    """Judges iterates of a running solver, in case it has to be ended, as seldom as that takes little of its time.
 
     Args:
         task: What it solves.

@@ -17,7 +17,7 @@ from cvxrobust.core.contracts.result import Phase, Quality, Result, Solution, Te
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.attempt import Judged, Keeper, Task, attempt, result_of
+from cvxrobust.core.solving.attempt import IterateRecorder, Judged, Task, attempt, result_of
 from cvxrobust.core.solving.joint import solve_jointly
 from cvxrobust.core.solving.ledger import Ledger, bounds_at
 from cvxrobust.core.solving.pace import FIRST_SHARE, Pace
@@ -85,8 +85,10 @@ class Session(Generic[N]):
         if deadline is not None:
             deadline = began + (deadline - began) / (len(self.problem.parts) - k)
         task = Task(part, k, self.ledger.bounds[k], self.ledger.starts[k], self.solution)
-        keeper = None if self.ledger.listening is None else Keeper(task, self.settings.tolerance, self.ledger)
-        monitor = self.monitor.sharing(deadline, self.ledger.listener(k), keeper)
+        recorder = (
+            None if self.ledger.listening is None else IterateRecorder(task, self.settings.tolerance, self.ledger)
+        )
+        monitor = self.monitor.sharing(deadline, self.ledger.listener(k), recorder)
         result = self._programme(task, monitor, earlier)
         if isinstance(part, RefinableProblem) and (self.grow or part.regate > 0):
             result = refined(

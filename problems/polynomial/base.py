@@ -19,14 +19,13 @@ from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import (
-    PRECISE,
     DualBound,
     MomentMultipliers,
     PointMultipliers,
     dual_bound,
+    is_spoilt,
     repair_moments,
     repair_points,
-    rounding_allowance,
     shift_moments,
     sum_slack,
 )
@@ -302,7 +301,7 @@ class PolynomialTraining:
         """The lower bound together with the neurons that would improve the network most."""
         n, d = self.X.shape
         theta, S, mass, error = self._second_moments(multipliers, precise=False)
-        if rounding_allowance(n, d, mass, self.activation) > PRECISE * self.beta:
+        if is_spoilt(n, d, mass, self.activation, self.beta):
             theta, S, mass, error = self._second_moments(multipliers, precise=True)
         extra = 0.0 if self.span is None else slack(self.span, theta, self.activation)
         bound = dual_bound(

@@ -20,10 +20,9 @@ from cvxrobust.core import (
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.programs.polynomial.certificate import (
     EPS,
-    PRECISE,
     DualBound,
     dual_bound,
-    rounding_allowance,
+    is_spoilt,
     sum_slack,
 )
 from cvxrobust.core.programs.polynomial.exact_gram import SampleSums
@@ -131,7 +130,7 @@ class Bounds:
         program, d = self.program, self.X.shape[1]
         capped = torch.tensor(self.loss.clip(dual.theta.cpu().numpy()), device=self.device)
         S, mass, error = self._second_moments(dual, capped, precise=False)
-        if rounding_allowance(self.y.size, d, mass, program.activation) > PRECISE * program.beta:
+        if is_spoilt(self.y.size, d, mass, program.activation, program.beta):
             S, mass, error = self._second_moments(dual, capped, precise=True)
         seen = S.cpu().numpy()
         found = dual_bound(

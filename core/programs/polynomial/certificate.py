@@ -39,7 +39,7 @@ EPS = float(np.finfo(np.float64).eps)
 TINY = 1e-300
 HUGE = 1e100
 PRECISE = 1e-7
-"""Share of the penalty's weight above which what rounding may have added to a sum is worth summing more precisely."""
+"""Share of the penalty's weight above which what rounding may have added to gamma spoils a bound."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,11 @@ def dual_bound(
 def rounding_allowance(n: int, d: int, mass: float, activation: tuple[float, float, float]) -> float:
     """What rounding may have added to gamma, for terms of size `mass` that were summed over n samples."""
     return 8.0 * EPS * (math.sqrt(n) + d) * mass * _largest(activation)
+
+
+def is_spoilt(n: int, d: int, mass: float, activation: tuple[float, float, float], beta: float) -> bool:
+    """Whether rounding may have cost a bound so much that sums are worth making to twice the working precision."""
+    return rounding_allowance(n, d, mass, activation) > PRECISE * beta
 
 
 def sum_slack(error: float, activation: tuple[float, float, float]) -> float:
