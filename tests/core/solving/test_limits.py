@@ -10,8 +10,7 @@ import pytest
 from fakes import Fake
 
 from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, InputError, Settings, StandardSDP, Termination, solve
-from cvxrobust.core import Capabilities, Estimate, Monitor, Solution, get_backend
-from cvxrobust.core.contracts.weight import Weighed
+from cvxrobust.core import Capabilities, Estimate, Solution, get_backend
 from cvxrobust.core.solving import child, supervision
 from cvxrobust.core.solving.plan import make_plan
 
@@ -73,6 +72,17 @@ def test_an_ordinary_problem_has_no_child():
         settings = Settings(time_limit=1.0)
         assert not supervision.is_heavy(problem, settings)
         assert not supervision.has_long_steps(problem, make_plan(problem, "auto", "auto", settings, None), settings)
+
+
+def test_several_threads_are_only_given_up_where_the_limit_needs_it(problem, monkeypatch):
+    settings = Settings(time_limit=60.0)
+    plan = make_plan(problem, Slow(where, step=1.0), "direct", settings, None)
+    for cores, threads, child_takes_it in ((8, None, False), (8, 1, True), (1, None, True)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        assert supervision.has_long_steps(problem, plan, settings.replace(threads=threads)) is child_takes_it
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    longer = make_plan(problem, Slow(where, step=2.0), "direct", settings, None)
+    assert supervision.has_long_steps(problem, longer, settings)
 
 
 def test_large_problems_are_heavy_and_need_no_work_to_say_so(monkeypatch):
@@ -264,51 +274,3 @@ def test_a_warm_start_counts_from_the_first_moment(problem, good, monkeypatch):
     result = solve(problem, backend=Slow(act), settings=LIMIT, warm_start=problem.lifted(good.network))
     assert result.certificate.upper == pytest.approx(problem.objective(good.network))
     assert result.certificate.upper < 0.9 * problem.objective(problem.trivial_network())
-
-
-@pytest.mark.parametrize(
-    "problem",
-    [
-        StandardSDP(X, Y),
-        StandardSDP(X[:3], Y[:3], loss="logistic"),
-        StandardSDP(X, X[:, 0], loss="squared"),
-        StandardSDP(X, np.arange(40) % 3),
-        AdversarialSDP(X, Y, radius=0.3, loss="squared_hinge"),
-        ConvexReLU(X, Y, n_gates=5),
-        ConvexReLU(X, Y, n_gates=5, formulation="cone", loss="logistic", bias=True),
-        ConvexReLU(X, Y, n_gates=5, formulation="gated"),
-        ConvexReLU(X, X[:, :2], n_gates=5, loss="squared"),
-        ConvexReLU(X, np.arange(40) % 3, n_gates=5),
-        AdversarialReLU(X, Y, radius=0.05, n_gates=5, norm=1),
-        AdversarialReLU(X, X[:, 1], radius=0.05, n_gates=5, loss="squared", formulation="gated", norm=2),
-    ],
-    ids=lambda problem: f"{type(problem).__name__} {problem.loss} {np.unique(problem.y).size}",
-)
-@pytest.mark.parametrize("beta", [1e-3, 0.1, 10.0])
-def test_bounds_at_once_hold(problem, beta):
-    problem = replace(problem, beta=beta)
-    assert isinstance(problem, Weighed)
-    bounds = problem.at_once()
-    optimum = solve(problem, backend="ipm", settings=Settings(tolerance=1e-7, threads=1)).certificate
-    assert optimum.relative_gap < 1e-5
-    assert 0.0 < bounds.lower <= optimum.upper
-    assert bounds.upper == pytest.approx(problem.objective(problem.trivial_network()), rel=1e-12)
-    if beta == 10.0:
-        assert bounds.lower == pytest.approx(bounds.upper, rel=1e-9)  # nothing is worth a neuron
-
-
-@pytest.mark.parametrize("kind", ["gated", "polynomial", "attacked polynomial"])
-@pytest.mark.parametrize("backend", ["ipm", "torch"])
-def test_our_solvers_hand_their_iterates_over_as_they_go(problem, backend, kind):
-    if kind != "gated":
-        problem = AdversarialSDP(X, Y, radius=0.3) if kind == "attacked polynomial" else StandardSDP(X, Y)
-    kept = []
-    monitor = Monitor(keep=lambda iterate: kept.append(iterate()))
-    get_backend(backend).solve(problem.to_structured(), Settings(tolerance=1e-4, threads=1), monitor=monitor)
-    assert len(kept) > 1
-    uppers = [problem.objective(solution.network) for solution in kept]
-    lowers = [problem.lower_bound(solution.multipliers) for solution in kept]
-    assert (np.diff(uppers) <= 1e-9).all()
-    assert (np.diff(lowers) >= -1e-9).all()
-    assert uppers[-1] < uppers[0]
-    assert lowers[-1] > lowers[0]
