@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core import GatedMultipliers, GatedProgram, loss_by_name
-from cvxrobust.core.programs.gated.certificate import lengths
+from cvxrobust.core.programs.gated.certificate import best_scaled, lengths
 
 Array = NDArray[np.float64]
 SHARES = 17
@@ -21,15 +21,18 @@ ZOOMS = 3
 
 
 def average(program: GatedProgram, first: GatedMultipliers, second: GatedMultipliers, share: float) -> GatedMultipliers:
-    """``1 - share`` of the first multipliers and `share` of the second, of a programme with a margin loss."""
+    """``1 - share`` of the first multipliers and `share` of the second."""
     mu = (1.0 - share) * first.mu
     mu += share * second.mu
     pulls = [np.einsum("i,ikc->kc", program.radius, m.mu) for m in (first, second)]
+    weights = [np.abs(m.theta) if m.omega is None else m.omega for m in (first, second)]
+    unweighted = first.omega is None and second.omega is None and program.loss != "squared"
     return GatedMultipliers(
         (1.0 - share) * first.theta + share * second.theta,
-        _mean((1.0 - share) * first.theta, first.attacks, share * second.theta, second.attacks),
+        _mean((1.0 - share) * weights[0], first.attacks, share * weights[1], second.attacks),
         mu,
         _mean((1.0 - share) * pulls[0], first.directions, share * pulls[1], second.directions),
+        None if unweighted else (1.0 - share) * weights[0] + share * weights[1],
     )
 
 
@@ -39,33 +42,37 @@ def _mean(weight: Array, one: Array, other_weight: Array, other: Array) -> Array
     return np.asarray((1.0 - part) * one + part * other)
 
 
-def proves(program: GatedProgram, theta: Array, B: Array) -> float:
+def proves(program: GatedProgram, m: GatedMultipliers, B: Array) -> float:
     """About what bound multipliers give; `cvxrobust.core` has the last word."""
-    return _proves(program, theta, float(lengths(B).max(initial=0.0)))
+    return _proves(program, m.theta, m.omega, float(lengths(B).max(initial=0.0)))
 
 
-def _proves(program: GatedProgram, theta: Array, longest: float) -> float:
+def _proves(program: GatedProgram, theta: Array, omega: Array | None, longest: float) -> float:
     limit = program.beta / longest if longest > 0.0 else math.inf
-    loss, labels = loss_by_name(program.loss), program.labels.ravel()
-    return loss.bound(loss.best_scale(theta.ravel(), labels, limit) * theta.ravel(), labels)
+    return best_scaled(loss_by_name(program.loss), theta, omega, program.labels, limit)[0]
 
 
-def best_share(program: GatedProgram, first: Array, B: Array, second: Array, C: Array) -> tuple[float, float]:
+def best_share(
+    program: GatedProgram, first: GatedMultipliers, B: Array, second: GatedMultipliers, C: Array
+) -> tuple[float, float]:
     """The share of the second multipliers that proves most, and about what that is.
 
     Args:
-        program: With a margin loss.
-        first: The first theta, shape (n, 1).
-        B: The first vectors, shape (K, 1, D).
-        second: The second theta.
-        C: The second vectors.
+        program: What they belong to.
+        first: The first multipliers.
+        B: Their vectors, shape (K, C, D).
+        second: The second multipliers.
+        C: Their vectors.
     """
+    weights = [np.abs(m.theta) if m.omega is None else m.omega for m in (first, second)]
+    weighted = program.loss == "squared"
     squares, products, others = ((x * y).sum(axis=(1, 2)) for x, y in ((B, B), (B, C), (C, C)))
 
     def worth(share: float) -> float:
         lengths = (1.0 - share) ** 2 * squares + 2.0 * share * (1.0 - share) * products + share**2 * others
         longest = math.sqrt(max(float(lengths.max(initial=0.0)), 0.0))
-        return _proves(program, (1.0 - share) * first + share * second, longest)
+        omega = (1.0 - share) * weights[0] + share * weights[1] if weighted else None
+        return _proves(program, (1.0 - share) * first.theta + share * second.theta, omega, longest)
 
     low, high, best = 0.0, 1.0, (-math.inf, 0.0)
     for _ in range(ZOOMS):

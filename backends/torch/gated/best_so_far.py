@@ -72,9 +72,9 @@ class GatedIncumbent:
             multipliers: Inside all constraints but the one on ``||B_k||``.
             brackets: Their vectors B_k.
         """
-        share, value = 1.0, proves(self.program, multipliers.theta, brackets)
+        share, value = 1.0, proves(self.program, multipliers, brackets)
         if self.multipliers is not None and self.brackets is not None:
-            share, value = best_share(self.program, self.multipliers.theta, self.brackets, multipliers.theta, brackets)
+            share, value = best_share(self.program, self.multipliers, self.brackets, multipliers, brackets)
             if 0.0 < share < 1.0 and value > self.lower:
                 multipliers = average(self.program, self.multipliers, multipliers, share)
                 brackets = (1.0 - share) * self.brackets + share * brackets
@@ -85,13 +85,15 @@ class GatedIncumbent:
                 self.brackets = brackets
 
     def feasible(self) -> GatedMultipliers | None:
-        """The best multipliers of a programme with a margin loss, scaled as their bound scales them.
+        """The best multipliers, scaled as their bound scales them.
 
         Whoever judges them finds nothing to repair.
         """
         if self.multipliers is None or not self.scale < 1.0:
             return self.multipliers
-        return replace(self.multipliers, theta=self.scale * self.multipliers.theta, mu=self.scale * self.multipliers.mu)
+        m, scale = self.multipliers, self.scale
+        omega = None if m.omega is None else scale * m.omega
+        return replace(m, theta=scale * m.theta, mu=scale * m.mu, omega=omega)
 
     @property
     def late(self) -> bool:

@@ -111,7 +111,9 @@ def gated_bound(program: GatedProgram, multipliers: GatedMultipliers) -> GatedBo
     gamma = float(violations.max(initial=0.0))
     limit = program.beta / gamma if gamma > 0.0 else math.inf
     loss = loss_by_name(program.loss)
-    value, scale = (-math.inf, 0.0) if not np.isfinite(gamma) else _best(loss, m, program.labels, limit)
+    value, scale = (
+        (-math.inf, 0.0) if not np.isfinite(gamma) else best_scaled(loss, m.theta, m.omega, program.labels, limit)
+    )
     return GatedBound(value, violations, m, scale)
 
 
@@ -261,15 +263,15 @@ def lengths(B: Array) -> Array:
     return np.asarray(largest * np.sqrt(((B / unit[:, None, None]) ** 2).sum(axis=(1, 2))))
 
 
-def _best(loss: Loss, m: GatedMultipliers, labels: Array, limit: float) -> tuple[float, float]:
-    """The bound at the best feasible scale, and that scale."""
-    n, C = m.theta.shape
-    theta, target = m.theta.ravel(), labels.ravel()
+def best_scaled(loss: Loss, theta: Array, omega: Array | None, labels: Array, limit: float) -> tuple[float, float]:
+    """The bound that multipliers of shape (n, C) prove at their best scale up to a limit, and that scale."""
+    n, C = theta.shape
+    omega = (theta if omega is None else omega).ravel()
+    theta, target = theta.ravel(), labels.ravel()
     if loss.margin:
         scale = loss.best_scale(theta, target, limit)
         value = loss.bound(scale * theta, target)
     else:
-        omega = m.theta if m.omega is None else m.omega
         curvature = n * float((omega**2).sum())
         linear = float(theta @ target)
         scale = min(max(2.0 * linear / curvature, 0.0), limit) if curvature > 0.0 else 0.0

@@ -25,8 +25,6 @@ CASES = [
     (loss, radius, norm)
     for loss in ("hinge", "squared_hinge", "logistic", "squared")
     for radius, norm in ((0.0, "inf"), (0.01, "inf"), (0.02, 2), (0.02, 1))
-    # Attacks on squared residuals are left to the path.
-    if not (loss == "squared" and radius)
 ]
 
 
@@ -138,7 +136,7 @@ def test_the_newton_equations_are_those_of_the_objective(loss, radius, norm):
     def gradient(c):
         here = master.at(c, smoothing)
         unit = here.U / here.roots
-        found = -(master._jacobian(here).T @ here.theta) / 40 - smoothing.barrier / c
+        found = (master._jacobian(here).T @ here.omega) / 40 - smoothing.barrier / c
         return here, found + program.beta * (master.directions * unit[master.group]).sum(1)
 
     here, slope = gradient(c)
@@ -186,8 +184,8 @@ def test_merging_directions_keeps_the_point_and_what_came_last():
 def test_vectors_of_multipliers_are_those_that_were_projected():
     program = problem(radius=0.02, norm=2).program
     work = begun(program)
-    theta, attacks = work._outline()
-    P, _ = work._price(theta, attacks, 0.0)
+    place = work._outline()
+    P, _ = work._price(place, 0.0)
     B, _ = brackets(program, work.best.multipliers)
     np.testing.assert_allclose(B[:, 0], P.numpy(), atol=1e-9)
 
@@ -319,7 +317,7 @@ def test_what_does_not_suit_goes_another_way():
     program = problem().program
     assert columns.suits(program)
     assert not columns.suits(replace(program, formulation="gated"))
-    assert not columns.suits(problem(radius=0.01, loss="squared").program)
+    assert columns.suits(problem(radius=0.01, loss="squared").program)
     zero = np.vstack([program.X[:-1], np.zeros((1, 4))])
     assert columns.suits(replace(program, X=zero))
     assert not columns.suits(replace(program, X=zero, radius=np.full(80, 0.1)))

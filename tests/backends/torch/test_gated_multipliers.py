@@ -244,7 +244,7 @@ def test_the_best_share_is_best_and_the_best_average_is_kept(loss):
     program = noisy(100, 5, radius=0.05, loss=loss)
     pair = [tightened(program, m) for m in two_multipliers(program, 1)]
     vectors = [brackets(program, m)[0] for m in pair]
-    share, value = averages.best_share(program, pair[0].theta, vectors[0], pair[1].theta, vectors[1])
+    share, value = averages.best_share(program, pair[0], vectors[0], pair[1], vectors[1])
     tried = [
         gated_bound(program, averages.average(program, *pair, float(each))).value for each in np.linspace(0, 1, 41)
     ]

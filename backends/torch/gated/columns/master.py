@@ -57,24 +57,28 @@ class Place:
         value: Its value.
         U: Vectors of the slots in use, shape (v, D).
         roots: Their smoothed lengths, shape (v, 1).
-        theta: Minus the derivatives of the losses, shape (n,).
-        curvature: Second derivatives of the losses, shape (n,).
+        theta: Minus the derivatives of the losses in the outputs (of margins: in these), shape (n,).
+        omega: Their derivatives in the worst values, of either sign; shape (n,).
+        curvature: Second derivatives of the losses in these, shape (n,).
         sums: Dual norms of ``H_i``; None without attack.
+        residuals: Absolute residuals; None for margins and without attack, where nothing is smoothed.
     """
 
     value: float
     U: Tensor
     roots: Tensor
     theta: Tensor
+    omega: Tensor
     curvature: Tensor
     sums: SmoothNorm | None
+    residuals: SmoothNorm | None
 
 
 class Master:
     """A programme with one output, restricted to directions that come and go.
 
     Args:
-        program: A cone programme, with a margin loss or without attack.
+        program: A cone programme.
         device: Where tensors live.
         dtype: Precision of the (n, m) matrices; everything else is float64.
     """
@@ -99,6 +103,7 @@ class Master:
         self.c: Tensor = self.X.new_zeros(0)
         self.pulls: Tensor = self.X.new_zeros(0)
         self.carried_loss: Tensor | None = None
+        self.carried_residuals: Tensor | None = None
         self.carried_sums: Tensor | None = None
         self._group()
 
@@ -164,21 +169,27 @@ class Master:
     def at(self, c: Tensor, smoothing: MasterSmoothing) -> Place:
         """The smoothed objective at coefficients of shape (m,)."""
         program, n = self.program, self.X.shape[0]
-        U, sums = self.points(c), None
+        U, sums, residuals = self.points(c), None, None
         values = (self.features @ c.to(self.dtype)).to(torch.float64)
         if self.attacked:
             H = self.gates[:, self.used] @ U[:, : self.d]
             width = torch.as_tensor(smoothing.sums, dtype=H.dtype, device=H.device)
             sums = smooth_norm(H, program.norm, width, True, self.carried_sums)
-            values = values - self.radius * sums.value
         if self.margin:
-            losses, theta, curvature = smooth_loss(program.loss, values, smoothing.loss, self.carried_loss)
+            values = values if sums is None else values - self.radius * sums.value
+            losses, omega, curvature = smooth_loss(program.loss, values, smoothing.loss, self.carried_loss)
+            theta = omega
         else:
-            residuals = values - self.labels
-            losses, theta, curvature = residuals**2, -2.0 * residuals, torch.full_like(values, 2.0)
+            worst = values - self.labels
+            if sums is not None:
+                width = torch.as_tensor(smoothing.loss, dtype=worst.dtype, device=worst.device)
+                residuals = smooth_norm(worst[:, None], 2, width, True, self.carried_residuals)
+                worst = residuals.value + self.radius * sums.value
+            losses, omega, curvature = worst**2, 2.0 * worst, torch.full_like(values, 2.0)
+            theta = -omega if residuals is None else -omega * residuals.gradient[:, 0]
         roots = torch.sqrt((U * U).sum(1, keepdim=True) + smoothing.lengths**2)
         value = losses.sum() / n + program.beta * roots.sum() - smoothing.barrier * torch.log(c).sum()
-        return Place(float(value), U, roots, theta, curvature, sums)
+        return Place(float(value), U, roots, theta, omega, curvature, sums, residuals)
 
     def minimise(
         self, smoothing: MasterSmoothing, most: int, tolerance: float, stopped: Callable[[], bool] = lambda: False
@@ -200,7 +211,7 @@ class Master:
         n, tau, c = self.X.shape[0], smoothing.barrier, self.c
         J = self._jacobian(here)
         unit = here.U / here.roots
-        gradient = -(J.T @ here.theta.to(self.dtype)).to(torch.float64) / n - tau / c
+        gradient = (J.T @ here.omega.to(self.dtype)).to(torch.float64) / n - tau / c
         gradient += self.program.beta * (self.directions * unit[self.group]).sum(1)
         pulls = torch.minimum(torch.maximum(self.pulls, tau / c / FAR), FAR * tau / c)
         H = self._curvature(here, J, unit)
@@ -223,12 +234,14 @@ class Master:
         return self.at(self.c, smoothing), -slope
 
     def _jacobian(self, here: Place) -> Tensor:
-        """Derivatives of the values in c, shape (n, m)."""
+        """Derivatives in c of the worst values, of residuals or of minus the margins; shape (n, m)."""
         if here.sums is None:
-            return self.features
+            return -self.features if self.margin else self.features
         along = here.sums.gradient @ self.directions[:, : self.d].T
-        found: Tensor = self.features - (self.radius[:, None] * self.gates[:, self.slots] * along).to(self.dtype)
-        return found
+        reach = (self.radius[:, None] * self.gates[:, self.slots] * along).to(self.dtype)
+        if here.residuals is None:
+            return reach - self.features
+        return reach + here.residuals.gradient.to(self.dtype) * self.features
 
     def _curvature(self, here: Place, J: Tensor, unit: Tensor) -> Tensor:
         """Second derivatives in c but for the barrier, shape (m, m)."""
@@ -240,7 +253,10 @@ class Master:
         same = self.group[:, None] == self.group
         H += self.program.beta * torch.where(same, bend / here.roots[self.group], 0.0)
         if here.sums is not None:
-            H += self._attacked_curvature(here.sums, here.theta * self.radius / n)
+            H += self._attacked_curvature(here.sums, here.omega * self.radius / n)
+        if here.residuals is not None:
+            bent = (here.omega / n * here.residuals.diagonal[:, 0]).to(self.dtype)
+            H += ((self.features * bent[:, None]).T @ self.features).to(torch.float64)
         return H
 
     def _attacked_curvature(self, sums: SmoothNorm, pull: Tensor) -> Tensor:
@@ -267,7 +283,7 @@ class Master:
         V = self.points(step)
         if self.program.loss == "hinge":
             old = here.theta if self.carried_loss is None else self.carried_loss
-            new = here.theta - here.curvature * (J @ step.to(self.dtype)).to(torch.float64)
+            new = here.theta + here.curvature * (J @ step.to(self.dtype)).to(torch.float64)
             self.carried_loss = (old + length * (new - old)).clamp(0.0, 1.0)
         if here.sums is not None and self.program.norm != 1:
             sums = here.sums.gradient if self.carried_sums is None else self.carried_sums
@@ -277,6 +293,10 @@ class Master:
             self.carried_sums = (
                 sums.clamp(-1.0, 1.0) if inside else sums / sums.norm(dim=1, keepdim=True).clamp_min(1.0)
             )
+        if here.residuals is not None:
+            moved = here.residuals.carried((self.features @ step.to(self.dtype)).to(torch.float64)[:, None])
+            residuals = here.residuals.gradient if self.carried_residuals is None else self.carried_residuals
+            self.carried_residuals = (residuals + length * (moved - residuals)).clamp(-1.0, 1.0)
         last = unit if self.carried_lengths is None else self.carried_lengths
         new = unit + (V - last * (unit * V).sum(1, keepdim=True)) / here.roots
         last = last + length * (new - last)

@@ -166,13 +166,10 @@ class ColumnMethod:
         """Price at the multipliers of the present directions, take new ones in, and solve on all of them."""
         first = self.rounds == 0
         self.rounds += 1
-        if first and self.master.count == 0:
-            theta, attacks = self._outline()
-        else:
-            theta, attacks = self._solve()
+        place = self._outline() if first and self.master.count == 0 else self._solve()
         if self.best.late:
             return
-        P, inside = self._price(theta, attacks, EARLY if first else NEARLY)
+        P, inside = self._price(place, EARLY if first else NEARLY)
         self.best.report()
         gap = self.best.gap
         self.idle, self.least = (0, gap) if gap < 0.99 * self.least else (self.idle + 1, self.least)
@@ -185,8 +182,8 @@ class ColumnMethod:
         if self.rounds % EVERY == 0 and self.master.count:
             self.master.keep(self.master.c > NEGLIGIBLE * min(1.0, 10.0 * gap) * self.master.c.max())
 
-    def _outline(self) -> tuple[Tensor, Tensor]:
-        """Multipliers of a programme with one direction per slot, fitted to its gates; not all are in their cones."""
+    def _outline(self) -> Place:
+        """The optimum of a programme with one direction per slot, fitted to its gates; not all are in their cones."""
         program, X = self.best.program, self.master.X
         gram = X.T @ X
         gram.diagonal().add_(1e-9 * gram.diagonal().mean().clamp_min(TINY))
@@ -198,17 +195,17 @@ class ColumnMethod:
         self.master.add(fitted, slots, tau / (ENTRY * program.beta), ENTRY * program.beta)
         place = self._descend()
         self.master.clear()
-        return self._multipliers(place)
+        return place
 
-    def _solve(self) -> tuple[Tensor, Tensor]:
-        """Newton steps on the directions; the multipliers there."""
+    def _solve(self) -> Place:
+        """Where Newton steps on the directions lead."""
         if self.master.count == 0:
-            return self._multipliers(self.master.at(self.master.c, self._smoothing(0)))
+            return self.master.at(self.master.c, self._smoothing(0))
         place = self._descend()
         U = np.zeros(self.best.program.shape)
         U[self.master.used.cpu().numpy(), 0] = place.U.cpu().numpy()
         self.best.add_point(U)
-        return self._multipliers(place)
+        return place
 
     def _descend(self) -> Place:
         most = (self.settings.max_iterations or MOST_STEPS) - self.steps
@@ -218,17 +215,16 @@ class ColumnMethod:
         self.steps += steps
         return place
 
-    def _multipliers(self, place: Place) -> tuple[Tensor, Tensor]:
-        n, d = self.master.X.shape[0], self.master.d
-        attacks = self.master.X.new_zeros((n, d)) if place.sums is None else -place.sums.gradient
-        return place.theta / n, attacks
-
-    def _price(self, theta: Tensor, attacks: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    def _price(self, place: Place, share: float) -> tuple[Tensor, Tensor]:
         """Project every slot's vector, certify, and return the projections and which are inside their cones."""
         best, master = self.best, self.master
+        n = master.X.shape[0]
+        theta, omega = place.theta / n, place.omega / n
+        attacks = master.X.new_zeros((n, master.d))
         pulls = (theta * master.labels if master.margin else theta)[:, None] * master.X
-        if master.attacked:
-            pulls[:, : master.d] += (theta * master.radius)[:, None] * attacks
+        if place.sums is not None:
+            attacks = -place.sums.gradient
+            pulls[:, : master.d] += (omega * master.radius)[:, None] * attacks
         P, inside = self.cones.project(master.gates.T @ pulls, share * best.program.beta, lambda: best.late)
         began = time.perf_counter()
         mu, directions = self.cones.multipliers()
@@ -237,6 +233,7 @@ class ColumnMethod:
             _array(attacks)[:, None, :],
             _array(mu)[..., None],
             _array(directions)[:, None, :],
+            None if place.residuals is None else _array(omega)[:, None],
         )
         best.add_average(found, _array(P)[:, None, :])
         # The last certificate is followed by core's own, which takes about as long.
@@ -254,11 +251,10 @@ class ColumnMethod:
 
 
 def suits(program: GatedProgram) -> bool:
-    """Whether the method knows a programme: cones, one output, no attack on squared residuals or on a zero input."""
+    """Whether the method knows a programme: cones, one output, no attack on a zero input."""
     attacked = program.radius > 0.0
     flat = bool((attacked & ~program.X.any(axis=1)).any()) and program.attackable > 0
-    squared = program.loss == "squared" and bool(attacked.any())
-    return program.formulation == "cone" and program.shape[1] == 1 and program.shape[0] > 0 and not (flat or squared)
+    return program.formulation == "cone" and program.shape[1] == 1 and program.shape[0] > 0 and not flat
 
 
 def _array(tensor: Tensor) -> Array:
