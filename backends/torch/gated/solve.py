@@ -96,7 +96,7 @@ def at_scale(program: GatedProgram) -> bool:
     """Whether a programme goes to the method of multipliers."""
     (K, _, D), n = program.shape, program.X.shape[0]
     large = n * K * D >= LARGE or n * K * D * D >= WIDE
-    return program.formulation != "cone" and program.loss != "squared" and large
+    return program.formulation != "cone" and program.shape[1] == 1 and large
 
 
 def by_columns(program: GatedProgram) -> bool:

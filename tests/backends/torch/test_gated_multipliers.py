@@ -23,7 +23,8 @@ lagrangian = pytest.importorskip("cvxrobust.backends.torch.gated.multipliers.lag
 method = pytest.importorskip("cvxrobust.backends.torch.gated.multipliers.method")
 pieces = pytest.importorskip("cvxrobust.backends.torch.gated.multipliers.blocks")
 
-FORMS = [("one-sided", loss) for loss in ("hinge", "squared_hinge", "logistic")] + [("gated", "hinge")]
+FORMS = [("one-sided", loss) for loss in ("hinge", "squared_hinge", "logistic")]
+FORMS += [("gated", "hinge"), ("gated", "squared")]
 
 
 def noisy(n=200, d=6, seed=0, radius=0.0, **parameters):
@@ -234,14 +235,18 @@ def test_averages_of_multipliers_have_averages_of_vectors_and_prove_at_least_the
     np.testing.assert_allclose(mixed, 0.7 * B + 0.3 * C, atol=1e-12)
     # Scaled to feasibility, which is what the bounds are about.
     ends = [gated_bound(program, m) for m in (first, second)]
-    fit = [replace(m, theta=b.scale * m.theta, mu=b.scale * m.mu) for m, b in zip((first, second), ends, strict=True)]
+    fit = [scaled(m, b.scale) for m, b in zip((first, second), ends, strict=True)]
     middle = gated_bound(program, averages.average(program, *fit, 0.5)).value
     assert middle >= 0.5 * (ends[0].value + ends[1].value) - 1e-12
 
 
-@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
-def test_the_best_share_is_best_and_the_best_average_is_kept(loss):
-    program = noisy(100, 5, radius=0.05, loss=loss)
+def scaled(m, scale):
+    return replace(m, theta=scale * m.theta, mu=scale * m.mu, omega=None if m.omega is None else scale * m.omega)
+
+
+@pytest.mark.parametrize(("form", "loss"), FORMS)
+def test_the_best_share_is_best_and_the_best_average_is_kept(form, loss):
+    program = noisy(100, 5, radius=0.05, formulation=form, loss=loss)
     pair = [tightened(program, m) for m in two_multipliers(program, 1)]
     vectors = [brackets(program, m)[0] for m in pair]
     share, value = averages.best_share(program, pair[0], vectors[0], pair[1], vectors[1])
@@ -257,7 +262,7 @@ def test_the_best_share_is_best_and_the_best_average_is_kept(loss):
     assert best.lower == pytest.approx(value, rel=1e-9)
     np.testing.assert_allclose(best.brackets, brackets(program, best.multipliers)[0], atol=1e-12)
     before = best.lower
-    best.add_average(replace(pair[1], theta=0.0 * pair[1].theta, mu=0.0 * pair[1].mu), 0.0 * vectors[1])
+    best.add_average(scaled(pair[1], 0.0), 0.0 * vectors[1])
     assert best.lower == before
 
 

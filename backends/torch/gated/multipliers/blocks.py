@@ -5,6 +5,7 @@ Notation of `cvxrobust.backends.torch.gated.multipliers.lagrangian`.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ class Widths:
     """How much is smoothed.
 
     Args:
-        loss: Of the hinge, in units of the margin.
+        loss: Of the hinge or the absolute residual, in units of the margin or the residual.
         relu: Of the ReLUs, in the same units.
         sums: Of the dual norms of ``H_i``, in the units of an entry.
         slots: Of the dual norms of the slots, likewise.
@@ -39,13 +40,15 @@ class Centres:
     """Multipliers that the smoothed parts stay close to. Samples and slots are sorted.
 
     Args:
-        loss: Of the hinge, in [0, 1], shape (n,).
+        loss: Of the losses in the worst values, shape (n,); those of the hinge, in [0, 1], are smoothed.
+        outputs: Of the absolute residuals, in [-1, 1], shape (n,); empty for margins.
         relu: Of the ReLUs of the slots that can harm the samples of either label, in [0, 1].
-        sums: Of the dual norms of ``y_i H_i``, shape (n, d).
+        sums: Of the dual norms of ``y_i H_i``, for residuals of ``H_i``; shape (n, d).
         slots: Of the dual norms of the slots, shape (K, d).
     """
 
     loss: Tensor
+    outputs: Tensor
     relu: tuple[Tensor, Tensor]
     sums: Tensor
     slots: Tensor
@@ -73,7 +76,8 @@ class Restricted:
     Args:
         program: The whole programme.
         X: Shape (n, D).
-        gates: ``y_i s_k g_ik``, shape (n, A).
+        gates: ``y_i s_k g_ik``, for residuals ``s_k g_ik``; shape (n, A).
+        targets: The labels as numbers, shape (n,).
         radius: Shape (n, 1).
         labels: The samples of either label.
         attacked: Whether any radius is positive.
@@ -82,6 +86,7 @@ class Restricted:
     program: GatedProgram
     X: Tensor
     gates: Tensor
+    targets: Tensor
     radius: Tensor
     labels: tuple[Label, Label]
     attacked: bool
@@ -92,6 +97,15 @@ class Restricted:
         for label in self.labels:
             for start in range(label.rows.start, label.rows.stop, size):
                 yield label, slice(start, min(start + size, label.rows.stop))
+
+
+class PieceMultipliers(NamedTuple):
+    """The maximising multipliers of some samples, in the order of `Centres`."""
+
+    loss: Tensor
+    outputs: Tensor
+    sums: Tensor
+    relu: Tensor
 
 
 class Sums:
@@ -108,20 +122,23 @@ class Sums:
             self.sizes, self.turns = support(U[:, :d], centres.slots, widths.slots, data.program.norm)
             self.slot_error = dual_norm(U[:, :d], data.program.norm) - (self.turns * U[:, :d]).sum(1)
 
-    def add(self, label: Label, rows: slice, kept: list[tuple[Tensor, Tensor, Tensor]] | None) -> Tensor:
+    def add(self, label: Label, rows: slice, kept: list[PieceMultipliers] | None) -> Tensor:
         """Add samples to everything, and return the sum of their losses."""
         data, U = self.data, self.U
         X, gates, radius = data.X[rows], data.gates[rows], data.radius[rows]
         d, harm = data.program.attackable, label.harmful
-        z = H = directions = kappa = turned = None
+        z = H = directions = kappa = turned = reach = None
         if data.attacked:
             H = gates @ U
             margins = (X * H).sum(1)
             sizes, directions = support(H[:, :d], self.centres.sums[rows], self.width.sums, data.program.norm)
-            margins = margins - radius[:, 0] * sizes
+            reach = radius[:, 0] * sizes
         else:
             z = X @ U.T
             margins = (gates * z).sum(1)
+        if data.program.loss == "squared":
+            return self._add_residuals(rows, margins - data.targets[rows], reach, H, directions, kept)
+        margins = margins if reach is None else margins - reach
         side = 0 if label.sign > 0.0 else 1
         local = slice(rows.start - label.rows.start, rows.stop - label.rows.start)
         excess = None
@@ -136,12 +153,43 @@ class Sums:
             moved = kappa - centre
             margins = margins - (kappa * excess).sum(1) + 0.5 * self.width.relu * (moved * moved).sum(1)
         losses, theta = _loss(data.program.loss, margins, self.centres.loss[rows], self.width.loss)
-        self._pull(X, gates, radius, theta, directions, harm, turned, kappa, z is not None)
+        self._pull(X, gates, radius, theta, theta, directions, harm, turned, kappa, z is not None)
         if kept is not None:
             self._judge(margins, theta, radius, H, directions, excess, kappa, rows)
             none = X[:, :0]
-            kept.append((theta, none if directions is None else directions, none if kappa is None else kappa))
+            kept.append(
+                PieceMultipliers(
+                    theta, theta[:0], none if directions is None else directions, none if kappa is None else kappa
+                )
+            )
         return losses.sum(dtype=torch.float64)
+
+    def _add_residuals(
+        self,
+        rows: slice,
+        residuals: Tensor,
+        reach: Tensor | None,
+        H: Tensor | None,
+        directions: Tensor | None,
+        kept: list[PieceMultipliers] | None,
+    ) -> Tensor:
+        """The same for squared residuals, worst where attacks go the way of the residual."""
+        data = self.data
+        X, gates, radius = data.X[rows], data.gates[rows], data.radius[rows]
+        if reach is None:
+            worst, sides = residuals, torch.ones_like(residuals)
+        else:
+            sizes, side = support(residuals[:, None], self.centres.outputs[rows, None], self.width.loss, 2)
+            # Smoothed from below, an absolute residual may be less than nothing.
+            worst, sides = torch.relu(sizes + reach), side[:, 0]
+        omega = 2.0 * worst
+        self._pull(X, gates, radius, -omega * sides, omega, directions, slice(0, 0), None, None, H is None)
+        if kept is not None:
+            if H is not None and directions is not None:
+                self.error[0] += (omega * (residuals.abs() - sides * residuals)).sum()
+                self._judge_sums(omega, radius, H, directions)
+            kept.append(PieceMultipliers(omega, sides, X[:, :0] if directions is None else directions, X[:, :0]))
+        return (worst * worst).sum(dtype=torch.float64)
 
     def _pull(
         self,
@@ -149,6 +197,7 @@ class Sums:
         gates: Tensor,
         radius: Tensor,
         theta: Tensor,
+        omega: Tensor,
         directions: Tensor | None,
         harm: slice,
         turned: Tensor | None,
@@ -166,7 +215,7 @@ class Sums:
             return
         points = -weight * X
         if directions is not None:
-            points[:, : directions.shape[1]] += (weight * radius) * directions
+            points[:, : directions.shape[1]] += (omega[:, None] * radius) * directions
         self.total += gates.T @ points
         if turned is not None and mu is not None:
             self.total[harm] += (turned * mu).T @ X
@@ -190,9 +239,12 @@ class Sums:
         if excess is not None and kappa is not None:
             self.error[1] += theta @ (torch.relu(excess) - kappa * excess).sum(1)
         if H is not None and directions is not None:
-            G = H[:, : directions.shape[1]]
-            lost = dual_norm(G, self.data.program.norm) - (directions * G).sum(1)
-            self.error[2] += (theta * radius[:, 0]) @ lost
+            self._judge_sums(theta, radius, H, directions)
+
+    def _judge_sums(self, omega: Tensor, radius: Tensor, H: Tensor, directions: Tensor) -> None:
+        G = H[:, : directions.shape[1]]
+        lost = dual_norm(G, self.data.program.norm) - (directions * G).sum(1)
+        self.error[2] += (omega * radius[:, 0]) @ lost
 
     def derivative(self) -> Tensor:
         """Of the mean loss in u, shape (A, D)."""
@@ -208,15 +260,17 @@ class Sums:
         hinge, relu, sums = (max(0.0, float(part)) / n for part in self.error)
         return hinge, relu, sums, max(0.0, float(self.weight @ self.slot_error)) / n
 
-    def multipliers(self, kept: list[tuple[Tensor, Tensor, Tensor]]) -> Centres:
+    def multipliers(self, kept: list[PieceMultipliers]) -> Centres:
         """The multipliers of the pieces, put together."""
-        theta, directions = (torch.cat([part[k] for part in kept]) for k in (0, 1))
+        loss, outputs, directions = (torch.cat(parts) for parts in list(zip(*kept, strict=True))[:3])
         relu = []
         for old, label in zip(self.centres.relu, self.data.labels, strict=True):
-            parts = [part[2] for part, (owner, _) in zip(kept, self.data.pieces(), strict=True) if owner == label]
+            parts = [part.relu for part, (owner, _) in zip(kept, self.data.pieces(), strict=True) if owner == label]
             relu.append(torch.cat(parts) if parts and old.shape[1] else old)
         turns = self.turns if self.turns.shape[1] else self.centres.slots
-        return Centres(theta, (relu[0], relu[1]), directions if self.data.attacked else self.centres.sums, turns)
+        return Centres(
+            loss, outputs, (relu[0], relu[1]), directions if self.data.attacked else self.centres.sums, turns
+        )
 
 
 def support(G: Tensor, centre: Tensor, width: float, norm: Norm) -> tuple[Tensor, Tensor]:

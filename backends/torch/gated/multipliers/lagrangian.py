@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.multipliers.blocks import Centres, Label, Restricted, Sums, Widths
+from cvxrobust.backends.torch.gated.multipliers.blocks import Centres, Label, PieceMultipliers, Restricted, Sums, Widths
 from cvxrobust.core import GatedMultipliers, GatedProgram
 
 Array = NDArray[np.float64]
@@ -46,10 +46,10 @@ class LagrangianEvaluation:
 
 
 class Lagrangian:
-    """A programme with a margin loss on a device, restricted to some of its slots.
+    """A programme on a device, restricted to some of its slots.
 
     Args:
-        program: A one-sided or gated programme.
+        program: A one-sided or gated programme with one output.
         device: Where tensors live.
         dtype: Precision of the (n, D) and (n, K) matrices; points and their gradients are float64.
     """
@@ -63,6 +63,8 @@ class Lagrangian:
         self.attacked = bool((program.radius > 0.0).any()) and program.attackable > 0
         self.one_sided = program.formulation == "one-sided"
         self.positive = int((program.labels[:, 0] > 0.0).sum())
+        self.squared = program.loss == "squared"
+        self.targets = self._tensor(program.labels[self.rows, 0])
         self.metric, self.inverse = _metric(program, device)
         self.choose(np.arange(program.signs.size))
 
@@ -72,12 +74,12 @@ class Lagrangian:
         self.used = used
         slots = self.slots[used]
         signs = program.signs[slots]
-        helped = program.labels[self.rows] * signs
+        helped = signs if self.squared else program.labels[self.rows] * signs
         gates = self._tensor(program.gates[np.ix_(self.rows, slots)] * helped)
         middle = int((signs > 0.0).sum())
         both = (slice(middle, slots.size), slice(0, middle)) if self.one_sided else (slice(0, 0), slice(0, 0))
         labels = Label(1.0, slice(0, self.positive), both[0]), Label(-1.0, slice(self.positive, n), both[1])
-        self.data = Restricted(program, self.X, gates, self.radius, labels, self.attacked)
+        self.data = Restricted(program, self.X, gates, self.targets, self.radius, labels, self.attacked)
 
     def centres(self) -> Centres:
         """Where the multipliers start, for all slots: at the middle of what ReLUs allow, else at zero."""
@@ -87,6 +89,7 @@ class Lagrangian:
         half = self.X.new_full
         return Centres(
             self.X.new_zeros(n),
+            self.X.new_zeros(n if self.squared else 0),
             (half((self.positive, minus), 0.5), half((n - self.positive, plus), 0.5)),
             self.X.new_zeros((n, d) if self.attacked else (n, 0)),
             self.X.new_zeros((K, d) if self.attacked else (K, 0)),
@@ -110,7 +113,7 @@ class Lagrangian:
         for mine, kept, old in zip(part.relu, self.harmful_in_use(), others.relu, strict=True):
             old[:, kept] = mine
         others.slots[torch.as_tensor(self.used, device=self.device)] = part.slots.clone()
-        return Centres(part.loss, others.relu, part.sums, others.slots)
+        return Centres(part.loss, part.outputs, others.relu, part.sums, others.slots)
 
     def point(self, w: Tensor) -> Tensor:
         """The slots' vectors u, shape (A, D)."""
@@ -138,7 +141,7 @@ class Lagrangian:
         root = v.norm(dim=1, keepdim=True).clamp_min(1e-150)
         U = (root * v).to(self.dtype)
         sums = Sums(self.data, centres, widths, U)
-        kept: list[tuple[Tensor, Tensor, Tensor]] = []
+        kept: list[PieceMultipliers] = []
         value = torch.zeros((), dtype=torch.float64, device=self.device)
         for label, rows in self.data.pieces():
             value = value + sums.add(label, rows, kept if keep else None)
@@ -159,7 +162,8 @@ class Lagrangian:
         theta = _array(centres.loss) / n
         attacks, directions, mu = np.zeros((n, 1, d)), np.zeros((K, 1, d)), np.zeros((n, K, 1))
         if self.attacked:
-            attacks[self.rows, 0] = -program.labels[self.rows] * _array(centres.sums)
+            along = 1.0 if self.squared else program.labels[self.rows]
+            attacks[self.rows, 0] = -along * _array(centres.sums)
             directions[self.slots, 0] = -_array(centres.slots)
         if self.one_sided:
             middle = self.positive
@@ -168,9 +172,12 @@ class Lagrangian:
                 (slice(middle, n), slice(0, plus), centres.relu[1]),
             ):
                 mu[np.ix_(self.rows[rows], self.slots[slots])] = (theta[rows, None] * _array(relu))[..., None]
-        found = np.empty((n, 1))
-        found[self.rows, 0] = theta
-        return GatedMultipliers(found, attacks, mu, directions)
+        found, omega = np.empty((n, 1)), np.empty((n, 1))
+        omega[self.rows, 0] = theta
+        if not self.squared:
+            return GatedMultipliers(omega, attacks, mu, directions)
+        found[self.rows, 0] = -theta * _array(centres.outputs)
+        return GatedMultipliers(found, attacks, mu, directions, omega if self.attacked else None)
 
     def adopt(self, multipliers: GatedMultipliers, chosen: NDArray[np.intp], centres: Centres) -> None:
         """Overwrite the centres of some slots, given by their places in sorted order, by multipliers."""

@@ -66,6 +66,9 @@ class MultiplierMethod:
         self.whole = Lagrangian(best.program, torch.device(device), dtype)
         self.centres = self.whole.centres()
         self.scale = max(float(np.sqrt((best.program.X**2).sum(axis=1).mean())), 1e-150)
+        # Margins are about 1; residuals about as large as what the zero network leaves.
+        zero = float(np.sqrt((best.program.labels**2).mean())) if best.program.loss == "squared" else 1.0
+        self.unit = max(zero, 1e-150)
         self.widths = self._first_widths()
         self.evaluations = self.idle = 0
         self.least = np.inf
@@ -79,8 +82,8 @@ class MultiplierMethod:
         # A norm may err about as much as a ReLU does.
         share = {"inf": 1.0 / d, 2: 1.0, 1: 1.0}[program.norm]
         reach = max(float(program.radius.max(initial=0.0)), 1e-3 * self.scale / d**0.5)
-        norms = RELU_WIDTH * share / reach
-        return Widths(LOSS_WIDTH, RELU_WIDTH, norms, norms)
+        norms = self.unit * RELU_WIDTH * share / reach
+        return Widths(self.unit * LOSS_WIDTH, self.unit * RELU_WIDTH, norms, norms)
 
     def _begin(self, start: Array) -> None:
         """Place the slots of a start, or all of them along their gradients."""
@@ -88,7 +91,7 @@ class MultiplierMethod:
         if not bool((u != 0.0).any()):
             found = self.whole.evaluate(torch.zeros_like(u), self.whole.part(self.centres), self.widths)
             lengths = found.derivative.norm(dim=1, keepdim=True).clamp_min(1e-300)
-            u = -found.derivative / lengths * (FIRST / (self.scale * max(1, u.shape[0]) ** 0.5))
+            u = -found.derivative / lengths * (FIRST * self.unit / (self.scale * max(1, u.shape[0]) ** 0.5))
         self.w = self.whole.coordinates(u)
         self.memory = Memory(self.w.numel(), self.whole.device)
 
@@ -113,6 +116,7 @@ class MultiplierMethod:
             "method_used": self.whole.used,
             "method_widths": np.array([widths.loss, widths.relu, widths.sums, widths.slots]),
             "method_loss": centres.loss,
+            "method_outputs": centres.outputs,
             "method_relu_positive": centres.relu[0],
             "method_relu_negative": centres.relu[1],
             "method_sums": centres.sums,
@@ -121,7 +125,7 @@ class MultiplierMethod:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint, if it holds a point of this method."""
-        if "method_point" not in state:
+        if "method_point" not in state or "method_outputs" not in state:
             return
 
         def tensor(name: str, dtype: torch.dtype) -> torch.Tensor:
@@ -129,9 +133,12 @@ class MultiplierMethod:
 
         dtype = self.whole.dtype
         relu = tensor("relu_positive", dtype), tensor("relu_negative", dtype)
-        found = Centres(tensor("loss", dtype), relu, tensor("sums", dtype), tensor("slots", dtype))
+        found = Centres(
+            tensor("loss", dtype), tensor("outputs", dtype), relu, tensor("sums", dtype), tensor("slots", dtype)
+        )
         shapes = [
-            [part.shape for part in (each.loss, *each.relu, each.sums, each.slots)] for each in (found, self.centres)
+            [part.shape for part in (each.loss, each.outputs, *each.relu, each.sums, each.slots)]
+            for each in (found, self.centres)
         ]
         if shapes[0] != shapes[1]:
             return
