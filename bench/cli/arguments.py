@@ -96,7 +96,11 @@ Multiclass = Annotated[
 ]
 Grow = Annotated[
     bool,
-    typer.Option("--grow", help="Add gates as long as they lower the programme's optimum.", rich_help_panel=GATES),
+    typer.Option(
+        "--grow",
+        help="Add gates as long as a round of them lowers the programme's optimum by a hundredth.",
+        rich_help_panel=GATES,
+    ),
 ]
 Polish = Annotated[
     str | None,

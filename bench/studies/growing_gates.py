@@ -98,7 +98,7 @@ def grown(instance: Instance, time_limit: float, threads: int) -> Curve:
     from cvxrobust import ConvexReLU, Settings, solve
 
     settings = Settings(tolerance=1e-6, threads=threads, time_limit=time_limit)
-    problem = ConvexReLU(instance.X, instance.y, n_gates=FIRST, beta=BETA)
+    problem = ConvexReLU(instance.X, instance.y, n_gates=FIRST, beta=BETA, grow_gain=0.0)
     result = solve(problem, backend="clarabel", settings=settings, gates="grow")
     steps = [step for step in result.history if step.certificate.relative_gap < 1e-3]
     return Curve(

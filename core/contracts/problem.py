@@ -138,6 +138,11 @@ class RefinableProblem(Problem[N], Protocol[N]):
         ...
 
     @property
+    def grow_gain(self) -> float:
+        """Share of the objective that a round of growing has to lower it by for another one to be worth its time."""
+        ...
+
+    @property
     def size(self) -> int:
         """Size of the programme, for the history: slots."""
         ...

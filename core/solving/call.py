@@ -43,13 +43,16 @@ class Call(Generic[N]):
 
     def plan(self) -> Plan:
         """The ways to go; refuses what can be refused before any work."""
-        return make_plan(self.problem, self.backend, self.method, self.settings, self.polish)
+        return self._plan_of(self.problem)
+
+    def _plan_of(self, problem: Problem[N]) -> Plan:
+        return make_plan(problem, self.backend, self.method, self.settings, self.polish)
 
     def begin(self, plan: Plan, monitor: Monitor, *, hurried: bool = False) -> Session[N]:
         """The session, with the bounds to begin with."""
         starts = self.starts or [None] * len(self.problem.parts)
         ledger = Ledger(self.problem.parts, starts, self.callback, self.clock, hurried=hurried)
-        return Session(self.problem, plan, self.settings, ledger, monitor, self.grow, self.solution)
+        return Session(self.problem, plan, self.settings, ledger, monitor, self._plan_of, self.grow, self.solution)
 
     def heard_by(self, callback: Callback) -> "Call[N]":
         """The same call, one thread, in a process whose bounds somebody else hears of."""

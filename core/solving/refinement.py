@@ -11,7 +11,8 @@ from cvxrobust.core.networks.base import N
 GATES = ("fixed", "grow")
 
 MAX_GROWTH = 100
-"""Rounds of growth: each adds gates that lower the optimum, so it ends by itself, but nobody knows when."""
+"""Rounds of growth: each adds gates that lower the optimum, by less and less, and it would end by itself only once
+there are thousands."""
 
 GOOD = (Quality.UNUSABLE, Quality.INACCURATE, Quality.CERTIFIED)
 
@@ -52,6 +53,10 @@ def refined(
         if GOOD.index(found.quality) < GOOD.index(result.quality):
             result = _fallen_short(result, found, kind)
             break
+        if kind == "grown" and (gain := 1.0 - found.certificate.upper / result.certificate.upper) < problem.grow_gain:
+            left["grown"] = 0
+            said = f"growing ended with {better.size} slots, the last of which lowered the objective by {gain:.1%}"
+            found = replace(found, message="; ".join(filter(None, (said, found.message))))
         problem, result = better, replace(found, problem=better)
     return replace(result, times=times, iterations=iterations, rounds=rounds, history=tuple(history))
 

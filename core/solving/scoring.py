@@ -50,7 +50,7 @@ def score(problem: Problem[N], solution: Solution, *, tolerance: float = 1e-6, s
         tasks = [Task(part, k, ledger.bounds[k]) for k, part in enumerate(parts)]
         results = [attempt(way, task, settings, monitor, ledger) for task in tasks]
         given.check_used_up()
-        found = Session(problem, plan, settings, ledger, monitor).finish(results)
+        found = Session(problem, plan, settings, ledger, monitor, lambda refined: plan).finish(results)
         if len(parts) > 1:
             found = replace(found, solution=solution, dimacs_errors=problem.to_conic().dimacs_errors(solution))
     return found

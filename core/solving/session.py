@@ -7,6 +7,7 @@ already, and its solver's digits are cheap: such a way *hands over* at `HANDOVER
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic
 
@@ -49,6 +50,7 @@ class Session(Generic[N]):
         settings: Those of the call.
         ledger: Bounds so far, and the networks to start from.
         monitor: Says when to stop.
+        replan: The ways for a refined part, which may be of another size.
         grow: Whether a problem may add gates.
         solution: A raw solution to start from, of the first part's programme.
     """
@@ -58,6 +60,7 @@ class Session(Generic[N]):
     settings: Settings
     ledger: Ledger[N]
     monitor: Monitor
+    replan: Callable[[Problem[N]], Plan]
     grow: bool = False
     solution: Solution | None = None
 
@@ -108,7 +111,8 @@ class Session(Generic[N]):
         solution = last.solution if rows == better.conic_rows else None
         # What is kept is about the programme that was given.
         own = monitor.sharing(monitor.deadline, monitor.report)
-        return self._programme(Task(better, k, known, last.network, solution), own)
+        session = replace(self, plan=self.replan(better))
+        return session._programme(Task(better, k, known, last.network, solution), own)
 
     def _programme(self, task: Task[N], monitor: Monitor, earlier: Result[N] | None = None) -> Result[N]:
         """Solve one programme: way by way, from the second if the first has answered already."""

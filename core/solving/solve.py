@@ -46,7 +46,7 @@ def solve(
             masters and needs a `RobustProblem`; ``"auto"`` picks by size.
         settings: Tolerance, limits and native options; the defaults of `Settings` if None.
         gates: ``"grow"`` lets a ReLU problem add gates, round by round, while its multipliers say that they lower the
-            optimum; ``"fixed"`` keeps those it has.
+            optimum and a round lowers it by the problem's `grow_gain`; ``"fixed"`` keeps those it has.
         polish: A conic backend that goes on with masters of the cutting-set method where `backend` leaves off, until
             the certified gap is the one asked for; True picks one, False forbids it, None leaves it to the backend
             ``"auto"``. Needs a `RobustProblem`. See `cvxrobust.core.solving.session`.

@@ -42,7 +42,10 @@ class AdversarialReLU(ReLUProblem):
         multiclass: As in `ConvexReLU`.
         resample: Draw only gates whose cones can carry a neuron under this attack (cone and gated formulations).
         slots: Gates for every sample and signed neuron, instead of patterns.
-        grow: Gates added per round by ``solve(..., gates="grow")``.
+        grow: Gates added per round by ``solve(..., gates="grow")`` at least; from twice as many on, half as many as
+            there are.
+        grow_gain: Growing ends with a round that lowers the objective by less than this share of it; 0 goes on while
+            there are gates that lower it at all.
 
     Raises:
         InputError: Data or parameters are unusable; the message says which and what was expected.

@@ -284,7 +284,7 @@ class ReLUProblem(ReLUData):
         return None if gates is None else self.with_slots(Slots(gates, self.program.signs))
 
     def grown(self, network: ReLUNetwork, solution: Solution | None) -> Self | None:
-        """The problem with up to `grow` more gates, those found to be violated most; None if none are found."""
+        """The problem with half as many gates again, or `grow`, those violated most; None if none are found."""
         candidates = [self.network_multipliers(network)]
         if solution is not None:
             candidates = list(self.multiplier_candidates(solution, network))
@@ -292,7 +292,7 @@ class ReLUProblem(ReLUData):
         found = price(
             self.program,
             _scaled(bound),
-            self.grow,
+            max(self.grow, self.program.signs.size // 2),
             self.seed + self.program.signs.size,
             self.point(network).reshape(-1, self.program.shape[2]),
             self._fresh_carriers(),

@@ -38,6 +38,7 @@ def checked(problem: ReLUFields) -> dict[str, Any]:
         "seed": _whole(problem.seed, "seed", 0),
         "regate": _whole(problem.regate, "regate", 0),
         "grow": _whole(problem.grow, "grow", 1),
+        "grow_gain": _share(problem.grow_gain, "grow_gain"),
         **{name: _flag(getattr(problem, name), name) for name in ("bias", "resample")},
         **_formulation(problem, loss.margin),
         **_labels(problem, X.shape[0], loss.margin),
@@ -125,6 +126,12 @@ def _whole(value: Any, name: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InputError(f"{name} is {value!r}; expected a whole number of {least} or more.")
     return int(value)
+
+
+def _share(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0.0 <= value < 1.0:
+        raise InputError(f"{name} is {value!r}; expected a share of 0 or more, but less than 1.")
+    return float(value)
 
 
 def _flag(value: Any, name: str) -> bool:

@@ -42,7 +42,10 @@ class ConvexReLU(ReLUProblem):
             targets are then -1 and +1 for every class. ``"vector-output"`` fits all outputs with shared gates and one
             group penalty ``beta sum_j (||V_j||_F + ||W_j||_F)``, V_j of shape (d, C).
         slots: Gates for every sample and signed neuron, instead of patterns.
-        grow: Gates added per round by ``solve(..., gates="grow")``.
+        grow: Gates added per round by ``solve(..., gates="grow")`` at least; from twice as many on, half as many as
+            there are.
+        grow_gain: Growing ends with a round that lowers the objective by less than this share of it; 0 goes on while
+            there are gates that lower it at all.
 
     Raises:
         InputError: Data or parameters are unusable; the message says which and what was expected.

@@ -37,6 +37,7 @@ class ReLUFields:
     resample: bool = False
     slots: Slots | None = None
     grow: int = 10
+    grow_gain: float = 0.01
 
     losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic", "squared")
     family: ClassVar[str]

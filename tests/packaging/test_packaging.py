@@ -121,17 +121,15 @@ genuine, seen = cvxrobust.solve, []
 
 def watched(problem, *args, **choices):
     result = genuine(problem, *args, **choices)
-    seen.append((choices.get("settings"), result))
+    seen.append(result)
     return result
 
 cvxrobust.solve = watched
 """
 JUDGED = """
 assert len(seen) >= 4
-for settings, result in seen:
-    # An example that shows a limit may come to it: how far it gets is the machine's business.
-    if settings is None or settings.time_limit is None:
-        assert (result.termination, result.quality) == ("converged", "certified"), result
+for result in seen:
+    assert (result.termination, result.quality) == ("converged", "certified"), result
 """
 
 

@@ -122,25 +122,34 @@ def tightened(
     multipliers: GatedMultipliers,
     threshold: float = 0.0,
     stopped: Callable[[], bool] = lambda: False,
+    *,
+    exact: int = EXACT,
 ) -> GatedMultipliers:
     """The multipliers with mu and q improved by least squares in every slot that exceeds ``beta (1 + threshold)``.
 
-    Asks now and then whether it is `stopped`; then the rest stays as it is.
+    Asks now and then whether it is `stopped`; then the rest stays as it is. Up to so many entries as `exact` says that
+    is done slot by slot.
     """
     m = clip_to_domain(program, multipliers)
     if program.formulation == "gated":
         return m
-    return tightened_from(program, m, brackets(program, m)[0], threshold, stopped)
+    return tightened_from(program, m, brackets(program, m)[0], threshold, stopped, exact=exact)
 
 
 def tightened_from(
-    program: GatedProgram, m: GatedMultipliers, B: Array, threshold: float, stopped: Callable[[], bool] = lambda: False
+    program: GatedProgram,
+    m: GatedMultipliers,
+    B: Array,
+    threshold: float,
+    stopped: Callable[[], bool] = lambda: False,
+    *,
+    exact: int = EXACT,
 ) -> GatedMultipliers:
     """`tightened` for what `clip_to_domain` made, with its vectors B_k at hand; what changes is copied."""
     over = np.flatnonzero(lengths(B) > program.beta * (1.0 + threshold))
     if over.size == 0 or not np.isfinite(B[over]).all() or program.formulation == "gated":
         return m
-    if program.formulation == "one-sided" and over.size * program.X.size > EXACT:
+    if program.formulation == "one-sided" and over.size * program.X.size > exact:
         return _tightened_together(program, m, B, over, program.beta * (1.0 + threshold), stopped)
     mu, directions = m.mu.copy(), m.directions.copy()
     free = harmful(program) if program.formulation == "one-sided" else np.ones(program.gates.shape, dtype=np.bool_)

@@ -151,5 +151,6 @@ def _violations(program: GatedProgram, m: GatedMultipliers, gates: Patterns, sig
     n, (_, C, _), d = program.X.shape[0], program.shape, program.attackable
     trial = replace(program, gates=gates, signs=signs)
     fresh = replace(m, mu=np.zeros((n, signs.size, C)), directions=np.zeros((signs.size, C, d)))
-    B, _ = brackets(trial, tightened(trial, fresh))
+    # All at once: there are hundreds, and few of them are added.
+    B, _ = brackets(trial, tightened(trial, fresh, exact=0))
     return lengths(B)

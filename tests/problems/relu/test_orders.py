@@ -14,6 +14,7 @@ from cvxrobust import (
     ReLUNetwork,
     solve,
 )
+from cvxrobust.core.solving.plan import make_plan
 
 # -- orders between optima --------------------------------------------------------------------------------------------
 
@@ -145,6 +146,7 @@ def test_growing_from_one_poor_gate_reaches_the_optimum_of_all_patterns(seed, lo
     formulation = "cone" if loss == "squared" else None
     everything = optimum(ConvexReLU(X, target, "all", loss=loss, beta=0.01, formulation=formulation))
     problem = ConvexReLU(X, target, gates=poor, loss=loss, beta=0.01, formulation=formulation, grow=3)
+    problem = replace(problem, grow_gain=0.0)
     result = solve(problem, backend="clarabel", settings=SETTINGS, gates="grow")
     sizes = [step.size for step in result.history]
     uppers = [step.certificate.upper for step in result.history]
@@ -171,6 +173,45 @@ def test_growing_under_attack_lowers_the_optimum_and_ends():
     assert kinds == sorted(kinds, key=["given", "grown", "regated"].index)
     assert kinds.count("grown") < 100
     assert result.problem.own_objective(result.network).upper <= result.certificate.upper * (1 + ROUNDING)
+
+
+def test_growing_ends_with_a_round_that_no_longer_pays():
+    X, y = data(2, n=40, d=4)
+    whole = solve(ConvexReLU(X, y, n_gates=4, beta=0.005, grow_gain=0.001), "clarabel", settings=SETTINGS, gates="grow")
+    problem = ConvexReLU(X, y, n_gates=4, beta=0.005, grow_gain=0.05)
+    result = solve(problem, "clarabel", settings=SETTINGS, gates="grow")
+    uppers = [step.certificate.upper for step in result.history]
+    gains = [1.0 - later / earlier for earlier, later in pairwise(uppers)]
+    assert all(gain >= 0.05 for gain in gains[:-1])
+    assert gains[-1] < 0.05
+    assert result.quality == "certified"
+    assert f"growing ended with {result.problem.size} slots" in result.message
+    assert len(whole.history) > len(result.history)
+    assert [step.certificate.upper for step in whole.history][: len(uppers)] == pytest.approx(uppers, rel=1e-6)
+
+
+def test_rounds_add_half_as_many_gates_again():
+    X, y = data(2, n=60, d=5)
+    result = solve(
+        ConvexReLU(X, y, n_gates=8, beta=0.002, grow=4, grow_gain=0.02), "clarabel", settings=SETTINGS, gates="grow"
+    )
+    sizes = [step.size for step in result.history]
+    assert len(sizes) > 2
+    assert all(later - earlier <= max(4, earlier // 2) for earlier, later in pairwise(sizes))
+    assert sizes[1] - sizes[0] == sizes[0] // 2 > 4
+
+
+def test_grown_programmes_are_planned_for_their_own_size(monkeypatch):
+    planned = []
+
+    def watched(problem, *rest):
+        planned.append(problem.parts[0].size)
+        return make_plan(problem, *rest)
+
+    monkeypatch.setattr("cvxrobust.core.solving.call.make_plan", watched)
+    X, y = data(2, n=40, d=4)
+    result = solve(ConvexReLU(X, y, n_gates=4, beta=0.005, grow_gain=0.05), settings=SETTINGS, gates="grow")
+    assert planned == [step.size for step in result.history]
 
 
 def test_classes_of_a_regated_problem_each_get_gates_of_their_own():
