@@ -54,6 +54,9 @@ ASSEMBLED = 1e-6
 UNKNOWN = 3e-5
 """Seconds that a row takes in a step of a conic solver that does not say what it costs."""
 
+UNSTOPPABLE = 5.0
+"""How many times as long a step of a backend takes that has no monitor: it is a whole solve, and what compiles it."""
+
 MASTER = (10.0, 1e-4, 1e-6)
 """A round of the cutting-set method takes so many looks at a problem, so many seconds per sample, and so many per
 squared entry of one of its psd matrices, about."""
@@ -194,15 +197,15 @@ def _cost(part: Problem[Any], way: Way) -> Estimate:
     structured = way.method == "direct" and reads_structure(way.backend, part)
     if structured:
         return estimate or Estimate(LOOKS * look, step=look)
-    rows = part.conic_rows
+    rows, whole = part.conic_rows, 1.0 if way.backend.capabilities.monitored else UNSTOPPABLE
     assembly = ASSEMBLED * rows
     if isinstance(part, Sized):
         assembly += ASSEMBLED * (part.conic_size.nonzeros + part.conic_size.coupled)
     if way.method == "cutting-set":
         seconds = float("inf") if way.estimate is None else way.estimate.seconds
-        return Estimate(seconds, step=MASTER[0] * look + _master(part))
+        return Estimate(seconds, step=MASTER[0] * look + whole * _master(part))
     if estimate is None:
-        return Estimate(float("inf"), step=assembly + UNKNOWN * rows)
+        return Estimate(float("inf"), step=assembly + whole * UNKNOWN * rows)
     return Estimate(estimate.seconds, step=assembly + estimate.step)
 
 

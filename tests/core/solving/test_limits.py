@@ -112,6 +112,16 @@ def test_conic_programmes_that_take_long_to_assemble_are_assembled_in_a_child():
         assert supervision.has_long_steps(large, make_plan(large, backend, "auto", settings, None), settings)
 
 
+def test_what_cannot_be_stopped_goes_to_a_child_where_a_whole_solve_is_long():
+    settings = Settings(time_limit=0.1, threads=1)
+    small, middle = ConvexReLU(X, Y, n_gates=5), ConvexReLU(np.tile(X, (2, 1)), np.tile(Y, 2), n_gates=20)
+    for problem, backend, long in (
+        (small, "cvxpy:CLARABEL", False), (middle, "cvxpy:CLARABEL", True), (middle, "scs", False)
+    ):  # fmt: skip
+        plan = make_plan(problem, backend, "auto", settings, None)
+        assert supervision.has_long_steps(problem, plan, settings) is long
+
+
 def test_a_child_that_is_ended_leaves_the_network_and_the_bounds_that_it_has_sent(problem, good):
     def act(settings, monitor):
         monitor.keep(lambda: good)
