@@ -14,6 +14,9 @@ MAX_GROWTH = 100
 """Rounds of growth: each adds gates that lower the optimum, by less and less, and it would end by itself only once
 there are thousands."""
 
+TINY = 1e-12
+"""Share of the objective that counts as none."""
+
 GOOD = (Quality.UNUSABLE, Quality.INACCURATE, Quality.CERTIFIED)
 
 
@@ -53,9 +56,12 @@ def refined(
         if GOOD.index(found.quality) < GOOD.index(result.quality):
             result = _fallen_short(result, found, kind)
             break
-        if kind == "grown" and (gain := 1.0 - found.certificate.upper / result.certificate.upper) < problem.grow_gain:
+        before = result.certificate.upper
+        gained = max(before - found.certificate.upper, 0.0)
+        if kind == "grown" and gained < max(problem.grow_gain, TINY) * before:
             left["grown"] = 0
-            said = f"growing ended with {better.size} slots, the last of which lowered the objective by {gain:.1%}"
+            share = f"{gained / before:.1%}"
+            said = f"growing ended with {better.size} slots, the last of which lowered the objective by {share}"
             found = replace(found, message="; ".join(filter(None, (said, found.message))))
         problem, result = better, replace(found, problem=better)
     return replace(result, times=times, iterations=iterations, rounds=rounds, history=tuple(history))

@@ -129,7 +129,11 @@ def _whole(value: Any, name: str, least: int) -> int:
 
 
 def _share(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0.0 <= value < 1.0:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.integer | np.floating)
+        or not 0.0 <= value < 1.0
+    ):
         raise InputError(f"{name} is {value!r}; expected a share of 0 or more, but less than 1.")
     return float(value)
 

@@ -25,15 +25,20 @@ def average(program: GatedProgram, first: GatedMultipliers, second: GatedMultipl
     mu = (1.0 - share) * first.mu
     mu += share * second.mu
     pulls = [np.einsum("i,ikc->kc", program.radius, m.mu) for m in (first, second)]
-    weights = [np.abs(m.theta) if m.omega is None else m.omega for m in (first, second)]
-    unweighted = first.omega is None and second.omega is None and program.loss != "squared"
+    weights = first.reach, second.reach
     return GatedMultipliers(
         (1.0 - share) * first.theta + share * second.theta,
         _mean((1.0 - share) * weights[0], first.attacks, share * weights[1], second.attacks),
         mu,
         _mean((1.0 - share) * pulls[0], first.directions, share * pulls[1], second.directions),
-        None if unweighted else (1.0 - share) * weights[0] + share * weights[1],
+        _omega(program, first, second, share),
     )
+
+
+def _omega(program: GatedProgram, first: GatedMultipliers, second: GatedMultipliers, share: float) -> Array | None:
+    """The average of what the attacks weigh, where that is not the size of the average theta."""
+    given = first.omega is not None or second.omega is not None or bool((program.radius > 0.0).any())
+    return (1.0 - share) * first.reach + share * second.reach if program.loss == "squared" and given else None
 
 
 def _mean(weight: Array, one: Array, other_weight: Array, other: Array) -> Array:
@@ -64,14 +69,12 @@ def best_share(
         second: The second multipliers.
         C: Their vectors.
     """
-    weights = [np.abs(m.theta) if m.omega is None else m.omega for m in (first, second)]
-    weighted = program.loss == "squared"
     squares, products, others = ((x * y).sum(axis=(1, 2)) for x, y in ((B, B), (B, C), (C, C)))
 
     def worth(share: float) -> float:
         lengths = (1.0 - share) ** 2 * squares + 2.0 * share * (1.0 - share) * products + share**2 * others
         longest = math.sqrt(max(float(lengths.max(initial=0.0)), 0.0))
-        omega = (1.0 - share) * weights[0] + share * weights[1] if weighted else None
+        omega = _omega(program, first, second, share)
         return _proves(program, (1.0 - share) * first.theta + share * second.theta, omega, longest)
 
     low, high, best = 0.0, 1.0, (-math.inf, 0.0)

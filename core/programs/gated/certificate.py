@@ -68,6 +68,11 @@ class GatedMultipliers:
     directions: Array
     omega: Array | None = None
 
+    @property
+    def reach(self) -> Array:
+        """What the attacks weigh: omega where it is given, shape (n, C)."""
+        return np.abs(self.theta) if self.omega is None else self.omega
+
 
 @dataclass(frozen=True)
 class GatedBound:
@@ -240,7 +245,7 @@ def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
     K, C, D = program.shape
     d = program.attackable
     signs = np.ones_like(program.labels) if program.loss == "squared" else program.labels
-    omega = np.abs(m.theta) if m.omega is None else m.omega
+    omega = m.reach
     weights = program.gates * program.signs
     points = (signs * m.theta)[..., None] * program.X[:, None, :]
     points[..., :d] += (program.radius[:, None] * omega)[..., None] * m.attacks
@@ -260,7 +265,7 @@ def _moved(program: GatedProgram, m: GatedMultipliers) -> Array | float:
     """How much longer each B_k may be than it is computed to be because samples are not quite those meant; (K,)."""
     if program.uncertainty is None:
         return 0.0
-    omega = np.abs(m.theta) if m.omega is None else m.omega
+    omega = m.reach
     by_samples = program.gates.T @ (omega.sum(axis=1) * program.uncertainty)
     return np.asarray(by_samples + np.einsum("ikc,i->k", m.mu, program.uncertainty, optimize=True))
 

@@ -354,3 +354,15 @@ def test_repair_ends_when_it_is_told_to(monkeypatch, exact):
     before, after, best = (np.linalg.norm(brackets(program, m)[0][:, 0], axis=1).sum() for m in (given, cut, whole))
     assert best < after * (1.0 - 1e-6)
     assert after <= before * (1.0 + 1e-12)
+
+
+def test_averages_without_attack_weigh_nothing_but_the_residuals():
+    """Where residuals change sign their average is smaller than the average of their sizes, and bounds more."""
+    program = noisy(60, 4, formulation="gated", loss="squared")
+    first, second = (replace(m, omega=None) for m in two_multipliers(program))
+    assert (first.theta * second.theta < 0.0).any()
+    between = averages.average(program, first, second, 0.5)
+    assert between.omega is None
+    vectors = [brackets(program, m)[0] for m in (first, second)]
+    share, value = averages.best_share(program, first, vectors[0], second, vectors[1])
+    assert gated_bound(program, averages.average(program, first, second, share)).value == pytest.approx(value, rel=1e-9)
