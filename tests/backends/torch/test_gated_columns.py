@@ -57,6 +57,20 @@ def by_columns(monkeypatch):
     monkeypatch.setattr(gated_torch, "begin", lambda *_: pytest.fail("went over to the path"))
 
 
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "squared"])
+def test_narrow_cones_end_at_the_tolerance(by_columns, loss):
+    """Attacks leave these cones so narrow that lying inside by 1e-9 made projections too long by 1e-5."""
+    rng = np.random.default_rng(312)
+    X = rng.standard_normal((300, 12))
+    score = X @ rng.standard_normal(12) / 12**0.5 + 0.5 * X[:, 0] * X[:, 1] + 0.5 * rng.standard_normal(300)
+    y = np.where(score > np.median(score), 1.0, -1.0)
+    program = AdversarialReLU(X, y, 0.05, norm=2, n_gates=30, formulation="cone", loss=loss).program
+    solution = gated_torch.solve_gated(program, Settings(tolerance=1e-6))
+    assert solution.termination is Termination.CONVERGED
+    upper, lower = certified(program, solution)
+    assert upper - lower <= 1e-6 * upper
+
+
 @pytest.mark.parametrize(("radius", "norm"), [(0.0, "inf"), (0.02, "inf"), (0.05, 2), (0.05, 1)])
 def test_projections_are_inside_nearest_and_come_with_their_multipliers(radius, norm):
     program = problem(radius=radius, norm=norm).program if radius else problem().program

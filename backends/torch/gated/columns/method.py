@@ -64,6 +64,8 @@ MOST_NEW = 150
 """New directions in a round, the longest vectors first."""
 NEGLIGIBLE = 1e-4
 """Coefficients below this share of the largest, times ten times the gap, go."""
+CHEAP, LEAST_COST = 1e-3, 1e-8
+"""What projections may be too long for lying inside their cones, relative: this share of the gap, and no less."""
 MOST_PER_SLOT, LEFT = 8, 4
 """Where a slot has more directions than that, all but the last few become one."""
 EVERY = 3
@@ -225,7 +227,8 @@ class ColumnMethod:
         if place.sums is not None:
             attacks = -place.sums.gradient
             pulls[:, : master.d] += (omega * master.radius)[:, None] * attacks
-        P, inside = self.cones.project(master.gates.T @ pulls, share * best.program.beta, lambda: best.late)
+        vectors, cost = master.gates.T @ pulls, max(CHEAP * best.gap, LEAST_COST)
+        P, inside = self.cones.project(vectors, share * best.program.beta, lambda: best.late, cost)
         began = time.perf_counter()
         mu, directions = self.cones.multipliers()
         found = GatedMultipliers(
