@@ -250,10 +250,11 @@ def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
     points = (signs * m.theta)[..., None] * program.X[:, None, :]
     points[..., :d] += (program.radius[:, None] * omega)[..., None] * m.attacks
     B = (weights.T @ points.reshape(-1, C * D)).reshape(K, C, D)
-    turned = np.where(program.gates[..., None], m.mu, -m.mu)
-    B += np.einsum("ikc,id->kcd", turned, program.X, optimize=True)
-    pull = np.einsum("i,ikc->kc", program.radius, m.mu)
-    B[..., :d] += pull[..., None] * m.directions
+    if m.mu.any():
+        turned = np.where(program.gates[..., None], m.mu, -m.mu)
+        B += np.einsum("ikc,id->kcd", turned, program.X, optimize=True)
+        pull = np.einsum("i,ikc->kc", program.radius, m.mu)
+        B[..., :d] += pull[..., None] * m.directions
     lengths = np.linalg.norm(program.X, axis=1)
     # No p-ball of radius r reaches further than r sqrt(d) in the Euclidean norm.
     reach = lengths + program.radius * (math.sqrt(d) if program.norm == "inf" else 1.0)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cvxrobust import AdversarialReLU, ConvexReLU, Settings
+from cvxrobust.core.attacks.relu_bounds import project
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import InputError
@@ -102,6 +103,16 @@ def test_balls_are_projected_onto(norm):
         torch.randn((50, 5), generator=torch.Generator().manual_seed(3), dtype=torch.float64), norm
     )
     assert float(((P - near) * (other - near)).sum(1).max()) <= 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0, 1e3])
+def test_l1_balls_are_projected_onto_as_by_sorting(scale, dtype):
+    P = scale * torch.randn((40, 60), generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    P[0], P[1, 1:], P[2] = 0.0, 0.0, scale  # nothing, one coordinate, all alike
+    expected = project(P.numpy(), np.ones(40), 1)
+    near = pieces.into_ball(P.to(dtype), 1).numpy()
+    assert near == pytest.approx(expected, abs=8.0 * max(1.0, scale) * torch.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("norm", ["inf", 2, 1])
