@@ -56,6 +56,15 @@ SMALL = 500_000
 """Data with no more entries than this is solved with one thread, unless the settings ask for more."""
 
 
+SHARES: dict[tuple[str, str | int | None], float] = {
+    ("one-sided", None): 1.0, ("one-sided", "inf"): 2.5, ("one-sided", 2): 1.2, ("one-sided", 1): 2.0,
+    ("cone", None): 0.35, ("cone", "inf"): 0.7, ("cone", 2): 0.7, ("cone", 1): 0.7,
+    ("gated", None): 0.3, ("gated", "inf"): 1.2, ("gated", 2): 0.5, ("gated", 1): 1.2,
+}  # fmt: skip
+"""Seconds of gated programmes by formulation and norm of the attacks, None without, in units of the slowest without
+attack. Fitted to `cvxrobust.bench.studies.ways`."""
+
+
 class Torch:
     """Solves polynomial, gated and conic programmes on the CPU or on a GPU."""
 
@@ -99,7 +108,8 @@ class Torch:
             step, polish = 7e-4 + 2.5e-10 * n * d * min(d, 48), min(1.3 * (n * d / 13_650.0) ** 1.3, 300.0)
             return Estimate(evaluations * step + polish, 32.0 * n * d, 20.0 * step)
         entries = float(n) * math.prod(program.shape)
-        seconds = 0.4 + 5.4e-3 * math.sqrt(entries)
+        attacked = bool((program.radius > 0.0).any())
+        seconds = 0.3 + 5.4e-3 * SHARES[program.formulation, program.norm if attacked else None] * math.sqrt(entries)
         return Estimate(seconds, 8.0 * (4.0 * n * math.prod(program.shape[:2]) + 2.0 * n * d) + 4e8, 0.01 * seconds)
 
     def solve(

@@ -30,6 +30,8 @@ class ConicSize:
         nonzeros: Entries of A, about, without those of `coupled`.
         coupled: Entries of rows that tie sums over many unknowns to a cone of their own, sample by sample (what an
             attack does to a ReLU programme): factors fill in most there.
+        filled: Multiplications of a factorization where samples and unknowns fill each other in, beyond those that its
+            entries tell.
         orders: Orders of its psd cones, each with how many there are.
     """
 
@@ -37,6 +39,7 @@ class ConicSize:
     columns: int
     nonzeros: int
     coupled: int = 0
+    filled: float = 0.0
     orders: Mapping[int, int] = field(default_factory=dict)
 
 

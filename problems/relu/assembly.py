@@ -156,7 +156,9 @@ class GatedForm:
         entries = n * K * C * D + self.pairs[0].size * C * (D + 1) + 2 * K * C * D
         # Each row of a sample's norm holds one unknown of every slot.
         coupled = self.attacked.size * C * K * self.program.attackable
-        return ConicSize(sum(self.heights), sum(self.widths), entries, coupled)
+        # Every sample's row holds every unknown of the slots.
+        few, many = sorted((float(n * C), float(K * C * D)))
+        return ConicSize(sum(self.heights), sum(self.widths), entries, coupled, filled=few * few * many)
 
     @property
     def cones(self) -> tuple[Cone, ...]:
