@@ -154,7 +154,7 @@ class ReLUClassifier(_NetworkClassifier):
         beta: Weight of the penalty.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         formulation: ``"one-sided"``, ``"cone"`` or ``"gated"``.
-        n_gates: Gates to sample.
+        n_gates: Gates to sample; None for one for every five samples per input, from 10 to 50.
         bias: Give every neuron a bias, which attacks do not touch.
         regate: Rounds of regating (one-sided formulation).
         seed: Of the gates.
@@ -179,7 +179,7 @@ class ReLUClassifier(_NetworkClassifier):
         beta: float = 1e-2,
         loss: str = "hinge",
         formulation: Formulation = "one-sided",
-        n_gates: int = 50,
+        n_gates: int | None = None,
         bias: bool = True,
         regate: int = 0,
         seed: int = 0,

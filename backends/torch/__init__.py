@@ -13,6 +13,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from cvxrobust.backends.torch.gated.sizes import NARROW
 from cvxrobust.core import (
     PSD,
     BackendDescription,
@@ -109,7 +110,12 @@ class Torch:
             return Estimate(evaluations * step + polish, 32.0 * n * d, 20.0 * step)
         entries = float(n) * math.prod(program.shape)
         attacked = bool((program.radius > 0.0).any())
-        seconds = 0.3 + 5.4e-3 * SHARES[program.formulation, program.norm if attacked else None] * math.sqrt(entries)
+        share = SHARES[program.formulation, program.norm if attacked else None]
+        if program.formulation == "cone" and not attacked:
+            # Projections take long where cones are wide, and many directions to describe what is in them.
+            wide = (program.shape[2] / 40.0) ** 2 * min(1.0, 40.0 * program.shape[2] / n)
+            share = max(share, share * wide) if n >= NARROW * program.shape[2] else 2.0
+        seconds = 0.3 + 5.4e-3 * share * math.sqrt(entries)
         return Estimate(seconds, 8.0 * (4.0 * n * math.prod(program.shape[:2]) + 2.0 * n * d) + 4e8, 0.01 * seconds)
 
     def solve(

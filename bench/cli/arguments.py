@@ -64,7 +64,12 @@ Bound = Annotated[
         rich_help_panel=GATES,
     ),
 ]
-Gates = Annotated[int | None, typer.Option(help="Gates to sample. (default: 50)", rich_help_panel=GATES)]
+Gates = Annotated[
+    int | None,
+    typer.Option(
+        help="Gates to sample. (default: one for every five samples per input, from 10 to 50)", rich_help_panel=GATES
+    ),
+]
 GateSeed = Annotated[
     int | None,
     typer.Option(

@@ -246,7 +246,8 @@ class ReLUProblem(ReLUData):
         """Seconds that it takes to judge and report one network, about."""
         attacked = bool((self.radius > 0.0).any())
         shapes = [np.shape(part) for part in (self.patterns if isinstance(self.patterns, tuple) else [self.patterns])]
-        gates = max([self.n_gates, *(shape[1] for shape in shapes if len(shape) == 2), *np.shape(self.gates)[:1]])
+        shapes += [np.shape(self.gates), (0, relu_choices.wanted_gates(self.n_gates, self.X.shape))]
+        gates = max(shape[1] for shape in shapes if len(shape) == 2)
         slots = 2 * gates if self.slots is None else np.size(self.slots.signs)
         cones = gates if attacked and self.formulation == "cone" else 0
         n, d = self.inputs.shape

@@ -20,6 +20,26 @@ FORMULATIONS = ("one-sided", "cone", "gated")
 MULTICLASS = ("one-versus-all", "vector-output")
 
 
+FEWEST, MOST, PER_GATE = 10, 50, 5
+"""Gates sampled by default: one for so many samples per input, from the first number to the second."""
+
+
+def wanted_gates(n_gates: int | None, shape: tuple[int, ...]) -> int:
+    """How many gates to sample: as many as asked for, or by samples and inputs, the shape of X.
+
+    More gates always lower the optimum, but seldom errors on data held out: with a hundred gates these are no smaller
+    than with ten where there are up to some thirty samples per input, and with some hundred per input twenty or fifty
+    do as well. See `cvxrobust.bench.studies.gate_counts`.
+
+    Raises:
+        InputError: Their number is no whole number above 0.
+    """
+    if n_gates is not None:
+        return int(_whole(n_gates, "n_gates", 1))
+    n, d = shape
+    return min(max(-(-n // (PER_GATE * d)), FEWEST), MOST)
+
+
 def checked(problem: ReLUFields) -> dict[str, Any]:
     """Every field of a problem, checked and in its final form, and what is derived from the labels.
 
@@ -34,7 +54,7 @@ def checked(problem: ReLUFields) -> dict[str, Any]:
         "radius": checked_radius(problem.radius, X.shape[0]),
         "beta": checked_beta(problem.beta),
         "norm": check_norm(problem.norm),
-        "n_gates": _whole(problem.n_gates, "n_gates", 1),
+        "n_gates": wanted_gates(problem.n_gates, X.shape),
         "seed": _whole(problem.seed, "seed", 0),
         "regate": _whole(problem.regate, "regate", 0),
         "grow": _whole(problem.grow, "grow", 1),
@@ -180,14 +200,13 @@ def gate_set(problem: ReLUFields) -> GateSet:
         return gates.from_patterns(problem.patterns, n)
     if problem.gates is not None:
         return gates.from_gates(problem.gates, inputs, bias=problem.bias)
+    count = wanted_gates(problem.n_gates, problem.X.shape)
     if problem.resample:
-        found = gate_cones.resampled(
-            inputs, problem.n_gates, problem.seed, problem.radius, problem.norm, problem.X.shape[1]
-        )
+        found = gate_cones.resampled(inputs, count, problem.seed, problem.radius, problem.norm, problem.X.shape[1])
         return gates.with_constant(found, inputs) if problem.bias else found
-    if not gates.has_more_patterns(inputs, problem.n_gates):
+    if not gates.has_more_patterns(inputs, count):
         return gates.all_patterns(inputs)  # tiny data: sampling could only find fewer
-    found = gates.sampled(inputs, problem.n_gates, problem.seed)
+    found = gates.sampled(inputs, count, problem.seed)
     return gates.with_constant(found, inputs) if problem.bias else found
 
 

@@ -32,8 +32,8 @@ class ConvexReLU(ReLUProblem):
         loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"`` or ``"squared"``.
         formulation: ``"one-sided"``, ``"cone"`` or ``"gated"``; None for one-sided with margin losses, else cone.
         gates: Gate vectors, shape (d, P), or (d + 1, P) with a bias; the patterns are ``X @ gates >= 0``.
-        n_gates: How many standard normal gates to sample where neither patterns nor gates are given. Data with no
-            more patterns than that gets all of them.
+        n_gates: How many standard normal gates to sample where neither patterns nor gates are given; None for one
+            for every five samples per input, from 10 to 50. Data with no more patterns than that gets all of them.
         seed: Of the sampled gates.
         bias: Append a constant 1 to the inputs. Among sampled gates is then one that is open for every sample: without
             it no network is constant.

@@ -29,7 +29,7 @@ class ReLUFields:
     formulation: Formulation | None = None
     bound: str | None = None
     gates: Any = None
-    n_gates: int = 50
+    n_gates: int | None = None
     seed: int = 0
     bias: bool = False
     regate: int = 0

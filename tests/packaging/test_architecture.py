@@ -29,7 +29,9 @@ ROOMS = {
     "problems.relu": "gates < *",
     "backends": "clarabel | scs | cvxpy | mosek | torch | ipm",
     "backends.torch": "process_group, stopping, checkpoint, lbfgs < conic | polynomial | gated",
-    "backends.torch.gated": "tensors, smoothing, averages, best_so_far, balls < newton | multipliers | columns < solve",
+    "backends.torch.gated": (
+        "sizes, tensors, smoothing, averages, best_so_far, balls < newton | multipliers | columns < solve"
+    ),
     "backends.ipm": "best_so_far, complementarity, coupling_orders, symmetric < polynomial | gated",
     "bench": "metrics, display, data < workflows < harness < demo | studies < gpu < cli",
     "bench.harness": "suite < results < run < analysis < report",

@@ -16,6 +16,7 @@ from cvxrobust.backends.torch.gated.columns.method import MOST_STEPS as MOST_COL
 from cvxrobust.backends.torch.gated.columns.method import ColumnMethod, suits
 from cvxrobust.backends.torch.gated.multipliers.method import MOST, MultiplierMethod
 from cvxrobust.backends.torch.gated.newton.path import MOST_STEPS, Path, begin, follow
+from cvxrobust.backends.torch.gated.sizes import NARROW
 from cvxrobust.core import (
     GatedProgram,
     Monitor,
@@ -31,6 +32,10 @@ from cvxrobust.core.programs.gated.certificate import network_multipliers
 
 LARGE = 5_000_000
 """Samples times slots times inputs from which programmes without cones go to the method of multipliers."""
+LARGE_GATED = 2_000_000
+"""The same for the gated form, whose objective is the cheapest. Seconds of multipliers and of Newton to 1e-6, 50 slots
+(hinge; logistic), without attack and l2: 500 x 100 10, 13 and 25, 16; 1.6, 1.4 and 8.0, 6.6. 1000 x 20 2.1, 10 and 4.4,
+6.7; 4.6, 4.2 and 5.8, 8.1. 500 x 20 4.6, 6.8 and 3.6, 2.5; 2.7, 2.3 and 1.2, 1.5."""
 WIDE = 300_000_000
 """Samples times slots times inputs squared, what the blocks of a Newton step cost, from which they go there, too.
 Processor seconds (gaps) of Newton and of multipliers, hinge, 100 slots, l2: 200 x 200, rows of length 1, 42 (1.6e-3)
@@ -38,10 +43,6 @@ and 5.7 (7e-5), of length 14, 24 (2e-2) and 23 (3e-3), without attack 23 (2e-2) 
 23 (1e-4); but 100 x 100 16 (2e-3) and 15 (1e-2), 400 x 30 14 (5e-5) and 14 (1e-4)."""
 LARGE_CONES = 20_000
 """The same for programmes with cones, which then are solved on directions in them; below, both ways take moments."""
-NARROW = 12
-"""Samples per input from which on that pays: fewer leave cones so wide that it takes many directions to describe a
-vector in them, while the barrier has few constraints. Processor seconds to 1e-3 on directions and along the barrier,
-with 40 slots and 40 inputs: 5.5 and 2.5 for 320 samples (hinge), 3.8 and 4.6 for 480 (squared loss)."""
 
 
 def solve_gated(
@@ -95,7 +96,8 @@ def solve_gated(
 def at_scale(program: GatedProgram) -> bool:
     """Whether a programme goes to the method of multipliers."""
     (K, _, D), n = program.shape, program.X.shape[0]
-    large = n * K * D >= LARGE or n * K * D * D >= WIDE
+    least = LARGE_GATED if program.formulation == "gated" else LARGE
+    large = n * K * D >= least or n * K * D * D >= WIDE
     return program.formulation != "cone" and program.shape[1] == 1 and large
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import linprog
 
-from cvxrobust import ConvexReLU
+from cvxrobust import AdversarialReLU, ConvexReLU
 from cvxrobust.core.errors import InputError
 from cvxrobust.problems.relu.gates import patterns as gates
 from cvxrobust.problems.relu.gates.patterns import (
@@ -304,3 +304,12 @@ def test_of_much_data_a_few_rows_say_that_there_are_more_patterns_than_gates(mon
     X = np.random.default_rng(0).standard_normal((500, 4))
     assert ConvexReLU(X, np.tile([1.0, -1.0], 250), n_gates=20).gate_set.source == "sampled"
     assert max(seen) < 30
+
+
+@pytest.mark.parametrize(("n", "d", "expected"), [(60, 5, 10), (200, 2, 20), (201, 2, 21), (600, 2, 50)])
+def test_the_default_number_of_gates_follows_from_samples_per_input(n, d, expected):
+    rng = np.random.default_rng(n)
+    data = rng.standard_normal((n, d)), np.where(rng.random(n) < 0.5, 1.0, -1.0)
+    assert ConvexReLU(*data).n_gates == expected
+    assert ConvexReLU(*data, bias=True).n_gates == expected
+    assert AdversarialReLU(*data, 0.1, n_gates=7).n_gates == 7
