@@ -13,6 +13,7 @@ from cvxrobust.core.conic.program import require_cone_types
 from cvxrobust.core.contracts.backend import Backend, ChecksSettings, require_available
 from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
+from cvxrobust.core.contracts.weight import Weighed
 from cvxrobust.core.discovery.registry import backends, get_backend, plugins
 from cvxrobust.core.environment import total_memory
 from cvxrobust.core.errors import InputError, TooLargeError, UnsupportedProgramError
@@ -23,6 +24,10 @@ DIRECT_ROWS = 5_000
 
 MASTERS = 0.3
 """What masters take there, in units of the direct programme's time: less and less, the larger it is."""
+
+JUDGED = 2.0
+"""Looks at a network that it takes to write a conic programme and to judge its answer: cones under attack are searched
+one by one before, and their multipliers repaired after."""
 
 MEMORY_SHARE = 0.8
 """Of the machine's memory that a way may need to be tried."""
@@ -281,6 +286,8 @@ def _conic_ways(part: Problem[Any], method: str) -> list[Way]:
     isolated = isolatable("auto", chosen)
     size = part.conic_size if isinstance(part, Sized) else None
     cost = chosen.estimate(size) if size is not None and isinstance(chosen, Estimates) else None
+    if cost is not None and isinstance(part, Weighed):
+        cost = replace(cost, seconds=cost.seconds + JUDGED * part.look)
     methods = [method] if method != "auto" else ["direct"]
     if method == "auto" and isinstance(part, RobustProblem):
         # In the order in which they are tried where nobody knows what they cost.

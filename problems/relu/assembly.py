@@ -98,8 +98,8 @@ class GatedForm:
 
     @cached_property
     def attacked(self) -> Index:
-        """Samples with a positive radius."""
-        return np.flatnonzero(self.program.radius > 0.0)
+        """Samples with a positive radius, where there is a slot: of nothing an attack can make nothing else."""
+        return np.flatnonzero((self.program.radius > 0.0) & (self.program.shape[0] > 0))
 
     @cached_property
     def pairs(self) -> tuple[Index, Index]:

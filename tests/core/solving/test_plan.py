@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes import Fake
 
-from cvxrobust import AdversarialSDP, ConvexReLU, InputError, Quality, Settings, Termination, solve
+from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, InputError, Quality, Settings, Termination, solve
 from cvxrobust.core import Capabilities, Estimate, Solution, TooLargeError, get_backend
 from cvxrobust.core.solving.plan import make_plan
 
@@ -226,3 +226,23 @@ def test_every_size_has_more_than_one_way(n, d):
         plan = make_plan(problem, "auto", "auto", Settings(), None)
         assert len({way.backend.name for way in plan.ways}) >= 2
         assert all(way.estimate is None or 0.0 < way.estimate.step <= way.estimate.seconds for way in plan.ways)
+
+
+def test_cones_in_which_nothing_lives_leave_next_to_no_conic_programme():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((400, 10)), np.where(rng.random(400) < 0.5, 1.0, -1.0)
+    problem = AdversarialReLU(X, y, 1.0, norm=2, n_gates=10, formulation="cone")
+    assert problem.carrying.size == 0
+    assert problem.conic_size.columns < 2 * 400  # a slack per sample, and no norm of an attack
+    result = solve(problem, backend="clarabel")
+    assert result.quality == Quality.CERTIFIED
+    assert result.network.n_neurons == 0
+
+
+def test_what_it_takes_to_judge_cones_counts_where_nothing_lives_in_them():
+    """The programme is next to nothing, but not the search that finds it out, nor the multipliers that prove it."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((4_000, 60)), np.where(rng.random(4_000) < 0.5, 1.0, -1.0)
+    problem = AdversarialReLU(X, y, 0.5, norm=2, n_gates=60, formulation="cone")
+    estimates = {way.name: way.estimate.seconds for way in make_plan(problem, "auto", "auto", Settings(), None).ways}
+    assert estimates["clarabel/direct"] > problem.look
