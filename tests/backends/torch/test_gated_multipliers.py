@@ -51,6 +51,7 @@ def begun(program, settings=None, monitor=None):
 def at_scale(monkeypatch):
     """Small programmes are sent to the method of multipliers."""
     monkeypatch.setattr(gated_torch, "LARGE", 0)
+    monkeypatch.setattr(gated_torch, "LARGE_GATED", 0)
 
 
 @pytest.mark.parametrize("norm", ["inf", 2, 1])
