@@ -92,7 +92,7 @@ class Clarabel:
     def estimate(self, program: ConicSize) -> Estimate:
         """What a solve would cost: psd cones count by the square of their entries, fitted to `bench.studies.ways`."""
         triangles = sum(count * (0.5 * m * (m + 1)) ** 2 for m, count in program.orders.items())
-        seconds = 0.01 + 2e-6 * triangles + 4e-6 * (program.rows + program.nonzeros) + 2e-5 * program.coupled
+        seconds = 0.01 + 2e-6 * triangles + 2e-6 * (program.rows + program.nonzeros) + 2e-5 * program.coupled
         seconds += 7e-9 * program.filled
         memory = 64.0 * triangles + 100.0 * (program.rows + program.nonzeros) + 500.0 * program.coupled
         return Estimate(seconds, 2e8 + memory, 0.05 * seconds)

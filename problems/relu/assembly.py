@@ -26,6 +26,10 @@ from cvxrobust.core.programs.gated.program import GatedProgram
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
+FILL = 300.0
+"""Multiplications of a factorization for every row and entry, beyond what a sparse programme of that size takes: the
+unknowns of a slot meet in all of its rows. Fitted to `cvxrobust.bench.studies.ways`."""
+
 
 @dataclass(frozen=True)
 class _NormBlock:
@@ -158,7 +162,8 @@ class GatedForm:
         coupled = self.attacked.size * C * K * self.program.attackable
         # Every sample's row holds every unknown of the slots.
         few, many = sorted((float(n * C), float(K * C * D)))
-        return ConicSize(sum(self.heights), sum(self.widths), entries, coupled, filled=few * few * many)
+        filled = few * few * many + FILL * (sum(self.heights) + entries)
+        return ConicSize(sum(self.heights), sum(self.widths), entries, coupled, filled=filled)
 
     @property
     def cones(self) -> tuple[Cone, ...]:
