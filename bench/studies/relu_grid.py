@@ -133,7 +133,7 @@ def show(rows: Sequence[dict[str, Any]], tolerance: float, *, all_of_them: bool)
     )
     for row in rows:
         if all_of_them or row["quality"] != "certified":
-            print({part: row[part] for part in (*KEY, "gap", "seconds", "by", "message")})
+            print({part: row.get(part) for part in (*KEY, "gap", "seconds", "by", "message")})
     seconds = [row["seconds"] for row in rows if row["quality"] == "certified"]
     print(f"{len(rows)} cases, {len(seconds)} certified, {np.sum(seconds):.0f} s for these")
 
