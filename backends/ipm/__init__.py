@@ -42,8 +42,11 @@ ITERATIONS = {
 }  # fmt: skip
 """How many are usual, by kind of programme."""
 
-MOMENTS = {"clean": 0.010, "attacked": 0.025, "gated": 0.012, "attacked gated": 0.020}
-"""Seconds of the smallest iterations: calls of PyTorch, and the certificate. Cones take a third more."""
+MOMENTS = {
+    "clean": 0.010, "attacked": 0.025, "gated": 0.012, "attacked gated": 0.020, "cone": 0.016, "attacked cone": 0.026,
+    "one-sided": 0.016, "attacked one-sided": 0.026,
+}  # fmt: skip
+"""Seconds of the smallest iterations: calls of PyTorch, and the certificate."""
 
 CONES = 1e-6
 """Seconds of an iteration for each cone of a sample and a slot; under attack twice that."""
@@ -132,16 +135,12 @@ class InteriorPoint:
     def estimate(self, program: PolynomialProgram | GatedProgram) -> Estimate | None:
         """What a solve would cost; data that is streamed is read into memory."""
         attacked = bool((program.radius > 0.0).any())
-        prefix = "attacked " if attacked else ""
         if isinstance(program, GatedProgram):
-            (K, C, _), n = program.shape, program.X.shape[0]
-            kind, size, moment = prefix + program.formulation, gated_work(program), MOMENTS[prefix + "gated"]
-            if program.formulation != "gated":
-                moment = 1.3 * moment + (1.0 + attacked) * CONES * n * K * C
+            kind, size = ("attacked " if attacked else "") + program.formulation, gated_work(program)
+            cones = 0 if program.formulation == "gated" else program.X.shape[0] * program.shape[0] * program.shape[1]
         else:
-            kind, size = "attacked" if attacked else "clean", polynomial_work(program)
-            moment = MOMENTS[kind]
-        step = moment + PACE[0] * (1e-9 * size) ** PACE[1]
+            kind, size, cones = "attacked" if attacked else "clean", polynomial_work(program), 0
+        step = MOMENTS[kind] + (1.0 + attacked) * CONES * cones + PACE[0] * (1e-9 * size) ** PACE[1]
         seconds, held = ITERATIONS[kind] * step, memory(program)
         if kind == "attacked" and program.X.shape[1] > SUBSPACE[0]:
             # Searched in a subspace that grows: as many inputs as its usual end, several times over.

@@ -66,6 +66,10 @@ SHARES: dict[tuple[str, str | int | None], float] = {
 `cvxrobust.bench.studies.ways`."""
 SMOOTH = 0.5
 """What smooth losses take of that in the gated form under attack."""
+WIDE = 40.0
+"""Inputs, and samples per input, about which cones without attack become wide."""
+BARRIER = 2.0
+"""The share of Newton steps in cones, which take over where these are widest."""
 
 
 class Torch:
@@ -117,8 +121,9 @@ class Torch:
             share *= SMOOTH
         if program.formulation == "cone" and not attacked:
             # Projections take long where cones are wide, and many directions to describe what is in them.
-            wide = (program.shape[2] / 40.0) ** 2 * min(1.0, 40.0 * program.shape[2] / n)
-            share = max(share, share * wide) if n >= NARROW * program.shape[2] else 2.0
+            D = program.shape[2]
+            wide = (D / WIDE) ** 2 * min(1.0, WIDE * D / n)
+            share = share * max(1.0, wide) if n >= NARROW * D else BARRIER
         seconds = 0.3 + 5.4e-3 * share * math.sqrt(entries)
         return Estimate(seconds, 8.0 * (4.0 * n * math.prod(program.shape[:2]) + 2.0 * n * d) + 4e8, 0.01 * seconds)
 

@@ -174,7 +174,7 @@ class _Solve:
         data = GatedTensors.of(program, device)
         progress = BestSoFar[Array, GatedMultipliers](settings, monitor, MOST_STEPS)
         self.answers, self.steps, self.message = Answers(data, anywhere(data), progress), 0, ""
-        self.worth, self.foreign = np.inf, 0.0
+        self.worth = np.inf
         progress.answer = self.answer
 
     def answer(self) -> Solution:
@@ -218,12 +218,22 @@ class _Solve:
             given, value = 0.5 * given, shorter
         if not value < NOTHING * self.worth:
             return None
-        longer, less = (gated.objective(self.program, (1.0 + step) * given) for step in (STEP, -STEP))
-        penalty = self.program.beta * np.linalg.norm(given, axis=(1, 2)).sum()
-        self.foreign = min(1.0, abs(longer - less) / (2.0 * STEP * penalty))
         self.answers.offer_point(given)
         self.answers.offer_multipliers(network_multipliers(self.program, given))
         return given
+
+    def _first_share(self, given: Array) -> float:
+        """How large the first gap is to be beside that of a start from nothing."""
+        program, progress = self.program, self.answers.progress
+        known = min(1.0, (progress.upper - progress.lower) / self.worth)
+        # The better a start, the more of what seems to be left is the weakness of its own multipliers' bound.
+        share = known * (LACKS + (1.0 - LACKS) * known)
+        if program.loss == "hinge":
+            return max(share, KINKED)
+        longer, shorter = (gated.objective(program, (1.0 + step) * given) for step in (STEP, -STEP))
+        penalty = program.beta * np.linalg.norm(given, axis=(1, 2)).sum()
+        foreign = min(1.0, abs(longer - shorter) / (2.0 * STEP * penalty))
+        return float(share ** (1.0 / (1.0 + FOREIGN * foreign)))
 
     def _iterate(self, given: Array | None) -> Termination:
         """The interior-point method on the slots that may carry neurons."""
@@ -238,13 +248,7 @@ class _Solve:
         model = Model(whole.part(kept, interior.live[at], faces))
         inner = type(interior)(interior.u[at], interior.c[at], interior.a[at], interior.inside[at], interior.live[at])
         near = None if given is None else torch.as_tensor(given[kept], device=whole.X.device)
-        known = min(1.0, (answers.progress.upper - answers.progress.lower) / self.worth)
-        # The better a start, the more of what seems to be left is the weakness of its own multipliers' bound.
-        share = 1.0
-        if near is not None:
-            share = known * (LACKS + (1.0 - LACKS) * known)
-            kinked = self.program.loss == "hinge"
-            share = max(share, KINKED) if kinked else share ** (1.0 / (1.0 + FOREIGN * self.foreign))
+        share = 1.0 if given is None else self._first_share(given)
         steps = Steps(model, answers, *begin(model, inner, self.worth, near, share), self.steps)
         ended = steps.run()
         self.steps, self.message = steps.count, f"{kept.size} of {self.program.signs.size} slots may carry neurons"

@@ -21,10 +21,10 @@ def into_ball(P: Tensor, norm: Norm) -> Tensor:
     if norm == 2:
         found: Tensor = P / P.norm(dim=-1, keepdim=True).clamp_min(1.0)
         return found
-    return _into_simplices(P)
+    return _into_l1_ball(P)
 
 
-def _into_simplices(P: Tensor) -> Tensor:
+def _into_l1_ball(P: Tensor) -> Tensor:
     """The nearest points of the l1 ball.
 
     ``sign(p) max(|p| - t, 0)`` with the t at which these sum to 1, or 0. Convex, that sum falls with t, so Newton's
