@@ -26,3 +26,10 @@ def relu_teacher(n: int, d: int, seed: int = 0) -> tuple[Array, Array]:
     f = np.maximum(X @ hidden.T, 0.0) @ output
     y = np.where(f > np.median(f), 1.0, -1.0)
     return X, np.where(rng.random(n) < 0.1, -y, y)
+
+
+def product_rule(n: int, d: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Standard normal inputs, shape (n, d); noisy values of a linear rule with one product of two, shape (n,)."""
+    X = rng.standard_normal((n, d))
+    score = X @ rng.standard_normal(d) / d**0.5 + 0.5 * X[:, 0] * X[:, 1]
+    return X, score + 0.5 * rng.standard_normal(n)

@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 
 from cvxrobust.bench.display import console, make_table
 from cvxrobust.bench.studies.kept_rows import measure_or_show
+from cvxrobust.bench.studies.ways import families
 
 Array = NDArray[np.float64]
 BACKENDS = ("auto", "clarabel", "scs", "torch", "ipm")
+FAMILIES = ("standard", "attacked", "relu, 10", "attacked relu, 10")
 SIZES = ("20x2", "80x5", "200x10", "500x20", "1000x30", "2000x50", "5000x100")
 MOST_ENTRIES = 2e8
 """Of a conic programme that Clarabel and SCS are asked to solve: with more of them they would only fill the memory."""
@@ -32,18 +34,6 @@ def data(n: int, d: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Inputs, shape (n, d), and labels, shape (n,)."""
     X, w = rng.standard_normal((n, d)), rng.standard_normal(d)
     return X, np.where(X @ w + 0.5 * X[:, 0] * X[:, 1] + 0.5 * rng.standard_normal(n) > 0, 1.0, -1.0)
-
-
-def families(X: Array, y: Array) -> dict[str, Callable[[], Any]]:
-    """Problems by name."""
-    from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, StandardSDP
-
-    return {
-        "standard": lambda: StandardSDP(X, y),
-        "attacked": lambda: AdversarialSDP(X, y, radius=0.1),
-        "relu": lambda: ConvexReLU(X, y, n_gates=10),
-        "attacked relu": lambda: AdversarialReLU(X, y, radius=0.05, n_gates=10),
-    }
 
 
 def measured(make: Callable[[], Any], backend: str, limit: float) -> dict[str, Any]:
@@ -70,22 +60,23 @@ def entries(family: str, n: int, d: int) -> float:
 
 def measure(sizes: Sequence[str], limit: float) -> Iterator[dict[str, Any]]:
     """One row for every size, family and backend."""
-    from cvxrobust import StandardSDP, solve
+    from cvxrobust import solve
 
     rng = np.random.default_rng(0)
     for backend in BACKENDS:
-        for make in families(*data(20, 3, np.random.default_rng(1))).values():
-            solve(make(), backend=backend)
-        solve(StandardSDP(*data(20, 3, np.random.default_rng(2))), backend=backend)
+        small = families(*data(20, 3, np.random.default_rng(1)))
+        for name in FAMILIES:
+            solve(small[name](), backend=backend)
     for size in sizes:
         n, d = (int(part) for part in size.split("x"))
-        for family, make in families(*data(n, d, rng)).items():
+        drawn = families(*data(n, d, rng))
+        for family in FAMILIES:
             for backend in BACKENDS:
                 row = {"size": size, "family": family, "backend": backend, "limit": limit}
                 if backend in ("clarabel", "scs") and entries(family, n, d) > MOST_ENTRIES:
                     yield {**row, "seconds": None, "gap": None, "by": "not tried: too large"}
                 else:
-                    yield {**row, **measured(make, backend, limit)}
+                    yield {**row, **measured(drawn[family], backend, limit)}
 
 
 def show(rows: Sequence[dict[str, Any]]) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from cvxrobust.bench.data.teachers import product_rule
 from cvxrobust.bench.display import console, make_table
 from cvxrobust.bench.studies.kept_rows import measure_or_show
 
@@ -80,9 +81,7 @@ class Case:
         from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, StandardSDP
 
         rng = np.random.default_rng(self.number)
-        X = rng.standard_normal((self.n, self.d))
-        score = X @ rng.standard_normal(self.d) / self.d**0.5 + 0.5 * X[:, 0] * X[:, 1]
-        score += 0.5 * rng.standard_normal(self.n)
+        X, score = product_rule(self.n, self.d, rng)
         y = score if self.loss == "squared" else np.where(score > np.median(score), 1.0, -1.0)
         radius = float(10.0 ** rng.uniform(-2.0, 0.0))
         if self.family == "standard":

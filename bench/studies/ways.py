@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.teachers import product_rule
 from cvxrobust.bench.display import console, make_table
 from cvxrobust.bench.studies.kept_rows import measure_or_show
 
@@ -45,9 +46,7 @@ MOST_ROWS = 150_000
 
 def data(n: int, d: int) -> tuple[Array, Array]:
     """Inputs, shape (n, d), and labels, shape (n,)."""
-    rng = np.random.default_rng(n + d)
-    X = rng.standard_normal((n, d))
-    score = X @ rng.standard_normal(d) / d**0.5 + 0.5 * X[:, 0] * X[:, 1] + 0.5 * rng.standard_normal(n)
+    X, score = product_rule(n, d, np.random.default_rng(n + d))
     return X, np.where(score > np.median(score), 1.0, -1.0)
 
 
