@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from strict_json import pure_json
 
 import cvxrobust
 from cvxrobust.bench.cli.printing import print_training
@@ -70,10 +71,6 @@ def solved(monkeypatch):
 
     monkeypatch.setattr(cvxrobust, "solve", remember)
     return calls
-
-
-def pure_json(text):
-    return json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
 
 # -- solve ----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ import torch
 from random_problems import random_case
 
 from cvxrobust import AdversarialSDP, Settings, StandardSDP, solve
-from cvxrobust.backends.torch.lbfgs import Memory, descend
 from cvxrobust.backends.torch.polynomial.attacks import Spectrum, smoothed_attacks, varying_coordinates
 from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, network_of
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing, Query, SmoothedObjective
@@ -225,48 +224,6 @@ def test_a_spectrum_rebuilds_the_matrix_from_few_or_many_neurons():
         rebuilt = (spectrum.vectors * spectrum.values) @ spectrum.vectors.T
         assert rebuilt.numpy() == pytest.approx(-0.5 * ((neurons.T * signs) @ neurons).numpy(), abs=1e-12)
         assert spectrum.values.numel() == min(m, 5)
-
-
-# -- L-BFGS ---------------------------------------------------------------------------------------------------------
-
-
-class Bowl:
-    def __init__(self, scales, point):
-        self.value = float(0.5 * (scales * point * point).sum())
-        self.gradient = scales * point
-
-
-def test_lbfgs_finds_the_minimum_of_an_ill_conditioned_bowl():
-    scales = torch.logspace(0, 3, 40, dtype=torch.float64)
-    memory = Memory(40, CPU)
-    start = torch.ones(40, dtype=torch.float64)
-    found = descend(lambda x: Bowl(scales, x), start, memory, 400, lambda: False, 1e-8)
-    assert float(found.evaluation.gradient.norm()) <= 1e-8
-    assert found.evaluations < 300
-
-
-def test_lbfgs_memory_is_the_textbook_recursion_and_survives_new_coordinates():
-    rng = np.random.default_rng(5)
-    memory, pairs = Memory(6, CPU), []
-    for _ in range(35):  # more than the ring holds, and one pair that curves the wrong way
-        memory.add(torch.ones(6, dtype=torch.float64), -torch.ones(6, dtype=torch.float64))
-        step = torch.tensor(rng.standard_normal(6))
-        change = step * torch.arange(1.0, 7.0, dtype=torch.float64)
-        memory.add(step, change)
-        pairs.append((step, change))
-    gradient = torch.tensor(rng.standard_normal(6))
-    q, stack = gradient.clone(), []
-    for step, change in reversed(pairs[-30:]):
-        share = float(step @ q) / float(step @ change)
-        q = q - share * change
-        stack.append((share, step, change))
-    q = q * float(pairs[-1][0] @ pairs[-1][1]) / float(pairs[-1][1] @ pairs[-1][1])
-    for share, step, change in reversed(stack):
-        q = q + (share - float(change @ q) / float(step @ change)) * step
-    assert memory.direction(gradient).numpy() == pytest.approx(-q.numpy(), rel=1e-6)
-    wider = memory.extended(8).direction(torch.cat([gradient, torch.zeros(2, dtype=torch.float64)]))
-    assert wider[:6].numpy() == pytest.approx(-q.numpy(), rel=1e-6)
-    assert (wider[6:] == 0.0).all()
 
 
 # -- whole solves ---------------------------------------------------------------------------------------------------
