@@ -7,10 +7,11 @@ Standard normal inputs, noisy labels of a linear rule with one product, hinge, b
 networks (attacked: l2 radius 0.1), one-sided ReLU networks with 10 gates (attacked: linf 0.05), and ReLU networks with
 50 gates in all formulations (attacked: linf 0.05, l2 0.05). Seconds are those of the whole call of `solve` with a
 backend that is named, after a first small one. A row is kept as soon as it is known. ``--show`` prints measured seconds
-beside the estimate, and how far the estimates are off.
+beside today's estimate, how far estimates are off, and what choosing by them costs.
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -40,6 +41,9 @@ SIZES = (
 )
 FORMULATIONS = ("one-sided", "cone", "gated")
 WAYS = (("ipm", "direct"), ("torch", "direct"), ("clarabel", "direct"), ("clarabel", "cutting-set"))
+SHORT = 2.0
+"""How many times its seconds a way counts that ended short."""
+
 MOST_ROWS = 150_000
 """Direct programmes with more rows are left out: they would not begin before the time limit."""
 
@@ -73,7 +77,6 @@ def measure(sizes: Sequence[str], time_limit: float, only: str) -> Iterator[dict
     """One row for every size, family and way."""
     from cvxrobust import Settings, solve
     from cvxrobust.core import RobustProblem
-    from cvxrobust.core.solving.plan import make_plan
 
     settings = Settings(time_limit=time_limit, threads=1)
     for make in families(*data(20, 3)).values():
@@ -85,42 +88,53 @@ def measure(sizes: Sequence[str], time_limit: float, only: str) -> Iterator[dict
             if only not in name:
                 continue
             problem = make()
-            expected = {way.name: way.estimate for way in make_plan(problem, "auto", "auto", Settings(), False).ways}
             for backend, method in WAYS:
                 unfit = method == "cutting-set" and (not isinstance(problem, RobustProblem) or "relu" in name)
                 if unfit or (backend == "clarabel" and method == "direct" and problem.conic_rows > MOST_ROWS):
                     continue
                 began = time.perf_counter()
                 result = solve(make(), backend=backend, method=method, settings=settings)
-                estimate = expected.get(f"{backend}/{method}")
                 yield {
                     "family": name, "n": n, "d": d, "way": f"{backend}/{method}",
                     "seconds": time.perf_counter() - began, "gap": result.certificate.relative_gap,
                     "certified": result.quality == "certified", "iterations": result.iterations,
-                    "estimate": None if estimate is None else estimate.seconds,
                 }  # fmt: skip
 
 
+def estimates(family: str, n: int, d: int) -> dict[str, float]:
+    """What each way is expected to take now, in seconds, in the order in which `auto` tries them."""
+    from cvxrobust import Settings
+    from cvxrobust.core.solving.plan import make_plan
+
+    ways = make_plan(families(*data(n, d))[family](), "auto", "auto", Settings(), False).ways
+    return {way.name: way.estimate.seconds for way in ways if way.estimate is not None}
+
+
 def show(rows: Sequence[dict[str, Any]]) -> None:
-    """Measured beside estimated seconds, and the spread of their ratio by way."""
-    shown = [
-        [
-            row["family"],
-            f"{row['n']} x {row['d']}",
-            row["way"],
-            f"{'' if row['certified'] else '> '}{row['seconds']:.2f}",
-            "-" if row["estimate"] is None else f"{row['estimate']:.2f}",
-        ]
-        for row in rows
-    ]
-    console().print(
-        make_table("Seconds to a certified 1e-6", ["family", "size", "way", "measured", "estimated"], shown)
+    """Measured beside estimated seconds, the spread of their ratio by way, and what choosing by them costs."""
+    groups: dict[tuple[str, int, int], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["family"], row["n"], row["d"]), {})[row["way"]] = row
+    shown, off, regret = [], dict[str, list[float]](), []
+    for (family, n, d), own in groups.items():
+        expected = estimates(family, n, d)
+        for way, row in own.items():
+            estimate = expected.get(way)
+            measured = f"{'' if row['certified'] else '> '}{row['seconds']:.2f}"
+            shown.append([family, f"{n} x {d}", way, measured, "-" if estimate is None else f"{estimate:.2f}"])
+            if estimate is not None and row["certified"]:
+                off.setdefault(way, []).append(abs(math.log(estimate / row["seconds"])))
+        taken = {way: row["seconds"] * (1.0 if row["certified"] else SHORT) for way, row in own.items()}
+        if (first := next((way for way in expected if way in own), None)) is not None:
+            regret.append(math.log(taken[first] / min(taken.values())))
+    columns = ["family", "size", "way", "measured", "estimated"]
+    console().print(make_table("Seconds to a certified 1e-6", columns, shown))
+    for way, logs in off.items():
+        print(f"{way}: off by a factor of {math.exp(np.mean(logs)):.1f} on average, {math.exp(max(logs)):.1f} at worst")
+    print(
+        f"choosing by estimates: {math.exp(np.mean(regret)):.2f} times the best way on average, "
+        f"{math.exp(max(regret)):.2f} at worst, {len(regret)} cases"
     )
-    for way in dict.fromkeys(row["way"] for row in rows):
-        known = [row for row in rows if row["way"] == way and row["certified"] and row["estimate"]]
-        off = np.abs(np.log([row["estimate"] / row["seconds"] for row in known]))
-        if known:
-            print(f"{way}: off by a factor of {np.exp(off.mean()):.1f} on average, {np.exp(off.max()):.1f} at worst")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
