@@ -6,7 +6,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from harness_rows import OPTIMUM, cheat, liar, row, spec, study, trace_to, write_run
+from harness.rows import OPTIMUM, cheat, liar, row, spec, study, trace_to, write_run
 
 from cvxrobust.bench.harness.analysis.analysis import (
     ALL_FAMILIES,

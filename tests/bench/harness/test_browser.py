@@ -13,7 +13,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from harness_rows import NASTY, liar, manifest, row, spec, study
+from harness.rows import NASTY, liar, manifest, row, spec, study
 
 from cvxrobust.bench.harness.analysis.analysis import analyse
 from cvxrobust.bench.harness.analysis.tables import Run

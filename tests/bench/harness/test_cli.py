@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from harness_plugins import install_fakes, small_suite, write_suite
+from harness.plugins import install_fakes, small_suite, write_suite
 
 from cvxrobust.bench.cli import main
 from cvxrobust.bench.harness.results.store import Store

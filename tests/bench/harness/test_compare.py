@@ -6,7 +6,7 @@ import math
 import polars as pl
 import pytest
 import typer
-from harness_rows import NASTY, cheat, liar, row, spec, study, write_run
+from harness.rows import NASTY, cheat, liar, row, spec, study, write_run
 from typer.testing import CliRunner
 
 from cvxrobust.bench.cli.commands.analysis import compare as compare_command

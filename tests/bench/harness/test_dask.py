@@ -6,7 +6,7 @@ import time
 
 import psutil
 import pytest
-from harness_plugins import install_fakes, small_suite
+from harness.plugins import install_fakes, small_suite
 
 from cvxrobust.bench.harness.results.rows import Failure, Verdict
 from cvxrobust.bench.harness.results.store import Store

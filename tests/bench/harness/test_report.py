@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 import typer
-from harness_rows import NASTY, cheat, liar, manifest, row, spec, study, write_run
+from harness.rows import NASTY, cheat, liar, manifest, row, spec, study, write_run
 from typer.testing import CliRunner
 
 from cvxrobust.bench.cli.commands.analysis import export, report

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from harness_plugins import PATIENCE, hanging, install_fakes, is_gone, small_suite, wait_until, write_suite
-from harness_rows import plain_row
+from harness.plugins import PATIENCE, hanging, install_fakes, is_gone, small_suite, wait_until, write_suite
+from harness.rows import plain_row
 from rich.console import Console
 
 from cvxrobust.bench.harness.results.rows import Failure, Verdict

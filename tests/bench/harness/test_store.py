@@ -6,7 +6,7 @@ import math
 import os
 
 import pytest
-from harness_rows import plain_row
+from harness.rows import plain_row
 
 from cvxrobust.bench.harness.results.rows import Failure, Verdict, failed_row
 from cvxrobust.bench.harness.results.store import RESULTS, Store, merge

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from harness_plugins import small_suite
+from harness.plugins import small_suite
 
 from cvxrobust.bench.data.synthetic import GENERATORS, samples
 from cvxrobust.bench.harness.run.runner import plan

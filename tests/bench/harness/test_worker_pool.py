@@ -6,7 +6,7 @@ import threading
 import time
 
 import pytest
-from harness_plugins import PATIENCE, hanging, install_fakes, is_gone, small_suite, the_case, wait_until
+from harness.plugins import PATIENCE, hanging, install_fakes, is_gone, small_suite, the_case, wait_until
 
 from cvxrobust.bench.harness.results.rows import Failure, Verdict
 from cvxrobust.bench.harness.run import worker_pool
