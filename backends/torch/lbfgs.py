@@ -79,6 +79,7 @@ class Memory:
         self.products = np.zeros((2 * most, 2 * most))
         self.order: list[int] = []
         self._rows = native(self.pairs)
+        self._known: tuple[Vector, Array] | None = None
 
     def clear(self) -> None:
         """Forget everything."""
@@ -91,37 +92,56 @@ class Memory:
         wider.products, wider.order = self.products.copy(), list(self.order)
         return wider
 
-    def add(self, step: Vector, change: Vector) -> None:
-        """Remember a pair if it has positive curvature; two vectors, both tensors or both what `native` makes of them.
+    def add(self, step: Vector, change: Vector, gradient: Vector | None = None) -> None:
+        """Remember a pair if it has positive curvature; vectors are all tensors or all what `native` makes of them.
 
-        Its lengths are known afterwards, so that nothing is measured twice.
+        Lengths and products are known afterwards, so that nothing is measured twice.
+
+        Args:
+            step: From one point to the next.
+            change: Of the gradient on the way.
+            gradient: At the next point, if `direction` was last called with the one at the point before: products
+                with the change are then differences of what the two directions need anyway.
         """
         slot = len(self.order) if len(self.order) < self.most else self.order[0]
         other = self.most + slot
         kept = self.order[1:] if len(self.order) == self.most else self.order
-        before = self._rows[[slot, other]]
+        before, known = self._rows[[slot, other]], self._known
         self._rows[slot], self._rows[other] = native(step), native(change)
-        found = _numpy(self._rows @ self._rows[[slot, other]].T)
+        self._known = None
+        if gradient is None or known is None:
+            found = _products(self._rows, [native(step), native(change)])
+        elif isinstance(self._rows, np.ndarray):
+            found = _products(self._rows, [native(step), native(gradient)])
+            self._known = gradient, found[:, 1].copy()
+            found[:, 1] -= known[1]
+            found[[slot, other], 1] = found[other, 0], length(native(change)) ** 2
+        else:
+            found = _products(self._rows, [step, change, gradient])
+            self._known = gradient, found[:, 2]
         curvature, lengths = found[slot, 1], found[slot, 0] * found[other, 1]
         if not curvature > 1e-12 * math.sqrt(lengths):
-            self._rows[[slot, other]] = before
+            self._rows[[slot, other]], self._known = before, None
             return
         self.order = [*kept, slot]
-        self.products[:, [slot, other]] = found
-        self.products[[slot, other], :] = found.T
+        self.products[:, [slot, other]] = found[:, :2]
+        self.products[[slot, other], :] = found[:, :2].T
 
     def direction(self, gradient: Vector) -> Vector:
         """``-H g`` for the inverse Hessian approximation H, of the kind of the gradient."""
         g = native(gradient)
-        found = self._direction(g)
+        found = self._direction(g, gradient)
         return found if g is gradient or not isinstance(found, np.ndarray) else torch.from_numpy(found)
 
-    def _direction(self, g: Vector) -> Vector:
+    def _direction(self, g: Vector, gradient: Vector) -> Vector:
         if not self.order:
+            self._known = None
             return g / -max(1.0, length(g))
         steps = np.asarray(self.order)
         changes = steps + self.most
-        inner = _numpy(self._rows @ g)
+        if self._known is None or self._known[0] is not gradient:
+            self._known = gradient, _products(self._rows, [g])[:, 0]
+        inner = self._known[1]
         columns = self.products[:, changes]
         SY, YY = columns[steps], columns[changes]
         scale = float(SY[-1, -1] / YY[-1, -1])
@@ -144,8 +164,12 @@ def length(vector: Vector) -> float:
     return math.sqrt(float(vector @ vector))
 
 
-def _numpy(array: Vector) -> Array:
-    return np.asarray(array if isinstance(array, np.ndarray) else array.cpu().numpy())
+def _products(rows: Vector, vectors: list[Vector]) -> Array:
+    """``rows @ vector``, a column for each."""
+    if isinstance(rows, np.ndarray):
+        # With two columns at a time NumPy takes three times as long.
+        return np.stack([rows @ vector for vector in vectors], axis=1)
+    return np.asarray((rows @ torch.stack(vectors, dim=1)).cpu().numpy())
 
 
 def descend(
@@ -212,7 +236,7 @@ def descending(
         failures = 0
         before, found = gradient, following
         gradient = native(found.gradient.flatten())
-        memory.add(step * direction, gradient - before)
+        memory.add(step * direction, gradient - before, gradient)
         here = here + step * direction
         point = line.at(step)
     return Descent(point, found, used, length(gradient) <= flat)

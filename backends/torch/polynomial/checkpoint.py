@@ -20,7 +20,7 @@ from cvxrobust.core.programs.polynomial.certificate import dual_bound
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, span_moments
 from cvxrobust.core.programs.rows import row_blocks
 
-PAIRS = 60
+PAIRS = 100
 """Pairs in the memory of a search: with few neurons left it nearly knows the whole Hessian matrix."""
 LARGEST = 1e50
 """Numbers beyond are no neurons of anybody's."""

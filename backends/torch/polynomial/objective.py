@@ -41,11 +41,13 @@ class PolynomialSmoothing:
         hinge: mu; the other losses do not need it.
         attack: nu of `smoothed_attacks`.
         centre: Shape (n,), n the samples of this process.
+        penalty: Share of beta that counts.
     """
 
     hinge: float
     attack: float
     centre: Tensor
+    penalty: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -295,7 +297,7 @@ class SmoothedObjective:
 
     def _evaluation(self, one: _Sums, count: int) -> ObjectiveEvaluation:
         a, b, c = self.program.activation
-        form, beta = one.form, self.program.beta
+        form, beta = one.form, self.program.beta * one.form.query.smoothing.penalty
         neurons, signs = form.query.neurons, form.query.signs
         product = (one.products[:, :-1] + form.vectors @ one.second) @ form.shadow.T
         first = one.products[:, -1] + form.vectors @ one.first

@@ -81,7 +81,8 @@ class SmallObjective(SmoothedObjective):
         return found
 
     def _evaluated(self, query: Query) -> ObjectiveEvaluation:
-        (a, b, c), beta, side = self.program.activation, self.program.beta, self._side(query.task)
+        (a, b, c), side = self.program.activation, self._side(query.task)
+        beta = self.program.beta * query.smoothing.penalty
         neurons, signs = query.neurons.numpy(), query.signs.numpy()
         squares = np.einsum("ij,ij->i", neurons, neurons)
         lengths = np.sqrt(squares)

@@ -7,7 +7,7 @@ problem go through the data together.
 import math
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,14 @@ NOTICED = 3e-3
 """Fraction of the gap, relative to the whole network, that merging neurons may leave out of it."""
 FLOOR = 1e-10
 """Smallest smoothing of attacks, in units of the margin."""
+DOUBT, AHEAD, MOST_AHEAD = 5, 2.0, 0.5
+"""Certificates after which a network without neurons, the best so far, is taken for the optimum; and by how many times
+the gap, as a share of beta, descent then aims below beta, at most by half of it.
+
+What keeps the zero network from being certified are multipliers that price a neuron at a little more than beta, ever
+less so: descent has that tail. With a smaller beta the tail ends below the true one, and the gap closes at once. If the
+zero network is not the optimum of the smaller beta, the gap falls all the same, and beta rises with it.
+"""
 
 Request = Query | tuple[Query, ObjectiveEvaluation]
 """A network to evaluate, or one to judge by its evaluation."""
@@ -139,7 +147,7 @@ class Training:
         self.neurons: Tensor
         self.signs: Tensor
         self.memory: Memory
-        self.evaluations = self.stage = self.idle = 0
+        self.evaluations = self.stage = self.idle = self.certificates = 0
         self.least, self.budget = math.inf, 1
         self.latest: tuple[Query, ObjectiveEvaluation] | None = None
         self.walked = False  # by stochastic steps, which nobody has judged
@@ -163,9 +171,10 @@ class Training:
         """Rounds of descent, each followed by a certificate."""
         while (ended := self.ended()) is None and self.idle < PATIENCE:
             descent = yield from self._descend()
+            penalty = self.penalty
             judgement = yield self.query(descent.point), descent.evaluation
             self.judged(judgement)
-            self._continue(descent, judgement)
+            self._continue(descent, judgement, penalty)
             self.save()
         return self.solution(ended)
 
@@ -200,16 +209,24 @@ class Training:
 
     def query(self, neurons: Tensor) -> Query:
         """Neurons with the present signs and smoothing."""
-        return Query(self.task, neurons, self.signs, self.smoothing)
+        return Query(self.task, neurons, self.signs, replace(self.smoothing, penalty=self.penalty))
+
+    @property
+    def penalty(self) -> float:
+        """Share of beta that descent aims at."""
+        if self.certificates < DOUBT or self.best.network.n_neurons > 0:
+            return 1.0
+        return 1.0 - min(AHEAD * self.best.gap, MOST_AHEAD)
 
     def judged(self, judgement: Judgement) -> None:
         """Take over what a judgement is better at."""
+        self.certificates += 1
         self.best.take(judgement.network, judgement.upper, judgement.multipliers, judgement.bound.value)
 
-    def _continue(self, descent: "Descent[ObjectiveEvaluation]", judgement: Judgement) -> None:
-        """Decide what the next round needs: more descent, another neuron, or less smoothing."""
+    def _continue(self, descent: "Descent[ObjectiveEvaluation]", judgement: Judgement, penalty: float) -> None:
+        """Decide what the next round needs, after one with this share of beta: descent, a neuron, or less smoothing."""
         upper, bound = max(abs(judgement.upper), 1e-300), judgement.bound
-        missing = max(float(bound.violations.max()) / self.program.beta - 1.0, 0.0)
+        missing = max(float(bound.violations.max()) / (self.program.beta * penalty) - 1.0, 0.0)
         shares = Shares(missing, judgement.hinge / upper, judgement.attack / upper)
         self.stage += 1
         gap = self.best.gap
@@ -346,6 +363,6 @@ class Training:
         saved = restored(state, self.program, self.task, self.samples, place)
         self._place(saved.neurons, saved.signs)
         self.memory, self.smoothing = saved.memory, saved.smoothing
-        self.stage, self.budget = saved.stage, ROUND
+        self.stage, self.budget, self.certificates = saved.stage, ROUND, DOUBT
         upper, lower = self.samples.team.told((saved.upper(), saved.lower()))
         self.best.take(saved.network, upper, saved.multipliers or self.best.multipliers, lower)

@@ -46,3 +46,27 @@ def test_lbfgs_memory_is_the_textbook_recursion_and_survives_new_coordinates():
     wider = memory.extended(8).direction(torch.cat([gradient, torch.zeros(2, dtype=torch.float64)]))
     assert wider[:6].numpy() == pytest.approx(-q.numpy(), rel=1e-6)
     assert (wider[6:] == 0.0).all()
+
+
+@pytest.mark.parametrize("native", [False, True], ids=["tensors", "arrays"])
+def test_differences_of_known_products_are_products_with_differences(native):
+    """What a descent does: a direction at every point, and both gradients at hand when a pair joins."""
+    rng = np.random.default_rng(6)
+    quick, plain = lbfgs.Memory(50, CPU, most=8), lbfgs.Memory(50, CPU, most=8)
+    scales, point = np.logspace(0.0, 4.0, 50), rng.standard_normal(50)
+
+    def vector(array):
+        return array if native else torch.from_numpy(array)
+
+    gradient = vector(scales * point)
+    for _ in range(20):
+        found = quick.direction(gradient)
+        assert np.asarray(found) == pytest.approx(np.asarray(plain.direction(gradient)), rel=1e-6)
+        step = vector(np.asarray(found) * rng.uniform(0.1, 1.5))
+        before, gradient = gradient, vector(np.asarray(gradient) + scales * np.asarray(step))
+        quick.add(step, gradient - before, gradient)
+        plain.add(step, gradient - before)
+    # A pair of the wrong curvature changes nothing, whatever was known.
+    quick.direction(gradient)
+    quick.add(step, before - gradient, gradient)
+    assert np.asarray(quick.direction(gradient)) == pytest.approx(np.asarray(plain.direction(gradient)), rel=1e-6)

@@ -427,3 +427,20 @@ def test_what_cannot_be_solved_is_refused_in_words():
         solve_polynomial(program, Settings(), start=random_network(np.random.default_rng(0), 2, 3, ACTIVATIONS[0]))
     with pytest.raises(UnknownNameError, match="float16"):
         solve_polynomial(program, Settings(), dtype="float16")
+
+
+@pytest.mark.parametrize("radius", [1.2, 2.0, 4.0])
+def test_where_attacks_leave_nothing_to_learn_the_zero_network_is_certified(radius):
+    """Descent alone ended "numerical" at gaps of 1e-5 to 1e-3: its multipliers priced neurons at barely more than beta."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((50, 20))
+    y = np.where(X @ rng.standard_normal(20) + 0.5 * rng.standard_normal(50) > 0.0, 1.0, -1.0)
+    problem = AdversarialSDP(X, y, radius=radius, beta=0.03)
+    result = solve(problem, backend="torch", settings=Settings(threads=1))
+    assert result.termination is Termination.CONVERGED
+    exact = solve(problem, backend="ipm", settings=Settings(threads=1)).certificate
+    assert result.certificate.lower <= exact.upper * (1.0 + 1e-9)
+    assert result.certificate.upper >= exact.lower * (1.0 - 1e-9)
+    if radius > 1.5:
+        assert result.network.n_neurons == 0
+        assert result.iterations < 1000
