@@ -43,7 +43,7 @@ ITERATIONS = {
 """How many are usual, by kind of programme."""
 
 MOMENTS = {
-    "clean": 0.010, "attacked": 0.025, "gated": 0.012, "attacked gated": 0.020, "cone": 0.016, "attacked cone": 0.026,
+    "clean": 0.015, "attacked": 0.04, "gated": 0.012, "attacked gated": 0.020, "cone": 0.016, "attacked cone": 0.026,
     "one-sided": 0.016, "attacked one-sided": 0.026,
 }  # fmt: skip
 """Seconds of the smallest iterations: calls of PyTorch, and the certificate."""
@@ -58,6 +58,13 @@ times the iterations of one whole solve that takes."""
 PACE = (0.15, 0.7)
 """An iteration of ``w`` thousand million operations takes ``PACE[0] * w ** PACE[1]`` seconds more, about, on one core:
 large products run faster. Fitted to `cvxrobust.bench.studies.ways`."""
+
+LARGE_PACE = 0.11
+"""The same for polynomial programmes, whose products are larger: seconds of a thousand million."""
+
+MATRICES, VECTORS = {"clean": 1e-8, "attacked": 2e-7}, 10.0
+"""Seconds for each entry of a matrix of the size of the inputs, of a sample or the network's own; so many vectors count
+as well."""
 
 WORTH_THREADS = 2e9
 """Operations of an iteration from which on more than one thread is used, however many there may be."""
@@ -140,7 +147,11 @@ class InteriorPoint:
             cones = 0 if program.formulation == "gated" else program.X.shape[0] * program.shape[0] * program.shape[1]
         else:
             kind, size, cones = "attacked" if attacked else "clean", polynomial_work(program), 0
-        step = MOMENTS[kind] + (1.0 + attacked) * CONES * cones + PACE[0] * (1e-9 * size) ** PACE[1]
+        if isinstance(program, GatedProgram):
+            step = MOMENTS[kind] + (1.0 + attacked) * CONES * cones + PACE[0] * (1e-9 * size) ** PACE[1]
+        else:
+            n, d = (float(number) for number in program.X.shape)
+            step = MOMENTS[kind] + MATRICES[kind] * (n + d) * d * (d + VECTORS) + LARGE_PACE * 1e-9 * size
         seconds, held = ITERATIONS[kind] * step, memory(program)
         if kind == "attacked" and program.X.shape[1] > SUBSPACE[0]:
             # Searched in a subspace that grows: as many inputs as its usual end, several times over.

@@ -4,10 +4,10 @@
     python -m cvxrobust.bench.studies.ways --show FILE.jsonl
 
 Standard normal inputs, noisy labels of a linear rule with one product, hinge, beta = 0.01, one thread; polynomial
-networks (attacked: l2 radius 0.1), one-sided ReLU networks with 10 gates (attacked: linf 0.05), and ReLU networks with
-50 gates in all formulations (attacked: linf 0.05, l2 0.05). Seconds are those of the whole call of `solve` with a
-backend that is named, after a first small one. A row is kept as soon as it is known. ``--show`` prints measured seconds
-beside today's estimate, how far estimates are off, and what choosing by them costs.
+networks (attacked: l2 radius 0.1, far: 2), one-sided ReLU networks with 10 gates (attacked: linf 0.05), and ReLU
+networks with 50 gates in all formulations (attacked: linf 0.05, l2 0.05). Seconds are those of the whole call of
+`solve` with a backend that is named, after a first small one. A row is kept as soon as it is known. ``--show`` prints
+measured seconds beside today's estimate, how far estimates are off, and what choosing by them costs.
 """
 
 import argparse
@@ -41,6 +41,7 @@ SIZES = (
 )
 FORMULATIONS = ("one-sided", "cone", "gated")
 WAYS = (("ipm", "direct"), ("torch", "direct"), ("clarabel", "direct"), ("clarabel", "cutting-set"))
+NAMES = tuple(f"{backend}/{method}" for backend, method in WAYS)
 SHORT = 2.0
 """How many times its seconds a way counts that ended short."""
 
@@ -59,8 +60,9 @@ def families(X: Array, y: Array) -> dict[str, Callable[[], Any]]:
     from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, StandardSDP
 
     found: dict[str, Callable[[], Any]] = {
-        "standard": lambda: StandardSDP(X, y, beta=0.01),
-        "attacked": lambda: AdversarialSDP(X, y, radius=0.1, beta=0.01),
+        "polynomial": lambda: StandardSDP(X, y, beta=0.01),
+        "attacked polynomial": lambda: AdversarialSDP(X, y, radius=0.1, beta=0.01),
+        "attacked polynomial, far": lambda: AdversarialSDP(X, y, radius=2.0, beta=0.01),
         "relu, 10": lambda: ConvexReLU(X, y, n_gates=10, beta=0.01),
         "attacked relu, 10": lambda: AdversarialReLU(X, y, radius=0.05, n_gates=10, beta=0.01),
     }
@@ -73,7 +75,7 @@ def families(X: Array, y: Array) -> dict[str, Callable[[], Any]]:
     return found
 
 
-def measure(sizes: Sequence[str], time_limit: float, only: str) -> Iterator[dict[str, Any]]:
+def measure(sizes: Sequence[str], time_limit: float, only: str, ways: Sequence[str]) -> Iterator[dict[str, Any]]:
     """One row for every size, family and way."""
     from cvxrobust import Settings, solve
     from cvxrobust.core import RobustProblem
@@ -89,6 +91,8 @@ def measure(sizes: Sequence[str], time_limit: float, only: str) -> Iterator[dict
                 continue
             problem = make()
             for backend, method in WAYS:
+                if f"{backend}/{method}" not in ways:
+                    continue
                 unfit = method == "cutting-set" and (not isinstance(problem, RobustProblem) or "relu" in name)
                 if unfit or (backend == "clarabel" and method == "direct" and problem.conic_rows > MOST_ROWS):
                     continue
@@ -142,11 +146,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=SIZES, help="samples x inputs")
     parser.add_argument("--only", default="", help="families whose names contain this")
+    parser.add_argument("--ways", nargs="+", default=NAMES, choices=NAMES, help="backends with methods")
     parser.add_argument("--time-limit", type=float, default=25.0, help="seconds per solve")
     measure_or_show(
         parser,
         arguments,
-        lambda asked: measure(asked.sizes, asked.time_limit, asked.only),
+        lambda asked: measure(asked.sizes, asked.time_limit, asked.only, asked.ways),
         lambda rows, asked: show(rows),
     )
 

@@ -87,6 +87,8 @@ def solve_isolated(
         waited = time.perf_counter() - began
         message = f"{backend} did not stop when it was asked to and was killed after {waited:.1f} s"
         return Solution(killed, message=message)
+    if monitor.stopped and child.returncode == -signal.SIGINT:
+        return Solution(Termination.INTERRUPTED, message=f"{backend}'s process was stopped before it had begun")
     died = Termination.KILLED if child.returncode < 0 else Termination.ERROR
     return Solution(died, message=f"{backend}'s process ended with status {child.returncode} and without an answer")
 

@@ -20,6 +20,10 @@ MOMENT = 1.0
 FIRST_SHARE = 0.5
 """Share of the time that is left which a way has before its pace counts, as long as others are to come."""
 
+OWN_TIME = 1.5
+"""A first-order method has this many times its estimate, and no more: what does not get on by then has stalled, and the
+next way needs the time. Interior points get on late, and by a known number of steps."""
+
 UNHURRIED = 30.0
 """Seconds that it has without a time limit, at least."""
 
@@ -64,9 +68,11 @@ class Pace:
         return self._caller.stopped or self._fired
 
     def _granted(self) -> float:
-        deadline, estimate = self._caller.deadline, self._way.estimate
+        deadline, estimate, method = self._caller.deadline, self._way.estimate, self._way.backend.capabilities.method
         if deadline is not None:
-            return FIRST_SHARE * (deadline - self._began)
+            share = FIRST_SHARE * (deadline - self._began)
+            stalls = method == "first-order" and estimate is not None and reports_bounds(self._way)
+            return min(share, max(OWN_TIME * estimate.seconds, MOMENT)) if stalls and estimate is not None else share
         return max(UNHURRIED, LATE * estimate.seconds) if estimate is not None else 2.0 * UNHURRIED
 
     def _over(self) -> bool:

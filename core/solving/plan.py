@@ -22,8 +22,8 @@ from cvxrobust.core.settings import Settings
 DIRECT_ROWS = 5_000
 """Rows of a direct programme above which the cutting-set method comes first for robust problems."""
 
-MASTERS = 0.3
-"""What masters take there, in units of the direct programme's time: less and less, the larger it is."""
+ROUNDS = 12
+"""Masters that it takes from nothing, about; each has two psd matrices, and no inequality of a sample's own."""
 
 JUDGED = 2.0
 """Looks at a network that it takes to write a conic programme and to judge its answer: cones under attack are searched
@@ -42,7 +42,7 @@ class Way:
         method: ``"direct"`` or ``"cutting-set"``.
         isolated: The name by which a child process finds the backend; None if it has none.
         estimate: What it would cost; None where nobody knows.
-        hands_over: Whether it makes way for the next as soon as that one gets on better.
+        hands_over: Whether it leaves the last digits to the next, as the caller asked (``polish``).
     """
 
     backend: Backend
@@ -209,8 +209,9 @@ def _open(
             f"({', '.join(way.name for way in ways)}), and this machine has {memory / 2**30:.1f} GiB; use fewer "
             "samples, inputs or gates, stream the data (StreamedSDP), or name a backend to try all the same."
         )
-    ways = _with_masters(fitting) if polish is not False else [w for w in fitting if not _after_a_first(w, fitting)]
-    return ways, _said(ways, part)
+    if polish is False:
+        fitting = [way for way in fitting if not _after_a_first(way, fitting)]
+    return fitting, _said(fitting, part)
 
 
 def _accepting(ways: list[Way], settings: Settings) -> list[Way]:
@@ -233,28 +234,6 @@ def _expected(way: Way) -> float:
 def _after_a_first(way: Way, ways: list[Way]) -> bool:
     """Whether masters have somebody who closes the gap by himself before them."""
     return way.method == "cutting-set" and any(other.method == "direct" for other in ways)
-
-
-def _with_masters(ways: list[Way]) -> list[Way]:
-    """Masters follow the first way that leaves digits to them."""
-    masters = [way for way in ways if way.method == "cutting-set"]
-    first = next((way for way in ways if _leaves_digits(way)), None)
-    if not masters or first is None:
-        return ways
-    found: list[Way] = []
-    for way in ways:
-        if way is first:
-            # From there they take less than from nothing, and nobody knows how much.
-            found += [replace(way, hands_over=True), replace(masters[0], estimate=None)]
-        elif way is not masters[0]:
-            found.append(way)
-    return found
-
-
-def _leaves_digits(way: Way) -> bool:
-    """Whether a way is quick to a coarse gap and slow beyond: a first-order method on the structure."""
-    can = way.backend.capabilities
-    return way.method == "direct" and can.method == "first-order" and bool(can.structured)
 
 
 def _structured_ways(part: Problem[Any]) -> list[Way]:
@@ -293,8 +272,10 @@ def _conic_ways(part: Problem[Any], method: str) -> list[Way]:
         # In the order in which they are tried where nobody knows what they cost.
         methods = ["cutting-set", "direct"] if part.conic_rows > DIRECT_ROWS else ["direct", "cutting-set"]
     costs = {"direct": cost, "cutting-set": None}
-    if cost is not None and part.conic_rows > DIRECT_ROWS:
-        costs["cutting-set"] = replace(cost, seconds=MASTERS * cost.seconds, memory=0.0, step=0.1 * cost.step)
+    if "cutting-set" in methods and size is not None and size.orders and isinstance(chosen, Estimates):
+        master = chosen.estimate(replace(size, orders={max(size.orders): 2}))
+        if master is not None:
+            costs["cutting-set"] = Estimate(ROUNDS * master.seconds, master.memory, master.seconds)
     return [Way(chosen, name, isolated, costs[name]) for name in methods]
 
 
@@ -310,9 +291,6 @@ def _said(ways: list[Way], part: Problem[Any]) -> str:
     words = [f"backend {first.backend.name}: {what}", f"method {first.method}: {rows} for {type(part).__name__}"]
     if first.estimate is not None:
         words[0] += f", about {_seconds(first.estimate.seconds)} by its estimate"
-    if first.hands_over and rest:
-        words.append(f"polish by backend {rest[0].backend.name}: {rest[0].backend.capabilities.method or 'available'}")
-        rest = rest[1:]
     if rest:
         words.append("if it falls short: " + ", ".join(way.name for way in rest))
     return "; ".join(words)

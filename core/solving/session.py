@@ -1,9 +1,8 @@
 """One call of `solve`: part by part, way by way, until the gap asked for is certified or the time is up.
 
-Every way starts from the best network and the best bounds of those before it; all of them count. A first-order method
-that reads the structure is at a certified gap of a thousandth before the cutting-set method has found its neurons, but
-each further digit costs it more than the last. A master that starts from its network has the neurons and the attacks
-already, and its solver's digits are cheap: such a way *hands over* at `HANDOVER` (called polishing).
+Every way starts from the best network and the best bounds of those before it; all of them count. Whoever asks for it
+(``polish``) lets the first way *hand over* to masters of the cutting-set method at `HANDOVER`: they have the neurons
+and the attacks from it, and their solver's digits are cheap where inputs are few.
 """
 
 import time

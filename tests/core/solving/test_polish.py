@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -260,7 +261,7 @@ def test_native_options_are_the_first_backends_own(problem):
 
 
 class TestAuto:
-    """Where our interior-point method is not to be had "auto" picks what reads the structure, and polishes."""
+    """Where our interior-point method is not to be had "auto" picks what reads the structure; masters come after."""
 
     small, large = (AdversarialSDP(*data(n=n, d=d), radius=0.3) for n, d in ((10, 3), (120, 12)))
 
@@ -271,9 +272,22 @@ class TestAuto:
     def test_large_problems_go_to_what_reads_their_structure(self):
         result = solve(self.large, settings=Settings(tolerance=1e-4, threads=1))
         assert result.quality is Quality.CERTIFIED
-        assert (result.backend, result.method) == ("torch + clarabel", "direct + cutting-set")
+        assert (result.backend, result.method) == ("torch", "direct")
         assert "backend torch: reads the problem's own structure, about" in result.selection
-        assert "polish by backend clarabel: interior-point" in result.selection
+        assert "if it falls short: clarabel/" in result.selection
+
+    def test_masters_go_on_from_where_it_ends_short(self, monkeypatch):
+        torch = type(get_backend("torch"))
+        solve_short = torch.solve
+
+        def stall(self, program, settings, monitor=None, warm_start=None):
+            found = solve_short(self, program, settings.replace(tolerance=0.1), monitor, warm_start)
+            return replace(found, termination=Termination.NUMERICAL)
+
+        monkeypatch.setattr(torch, "solve", stall)
+        result = solve(AdversarialSDP(*data(n=150, d=20), radius=0.3), settings=Settings(tolerance=1e-3))
+        assert (result.backend, result.method) == ("torch + clarabel", "direct + cutting-set")
+        assert result.quality is Quality.CERTIFIED
 
     @pytest.mark.parametrize(
         "choice",
@@ -298,5 +312,5 @@ class TestAuto:
 
     def test_without_such_a_backend_it_is_masters_alone(self, monkeypatch):
         monkeypatch.setattr(type(get_backend("torch")), "unavailable", lambda self: "run `pip install torch`")
-        result = solve(self.large, settings=Settings(tolerance=1e-3))
+        result = solve(AdversarialSDP(*data(n=150, d=20), radius=0.3), settings=Settings(tolerance=1e-3))
         assert (result.backend, result.method) == ("clarabel", "cutting-set")
