@@ -34,7 +34,7 @@ demo: $(INSTALLED)
 	$(VENV)/bin/cvxrobust demo --out $(OUT)
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
 
 bench: $(INSTALLED)
 	$(VENV)/bin/python -m pytest $(KERNELS) --benchmark-compare

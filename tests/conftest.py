@@ -1,9 +1,14 @@
 """Puts the helpers in `support` within reach of all tests."""
 
+import os
 import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
+
+# Where a worker has one of the cores, threads of linear algebra would only wait for those of its neighbours.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
