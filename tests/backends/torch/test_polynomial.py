@@ -431,7 +431,7 @@ def test_what_cannot_be_solved_is_refused_in_words():
 
 @pytest.mark.parametrize("radius", [1.2, 2.0, 4.0])
 def test_where_attacks_leave_nothing_to_learn_the_zero_network_is_certified(radius):
-    """Descent alone ended "numerical" at gaps of 1e-5 to 1e-3: its multipliers priced neurons at barely more than beta."""
+    """Descent alone ended at gaps of 1e-5 to 1e-3: its multipliers priced neurons at barely more than beta."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((50, 20))
     y = np.where(X @ rng.standard_normal(20) + 0.5 * rng.standard_normal(50) > 0.0, 1.0, -1.0)
