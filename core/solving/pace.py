@@ -20,9 +20,9 @@ MOMENT = 1.0
 FIRST_SHARE = 0.5
 """Share of the time that is left which a way has before its pace counts, as long as others are to come."""
 
-OWN_TIME = 1.5
-"""A first-order method has this many times its estimate, and no more: what does not get on by then has stalled, and the
-next way needs the time. Interior points get on late, and by a known number of steps."""
+OWN_TIME = 1.0
+"""A first-order method is looked at after this many times its estimate: where it has stalled, or where the next way
+would be there sooner, the next way has its turn. Interior points get on late, and by a known number of steps."""
 
 UNHURRIED = 30.0
 """Seconds that it has without a time limit, at least."""
@@ -41,14 +41,17 @@ class Pace:
         way: The way.
         tolerance: Gap that it is to certify.
         followed: Whether another way is to come.
+        other: Seconds that the quickest of those would take, if anybody knows.
     """
 
-    def __init__(self, caller: Monitor, way: Way, tolerance: float, followed: bool) -> None:
-        self._caller, self._way, self._tolerance = caller, way, tolerance
+    def __init__(self, caller: Monitor, way: Way, tolerance: float, followed: bool, other: float = math.inf) -> None:
+        self._caller, self._way, self._tolerance, self._other = caller, way, tolerance, other
         self._began = time.perf_counter()
         self._log: list[tuple[float, float]] = []
         self._makes_way_at = math.inf
         self._fired = False
+        first_order = way.backend.capabilities.method == "first-order"
+        self._stalls = first_order and way.estimate is not None and reports_bounds(way)
         self._allowance = self._granted() if followed else math.inf
         deadline = caller.deadline
         if not reports_bounds(way) and math.isfinite(self._allowance):
@@ -68,11 +71,11 @@ class Pace:
         return self._caller.stopped or self._fired
 
     def _granted(self) -> float:
-        deadline, estimate, method = self._caller.deadline, self._way.estimate, self._way.backend.capabilities.method
+        deadline, estimate = self._caller.deadline, self._way.estimate
         if deadline is not None:
             share = FIRST_SHARE * (deadline - self._began)
-            stalls = method == "first-order" and estimate is not None and reports_bounds(self._way)
-            return min(share, max(OWN_TIME * estimate.seconds, MOMENT)) if stalls and estimate is not None else share
+            own = max(OWN_TIME * estimate.seconds, MOMENT) if self._stalls and estimate is not None else share
+            return min(share, own)
         return max(UNHURRIED, LATE * estimate.seconds) if estimate is not None else 2.0 * UNHURRIED
 
     def _over(self) -> bool:
@@ -91,6 +94,8 @@ class Pace:
         if not 0.0 < gap < before or not math.isfinite(before):
             return gap <= 0.0
         left = spent if deadline is None else deadline - now
+        if self._stalls:
+            left = min(left, self._other)
         needed = math.log(max(gap / self._tolerance, 1.0)) / math.log(before / gap) * 0.5 * spent
         return needed <= left
 

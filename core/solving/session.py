@@ -5,6 +5,7 @@ Every way starts from the best network and the best bounds of those before it; a
 and the attacks from it, and their solver's digits are cheap where inputs are few.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -125,20 +126,21 @@ class Session(Generic[N]):
             left = monitor.remaining
             # A way makes way only for one that could still get somewhere in the time that it would be left with.
             half = None if left is None else FIRST_SHARE * left
-            followed = any(not _too_slow(later, half) for later, _ in ways[number + 1 :])
-            if (followed or results) and _too_slow(way, left):
+            later = [other for other, _ in ways[number + 1 :] if not _too_slow(other, half)]
+            if (later or results) and _too_slow(way, left):
                 continue
-            result = self._by(way, settings, task, monitor, followed)
+            result = self._by(way, settings, task, monitor, later)
             self.ledger.report(task.k, result.certificate)
             results.append(result)
             task = replace(task, known=result.certificate, start=result.network, solution=None)
         return joined(results)
 
-    def _by(self, way: Way, settings: Settings, task: Task[N], monitor: Monitor, followed: bool) -> Result[N]:
-        """One way; an exception is an answer where another way has answered already."""
+    def _by(self, way: Way, settings: Settings, task: Task[N], monitor: Monitor, later: list[Way]) -> Result[N]:
+        """One way, before others; an exception is an answer where another way has answered already."""
         began, wanted = time.perf_counter(), self.settings.tolerance
-        tolerance = max(wanted, HANDOVER) if way.hands_over and followed else wanted
-        pace = Pace(monitor, way, tolerance, followed)
+        tolerance = max(wanted, HANDOVER) if way.hands_over and later else wanted
+        others = [other.estimate.seconds for other in later if other.estimate is not None]
+        pace = Pace(monitor, way, tolerance, bool(later), min(others, default=math.inf))
         try:
             result = attempt(way, task, settings.replace(tolerance=tolerance), pace.monitor, self.ledger)
         except CvxRobustError as error:

@@ -54,13 +54,14 @@ NOTICED = 3e-3
 """Fraction of the gap, relative to the whole network, that merging neurons may leave out of it."""
 FLOOR = 1e-10
 """Smallest smoothing of attacks, in units of the margin."""
-DOUBT, AHEAD, MOST_AHEAD = 5, 2.0, 0.5
-"""Certificates after which a network without neurons, the best so far, is taken for the optimum; and by how many times
-the gap, as a share of beta, descent then aims below beta, at most by half of it.
+DOUBT, AHEAD, MOST_AHEAD, YIELD = 5, 2.0, 0.5, 5
+"""Certificates after which a network without neurons, the best so far, is taken for the optimum; and how far descent
+then aims below beta: by this many times what the last multipliers violate, for the hinge no more than the best ones do
+(which is the gap), by half of beta at most, and by half as much after every so many certificates without progress.
 
 What keeps the zero network from being certified are multipliers that price a neuron at a little more than beta, ever
 less so: descent has that tail. With a smaller beta the tail ends below the true one, and the gap closes at once. If the
-zero network is not the optimum of the smaller beta, the gap falls all the same, and beta rises with it.
+zero network is not the optimum of the smaller beta, violations fall all the same, and beta rises with that.
 """
 
 Request = Query | tuple[Query, ObjectiveEvaluation]
@@ -148,7 +149,7 @@ class Training:
         self.signs: Tensor
         self.memory: Memory
         self.evaluations = self.stage = self.idle = self.certificates = 0
-        self.least, self.budget = math.inf, 1
+        self.least, self.budget, self.violated = math.inf, 1, 0.0
         self.latest: tuple[Query, ObjectiveEvaluation] | None = None
         self.walked = False  # by stochastic steps, which nobody has judged
         centre = torch.zeros_like(samples.radius)
@@ -216,7 +217,8 @@ class Training:
         """Share of beta that descent aims at."""
         if self.certificates < DOUBT or self.best.network.n_neurons > 0:
             return 1.0
-        return 1.0 - min(AHEAD * self.best.gap, MOST_AHEAD)
+        violated = min(self.violated, self.best.gap) if self.program.loss == "hinge" else self.violated
+        return 1.0 - min(AHEAD * violated, MOST_AHEAD * 0.5 ** (self.idle // YIELD))
 
     def judged(self, judgement: Judgement) -> None:
         """Take over what a judgement is better at."""
@@ -227,6 +229,7 @@ class Training:
         """Decide what the next round needs, after one with this share of beta: descent, a neuron, or less smoothing."""
         upper, bound = max(abs(judgement.upper), 1e-300), judgement.bound
         missing = max(float(bound.violations.max()) / (self.program.beta * penalty) - 1.0, 0.0)
+        self.violated = missing
         shares = Shares(missing, judgement.hinge / upper, judgement.attack / upper)
         self.stage += 1
         gap = self.best.gap

@@ -429,13 +429,14 @@ def test_what_cannot_be_solved_is_refused_in_words():
         solve_polynomial(program, Settings(), dtype="float16")
 
 
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
 @pytest.mark.parametrize("radius", [1.2, 2.0, 4.0])
-def test_where_attacks_leave_nothing_to_learn_the_zero_network_is_certified(radius):
+def test_where_attacks_leave_nothing_to_learn_the_zero_network_is_certified(radius, loss):
     """Descent alone ended at gaps of 1e-5 to 1e-3: its multipliers priced neurons at barely more than beta."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((50, 20))
     y = np.where(X @ rng.standard_normal(20) + 0.5 * rng.standard_normal(50) > 0.0, 1.0, -1.0)
-    problem = AdversarialSDP(X, y, radius=radius, beta=0.03)
+    problem = AdversarialSDP(X, y, radius=radius, beta=0.03, loss=loss)
     result = solve(problem, backend="torch", settings=Settings(threads=1))
     assert result.termination is Termination.CONVERGED
     exact = solve(problem, backend="ipm", settings=Settings(threads=1)).certificate

@@ -1,6 +1,7 @@
 """Ways: which there are, in which order they are tried, and when one makes way for the next."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -255,3 +256,37 @@ def test_the_formulation_of_a_relu_network_decides_who_comes_first(formulation, 
     X, y = rng.standard_normal((1_000, 20)), np.where(rng.random(1_000) < 0.5, 1.0, -1.0)
     plan = make_plan(ConvexReLU(X, y, n_gates=50, formulation=formulation), "auto", "auto", Settings(), None)
     assert plan.ways[0].backend.name == first
+
+
+class Crawling(Structured):
+    """A first-order method that reports a gap that falls ever so slowly, until it is told to stop."""
+
+    def __init__(self, answer, estimate):
+        super().__init__("crawling", self.crawl, estimate)
+        self.capabilities = replace(self.capabilities, method="first-order")
+        self.rough, self.took = answer[1], 0.0
+
+    def crawl(self, settings, monitor):
+        began, lower = time.perf_counter(), 0.0
+        while not monitor.should_stop and time.perf_counter() < began + 30.0:
+            lower += 1e-6
+            monitor.report(1.0, lower)
+            time.sleep(0.02)
+        self.took = time.perf_counter() - began
+        return Solution(Termination.INTERRUPTED, network=self.rough.network)
+
+
+def test_a_first_order_method_that_stalls_makes_way_after_its_own_time(problem, ways, answer):
+    crawling = Crawling(answer, 0.5)
+    ways(crawling, Structured("second", lambda *_: answer[0], 2.0))
+    result = solve(problem, settings=Settings(time_limit=60.0))
+    assert result.backend == "crawling + second"
+    assert result.quality is Quality.CERTIFIED
+    assert crawling.took < 15.0  # half of the limit is what others have
+
+
+def test_it_does_not_where_no_other_way_could_get_anywhere(problem, ways, answer):
+    crawling = Crawling(answer, 0.5)
+    ways(crawling, Structured("second", never, 1e6))
+    assert solve(problem, settings=Settings(time_limit=4.0)).backend == "crawling"
+    assert crawling.took > 3.0
