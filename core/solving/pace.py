@@ -20,7 +20,7 @@ MOMENT = 1.0
 FIRST_SHARE = 0.5
 """Share of the time that is left which a way has before its pace counts, as long as others are to come."""
 
-OWN_TIME = 1.0
+OWN_TIME = 1.5
 """A first-order method is looked at after this many times its estimate: where it has stalled, or where the next way
 would be there sooner, the next way has its turn. Interior points get on late, and by a known number of steps."""
 
