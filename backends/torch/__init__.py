@@ -64,6 +64,9 @@ EVALUATION, ALONG = (1.2e-3, 2.6e-8), 30.0
 """Seconds of one, half without attack, and per sample and input, these counted with the directions of attacks. Fitted,
 like the number, to `cvxrobust.bench.studies.ways`."""
 
+STALLED = 0.7
+"""Seconds more, that small problems go to interior points: columns of very different sizes, say, are not for it."""
+
 SHARES: dict[tuple[str, str | int | None], float] = {
     ("one-sided", None): 1.6, ("one-sided", "inf"): 2.5, ("one-sided", 2): 1.2, ("one-sided", 1): 2.0,
     ("cone", None): 0.6, ("cone", "inf"): 0.5, ("cone", 2): 0.5, ("cone", 1): 0.7,
@@ -120,7 +123,7 @@ class Torch:
             attacked = 1.0 if bool((program.radius > 0.0).any()) else 0.5
             evaluations = min(EVALUATIONS[0] + EVALUATIONS[1] * d, EVALUATIONS[2])
             step = attacked * (EVALUATION[0] + EVALUATION[1] * n * (d + ALONG))
-            return Estimate(evaluations * step, 32.0 * n * d, 20.0 * step)
+            return Estimate(STALLED + evaluations * step, 32.0 * n * d, 20.0 * step)
         entries = float(n) * math.prod(program.shape)
         attacked = bool((program.radius > 0.0).any())
         share = SHARES[program.formulation, program.norm if attacked else None]
