@@ -24,7 +24,7 @@ from cvxrobust.bench.studies.ways import families
 
 Array = NDArray[np.float64]
 BACKENDS = ("auto", "clarabel", "scs", "torch", "ipm")
-FAMILIES = ("standard", "attacked", "relu, 10", "attacked relu, 10")
+FAMILIES = ("polynomial", "attacked polynomial", "relu, 10", "attacked relu, 10")
 SIZES = ("20x2", "80x5", "200x10", "500x20", "1000x30", "2000x50", "5000x100")
 MOST_ENTRIES = 2e8
 """Of a conic programme that Clarabel and SCS are asked to solve: with more of them they would only fill the memory."""
@@ -55,7 +55,7 @@ def measured(make: Callable[[], Any], backend: str, limit: float) -> dict[str, A
 
 def entries(family: str, n: int, d: int) -> float:
     """About how many numbers the conic programme has."""
-    return {"standard": n * d**2 / 2.0, "attacked": n * d**2 * 2.0}.get(family, 40.0 * n * d)
+    return {"polynomial": n * d**2 / 2.0, "attacked polynomial": n * d**2 * 2.0}.get(family, 40.0 * n * d)
 
 
 def measure(sizes: Sequence[str], limit: float) -> Iterator[dict[str, Any]]:
