@@ -51,6 +51,9 @@ MOMENTS = {
 CONES = 1e-6
 """Seconds of an iteration for each cone of a sample and a slot; under attack twice that."""
 
+BLOCKS = 1e-9
+"""Seconds for each entry of a matrix of the size of the inputs, of a sample and a slot, where these are attacked."""
+
 SUBSPACE = (100, 60, 60.0)
 """Inputs from which on attacked polynomial networks are searched in a subspace, its usual size in the end, and how many
 times the iterations of one whole solve that takes."""
@@ -149,6 +152,9 @@ class InteriorPoint:
             kind, size, cones = "attacked" if attacked else "clean", polynomial_work(program), 0
         if isinstance(program, GatedProgram):
             step = MOMENTS[kind] + (1.0 + attacked) * CONES * cones + PACE[0] * (1e-9 * size) ** PACE[1]
+            if attacked:
+                (n, _), (K, C, D) = program.X.shape, program.shape
+                step += BLOCKS * n * K * C * D * D
         else:
             n, d = (float(number) for number in program.X.shape)
             step = MOMENTS[kind] + MATRICES[kind] * (n + d) * d * (d + VECTORS) + LARGE_PACE * 1e-9 * size
