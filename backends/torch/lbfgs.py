@@ -92,6 +92,13 @@ class Memory:
         wider.products, wider.order = self.products.copy(), list(self.order)
         return wider
 
+    def adopt(self, pairs: Tensor, order: list[int]) -> None:
+        """Take over pairs from elsewhere, shape (2 most, size), and where they are, the oldest first."""
+        # In place: arrays share the memory of `pairs`.
+        self.pairs[:] = pairs
+        self.products, self.order = (self.pairs @ self.pairs.T).cpu().numpy(), list(order)
+        self._known = None
+
     def add(self, step: Vector, change: Vector, gradient: Vector | None = None) -> None:
         """Remember a pair if it has positive curvature; vectors are all tensors or all what `native` makes of them.
 

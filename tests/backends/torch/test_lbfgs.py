@@ -70,3 +70,18 @@ def test_differences_of_known_products_are_products_with_differences(native):
     quick.direction(gradient)
     quick.add(step, before - gradient, gradient)
     assert np.asarray(quick.direction(gradient)) == pytest.approx(np.asarray(plain.direction(gradient)), rel=1e-6)
+
+
+def test_pairs_that_are_taken_over_count():
+    """They did not: what directions read had stayed at zero."""
+    rng = np.random.default_rng(7)
+    old, new = lbfgs.Memory(12, CPU, most=5), lbfgs.Memory(8, CPU, most=5)
+    plain = lbfgs.Memory(8, CPU, most=5)
+    for _ in range(7):
+        step = rng.standard_normal(12)
+        change = step * np.arange(1.0, 13.0)
+        old.add(torch.from_numpy(step), torch.from_numpy(change))
+        plain.add(torch.from_numpy(step[:8].copy()), torch.from_numpy(change[:8].copy()))
+    new.adopt(old.pairs[:, :8], old.order)
+    gradient = torch.from_numpy(rng.standard_normal(8))
+    assert new.direction(gradient).numpy() == pytest.approx(plain.direction(gradient).numpy(), rel=1e-9)

@@ -242,6 +242,4 @@ class MultiplierMethod:
         pairs = torch.zeros((old.pairs.shape[0], K, D), dtype=torch.float64, device=self.whole.device)
         pairs[:, torch.as_tensor(self.whole.used)] = old.pairs.reshape(old.pairs.shape[0], -1, D)
         self.memory = Memory(now.size * D, self.whole.device)
-        self.memory.pairs = pairs[:, torch.as_tensor(now)].reshape(old.pairs.shape[0], -1)
-        self.memory.products = (self.memory.pairs @ self.memory.pairs.T).cpu().numpy()
-        self.memory.order = list(old.order)
+        self.memory.adopt(pairs[:, torch.as_tensor(now)].reshape(old.pairs.shape[0], -1), old.order)
