@@ -1,6 +1,6 @@
 """The problem contract: data in, programme out, network and certificate back."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import getattr_static
 from typing import Any, Protocol, Self, runtime_checkable
@@ -87,8 +87,13 @@ class Problem(Protocol[N]):
         """Dual information read off a network, for when a solver gives none."""
         ...
 
-    def multiplier_candidates(self, solution: Solution, network: N) -> Iterable[Any]:
-        """Every kind of multipliers worth trying: any of them gives a valid bound, the best one counts."""
+    def multiplier_candidates(
+        self, solution: Solution, network: N, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterable[Any]:
+        """Every kind of multipliers worth trying, at least one: any of them gives a valid bound, the best one counts.
+
+        What takes long to make, a repair, asks now and then whether it is `stopped`; then what it has is good enough.
+        """
         ...
 
     def lower_bound(self, multipliers: Any) -> float:

@@ -1,5 +1,6 @@
 """One programme by one backend and one method: asked, judged, and kept with the bounds known before."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -37,6 +38,9 @@ JUDGING = 3.0
 
 MOST_JUDGING = 0.1
 """Share of the time that is left which may be kept back for that."""
+
+GRACE = 0.3
+"""Seconds after the deadline that may go into making multipliers prove more; an answer is late a second after it."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +91,20 @@ def certified(
     known: Certificate,
     tolerance: float,
     keep: Callable[[N, Certificate], object] | None = None,
+    deadline: float | None = None,
 ) -> Judged[N]:
-    """Judge an answer by `core` alone; `keep` hears of every improvement, because the next may take long."""
+    """Judge an answer by `core` alone; `keep` hears of every improvement, because the next may take long.
+
+    Multipliers are repaired until `GRACE` after the deadline, a ``time.perf_counter()`` value.
+    """
     certificate, unproved = known, ""
     found = network_of(part, solution)
     if found is not None and (upper := part.objective(found)) < certificate.upper:
         network, certificate = found, replace(certificate, upper=upper)
         if keep is not None:
             keep(network, certificate)
-    for multipliers in part.multiplier_candidates(solution, network):
+    until = math.inf if deadline is None else deadline + GRACE
+    for multipliers in part.multiplier_candidates(solution, network, lambda: time.perf_counter() > until):
         lower, reason = proved(part, multipliers)
         unproved = unproved or reason
         certificate = certificate.best(Certificate(certificate.upper, lower))
@@ -185,7 +194,7 @@ def _directly(way: Way, task: Task[N], settings: Settings, monitor: Monitor, led
     if isinstance(program, ConicProgram):
         require_cones(program, backend.capabilities.cones, backend.name)
     times = Times(assemble=time.perf_counter() - clock)
-    solution, iterations, attempts = task.solution, 0, 0
+    solution, iterations, attempts, keep = task.solution, 0, 0, partial(ledger.keep, task.k)
     if structured is not None:
         # What reads structure starts from a network.
         solution = None if task.start is None else start_from(part, task.start)
@@ -196,7 +205,7 @@ def _directly(way: Way, task: Task[N], settings: Settings, monitor: Monitor, led
         own = settings.replace(tolerance=tolerance, time_limit=at_least_a_moment(left))
         solution = invoke(backend, way.isolated, program, own, monitor, solution)
         solved = time.perf_counter()
-        judged = certified(part, solution, judged.network, judged.certificate, asked, partial(ledger.keep, task.k))
+        judged = certified(part, solution, judged.network, judged.certificate, asked, keep, monitor.deadline)
         iterations, attempts = iterations + solution.iterations, attempts + 1
         times = replace(
             times,

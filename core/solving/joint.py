@@ -59,17 +59,21 @@ def solve_jointly(
         solutions = [failed if isinstance(failed, Solution) else wrong] * len(parts)
     seconds = (time.perf_counter() - began) / len(parts)
     return [
-        _judged(way, task, solution, seconds, settings, ledger) for task, solution in zip(tasks, solutions, strict=True)
+        _judged(way, task, solution, seconds, settings, ledger, monitor.deadline)
+        for task, solution in zip(tasks, solutions, strict=True)
     ]
 
 
-def _judged(way: Way, task: Task[N], solution: Any, seconds: float, settings: Settings, ledger: Ledger[N]) -> Result[N]:
+def _judged(
+    way: Way, task: Task[N], solution: Any, seconds: float, settings: Settings, ledger: Ledger[N],
+    deadline: float | None,
+) -> Result[N]:  # fmt: skip
     began, first = time.perf_counter(), len(ledger.trace)
     if not isinstance(solution, Solution):
         solution = Solution(Termination.ERROR, message=f"the backend returned {type(solution).__name__}")
     network = task.start or task.part.trivial_network()
     keep = partial(ledger.keep, task.k)
-    judged = certified(task.part, solution, network, task.known, settings.tolerance, keep)
+    judged = certified(task.part, solution, network, task.known, settings.tolerance, keep, deadline)
     times = Times(solve=seconds, certify=time.perf_counter() - began)
     result = result_of(
         way, judged, solution.termination, settings.tolerance, solution, times=times, rounds=1,

@@ -3,7 +3,7 @@
 Everything here reads the inputs block by block, so they may lie in memory or be read again for every pass.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -254,8 +254,10 @@ class PolynomialTraining:
             return PointMultipliers(theta, np.arange(theta.size), self.X)
         return NetworkAttacks(theta, network.quadratic(network.alpha), self.signs, self.radius)
 
-    def multiplier_candidates(self, solution: Solution, network: PolynomialNetwork) -> Iterator[Multipliers]:
-        """The solver's multipliers and the network's own."""
+    def multiplier_candidates(
+        self, solution: Solution, network: PolynomialNetwork, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Multipliers]:
+        """The solver's multipliers and the network's own; none of them takes long to make."""
         if solution.multipliers is not None:
             yield solution.multipliers
         yield self.network_multipliers(network)

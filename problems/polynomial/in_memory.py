@@ -1,6 +1,6 @@
 """Polynomial problems whose data is in memory: conic programmes, recovery of networks, and masters."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -145,7 +145,9 @@ class PolynomialProblem(PolynomialTraining):
         moments[attacked] = attack_moments(self.task, y[start : start + length])
         return MomentMultipliers(moments)
 
-    def multiplier_candidates(self, solution: Solution, network: PolynomialNetwork) -> Iterator[Multipliers]:
+    def multiplier_candidates(
+        self, solution: Solution, network: PolynomialNetwork, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Multipliers]:
         """The solver's multipliers, the network's own, and the solver's on the network's exact worst cases.
 
         The last is the best where the solver's weights are accurate but its attacks are not.
@@ -153,10 +155,10 @@ class PolynomialProblem(PolynomialTraining):
         if solution.multipliers is None and solution.has_dual:
             found = self.multipliers(solution)
             yield found
-            if isinstance(found, MomentMultipliers):
+            if isinstance(found, MomentMultipliers) and not stopped():
                 theta = found.moments[:, -1, -1]
                 yield PointMultipliers(theta, np.arange(theta.size), self.pessimize(network).points)
-        yield from super().multiplier_candidates(solution, network)
+        yield from super().multiplier_candidates(solution, network, stopped)
 
     # -- what a time limit needs ----------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """What the two ReLU families share: programme, recovery of networks, exact objectives and certificates."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -216,7 +216,9 @@ class ReLUProblem(ReLUData):
         """Multipliers that need no solver, read off a network."""
         return network_multipliers(self.program, self.point(network))
 
-    def multiplier_candidates(self, solution: Solution, network: ReLUNetwork) -> Iterator[GatedMultipliers]:
+    def multiplier_candidates(
+        self, solution: Solution, network: ReLUNetwork, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[GatedMultipliers]:
         """The solver's multipliers and the network's own, each also repaired by least squares where scaling costs."""
         given, loose = solution.multipliers, True
         if fits(self.program, given) or (given is None and solution.has_dual):
@@ -224,11 +226,11 @@ class ReLUProblem(ReLUData):
             yield found
             loose = self._is_loose(found)
             if loose:
-                yield tightened(self.program, found, LOOSE)
+                yield tightened(self.program, found, LOOSE, stopped)
         own = self.network_multipliers(network)
         yield own
-        if loose and self._is_loose(own):
-            yield tightened(self.program, own, LOOSE)
+        if loose and not stopped() and self._is_loose(own):
+            yield tightened(self.program, own, LOOSE, stopped)
 
     def _is_loose(self, multipliers: GatedMultipliers) -> bool:
         return bool(self.dual(multipliers).violations.max(initial=0.0) > self.beta * (1.0 + LOOSE))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from fakes import Fake
 
 from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, InputError, Settings, StandardSDP, Termination, solve
 from cvxrobust.core import Capabilities, Estimate, Solution, get_backend
-from cvxrobust.core.solving import child, supervision
+from cvxrobust.core.programs.gated import certificate
+from cvxrobust.core.solving import attempt, child, supervision
 from cvxrobust.core.solving.plan import make_plan
 
 pytestmark = pytest.mark.skipif(not child.can_fork("cpu"), reason="children that share memory need Linux")
@@ -284,3 +286,18 @@ def test_a_warm_start_counts_from_the_first_moment(problem, good, monkeypatch):
     result = solve(problem, backend=Slow(act), settings=LIMIT, warm_start=problem.lifted(good.network))
     assert result.certificate.upper == pytest.approx(problem.objective(good.network))
     assert result.certificate.upper < 0.9 * problem.objective(problem.trivial_network())
+
+
+@pytest.mark.parametrize(("limit", "repaired"), [(0.2, False), (60.0, True)])
+def test_multipliers_are_repaired_only_while_there_is_time(limit, repaired, monkeypatch):
+    seen = []
+    monkeypatch.setattr(certificate, "generated", lambda *args: seen.append(args[1]) or args[-2:])
+    problem = AdversarialReLU(X, Y, n_gates=4, formulation="cone", radius=0.01)
+
+    def late(settings, monitor):
+        time.sleep(0.2 + 2.0 * attempt.GRACE if limit < 1.0 else 0.0)
+        network = problem.trivial_network()
+        return Solution(Termination.TIME_LIMIT, network=network, multipliers=problem.network_multipliers(network))
+
+    result = solve(problem, backend=Slow(late, seconds=0.0, step=0.0), settings=Settings(time_limit=limit, threads=1))
+    assert (result.certificate.lower > 0.0, bool(seen)) == (True, repaired)

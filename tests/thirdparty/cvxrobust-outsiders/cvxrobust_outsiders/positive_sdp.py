@@ -1,7 +1,7 @@
 """A fifth family of problems: polynomial networks whose output weights are all positive, so that scores are convex."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -209,8 +209,10 @@ class PositiveSDP:
         slopes = self._loss.derivative(self._margins(network), self.y)
         return np.asarray(-slopes / self.y.size)
 
-    def multiplier_candidates(self, solution: Solution, network: PolynomialNetwork) -> Iterator[Array]:
-        """The solver's, and the network's own."""
+    def multiplier_candidates(
+        self, solution: Solution, network: PolynomialNetwork, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Array]:
+        """The solver's, and the network's own; neither takes long to make."""
         if solution.has_dual:
             yield self.multipliers(solution)
         yield self.network_multipliers(network)
