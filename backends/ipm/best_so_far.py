@@ -67,10 +67,7 @@ class BestSoFar(Generic[P, D]):
 
     def report(self) -> None:
         """Tell the monitor."""
-        if self.monitor.report is not None and np.isfinite(self.lower):
-            self.monitor.report(self.upper, self.lower)
-        if self.monitor.keep is not None and self.answer is not None and self.primal is not None:
-            self.monitor.keep(self.answer)
+        self.monitor.report(self.upper, self.lower, None if self.primal is None else self.answer)
 
     def ended(self, iterations: int) -> Termination | None:
         """Why to stop now, if there is a reason."""

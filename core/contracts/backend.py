@@ -160,20 +160,16 @@ class SolvesTogether(Protocol):
 
 @dataclass
 class Monitor:
-    """Lets whoever waits stop a solver from outside, and a structured solver report its bounds.
+    """Lets whoever waits stop a solver from outside, and a solver report its progress.
 
     Args:
         deadline: ``time.perf_counter()`` value at which to stop; None for never.
-        report: Receives certified (upper, lower) from solvers that compute them.
-        keep: Receives the means to get the best iterate so far, a `Solution` with network and multipliers, from solvers
-            of structured programmes; None where nobody wants it. It is kept in case the solver has to be ended in the
-            midst of a step, and only asked for where that costs little.
+        hear: Hears what is reported, with the arguments of `report`; says False where that cannot be true.
     """
 
     deadline: float | None = None
-    report: Callable[[float, float], object] | None = None
+    hear: Callable[[float, float, Callable[[], Solution] | None], object] | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
-    keep: Callable[[Callable[[], Solution]], object] | None = None
 
     @classmethod
     def within(cls, seconds: float | None) -> "Monitor":
@@ -184,14 +180,32 @@ class Monitor:
         """Ask the solver to return its iterate as soon as it can."""
         self._stop.set()
 
+    def report(self, upper: float, lower: float, iterate: Callable[[], Solution] | None = None) -> bool:
+        """Say how far a solver has got; a structured solver does so whenever its best network or bound improves.
+
+        Bounds are claims: they steer who goes on next, but nothing counts before `core` has proved it from an iterate.
+        Whoever hands over none is shown with the time of its last answer.
+
+        Args:
+            upper: Objective of the best network so far; infinite before there is one.
+            lower: The best bound below the optimum so far; minus infinity before there is one.
+            iterate: Makes a `Solution` of that network and its multipliers. It is called at once or never, seldom
+                enough to cost little. What it returns is also kept in case the solver has to be ended in the midst of a
+                step.
+
+        Returns:
+            Whether the report can be true: bounds that are no numbers, cross or worsen are refused, and named in
+            ``Result.complaints``.
+        """
+        return self.hear is None or self.hear(upper, lower, iterate) is not False
+
     def sharing(
         self,
         deadline: float | None,
-        report: Callable[[float, float], object] | None,
-        keep: Callable[[Callable[[], Solution]], object] | None = None,
+        hear: Callable[[float, float, Callable[[], Solution] | None], object] | None = None,
     ) -> "Monitor":
-        """Another monitor that stops whenever this one is stopped, with a deadline and listeners of its own."""
-        return Monitor(deadline, report, self._stop, keep)
+        """Another monitor that stops whenever this one is stopped, with a deadline and a listener of its own."""
+        return Monitor(deadline, hear, self._stop)
 
     @property
     def stopped(self) -> bool:

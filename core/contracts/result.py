@@ -207,6 +207,7 @@ class Result(Generic[N]):
         ignored: Settings not applied, with the reason.
         versions: Versions of the packages involved.
         message: The backend's own words.
+        complaints: What the backend reported on its way that cannot be true.
     """
 
     network: N
@@ -233,6 +234,7 @@ class Result(Generic[N]):
     ignored: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     message: str = ""
+    complaints: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         bounds = self.certificate
@@ -273,6 +275,7 @@ class Result(Generic[N]):
             "ignored": dict(self.ignored),
             "versions": dict(self.versions),
             "message": self.message,
+            "complaints": list(self.complaints),
         }
 
 

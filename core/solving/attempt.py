@@ -1,13 +1,9 @@
 """One programme by one backend and one method: asked, judged, and kept with the bounds known before."""
 
-import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Generic
+from dataclasses import replace
+from typing import Any
 
-from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.program import ConicProgram, require_cones
 from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
@@ -19,9 +15,10 @@ from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.cutting_set.method import cutting_set
 from cvxrobust.core.solving.invoke import invoke
-from cvxrobust.core.solving.ledger import Ledger
+from cvxrobust.core.solving.judging.sanitize import start_from
+from cvxrobust.core.solving.judging.verdict import Judged
+from cvxrobust.core.solving.judging.witness import Witness
 from cvxrobust.core.solving.plan import Way, structured_program
-from cvxrobust.core.solving.sanitize import network_of, proved, start_from
 
 ATTEMPTS = 3
 """Times that the direct method runs a backend which converged by its own measure but not by the certificate's."""
@@ -29,117 +26,18 @@ ATTEMPTS = 3
 TIGHTER = 1e-2
 """Factor on the tolerance from one attempt to the next."""
 
-
-KEEPING = 0.1
-"""Share of a solver's time that may be spent on judging iterates in case it has to be ended."""
-
 JUDGING = 3.0
 """Looks at a problem that it takes to judge a conic answer."""
 
 MOST_JUDGING = 0.1
 """Share of the time that is left which may be kept back for that."""
 
-GRACE = 0.3
-"""Seconds after the deadline that may go into making multipliers prove more; an answer is late a second after it."""
 
-
-@dataclass(frozen=True)
-class Task(Generic[N]):
-    """One programme to solve.
-
-    Args:
-        part: The problem.
-        k: Its number among the parts.
-        known: Bounds that `core` has proved.
-        start: A network to start from.
-        solution: A raw solution of a programme of the same shape to start from.
-    """
-
-    part: Problem[N]
-    k: int
-    known: Certificate
-    start: N | None = None
-    solution: Solution | None = None
-
-
-@dataclass(frozen=True)
-class Judged(Generic[N]):
-    """What an answer is worth.
-
-    Args:
-        network: The better of the known network and the answer's.
-        certificate: The bounds with what the answer adds.
-        unproved: Why its multipliers prove nothing; empty if they do.
-    """
-
-    network: N
-    certificate: Certificate
-    unproved: str = ""
-
-
-def attempt(way: Way, task: Task[N], settings: Settings, monitor: Monitor, ledger: Ledger[N]) -> Result[N]:
+def attempt(way: Way, witness: Witness[N], settings: Settings, monitor: Monitor) -> Result[N]:
     """Solve one programme by one way; never worse than what was known before."""
-    if way.method == "cutting-set":
-        return _by_cutting_set(way, task, settings, monitor, ledger)
-    return _directly(way, task, settings, monitor, ledger)
-
-
-def certified(
-    part: Problem[N],
-    solution: Solution,
-    network: N,
-    known: Certificate,
-    tolerance: float,
-    keep: Callable[[N, Certificate], object] | None = None,
-    deadline: float | None = None,
-) -> Judged[N]:
-    """Judge an answer by `core` alone; `keep` hears of every improvement, because the next may take long.
-
-    Multipliers are repaired until `GRACE` after the deadline, a ``time.perf_counter()`` value.
-    """
-    certificate, unproved = known, ""
-    found = network_of(part, solution)
-    if found is not None and (upper := part.objective(found)) < certificate.upper:
-        network, certificate = found, replace(certificate, upper=upper)
-        if keep is not None:
-            keep(network, certificate)
-    until = math.inf if deadline is None else deadline + GRACE
-    for multipliers in part.multiplier_candidates(solution, network, lambda: time.perf_counter() > until):
-        lower, reason = proved(part, multipliers)
-        unproved = unproved or reason
-        certificate = certificate.best(Certificate(certificate.upper, lower))
-        if keep is not None:
-            keep(network, certificate)
-        if certificate.relative_gap <= tolerance:
-            break  # on large data another candidate is another pass
-    return Judged(network, certificate, unproved)
-
-
-@dataclass
-class IterateRecorder(Generic[N]):
-    """Judges iterates of a running solver, in case it has to be ended, as seldom as that takes little of its time.
-
-    Args:
-        task: What it solves.
-        tolerance: Relative gap to reach.
-        ledger: Keeps what they are worth.
-    """
-
-    task: Task[N]
-    tolerance: float
-    ledger: Ledger[N]
-    _not_before: float = 0.0
-
-    def __call__(self, iterate: Callable[[], Solution]) -> None:
-        """Judge an iterate, unless the last one has taken too much time."""
-        began = time.perf_counter()
-        if began < self._not_before:
-            return
-        part, k = self.task.part, self.task.k
-        network, known = self.ledger.proved[k]
-        certified(part, iterate(), network, known, self.tolerance, partial(self.ledger.keep, k))
-        ended = time.perf_counter()
-        self._not_before = ended + (ended - began) / KEEPING
+    by = _by_cutting_set if way.method == "cutting-set" else _directly
+    result = by(way, witness, settings, monitor)
+    return replace(result, complaints=witness.complaints(result.certificate))
 
 
 def result_of(
@@ -182,57 +80,58 @@ def _for_the_solver(part: Problem[Any], program: Any, left: float | None) -> flo
     return left - min(MOST_JUDGING * left, judging)
 
 
-def _directly(way: Way, task: Task[N], settings: Settings, monitor: Monitor, ledger: Ledger[N]) -> Result[N]:
-    part, backend, asked = task.part, way.backend, settings.tolerance
-    judged = Judged(task.start or part.trivial_network(), task.known)
+def _directly(way: Way, witness: Witness[N], settings: Settings, monitor: Monitor) -> Result[N]:
+    task, backend, asked = witness.task, way.backend, settings.tolerance
+    part = task.part
     if monitor.should_stop:
         stopped = Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
-        return result_of(way, judged, stopped, asked)
+        return result_of(way, witness.judged, stopped, asked)
     clock = time.perf_counter()
     structured = structured_program(backend, part)
     program = part.to_conic() if structured is None else structured
     if isinstance(program, ConicProgram):
         require_cones(program, backend.capabilities.cones, backend.name)
     times = Times(assemble=time.perf_counter() - clock)
-    solution, iterations, attempts, keep = task.solution, 0, 0, partial(ledger.keep, task.k)
+    solution, iterations, attempts = task.solution, 0, 0
     if structured is not None:
         # What reads structure starts from a network.
         solution = None if task.start is None else start_from(part, task.start)
     tolerance = _first_tolerance(backend, settings)
     while True:
-        began = time.perf_counter()
+        began, watching = time.perf_counter(), witness.seconds
         left = _for_the_solver(part, program, monitor.remaining)
         own = settings.replace(tolerance=tolerance, time_limit=at_least_a_moment(left))
         solution = invoke(backend, way.isolated, program, own, monitor, solution)
         solved = time.perf_counter()
-        judged = certified(part, solution, judged.network, judged.certificate, asked, keep, monitor.deadline)
+        watched = witness.seconds - watching
+        witness.conclude(solution, monitor.deadline)
         iterations, attempts = iterations + solution.iterations, attempts + 1
         times = replace(
             times,
             setup=times.setup + solution.setup_seconds,
-            solve=times.solve + solved - began - solution.setup_seconds,
-            certify=times.certify + time.perf_counter() - solved,
+            solve=times.solve + solved - began - watched - solution.setup_seconds,
+            certify=times.certify + watched + time.perf_counter() - solved,
         )
-        ledger.report(task.k, judged.certificate)
         # A solver calls itself converged by residuals; the certificate is relative to the optimum.
         tighter = max(TIGHTER * tolerance, backend.capabilities.tightest_tolerance)
         converged = solution.termination is Termination.CONVERGED and not monitor.should_stop
-        done = judged.certificate.relative_gap <= asked
+        done = witness.judged.certificate.relative_gap <= asked
         if done or not converged or attempts == ATTEMPTS or structured is not None or tighter >= tolerance:
             break
         tolerance = tighter
     errors = program.dimacs_errors(solution) if isinstance(program, ConicProgram) else ()
     termination = solution.termination
-    if termination is Termination.NUMERICAL and judged.certificate.relative_gap <= asked:
+    if termination is Termination.NUMERICAL and witness.judged.certificate.relative_gap <= asked:
         termination = Termination.CONVERGED  # it was asked for more than the caller wanted
     return result_of(
-        way, judged, termination, asked, solution, dimacs_errors=errors, times=times, rounds=attempts,
+        way, witness.judged, termination, asked, solution, dimacs_errors=errors, times=times, rounds=attempts,
         iterations=iterations,
     )  # fmt: skip
 
 
-def _by_cutting_set(way: Way, task: Task[N], settings: Settings, monitor: Monitor, ledger: Ledger[N]) -> Result[N]:
-    part, backend = task.part, way.backend
+def _by_cutting_set(way: Way, witness: Witness[N], settings: Settings, monitor: Monitor) -> Result[N]:
+    task, backend = witness.task, way.backend
+    part = task.part
     if not isinstance(part, RobustProblem):
         raise InputError(f"{type(part).__name__} cannot be solved by the cutting-set method.")
 
@@ -241,8 +140,7 @@ def _by_cutting_set(way: Way, task: Task[N], settings: Settings, monitor: Monito
         own = own.replace(tolerance=_first_tolerance(backend, settings))
         return invoke(backend, way.isolated, program, own, monitor)
 
-    keep = partial(ledger.keep, task.k)
-    state, termination = cutting_set(part, solve_master, settings, monitor, task.start, task.known, keep)
+    state, termination = cutting_set(part, solve_master, settings, monitor, task.start, task.known, witness.take_proved)
     return result_of(
         way, Judged(state.best, state.certificate), termination, settings.tolerance, state.solution,
         dimacs_errors=state.errors, times=Times(state.assemble, state.setup, state.solve, state.certify),

@@ -8,7 +8,7 @@ from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.result import Callback, Solution
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.ledger import Ledger
+from cvxrobust.core.solving.judging.ledger import Ledger
 from cvxrobust.core.solving.plan import Plan, make_plan
 from cvxrobust.core.solving.session import Session
 

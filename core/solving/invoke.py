@@ -8,7 +8,7 @@ from cvxrobust.core.contracts.result import Solution, Termination
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.isolation import solve_isolated
-from cvxrobust.core.solving.sanitize import of_the_right_shape
+from cvxrobust.core.solving.judging.sanitize import of_the_right_shape
 
 ISOLATED_ROWS = 20_000
 """Programmes with more rows are solved in a child process, which can be stopped even while it sets them up."""

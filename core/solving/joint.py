@@ -5,7 +5,6 @@ They share the passes over the data and, on a GPU, its attention; the answers ar
 
 import time
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from cvxrobust.core.contracts.backend import Monitor, SolvesTogether
@@ -14,11 +13,13 @@ from cvxrobust.core.contracts.result import Result, Solution, Termination, Times
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.attempt import Task, at_least_a_moment, certified, result_of
+from cvxrobust.core.solving.attempt import at_least_a_moment, result_of
 from cvxrobust.core.solving.invoke import failure
-from cvxrobust.core.solving.ledger import Ledger
+from cvxrobust.core.solving.judging.ledger import Ledger
+from cvxrobust.core.solving.judging.sanitize import start_from
+from cvxrobust.core.solving.judging.verdict import Task
+from cvxrobust.core.solving.judging.witness import Witness
 from cvxrobust.core.solving.plan import Plan, Way
-from cvxrobust.core.solving.sanitize import start_from
 
 
 def solvable_jointly(problem: Problem[Any], plan: Plan) -> bool:
@@ -41,10 +42,10 @@ def solve_jointly(
     if not solvable_jointly(problem, plan) or monitor.should_stop or not isinstance(backend, SolvesTogether):
         return None
     parts = problem.parts
-    # What the backend reports about its progress enters the trace, but proves nothing.
     tasks = [Task(part, k, ledger.bounds[k], ledger.starts[k]) for k, part in enumerate(parts)]
+    witnesses = [Witness(task, settings.tolerance, ledger) for task in tasks]
     began = time.perf_counter()
-    monitors = [monitor.sharing(monitor.deadline, ledger.listener(k)) for k in range(len(parts))]
+    monitors = [monitor.sharing(monitor.deadline, witness) for witness in witnesses]
     starts = [None if task.start is None else start_from(task.part, task.start) for task in tasks]
     own = settings.replace(time_limit=at_least_a_moment(monitor.remaining))
     try:
@@ -57,28 +58,28 @@ def solve_jointly(
         failed = solutions[0] if isinstance(solutions, list) and solutions else None
         wrong = Solution(Termination.ERROR, message=f"{backend.name} did not return one solution per class")
         solutions = [failed if isinstance(failed, Solution) else wrong] * len(parts)
-    seconds = (time.perf_counter() - began) / len(parts)
+    watched = sum(witness.seconds for witness in witnesses)
+    seconds = (time.perf_counter() - began - watched) / len(parts)
     return [
-        _judged(way, task, solution, seconds, settings, ledger, monitor.deadline)
-        for task, solution in zip(tasks, solutions, strict=True)
+        _judged(way, witness, solution, seconds, settings, monitor.deadline)
+        for witness, solution in zip(witnesses, solutions, strict=True)
     ]
 
 
 def _judged(
-    way: Way, task: Task[N], solution: Any, seconds: float, settings: Settings, ledger: Ledger[N],
-    deadline: float | None,
-) -> Result[N]:  # fmt: skip
+    way: Way, witness: Witness[N], solution: Any, seconds: float, settings: Settings, deadline: float | None
+) -> Result[N]:
+    ledger = witness.ledger
     began, first = time.perf_counter(), len(ledger.trace)
     if not isinstance(solution, Solution):
         solution = Solution(Termination.ERROR, message=f"the backend returned {type(solution).__name__}")
-    network = task.start or task.part.trivial_network()
-    keep = partial(ledger.keep, task.k)
-    judged = certified(task.part, solution, network, task.known, settings.tolerance, keep, deadline)
-    times = Times(solve=seconds, certify=time.perf_counter() - began)
+    watched = witness.seconds
+    witness.conclude(solution, deadline)
+    judged = witness.judged
+    times = Times(solve=seconds, certify=watched + time.perf_counter() - began)
     result = result_of(
         way, judged, solution.termination, settings.tolerance, solution, times=times, rounds=1,
-        iterations=solution.iterations,
+        iterations=solution.iterations, complaints=witness.complaints(judged.certificate),
     )  # fmt: skip
-    ledger.report(task.k, judged.certificate)
-    wall = seconds + time.perf_counter() - began
+    wall = seconds + watched + time.perf_counter() - began
     return replace(result, times=replace(times, wall=wall), trace=tuple(ledger.trace[first:]))

@@ -3,9 +3,11 @@
 import math
 import threading
 import time
+from collections.abc import Callable
 
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
+from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.solving.plan import Way, reports_bounds
 
 COARSE = 1e-3
@@ -57,7 +59,7 @@ class Pace:
         if not reports_bounds(way) and math.isfinite(self._allowance):
             # Nobody hears how it gets on, so it is told at once how long it has.
             deadline = min(math.inf if deadline is None else deadline, self._began + self._allowance)
-        self.monitor = Monitor(deadline, self._hear, _Button(self), caller.keep)
+        self.monitor = Monitor(deadline, self._hear, _Button(self))
 
     @property
     def overtaken(self) -> bool:
@@ -99,14 +101,15 @@ class Pace:
         needed = math.log(max(gap / self._tolerance, 1.0)) / math.log(before / gap) * 0.5 * spent
         return needed <= left
 
-    def _hear(self, upper: float, lower: float) -> None:
-        if self._caller.report is not None:
-            self._caller.report(upper, lower)
+    def _hear(self, upper: float, lower: float, iterate: Callable[[], Solution] | None = None) -> bool:
+        if not self._caller.report(upper, lower, iterate):
+            return False  # what cannot be true says nothing about its pace either
         now, gap = time.perf_counter(), Certificate(upper, lower).relative_gap
         if not self._log or gap < self._log[-1][1]:
             self._log.append((now, gap))
         if self._way.hands_over and math.isinf(self._makes_way_at) and gap <= COARSE:
             self._makes_way_at = self._began + max(PATIENCE * (now - self._began), MOMENT)
+        return True
 
 
 class _Button(threading.Event):

@@ -14,8 +14,10 @@ from cvxrobust.core.contracts.result import Result, Solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.attempt import Task, attempt
-from cvxrobust.core.solving.ledger import Ledger
+from cvxrobust.core.solving.attempt import attempt
+from cvxrobust.core.solving.judging.ledger import Ledger
+from cvxrobust.core.solving.judging.verdict import Task
+from cvxrobust.core.solving.judging.witness import Witness
 from cvxrobust.core.solving.plan import Plan, Way
 from cvxrobust.core.solving.session import Session
 
@@ -48,7 +50,7 @@ def score(problem: Problem[N], solution: Solution, *, tolerance: float = 1e-6, s
         ledger: Ledger[N] = Ledger(parts, [None] * len(parts), None, clock)
         way, monitor = plan.ways[0], Monitor()
         tasks = [Task(part, k, ledger.bounds[k]) for k, part in enumerate(parts)]
-        results = [attempt(way, task, settings, monitor, ledger) for task in tasks]
+        results = [attempt(way, Witness(task, tolerance, ledger), settings, monitor) for task in tasks]
         given.check_used_up()
         found = Session(problem, plan, settings, ledger, monitor, lambda refined: plan).finish(results)
         if len(parts) > 1:

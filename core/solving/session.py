@@ -18,9 +18,11 @@ from cvxrobust.core.contracts.result import Phase, Quality, Result, Solution, Te
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.attempt import IterateRecorder, Judged, Task, attempt, result_of
+from cvxrobust.core.solving.attempt import attempt, result_of
 from cvxrobust.core.solving.joint import solve_jointly
-from cvxrobust.core.solving.ledger import Ledger, bounds_at
+from cvxrobust.core.solving.judging.ledger import Ledger, bounds_at
+from cvxrobust.core.solving.judging.verdict import Judged, Task
+from cvxrobust.core.solving.judging.witness import Witness
 from cvxrobust.core.solving.pace import FIRST_SHARE, Pace
 from cvxrobust.core.solving.plan import Plan, Way
 from cvxrobust.core.solving.refinement import GOOD, refined
@@ -88,10 +90,7 @@ class Session(Generic[N]):
         if deadline is not None:
             deadline = began + (deadline - began) / (len(self.problem.parts) - k)
         task = Task(part, k, self.ledger.bounds[k], self.ledger.starts[k], self.solution)
-        recorder = (
-            None if self.ledger.listening is None else IterateRecorder(task, self.settings.tolerance, self.ledger)
-        )
-        monitor = self.monitor.sharing(deadline, self.ledger.listener(k), recorder)
+        monitor = self.monitor.sharing(deadline)
         result = self._programme(task, monitor, earlier)
         if isinstance(part, RefinableProblem) and (self.grow or part.regate > 0):
             result = refined(
@@ -109,10 +108,8 @@ class Session(Generic[N]):
         known = bounds_at(better, last.network)
         self.ledger.begin_anew(k, known)
         solution = last.solution if rows == better.conic_rows else None
-        # What is kept is about the programme that was given.
-        own = monitor.sharing(monitor.deadline, monitor.report)
         session = replace(self, plan=self.replan(better))
-        return session._programme(Task(better, k, known, last.network, solution), own)
+        return session._programme(Task(better, k, known, last.network, solution), monitor)
 
     def _programme(self, task: Task[N], monitor: Monitor, earlier: Result[N] | None = None) -> Result[N]:
         """Solve one programme: way by way, from the second if the first has answered already."""
@@ -130,7 +127,6 @@ class Session(Generic[N]):
             if (later or results) and _too_slow(way, left):
                 continue
             result = self._by(way, settings, task, monitor, later)
-            self.ledger.report(task.k, result.certificate)
             results.append(result)
             task = replace(task, known=result.certificate, start=result.network, solution=None)
         return joined(results)
@@ -140,16 +136,17 @@ class Session(Generic[N]):
         began, wanted = time.perf_counter(), self.settings.tolerance
         tolerance = max(wanted, HANDOVER) if way.hands_over and later else wanted
         others = [other.estimate.seconds for other in later if other.estimate is not None]
-        pace = Pace(monitor, way, tolerance, bool(later), min(others, default=math.inf))
+        witness = Witness(task, tolerance, self.ledger)
+        watched = monitor.sharing(monitor.deadline, witness)
+        pace = Pace(watched, way, tolerance, bool(later), min(others, default=math.inf))
         try:
-            result = attempt(way, task, settings.replace(tolerance=tolerance), pace.monitor, self.ledger)
+            result = attempt(way, witness, settings.replace(tolerance=tolerance), pace.monitor)
         except CvxRobustError as error:
             if way is self.plan.ways[0]:
                 raise
             # A licence that is missed only now, say: what was found before is worth more than the complaint.
-            judged = Judged(task.start or task.part.trivial_network(), task.known)
             said = Solution(Termination.ERROR, message=f"{type(error).__name__}: {error}")
-            result = result_of(way, judged, Termination.ERROR, wanted, said)
+            result = result_of(way, witness.judged, Termination.ERROR, wanted, said)
             result = replace(result, solution=None)
         if result.termination is Termination.INTERRUPTED and pace.overtaken:
             result = replace(result, termination=Termination.TIME_LIMIT)  # its own, not the caller's
@@ -173,13 +170,13 @@ class Session(Generic[N]):
         about = found.problem or self.problem
         if report and isinstance(about, Reports):
             found = replace(found, report={**about.report(found.network), **_progress(found)})
-        return replace(found, times=replace(found.times, wall=self.ledger.elapsed), trace=tuple(self.ledger.trace))
+        wall = time.perf_counter() - self.ledger.clock
+        return replace(found, times=replace(found.times, wall=wall), trace=tuple(self.ledger.trace))
 
     def _combined(self, results: list[Result[N]]) -> Result[N]:
         if len(results) == 1:
             return results[0]
         results = [replace(result, selection=self.plan.reasons) for result in results]
-        # Not the ledger's total: that holds what backends say about their progress, too.
         total = Certificate(sum(r.certificate.upper for r in results), sum(r.certificate.lower for r in results))
         worst = next((r.termination for r in results if r.termination != Termination.CONVERGED), Termination.CONVERGED)
         judged = Judged(self.problem.combine([r.network for r in results]), total)
@@ -210,6 +207,7 @@ class Session(Generic[N]):
             applied=longest.applied,
             ignored=longest.ignored,
             message=results[-1].message,
+            complaints=tuple(dict.fromkeys(said for r in results for said in r.complaints)),
         )
 
 
@@ -241,6 +239,7 @@ def joined(results: list[Result[N]]) -> Result[N]:
         rounds=sum(r.rounds for r in results),
         peak_memory=max(r.peak_memory for r in results),
         phases=phases,
+        complaints=tuple(dict.fromkeys(said for r in results for said in r.complaints)),
         applied=applied,
         ignored=ignored,
         versions={name: version for r in results for name, version in r.versions.items()},

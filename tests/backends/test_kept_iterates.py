@@ -21,7 +21,7 @@ PROBLEMS = {
 def test_our_solvers_hand_their_iterates_over_as_they_go(backend, kind):
     problem = PROBLEMS[kind]
     kept = []
-    monitor = Monitor(keep=lambda iterate: kept.append(iterate()))
+    monitor = Monitor(hear=lambda upper, lower, iterate: iterate and kept.append(iterate()))
     get_backend(backend).solve(problem.to_structured(), Settings(tolerance=1e-4, threads=1), monitor=monitor)
     assert len(kept) > 1
     uppers = [problem.objective(solution.network) for solution in kept]

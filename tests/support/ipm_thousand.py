@@ -21,7 +21,7 @@ from random_relu import any_gates, random_recipe
 
 from cvxrobust import Settings, solve
 from cvxrobust.core import Termination, get_backend
-from cvxrobust.core.solving.sanitize import network_of
+from cvxrobust.core.solving.judging.sanitize import network_of
 
 
 def problems(count: int) -> Iterator[tuple[str, Any, bool]]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from cvxrobust import AdversarialSDP, Settings
 from cvxrobust.core import get_backend
-from cvxrobust.core.solving.sanitize import network_of
+from cvxrobust.core.solving.judging.sanitize import network_of
 
 
 def cloud(n=40, d=5, seed=0):

@@ -105,10 +105,7 @@ class GatedIncumbent:
 
     def report(self) -> None:
         """Tell the monitor."""
-        if self.monitor.report is not None and np.isfinite(self.lower):
-            self.monitor.report(self.upper, self.lower)
-        if self.monitor.keep is not None and np.isfinite(self.upper):
-            self.monitor.keep(self.answer)
+        self.monitor.report(self.upper, self.lower, self.answer if np.isfinite(self.upper) else None)
 
     def answer(self) -> Solution:
         """The best network and multipliers so far."""

@@ -100,10 +100,8 @@ class PolynomialIncumbent:
             self.network, self.upper, better = network, upper, True
         if lower > self.lower:
             self.multipliers, self.lower, better = multipliers, lower, True
-        if better and self.monitor.report is not None:
-            self.monitor.report(self.upper, self.lower)
-        if better and self.monitor.keep is not None:
-            self.monitor.keep(self.answer)
+        if better:
+            self.monitor.report(self.upper, self.lower, self.answer)
 
     def answer(self) -> Solution:
         """Both, for whoever keeps them in case this solve has to be ended."""

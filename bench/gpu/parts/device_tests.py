@@ -64,7 +64,7 @@ def _optimum(name: str, problem: Any, context: Context) -> TableRow:
     """The same iterations of ipm: both bounds of both."""
     from cvxrobust import Settings
     from cvxrobust.core.discovery.registry import get_backend
-    from cvxrobust.core.solving.sanitize import network_of
+    from cvxrobust.core.solving.judging.sanitize import network_of
 
     backend, found = get_backend("ipm"), []
     for device in ("cpu", context.device):

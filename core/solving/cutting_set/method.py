@@ -137,7 +137,7 @@ def cutting_set(
         if failure is not None:
             return state, failure
         state.in_out = state.certificate.relative_gap > SLOW * before.relative_gap
-        if monitor.report is not None and state.certificate != before:
+        if state.certificate != before:
             monitor.report(state.certificate.upper, state.certificate.lower)
         if keep is not None:
             keep(state.best, state.certificate)

@@ -15,7 +15,7 @@ from cvxrobust.bench.data.teachers import quadratic_teacher
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.kit.threads import torch_alone
-from cvxrobust.core.solving.sanitize import network_of
+from cvxrobust.core.solving.judging.sanitize import network_of
 
 torch = pytest.importorskip("torch")
 elsewhere = pytest.importorskip("fake_device")

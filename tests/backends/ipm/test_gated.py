@@ -335,7 +335,7 @@ def test_limits_end_the_solve_with_a_certificate():
     assert (late.termination, late.iterations) == (Termination.TIME_LIMIT, 0)
     assert solve_gated(program, Settings(tolerance=1e-9, time_limit=1e-9)).termination is Termination.TIME_LIMIT
     monitor = Monitor()
-    monitor.report = lambda upper, lower: monitor.stop() if upper < 0.9 else None
+    monitor.hear = lambda upper, lower, iterate: monitor.stop() if upper < 0.9 else None
     stopped = solve_gated(program, Settings(tolerance=1e-9), monitor)
     assert stopped.termination is Termination.INTERRUPTED
     optimum = bounds(program, solve_gated(program, TIGHT))
@@ -348,7 +348,7 @@ def test_limits_end_the_solve_with_a_certificate():
 
 def test_bounds_are_reported_and_only_get_better():
     program, seen = moons(radius=0.02).program, []
-    solution = solve_gated(program, TIGHT, Monitor(report=lambda upper, lower: seen.append((upper, lower))))
+    solution = solve_gated(program, TIGHT, Monitor(hear=lambda upper, lower, iterate: seen.append((upper, lower))))
     uppers, lowers = np.array(seen).T
     assert len(seen) >= solution.iterations
     assert (np.diff(uppers) <= 0.0).all()

@@ -130,7 +130,7 @@ def test_far_from_the_margin_samples_count_along_the_axes_alone(monkeypatch):
 
 def test_every_iteration_reports_bounds_that_hold():
     problem, seen = adversarial(30, 4), []
-    monitor = Monitor(report=lambda upper, lower: seen.append((upper, lower)))
+    monitor = Monitor(hear=lambda upper, lower, iterate: seen.append((upper, lower)))
     solution = solved(problem, monitor)
     upper, lower = certified(problem, solution)
     assert len(seen) == solution.iterations + 1
@@ -159,7 +159,7 @@ def test_warm_starts_save_iterations_and_are_upper_bounds_from_the_first_moment(
     for seed in range(4):
         problem, seen = adversarial(80, 8, seed), []
         cold, near = solved(problem), solved(problem, tolerance=1e-2)
-        monitor = Monitor(report=lambda upper, lower, seen=seen: seen.append(upper))
+        monitor = Monitor(hear=lambda upper, lower, iterate, seen=seen: seen.append(upper))
         warm = solved(problem, monitor, warm_start=near)
         assert warm.termination is Termination.CONVERGED
         assert seen[0] <= problem.objective(near.network) * (1.0 + 1e-12)

@@ -236,7 +236,7 @@ def test_single_precision_iterates_reach_a_useful_gap_in_double_precision(by_col
 
 def test_bounds_are_reported_and_only_get_better(by_columns):
     program, seen = problem(radius=0.01).program, []
-    gated_torch.solve_gated(program, Settings(tolerance=1e-5), Monitor(report=lambda *pair: seen.append(pair)))
+    gated_torch.solve_gated(program, Settings(tolerance=1e-5), Monitor(hear=lambda *pair: seen.append(pair[:2])))
     uppers, lowers = np.array(seen).T
     assert len(seen) > 3
     assert (np.diff(uppers) <= 0.0).all()
@@ -250,7 +250,7 @@ def test_limits_end_the_solve(by_columns):
     late = gated_torch.solve_gated(program, Settings(tolerance=1e-9, time_limit=1e-9))
     assert (late.termination, late.iterations) == (Termination.TIME_LIMIT, 0)
     monitor = Monitor()
-    monitor.report = lambda upper, lower: monitor.stop() if upper < 0.9 else None
+    monitor.hear = lambda upper, lower, iterate: monitor.stop() if upper < 0.9 else None
     stopped = gated_torch.solve_gated(program, Settings(tolerance=1e-9), monitor)
     assert stopped.termination is Termination.INTERRUPTED
     assert stopped.network.n_neurons > 0

@@ -160,7 +160,7 @@ def test_limits_end_the_method(at_scale):
     assert few.iterations <= 30
     assert gated_torch.solve_gated(program, Settings(time_limit=1e-9)).termination is Termination.TIME_LIMIT
     monitor = Monitor()
-    monitor.report = lambda upper, lower: monitor.stop() if upper < 0.9 else None
+    monitor.hear = lambda upper, lower, iterate: monitor.stop() if upper < 0.9 else None
     stopped = gated_torch.solve_gated(program, Settings(tolerance=1e-9), monitor)
     assert stopped.termination is Termination.INTERRUPTED
     assert stopped.network.n_neurons > 0

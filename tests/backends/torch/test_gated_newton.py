@@ -92,7 +92,7 @@ def test_single_precision_iterates_reach_a_useful_gap_in_double_precision(formul
 def test_a_gated_point_survives_the_way_through_its_network(formulation):
     program = moons(formulation=formulation).program
     seen = []
-    solution = solve_gated(program, Settings(tolerance=1e-4), Monitor(report=lambda *pair: seen.append(pair)))
+    solution = solve_gated(program, Settings(tolerance=1e-4), Monitor(hear=lambda *pair: seen.append(pair[:2])))
     upper, lower = bounds(program, solution)
     assert upper == pytest.approx(seen[-1][0], rel=1e-10)
     assert lower == pytest.approx(seen[-1][1], rel=1e-10)
@@ -147,7 +147,9 @@ def test_what_rounding_moves_out_of_its_cone_is_moved_back():
 
 def test_bounds_are_reported_and_only_get_better():
     program, seen = moons(radius=0.02).program, []
-    solve_gated(program, Settings(tolerance=1e-4), Monitor(report=lambda upper, lower: seen.append((upper, lower))))
+    solve_gated(
+        program, Settings(tolerance=1e-4), Monitor(hear=lambda upper, lower, iterate: seen.append((upper, lower)))
+    )
     uppers, lowers = np.array(seen).T
     assert len(seen) > 3
     assert (np.diff(uppers) <= 0.0).all()
@@ -162,7 +164,7 @@ def test_limits_end_the_solve():
     assert (late.termination, late.iterations) == (Termination.TIME_LIMIT, 0)
     assert solve_gated(program, Settings(tolerance=1e-9, time_limit=1e-9)).termination is Termination.TIME_LIMIT
     monitor = Monitor()
-    monitor.report = lambda upper, lower: monitor.stop() if upper < 0.9 else None
+    monitor.hear = lambda upper, lower, iterate: monitor.stop() if upper < 0.9 else None
     stopped = solve_gated(program, Settings(tolerance=1e-9), monitor)
     assert stopped.termination is Termination.INTERRUPTED
     for solution in (few, late, stopped):

@@ -21,7 +21,7 @@ from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.solving import sanitize
+from cvxrobust.core.solving.judging import sanitize
 
 ACTIVATIONS = ((0.09, 0.5, 0.47), (-0.2, 0.4, 0.1))
 CPU = torch.device("cpu")
@@ -323,7 +323,7 @@ def test_the_limit_is_global_from_a_single_neuron():
 
 def test_reported_bounds_only_get_better_and_are_the_ones_returned():
     problem, seen = small_problem(), []
-    monitor = Monitor(report=lambda upper, lower: seen.append((upper, lower)))
+    monitor = Monitor(hear=lambda upper, lower, iterate: seen.append((upper, lower)))
     solution = solve_polynomial(problem.to_structured(), Settings(tolerance=1e-4), monitor)
     uppers, lowers = np.array(seen).T
     assert len(seen) > 3
@@ -339,7 +339,7 @@ def test_a_good_start_is_used_and_saves_work():
     program, settings = problem.to_structured(), Settings(tolerance=1e-4)
     cold = solve_polynomial(program, settings)
     seen = []
-    monitor = Monitor(report=lambda upper, lower: seen.append(upper))
+    monitor = Monitor(hear=lambda upper, lower, iterate: seen.append(upper))
     warm = solve_polynomial(program, settings, monitor, start=cold.network)
     assert warm.iterations < cold.iterations
     assert seen[0] == pytest.approx(1.0)
@@ -359,7 +359,7 @@ def test_the_iteration_limit_is_kept_and_the_best_is_returned():
 
 def test_a_stopped_monitor_ends_the_solve_with_what_there_is():
     problem, monitor = small_problem(), Monitor()
-    monitor.report = lambda upper, lower: monitor.stop() if lower > 0.0 and upper < 0.9 else None
+    monitor.hear = lambda upper, lower, iterate: monitor.stop() if lower > 0.0 and upper < 0.9 else None
     solution = solve_polynomial(problem.to_structured(), Settings(tolerance=1e-9), monitor)
     assert solution.termination is Termination.INTERRUPTED
     assert np.isfinite(certificate(problem, solution).relative_gap)

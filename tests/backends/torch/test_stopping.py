@@ -1,5 +1,6 @@
 """Whatever ends a solve, and wherever: a certified network comes back, the best one known."""
 
+import math
 import signal
 import threading
 import time
@@ -15,7 +16,8 @@ from cvxrobust.backends.torch.stopping import SHARE, Stops
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Termination
-from cvxrobust.core.solving.sanitize import network_of
+from cvxrobust.core.solving.judging import witness
+from cvxrobust.core.solving.judging.sanitize import network_of
 
 CPU = torch.device("cpu")
 
@@ -157,7 +159,9 @@ def test_a_limit_of_iterations_is_kept_and_used(kind, limit):
 
 @pytest.mark.parametrize("number", [1, 2, 5])
 @pytest.mark.parametrize("kind", KINDS)
-def test_ctrl_c_ends_a_solve_with_a_certified_network(kind, number):
+def test_ctrl_c_ends_a_solve_with_a_certified_network(kind, number, monkeypatch):
+    monkeypatch.setattr(witness, "SHARE", math.inf)  # every iterate is judged, and heard of
+    monkeypatch.setattr(witness, "SHRUNK", 1.0)
     problem, calls = SMALL[kind], []
 
     def callback(*point):
@@ -213,18 +217,18 @@ def test_a_pass_that_is_broken_off_keeps_the_progress_since_the_last_certificate
     problem = problem_of("plain", 1_500, 30)
     program, reports, looks = problem.to_structured(), [], []
 
-    def report(upper, lower):
+    def hear(upper, lower, iterate):
         reports.append((upper, lower))
         looks.append(counted.looks)
 
     counted = Button(10**6)
     settings = Settings(tolerance=1e-12, max_iterations=90)
-    solve_polynomial(program, settings, Monitor(report=report, _stop=counted))
+    solve_polynomial(program, settings, Monitor(hear=hear, _stop=counted))
     # In the middle of a pass, late in the round that follows the second certificate.
     second, third = (10**6 - looks[k] for k in (2, 3))
     reports.clear()
     counted = Button(second + int(0.8 * (third - second)))
-    solution = solve_polynomial(program, settings, Monitor(report=report, _stop=counted))
+    solution = solve_polynomial(program, settings, Monitor(hear=hear, _stop=counted))
     assert solution.termination is Termination.INTERRUPTED
     assert solution.iterations > 20
     assert len(reports) == 4

@@ -13,7 +13,8 @@ from fakes import Fake
 from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, InputError, Settings, StandardSDP, Termination, solve
 from cvxrobust.core import Capabilities, Estimate, Solution, get_backend
 from cvxrobust.core.programs.gated import certificate
-from cvxrobust.core.solving import attempt, child, supervision
+from cvxrobust.core.solving import child, supervision
+from cvxrobust.core.solving.judging import verdict
 from cvxrobust.core.solving.plan import make_plan
 
 pytestmark = pytest.mark.skipif(not child.can_fork("cpu"), reason="children that share memory need Linux")
@@ -126,7 +127,7 @@ def test_what_cannot_be_stopped_goes_to_a_child_where_a_whole_solve_is_long():
 
 def test_a_child_that_is_ended_leaves_the_network_and_the_bounds_that_it_has_sent(problem, good):
     def act(settings, monitor):
-        monitor.keep(lambda: good)
+        monitor.report(1.0, 0.0, lambda: good)
         while True:
             pass
 
@@ -207,10 +208,12 @@ def test_a_child_gives_the_answer_that_there_would_have_been_here(problem, monke
 
 
 def test_a_round_of_better_gates_that_is_cut_short_leaves_the_round_before(good, monkeypatch):
-    problem = ConvexReLU(X, Y, n_gates=4, regate=3)
+    problem, calls = ConvexReLU(X, Y, n_gates=4, regate=3), []
 
     def act(settings, monitor):
-        if monitor.keep is None:  # the second programme: what is kept is about the first
+        calls.append(settings)
+        if len(calls) > 1:
+            monitor.report(1.0, 0.0, lambda: good)  # about the second programme: it must not count for the first
             while True:
                 pass
         return good
@@ -295,7 +298,7 @@ def test_multipliers_are_repaired_only_while_there_is_time(limit, repaired, monk
     problem = AdversarialReLU(X, Y, n_gates=4, formulation="cone", radius=0.01)
 
     def late(settings, monitor):
-        time.sleep(0.2 + 2.0 * attempt.GRACE if limit < 1.0 else 0.0)
+        time.sleep(0.2 + 2.0 * verdict.GRACE if limit < 1.0 else 0.0)
         network = problem.trivial_network()
         return Solution(Termination.TIME_LIMIT, network=network, multipliers=problem.network_multipliers(network))
 

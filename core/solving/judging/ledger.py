@@ -1,7 +1,8 @@
 """What `core` has proved about every part of a problem, moment by moment."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Generic
 
 import numpy as np
@@ -41,7 +42,7 @@ class Ledger(Generic[N]):
         *,
         hurried: bool = False,
     ) -> None:
-        self.clock, self._callback = clock, callback
+        self.clock, self._callback, self._paused = clock, callback, 0.0
         self.bounds: list[Certificate] = []
         self.starts: list[N | None] = list(starts)
         self.trace: list[TracePoint] = []
@@ -60,8 +61,17 @@ class Ledger(Generic[N]):
 
     @property
     def elapsed(self) -> float:
-        """Seconds into the call."""
-        return time.perf_counter() - self.clock
+        """Seconds into the call, those `paused` not counted."""
+        return time.perf_counter() - self.clock - self._paused
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the clock stand still: what happens inside is not done for the solver."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._paused += time.perf_counter() - began
 
     @property
     def total(self) -> Certificate:
@@ -69,7 +79,7 @@ class Ledger(Generic[N]):
         return Certificate(sum(part.upper for part in self.bounds), sum(part.lower for part in self.bounds))
 
     def report(self, k: int, certificate: Certificate) -> None:
-        """Note bounds of one part; the trace and the callback hear of the sum over all parts."""
+        """Note bounds of one part that `core` has proved; the trace and the callback hear of the sum over all."""
         self.bounds[k] = self.bounds[k].best(certificate)
         total = self.total
         if self.trace and (total.upper, total.lower) == (self.trace[-1].upper, self.trace[-1].lower):
@@ -78,10 +88,6 @@ class Ledger(Generic[N]):
         self.trace.append(point)
         if self._callback is not None:
             self._callback(point.elapsed, point.upper, point.lower)
-
-    def listener(self, k: int) -> Callable[[float, float], object]:
-        """What hears of a part's bounds while its backend runs."""
-        return lambda upper, lower: self.report(k, Certificate(upper, lower))
 
     def keep(self, k: int, network: N, certificate: Certificate) -> None:
         """Note a network and bounds of one part that `core` has judged."""
