@@ -5,13 +5,13 @@ import pytest
 from cvxrobust.core.contracts.backend import Backend
 from cvxrobust.core.contracts.problem import RobustProblem
 from cvxrobust.core.contracts.result import Quality
+from cvxrobust.core.discovery.examples import CASES, Case
 from cvxrobust.core.discovery.registry import backends, get_backend
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.plan import reads
 from cvxrobust.core.solving.solve import solve
 from cvxrobust.core.testing.conic_contract import ConicContract
-from cvxrobust.core.testing.families import CASES, Case
 from cvxrobust.core.testing.settings_contract import MannersContract
 
 

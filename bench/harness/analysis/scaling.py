@@ -1,5 +1,6 @@
 """How time grows with the number of samples or features: straight lines through log time against log size."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ Array = NDArray[np.float64]
 
 SIZES = {"n": "samples", "d": "features"}
 
+FEWEST, SPAN = 4, 8.0
+"""Sizes that a power takes, and the factor from the least to the largest: fewer, or closer ones, show noise and what
+costs the same whatever the size."""
+
 
 @dataclass(frozen=True)
 class PowerLaw:
@@ -18,12 +23,12 @@ class PowerLaw:
 
     Args:
         slope: The power of x with which y grows.
-        error: Standard error of the slope, with two parameters estimated; None for fewer than three points.
+        error: Standard error of the slope, with two parameters estimated.
         intercept: Natural logarithm of y at x = 1.
     """
 
     slope: float
-    error: float | None
+    error: float
     intercept: float
 
     def __call__(self, x: Array) -> Array:
@@ -45,7 +50,7 @@ class Scaling:
         sizes: Of the certified ones, shape (k,).
         seconds: To the gap asked for, median over repeats, shape (k,).
         left_out: Problems of the series that are not in the fit, for they were not certified.
-        law: The fit; None where fewer than two sizes were certified.
+        law: The fit; None where fewer than `FEWEST` sizes were certified, or they span less than `SPAN`.
     """
 
     variable: str
@@ -60,13 +65,13 @@ class Scaling:
 
 
 def fit_power(x: Sequence[float], y: Sequence[float]) -> PowerLaw | None:
-    """A straight line through logarithms; None for fewer than two different x.
+    """A straight line through logarithms; None for fewer than `FEWEST` different x or less than `SPAN` between them.
 
     Args:
         x: Sizes, positive, shape (k,).
         y: Seconds, positive, shape (k,).
     """
-    if len(set(x)) < 2:
+    if len(set(x)) < FEWEST or max(x) < SPAN * min(x):
         return None
     log_x, log_y = np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float))
     centred = log_x - log_x.mean()
@@ -74,7 +79,7 @@ def fit_power(x: Sequence[float], y: Sequence[float]) -> PowerLaw | None:
     slope = float(centred @ log_y) / spread
     intercept = float(log_y.mean() - slope * log_x.mean())
     residual = log_y - intercept - slope * log_x
-    error = float(np.sqrt(residual @ residual / (len(x) - 2) / spread)) if len(x) > 2 else None
+    error = float(np.sqrt(residual @ residual / (len(x) - 2) / spread))
     return PowerLaw(slope, error, intercept)
 
 
@@ -95,9 +100,14 @@ def scalings(tasks: pl.DataFrame) -> list[Scaling]:
             family, data, parameters, fixed, tolerance, backend = map(str, key)
             certified = series.filter(pl.col("seconds").is_finite() & (pl.col("seconds") > 0))
             sizes, seconds = (tuple(map(float, certified[name])) for name in (variable, "seconds"))
-            words = [data, *([f"{other} = {fixed}"] if fixed != "None" else []), *([parameters] if parameters else [])]
+            words = [data, *([f"{other} = {fixed}"] if fixed != "None" else []), *_in_words(parameters)]
             left_out = series.height - certified.height
             law = fit_power(sizes, seconds)
             setting = ", ".join(words)
             found.append(Scaling(variable, family, setting, float(tolerance), backend, sizes, seconds, left_out, law))
     return found
+
+
+def _in_words(parameters: str) -> list[str]:
+    """A problem's parameters as people write them."""
+    return [f"{name.replace('_', ' ')} {value}" for name, value in json.loads(parameters or "{}").items()]

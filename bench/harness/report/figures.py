@@ -175,7 +175,7 @@ def profile_figure(number: int, group: tuple[str, float], profile: Profile) -> F
 def scaling_figures(series: Sequence[Scaling]) -> list[Figure]:
     """Seconds against size, with the fitted lines; a figure per family, setting, size and tolerance."""
     groups: dict[tuple[str, str, str, float], list[Scaling]] = {}
-    for one in series:
+    for one in sorted(series, key=lambda one: (one.family, one.variable, min(one.sizes, default=0.0), one.setting)):
         groups.setdefault((one.family, one.setting, one.variable, one.tolerance), []).append(one)
     found = []
     for number, ((family, setting, variable, tolerance), members) in enumerate(groups.items(), 1):
@@ -192,7 +192,8 @@ def gap_figures(analysis: Analysis) -> list[Figure]:
     """Certified gap against seconds, a figure per problem; of each backend the tightest tolerance's first repeat."""
     traces = traces_of(analysis.runs)
     found: list[Figure] = []
-    for (_,), rows in analysis.table.group_by("instance", maintain_order=True):
+    sized = analysis.table.sort("family", "data", "n", "d", "parameters", "data_seed", maintain_order=True)
+    for (_,), rows in sized.group_by("instance", maintain_order=True):
         first = rows.sort("tolerance", "repeat", maintain_order=True).unique(
             "backend", keep="first", maintain_order=True
         )

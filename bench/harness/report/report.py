@@ -58,6 +58,23 @@ class FailureLine:
 
 
 @dataclass(frozen=True)
+class ComplaintLine:
+    """What was wrong with how rows of one backend came about.
+
+    Args:
+        backend: The backend.
+        said: What was wrong.
+        count: Number of rows.
+        problems: Some of the problems.
+    """
+
+    backend: str
+    said: str
+    count: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything a report says but its pictures.
 
@@ -67,6 +84,7 @@ class Report:
         counts: Rows by standing.
         groups: The summary.
         failures: What failed and why.
+        complaints: Reports of progress that cannot be true, and warm-ups that failed.
         facts: What ran where.
     """
 
@@ -75,6 +93,7 @@ class Report:
     counts: Mapping[str, int]
     groups: Sequence[Group]
     failures: Sequence[FailureLine]
+    complaints: Sequence[ComplaintLine]
     facts: Sequence[Facts]
 
     @property
@@ -108,8 +127,9 @@ def make_report(analysis: Analysis, title: str = "") -> Report:
     names = ", ".join(suites or dict.fromkeys(run.name for run in analysis.runs))
     counts = {standing: table.filter(pl.col("standing") == standing).height for standing in STANDINGS}
     return Report(
-        title or f"Benchmark: {names}", analysis, counts, _summary(analysis), _failures(table), facts_of(analysis)
-    )
+        title or f"Benchmark: {names}", analysis, counts, _summary(analysis), _failures(table), _complaints(analysis),
+        facts_of(analysis),
+    )  # fmt: skip
 
 
 def number(value: object, digits: int = 3) -> str:
@@ -131,9 +151,9 @@ def memory(value: object) -> str:
     return f"{value / 2**20:,.0f} MiB" if isinstance(value, int | float) and math.isfinite(value) else NOTHING
 
 
-def plus_minus(slope: float, error: float | None) -> str:
+def plus_minus(slope: float, error: float) -> str:
     """A slope with its standard error."""
-    return f"{slope:.2f}" if error is None else f"{slope:.2f} ± {error:.2f}"
+    return f"{slope:.2f} ± {error:.2f}"
 
 
 FILTERS = {"number": number, "gap": gap, "memory": memory}
@@ -162,6 +182,21 @@ def _failures(table: pl.DataFrame) -> list[FailureLine]:
             reason = "Its certified bounds and another row's cannot both be true."
         problems = (*names[:EXAMPLES], *more)
         lines.append(FailureLine(one["backend"], one["standing"], one["failure"], reason, one["count"], problems))
+    return lines
+
+
+def _complaints(analysis: Analysis) -> list[ComplaintLine]:
+    """Alike ones together: same backend and words."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for run in analysis.runs:
+        for row in run.rows:
+            for said in row.complaints:
+                found.setdefault((row.backend, said), []).append(row.problem)
+    lines = []
+    for (backend, said), problems in sorted(found.items()):
+        names = list(dict.fromkeys(problems))
+        more = [f"and {len(names) - EXAMPLES} more"] if len(names) > EXAMPLES else []
+        lines.append(ComplaintLine(backend, said, len(problems), (*names[:EXAMPLES], *more)))
     return lines
 
 

@@ -74,6 +74,7 @@ class Row:
         ignored: Settings that did not, with the reason.
         versions: Versions of the packages involved.
         message: The solver's own words.
+        complaints: What it reported on its way that cannot be true; why its process was not warmed up.
         started: When, in UTC, ISO 8601.
         seconds: Seconds on the supervisor's clock from sending the case to having the row; making the problem is in
             them, starting the process and warming up are not.
@@ -101,6 +102,7 @@ class Row:
     ignored: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     message: str = ""
+    complaints: tuple[str, ...] = ()
     started: str = ""
     seconds: float = 0.0
     worker: Mapping[str, Any] = field(default_factory=dict)
@@ -126,6 +128,7 @@ class Row:
             "verdict": Verdict(content["verdict"]),
             "failure": Failure(content["failure"]),
             "trace": tuple((float(t), _number(u), _number(low, -1.0)) for t, u, low in content["trace"]),
+            "complaints": tuple(map(str, content.get("complaints", ()))),
         }
         known = {field.name for field in fields(Row)}
         return Row(**{name: value for name, value in content.items() if name in known} | typed)
@@ -140,6 +143,7 @@ class Row:
             ignored=_clean(masked(self.ignored), case.secrets),
             reason=_clean(self.reason, case.secrets),
             message=_clean(self.message, case.secrets),
+            complaints=tuple(_clean(self.complaints, case.secrets)),
             worker=_clean(self.worker, case.secrets),
         )
 
@@ -188,6 +192,7 @@ def row_of_result(key: str, case: Case, result: Result[Any], measured: Any) -> R
         dict(result.ignored),
         dict(result.versions),
         result.message,
+        result.complaints,
     )
 
 

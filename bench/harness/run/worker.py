@@ -26,7 +26,7 @@ from cvxrobust.bench.harness.results.store import to_line
 from cvxrobust.bench.harness.suite.cases import BackendSpec, Case
 
 WARM_UP_TOLERANCE = 1e-2
-WARM_UP_FAMILIES = ("standard-sdp", "adversarial-sdp", "adversarial-relu")
+WARM_UP_FAMILIES = ("standard-sdp", "adversarial-sdp", "convex-relu", "adversarial-relu")
 
 PEAK = "peak-memory"
 """The metric that only a worker can take well: the mark is set anew before each of its cases."""
@@ -82,7 +82,9 @@ class Worker:
         where = {"host": platform.node(), "pid": os.getpid(), "threads": self.threads, "pools": thread_pools()}
         where |= {"served": self.served, "warm_up": self.warmed} | began
         self.served += 1
-        row = replace(row, worker=where).without_secrets(case)
+        cold = str((self.warmed or {}).get("complaint", ""))
+        complaints = (*([f"not warmed up: {cold}"] if cold else []), *row.complaints)
+        row = replace(row, worker=where, complaints=complaints).without_secrets(case)
         self.say({"event": "row", "row": row.to_dict()})
 
 
@@ -147,11 +149,11 @@ def _solved(key: str, case: Case, folder: str | None, begin: Callable[[], object
 def warm_up(spec: BackendSpec, threads: int, seconds: float) -> str:
     """Solve something tiny of each kind that a backend reads; returns what went wrong, if anything did."""
     from cvxrobust.core.contracts.problem import RobustProblem
+    from cvxrobust.core.discovery.examples import CASES
     from cvxrobust.core.discovery.registry import get_backend
     from cvxrobust.core.settings import Settings
     from cvxrobust.core.solving.plan import reads
     from cvxrobust.core.solving.solve import solve
-    from cvxrobust.core.testing.families import CASES
 
     complaints = []
     deadline = time.perf_counter() + seconds

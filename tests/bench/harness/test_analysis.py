@@ -129,26 +129,38 @@ def test_profiles_of_nothing_solved_and_of_no_time_at_all():
 
 
 def test_slopes_and_their_standard_errors():
-    exact = fit_power([1.0, 10.0, 100.0], [2.0, 200.0, 20000.0])
+    exact = fit_power([1.0, 10.0, 100.0, 1000.0], [2.0, 200.0, 2e4, 2e6])
     assert exact.slope == pytest.approx(2.0)
     assert exact.error == pytest.approx(0.0, abs=1e-12)
     assert exact(np.array([10.0])) == pytest.approx(200.0)
-    # log x = -1, 0, 1 and log y = 0, 1, 0: slope 0, residuals -1/3, 2/3, -1/3, variance 2/3 on one degree of freedom.
-    bent = fit_power([math.exp(-1), 1.0, math.e], [1.0, math.e, 1.0])
+    # log x = -3, -1, 1, 3 and log y = 0, 1, 1, 0: slope 0, residuals +-1/2, variance 1 on two degrees of freedom.
+    bent = fit_power(np.exp([-3.0, -1.0, 1.0, 3.0]), [1.0, math.e, math.e, 1.0])
     assert bent.slope == pytest.approx(0.0, abs=1e-12)
-    assert bent.error == pytest.approx(math.sqrt(2 / 3 / 2))
-    assert fit_power([1.0, 2.0], [1.0, 8.0]).error is None
-    assert fit_power([1.0, 2.0], [1.0, 8.0]).slope == pytest.approx(3.0)
-    assert fit_power([2.0, 2.0], [1.0, 8.0]) is None
+    assert bent.error == pytest.approx(math.sqrt(1 / 2 / 20))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fitted"),
+    [
+        ((10, 20, 40, 80), True),
+        ((10, 20, 80), False),
+        ((10, 20, 40, 79), False),
+        ((10, 10, 10, 80), False),
+        ((20, 20), False),
+    ],
+)
+def test_a_power_takes_four_sizes_that_span_a_factor_of_eight(sizes, fitted):
+    assert (fit_power(sizes, [1.0] * len(sizes)) is not None) is fitted
 
 
 def test_scaling_is_fitted_over_certified_rows_and_says_how_many_are_missing():
-    rows = [row("alpha", spec(n), 0.01 * n**1.5) for n in (10, 20, 40)]
+    rows = [row("alpha", spec(n), 0.01 * n**1.5) for n in (10, 20, 40, 160)]
     rows += [row("alpha", spec(80), failure=Failure.TIME_LIMIT), row("alpha", spec(80, d=9), 1.0)]
     rows += [row("alpha", spec(10, seed=1), 0.01 * 10**1.5)]
     (one,) = [found for found in analyse([Run("a-run", rows)]).scalings if found.variable == "n"]
     assert one.law.slope == pytest.approx(1.5)
-    assert (len(one.sizes), one.left_out) == (4, 1)
+    assert (len(one.sizes), one.left_out) == (5, 1)
+    assert one.setting == "gaussian, d = 3, radius 0.1"
 
 
 def test_the_best_bounds_are_those_of_all_rows_and_every_row_is_measured_by_them():

@@ -233,3 +233,24 @@ def test_a_report_of_failures_alone_can_be_made(tmp_path):
     assert done.exit_code == 1, done.output
     assert "licence" in (folder / "report.md").read_text(encoding="utf-8")
     assert (folder / "report.html").exists()
+
+
+def test_complaints_are_named_in_either_report(tmp_path):
+    forged = row("alpha", complaints=("claimed a network of 0.001, but none is below 0.4",))
+    cold = [row("beta", spec(n), complaints=("not warmed up: ImportError: no such thing",)) for n in (10, 20, 30, 40)]
+    folder = write_run(tmp_path / "a-run", [forged, *cold])
+    assert run(folder, "--out", tmp_path / "report").exit_code == 0
+    page, markdown = (next((tmp_path / "report").glob(pattern)) for pattern in ("*.html", "*.md"))
+    for text in (page.read_text(), markdown.read_text()):
+        assert "claimed a network of 0.001, but none is below 0.4" in text
+        assert "not warmed up: ImportError: no such thing" in text
+        assert "and 1 more" in text
+    assert "Complaints" not in page_of(row("alpha"))
+
+
+def test_problems_come_in_order_of_size():
+    rows = [row("alpha", spec(n, d)) for n, d in ((1000, 3), (90, 20), (90, 3), (200, 3))]
+    titles = [figure.title for figure in figures(analyse([Run("a-run", rows)])).gaps]
+    assert [title.split(" ")[2:4] for title in titles] == [
+        ["n=90", "d=3"], ["n=90", "d=20"], ["n=200", "d=3"], ["n=1000", "d=3"]
+    ]  # fmt: skip

@@ -1,18 +1,23 @@
 """Worker processes with backends that hang, crash, eat memory and lie: each becomes a row with a reason."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 from harness.plugins import PATIENCE, hanging, install_fakes, is_gone, small_suite, the_case, wait_until
 
-from cvxrobust.bench.harness.results.rows import Failure, Verdict
-from cvxrobust.bench.harness.run import worker_pool
+from cvxrobust.bench.harness.analysis.tables import seconds_until
+from cvxrobust.bench.harness.results.rows import Failure, Row, Verdict
+from cvxrobust.bench.harness.run import worker, worker_pool
 from cvxrobust.bench.harness.run.process import RunLimits
 from cvxrobust.bench.harness.run.runner import plan
 from cvxrobust.bench.harness.run.worker_pool import Supervisor
+from cvxrobust.bench.harness.suite.cases import BackendSpec
 from cvxrobust.bench.harness.suite.suite import parse_suite
 from cvxrobust.core.discovery import registry
 
@@ -61,6 +66,38 @@ def test_a_good_case_is_a_certified_row_with_everything_in_it(supervisors):
     assert first.worker["pid"] == second.worker["pid"] == shop.pid
     assert first.worker["warm_up"]["complaint"] == ""
     assert first.worker["warm_up"]["seconds"] > 0
+
+
+def test_a_forger_is_shown_with_its_true_time_and_named(fakes, supervisors):
+    key, case = the_case("forge", threads=1)
+    row = supervisors(case).run(key, case)
+    assert row.verdict is Verdict.CERTIFIED
+    assert seconds_until(row.trace, 1e-4) > 1.0
+    assert [said for said in row.complaints if said.startswith("claimed a network of 0.001, but none is below")]
+    assert Row.from_dict(json.loads(json.dumps(row.to_dict()))) == row
+
+
+def test_a_warm_up_that_fails_is_a_complaint_in_every_row(monkeypatch):
+    monkeypatch.setattr(worker, "WARM_UP_FAMILIES", ("no-such-family",))
+    events = []
+    served = worker.Worker(BackendSpec("clarabel"), 1, None, events.append)
+    served.prepare(60.0)
+    for _ in range(2):
+        served.answer(*the_case("clarabel", threads=1))
+    rows = [event["row"] for event in events if event["event"] == "row"]
+    assert len(rows) == 2
+    assert all("not warmed up: StopIteration" in row["complaints"][0] for row in rows)
+
+
+def test_warming_up_needs_no_package_for_tests():
+    script = (
+        "import sys; sys.modules['pytest'] = None\n"
+        "from cvxrobust.bench.harness.run.worker import warm_up\n"
+        "from cvxrobust.bench.harness.suite.cases import BackendSpec\n"
+        "sys.exit(warm_up(BackendSpec('ipm'), 1, 60.0) or 'cvxrobust.backends.ipm.gated.solve' not in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
 
 
 @pytest.mark.parametrize(("backend", "threads"), [("scs", 1), ("torch", 2)])

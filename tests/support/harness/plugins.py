@@ -138,9 +138,24 @@ class Slow(Base):
         return get_backend("clarabel").solve(program, replace(settings, options={}))
 
 
+class Forge(Base):
+    name = "forge"
+
+    def solve(self, program, settings, monitor):
+        return self.misbehave(program, settings) if monitor.report(0.001, 0.0009999999) else None
+
+    def __init__(self):
+        super().__init__()
+        self.capabilities = replace(self.capabilities, monitored=True)
+
+    def misbehave(self, program, settings):
+        time.sleep(1.0)
+        return get_backend("clarabel").solve(program, settings)
+
+
 @hookimpl
 def cvxrobust_backends():
-    kinds = (Hang, HangAlways, Eat, Crash, CrashAlways, Quit, Panic, Cheat, Linear, Tell, Slow)
+    kinds = (Hang, HangAlways, Eat, Crash, CrashAlways, Quit, Panic, Cheat, Linear, Tell, Slow, Forge)
     return [BackendDescription(kind.name, kind) for kind in kinds]
 """
 

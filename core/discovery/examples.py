@@ -1,4 +1,4 @@
-"""Tiny training problems of every family and loss, for contracts; the families are found through the registry."""
+"""Tiny training problems of every family and loss, found through the registry: for contracts and for warming up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
