@@ -17,6 +17,7 @@ from cvxrobust.core.contracts.backend import (
     Monitor,
     RequiresAvailable,
     SolvesTogether,
+    require_loss,
 )
 from cvxrobust.core.contracts.estimate import ConicSize, Estimate, Estimates
 from cvxrobust.core.contracts.masters import Mirrors, Turns
@@ -136,6 +137,7 @@ __all__ = [
     "problems",
     "register",
     "require_cones",
+    "require_loss",
     "row_order",
     "sigint_stops",
     "smat",

@@ -27,6 +27,7 @@ from cvxrobust.core import (
     UnsupportedProgramError,
     check_options,
     hookimpl,
+    require_loss,
     torch_alone,
     unused_settings,
 )
@@ -182,7 +183,7 @@ class InteriorPoint:
             warm_start: Its network is where to start.
 
         Raises:
-            UnsupportedProgramError: The programme is of another kind.
+            UnsupportedProgramError: The programme is of another kind, or has a loss of somebody else's.
         """
         self.check_settings(settings)
         if not isinstance(program, PolynomialProgram | GatedProgram):
@@ -190,6 +191,7 @@ class InteriorPoint:
                 f"backend {self.name!r} reads polynomial and gated programmes, not {type(program).__name__}; "
                 "choose another backend, see `cvxrobust backends list`."
             )
+        require_loss(program.loss, self.capabilities, self.name)
         monitor = monitor or Monitor.within(settings.time_limit)
         asked = settings.replace(tolerance=max(settings.tolerance, self.capabilities.tightest_tolerance))
         start = None if warm_start is None else warm_start.network

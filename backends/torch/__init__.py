@@ -38,6 +38,7 @@ from cvxrobust.core import (
     check_options,
     hookimpl,
     require_cones,
+    require_loss,
     unused_settings,
 )
 
@@ -154,7 +155,7 @@ class Torch:
             warm_start: Its network is where to start; for a conic programme, its x, s and y.
 
         Raises:
-            UnsupportedProgramError: The programme is of another kind, or has a cone of somebody else's.
+            UnsupportedProgramError: The programme is of another kind, or has a cone or a loss of somebody else's.
         """
         self.check_settings(settings)
         if isinstance(program, ConicProgram):
@@ -164,6 +165,7 @@ class Torch:
                 f"backend {self.name!r} reads polynomial, gated and conic programmes, not {type(program).__name__}; "
                 "choose another backend, see `cvxrobust backends list`."
             )
+        require_loss(program.loss, self.capabilities, self.name)
         settings = self._with_threads(program, settings)
         with blas_threads(settings.threads):
             return self._solve(program, settings, monitor, warm_start)
@@ -193,6 +195,7 @@ class Torch:
             raise UnsupportedProgramError(
                 f"only polynomial programmes are solved together, not {type(program).__name__}."
             )
+        require_loss(program.loss, self.capabilities, self.name)
         settings = self._with_threads(program, settings)
         networks = [None if warm is None else warm.network for warm in warm_starts]
         starts = [network if isinstance(network, PolynomialNetwork) else None for network in networks]

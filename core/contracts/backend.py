@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from cvxrobust.core.contracts.result import Solution
-from cvxrobust.core.errors import BackendUnavailableError
+from cvxrobust.core.errors import BackendUnavailableError, UnsupportedProgramError
 from cvxrobust.core.settings import Settings
 
 
@@ -18,6 +18,7 @@ class Capabilities:
     Args:
         cones: Cone types it reads; empty if it reads no conic programmes.
         structured: Structured programmes it reads, among ``"polynomial"`` and ``"gated"``.
+        losses: Losses that it knows in these, by name. A conic programme holds its loss in its cones.
         devices: Devices it runs on.
         dtypes: Precisions of its iterates.
         duals: Whether it returns dual variables.
@@ -32,6 +33,7 @@ class Capabilities:
 
     cones: frozenset[type] = frozenset()
     structured: frozenset[str] = frozenset()
+    losses: frozenset[str] = frozenset({"hinge", "squared_hinge", "logistic", "squared"})
     devices: tuple[str, ...] = ("cpu",)
     dtypes: tuple[str, ...] = ("float64",)
     duals: bool = True
@@ -42,6 +44,19 @@ class Capabilities:
     needs_licence: bool = False
     tightest_tolerance: float = 1e-8
     method: str = ""
+
+
+def require_loss(loss: str, capabilities: Capabilities, backend: str) -> None:
+    """Refuse a structured programme with a loss that a backend does not know.
+
+    Raises:
+        UnsupportedProgramError: Names the loss and those that it knows.
+    """
+    if loss not in capabilities.losses:
+        raise UnsupportedProgramError(
+            f"backend {backend!r} does not know the loss {loss!r} (it knows {', '.join(sorted(capabilities.losses))}); "
+            'choose a backend that does, or leave the choice to backend="auto".'
+        )
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cvxrobust.core.conic.program import require_cone_types
-from cvxrobust.core.contracts.backend import Backend, ChecksSettings, require_available
+from cvxrobust.core.contracts.backend import Backend, ChecksSettings, require_available, require_loss
 from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
 from cvxrobust.core.contracts.weight import Weighed
@@ -163,6 +163,9 @@ def _check(problem: Problem[Any], way: Way, settings: Settings) -> None:
     backend, part = way.backend, problem.parts[0]
     require_available(backend, settings)
     if way.method == "cutting-set" or not reads_structure(backend, part):
+        known = _of_its_kind(backend, part) if way.method != "cutting-set" else None
+        if known is not None and not (part.conic_rows and part.cones <= backend.capabilities.cones):
+            require_loss(known.loss, backend.capabilities, backend.name)
         if part.conic_rows == 0:
             raise UnsupportedProgramError(
                 f"{type(problem).__name__} has no conic programme, and backend {backend.name!r} does not read its "
@@ -304,7 +307,13 @@ def _seconds(seconds: float) -> str:
 
 
 def structured_program(backend: Backend, part: Problem[Any]) -> Any:
-    """The structured programme of a single problem if the backend reads its kind, else None."""
+    """The structured programme of a single problem if the backend reads its kind and knows its loss, else None."""
+    program = _of_its_kind(backend, part)
+    return program if program is not None and program.loss in backend.capabilities.losses else None
+
+
+def _of_its_kind(backend: Backend, part: Problem[Any]) -> Any:
+    """The structured programme of a single problem if the backend reads its kind, whatever the loss."""
     readable = backend.capabilities.structured
     program = part.to_structured() if readable else None
     return program if getattr(program, "kind", None) in readable else None

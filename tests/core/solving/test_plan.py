@@ -8,8 +8,8 @@ import pytest
 from fakes import Fake
 
 from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, InputError, Quality, Settings, Termination, solve
-from cvxrobust.core import Capabilities, Estimate, Solution, TooLargeError, get_backend
-from cvxrobust.core.solving.plan import make_plan
+from cvxrobust.core import Capabilities, Estimate, Solution, TooLargeError, UnsupportedProgramError, get_backend
+from cvxrobust.core.solving.plan import make_plan, reads_structure
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 4))
@@ -290,3 +290,39 @@ def test_it_does_not_where_no_other_way_could_get_anywhere(problem, ways, answer
     ways(crawling, Structured("second", never, 1e6))
     assert solve(problem, settings=Settings(time_limit=4.0)).backend == "crawling"
     assert crawling.took > 3.0
+
+
+# -- losses ---------------------------------------------------------------------------------------------------------
+
+
+def knows(backend, *losses):
+    backend.capabilities = replace(backend.capabilities, losses=frozenset(losses))
+    return backend
+
+
+def test_a_loss_that_a_backend_does_not_know_is_refused_by_name_before_work():
+    problem = ConvexReLU(X, Y, n_gates=4, loss="logistic")
+    with pytest.raises(UnsupportedProgramError, match=r"'mine' does not know the loss 'logistic' \(it knows hinge\)"):
+        solve(problem, backend=knows(Structured("mine", never), "hinge"))
+
+
+def test_auto_looks_elsewhere_for_a_loss_that_the_cheapest_does_not_know(ways, answer):
+    problem = ConvexReLU(X, Y, n_gates=4, loss="logistic")
+    ways(knows(Structured("cheap", never, 0.1), "hinge"), Structured("dear", lambda *_: answer[0], 9.0))
+    assert [way.backend.name for way in make_plan(problem, "auto", "auto", Settings(), None).ways] == ["dear"]
+
+
+def test_who_does_not_know_a_loss_may_know_its_cones(answer):
+    both = knows(Structured("both", lambda program, monitor: Solution(Termination.ERROR)), "hinge")
+    both.capabilities = replace(both.capabilities, cones=get_backend("clarabel").capabilities.cones)
+    problem = ConvexReLU(X, Y, n_gates=4, loss="logistic")
+    (way,) = make_plan(problem, both, "auto", Settings(), None).ways
+    assert not reads_structure(way.backend, problem)
+
+
+@pytest.mark.parametrize("backend", ["ipm", "torch"])
+@pytest.mark.parametrize("problem", [ConvexReLU(X, Y, n_gates=4), AdversarialSDP(X, Y, radius=0.1)])
+def test_our_solvers_take_no_loss_for_another(backend, problem):
+    program = replace(problem.to_structured(), loss="huber")
+    with pytest.raises(UnsupportedProgramError, match="does not know the loss 'huber'"):
+        get_backend(backend).solve(program, Settings())
