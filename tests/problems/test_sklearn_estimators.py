@@ -10,8 +10,8 @@ from cvxrobust import PolynomialClassifier, Quality, ReLUClassifier
 
 @parametrize_with_checks(
     [
-        PolynomialClassifier(tolerance=1e-2, time_limit=5.0),
-        ReLUClassifier(radius=0.01, n_gates=6, tolerance=1e-2, time_limit=5.0),
+        PolynomialClassifier(tolerance=1e-2, time_limit=None),
+        ReLUClassifier(radius=0.01, n_gates=6, tolerance=1e-2, time_limit=None),
     ]
 )
 def test_it_keeps_the_conventions(estimator, check):

@@ -12,7 +12,6 @@ from cvxrobust import (
     PolynomialNetwork,
     Quality,
     ReLUNetwork,
-    Settings,
     StandardSDP,
     UnknownNameError,
     solve,
@@ -138,7 +137,7 @@ def test_refined_classes_are_one_problem_again(refinement):
     X, _ = data(n=18)
     y = np.arange(18) % 3
     problem = ConvexReLU(X, y, n_gates=3, **refinement)
-    result = solve(problem, gates="grow" if "grow" in refinement else "fixed", settings=Settings(time_limit=20))
+    result = solve(problem, gates="grow" if "grow" in refinement else "fixed")
     assert result.problem is not None
     assert result.problem.objective(result.network) == pytest.approx(result.certificate.upper, rel=1e-12)
     assert result.problem.size == sum(part.history[-1].size for part in result.parts)
