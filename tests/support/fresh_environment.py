@@ -1,17 +1,23 @@
 """An environment as a user makes it: our wheel, installed by pip, away from the checkout.
 
-Needs a package index within pip's reach, and nothing else. Making it takes a minute or two, so it is made once.
+What our wheel says that it needs, and what that needs in turn, comes from the environment that runs the tests, as hard
+links: pip would unpack more than a gigabyte again. Whatever the wheel does not declare is not there. That an index has
+it all is seen where the wheel is installed from one (`.ci/run`).
 """
 
+import importlib.metadata as metadata
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 1200
@@ -105,8 +111,54 @@ def fresh_environment(base: Path) -> Environment:
     if done.returncode:
         pytest.fail(f"the wheel cannot be built:\n{done.stdout[-5_000:]}\n{done.stderr[-5_000:]}", pytrace=False)
     subprocess.run([sys.executable, "-m", "venv", environment.folder], check=True, timeout=PATIENCE)
-    environment.install("cvxrobust[testing]")
+    (wheel,) = environment.wheels.glob("*.whl")
+    environment.install("--no-deps", wheel)
+    site = Path(environment.python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+    (ours,) = metadata.distributions(name="cvxrobust", path=[str(site)])
+    for needed in sorted(_closure(ours.requires or (), ("testing",))):
+        _link(metadata.distribution(needed), site, environment.scripts)
+    environment.python("-m", "pip", "check")
     return environment
+
+
+def _closure(requirements: Iterable[str], extras: tuple[str, ...] = ()) -> set[str]:
+    """Names of everything that requirements need, in the environment that runs the tests."""
+    found: set[str] = set()
+    waiting = [(line, extras) for line in requirements]
+    while waiting:
+        line, asked = waiting.pop()
+        needed = Requirement(line)
+        name = canonicalize_name(needed.name)
+        wanted = needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *asked))
+        if wanted and name not in found:
+            found.add(name)
+            waiting += [(inner, tuple(needed.extras)) for inner in metadata.requires(name) or ()]
+    return found
+
+
+def _link(distribution: metadata.Distribution, site: Path, scripts: Path) -> None:
+    """Put an installed distribution into another environment, at no cost in space where that can be had."""
+    for file in distribution.files or ():
+        source = Path(str(distribution.locate_file(file)))
+        if "__pycache__" in file.parts or not source.is_file():
+            continue
+        if file.parts[0] != "..":
+            target = site / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                _linked(source, target)
+        elif source.parent.name == scripts.name and not (target := scripts / source.name).exists():
+            first, _, rest = source.read_bytes().partition(b"\n")
+            ours = first.startswith(b"#!") and b"python" in first
+            target.write_bytes(b"#!%s\n%s" % (os.fsencode(scripts / "python"), rest) if ours else source.read_bytes())
+            target.chmod(source.stat().st_mode)
+
+
+def _linked(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
 
 
 def copy_of_the_package(target: Path) -> None:
