@@ -1,12 +1,20 @@
 """Figures as plotly's JSON: data and layout, without colours, which the page chooses for light and dark."""
 
 import html
+import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cvxrobust.bench.harness.report.figures import Curve, Figure, Figures
 
 MARKERS = {"good": "circle", "bad": "x", "": "circle"}
+
+WIDE, MOST_TICKS = 300.0, 12
+"""A logarithmic axis that spans more than this factor has ticks at powers of ten alone; and about so many at most."""
+
+LINE = 26
+"""Characters of a line of a name."""
 
 
 def plotly_script() -> str:
@@ -57,14 +65,25 @@ def _axis(label: str, logarithmic: bool, values: Sequence[float]) -> dict[str, A
     plain: dict[str, Any] = {"title": {"text": escape(label)}, "automargin": True}
     if not logarithmic:
         return plain | {"rangemode": "tozero"}
-    # Powers of ten alone, unless there would be hardly any; then 2 and 5 between them, too.
-    wide = max(values, default=1.0) > 300 * min(values, default=1.0)
-    ticks = {"dtick": 1 if wide else "D2", "exponentformat": "power", "tickfont": {"size": 11}}
-    return plain | {"type": "log"} | ticks
+    at = ticks(min(values, default=1.0), max(values, default=10.0))
+    return plain | {"type": "log", "tickvals": list(at), "ticktext": list(at.values()), "tickfont": {"size": 11}}
+
+
+def ticks(low: float, high: float) -> dict[float, str]:
+    """Places on a logarithmic axis and what stands there: powers of ten, or 1, 2 and 5 times them on short axes."""
+    first, last = math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1
+    wide = high > WIDE * low
+    step = max(1, (last - first) // MOST_TICKS)
+    found = [(factor, power) for power in range(first, last + 1, step if wide else 1) for factor in (1, 2, 5)]
+    return {
+        factor * 10.0**power: f"{factor * 10.0**power:g}" if -3 <= power < 4 else f"{factor}e{power}"
+        for factor, power in found
+        if factor == 1 or not wide
+    }
 
 
 def _bars(figure: Figure) -> list[dict[str, Any]]:
-    names = [escape(name) for name in figure.categories]
+    names = [in_lines(name) for name in figure.categories]
     return [
         {
             "type": "bar", "orientation": "h", "name": escape(part), "x": list(values), "y": names,
@@ -76,7 +95,7 @@ def _bars(figure: Figure) -> list[dict[str, Any]]:
 
 def _curve(curve: Curve, order: Mapping[str, int], figure: Figure) -> dict[str, Any]:
     mode = "+".join([*(["lines"] if curve.line else []), *(["markers"] if curve.points or curve.end else [])])
-    name = escape(f"{curve.name} ({curve.note})" if curve.note and curve.note != "fit" else curve.name)
+    name = in_lines(f"{curve.name} ({curve.note})" if curve.note and curve.note != "fit" else curve.name)
     trace: dict[str, Any] = {
         "type": "scatter", "mode": mode, "name": name, "x": list(curve.x), "y": list(curve.y),
         "legendgroup": escape(curve.name), "showlegend": curve.note != "fit",
@@ -95,6 +114,11 @@ def _curve(curve: Curve, order: Mapping[str, int], figure: Figure) -> dict[str, 
 
 def _last_only(x: Sequence[float], end: str) -> dict[str, Any]:
     return {"size": [0] * (len(x) - 1) + [10], "symbol": MARKERS[end], "opacity": 1, "line": {"width": 0}}
+
+
+def in_lines(text: str) -> str:
+    """A name, broken where it is long: it stands beside a picture that needs the room."""
+    return "<br>".join(map(escape, textwrap.wrap(text, LINE) or [text]))
 
 
 def escape(text: str) -> str:

@@ -15,7 +15,7 @@ from cvxrobust.bench.harness.report.facts import manifest_facts
 from cvxrobust.bench.harness.report.figures import LEAST_GAP, figures
 from cvxrobust.bench.harness.report.markdown import escape_markdown, shorten
 from cvxrobust.bench.harness.report.page import render_html, script_json
-from cvxrobust.bench.harness.report.plotly import plotly_figures
+from cvxrobust.bench.harness.report.plotly import in_lines, plotly_figures, ticks
 from cvxrobust.bench.harness.report.report import make_report
 from cvxrobust.bench.harness.results.rows import Failure
 
@@ -254,3 +254,26 @@ def test_problems_come_in_order_of_size():
     assert [title.split(" ")[2:4] for title in titles] == [
         ["n=90", "d=3"], ["n=90", "d=20"], ["n=200", "d=3"], ["n=1000", "d=3"]
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (10.0, 160.0, "10 20 50 100"),
+        (0.3, 8.0, "0.5 1 2 5"),
+        (1.0, 20.0, "1 2 5 10 20"),
+        (2e-5, 3.0, "1e-4 0.001 0.01 0.1 1"),
+        (1e-12, 1.0, "1e-12 1e-11 1e-10 1e-9 1e-8 1e-7 1e-6 1e-5 1e-4 0.001 0.01 0.1 1"),
+        (20.0, 5e5, "100 1000 1e4 1e5"),
+    ],
+)
+def test_logarithmic_axes_have_plain_numbers_at_round_places(low, high, shown):
+    assert " ".join(text for at, text in ticks(low, high).items() if low <= at <= high) == shown
+
+
+def test_long_names_are_broken_into_lines_and_nothing_is_lost():
+    name = "torch float32 max_iter=5000 eps_abs=1e-9 scale=0.1"
+    lines = in_lines(name).split("<br>")
+    assert max(map(len, lines)) <= 30
+    assert " ".join(lines) == name
+    assert in_lines("<b>") == "&lt;b&gt;"

@@ -24,10 +24,11 @@ function themed(figure, width) {
   const axis = { gridcolor: faint, zerolinecolor: faint, linecolor: faint, color: ink };
   const narrow = width < 560;
   const bars = figure.data.length > 0 && figure.data[0].type === "bar";
-  const below = narrow || bars;
+  const lines = figure.data.flatMap((trace) => trace.name.split("<br>").map((line) => line.length));
+  const below = narrow || bars || 8 * Math.max(0, ...lines) + 60 > 0.35 * width;
   const layout = {
     ...figure.layout,
-    height: figure.layout.height + (narrow && !bars ? 22 * figure.data.length : 0),
+    height: figure.layout.height + (below && !bars ? (narrow ? 16 : 12) * lines.length + 20 : 0),
     xaxis: { ...figure.layout.xaxis, ...axis },
     yaxis: { ...figure.layout.yaxis, ...axis },
     shapes: figure.layout.shapes.map((shape) => ({ ...shape, line: { ...shape.line, color: ink } })),
