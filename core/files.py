@@ -30,6 +30,9 @@ TRIAL = 1 << 20
 STALE = 3600.0
 """Seconds after which a file under way counts as left behind where nothing can be locked."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What systems say of disks that are full, or broken."""
+
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 """What file systems say that cannot sync; the file is as safe there as it gets."""
 
@@ -114,6 +117,17 @@ def check_folder(folder: Path, start: str = "", size: int = TRIAL) -> None:
             f"{start}nothing can be written to {folder} ({reason(error)}); choose another folder, or create it, or "
             "make room there first."
         ) from error
+
+
+def unwritable(message: str, error: OSError) -> InputError | WriteError:
+    """The error for what cannot be written to begin with: a mistake in its name, or a disk without room.
+
+    Args:
+        message: What was to be written.
+        error: What the system said.
+    """
+    text = f"{message}: {reason(error)}."
+    return WriteError(text, error.errno) if error.errno in FULL else InputError(text)
 
 
 def reason(error: OSError) -> str:

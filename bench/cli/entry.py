@@ -180,6 +180,7 @@ def _solve(request: "TrainingRequest", metrics: Sequence[str], as_json: bool, qu
     else:
         print_training(training, quiet)
         print_measurements(measured)
+    training.check_saved()
     result = training.result
     if result.quality == "unusable" or (result.unfinished is not None and result.quality != "certified"):
         raise typer.Exit(EXIT_UNUSABLE)

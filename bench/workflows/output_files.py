@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cvxrobust.core.errors import InputError, WriteError
-from cvxrobust.core.files import check_folder, check_room
+from cvxrobust.core.files import check_folder, check_room, write_whole
 from cvxrobust.core.networks.base import TwoLayerNetwork
 
 
@@ -36,6 +36,14 @@ class Saved:
         printed = {"network_npz_base64": self.content} if self.content else {}
         return {"saved": None if self.path is None else str(self.path)} | failed | printed
 
+    def error(self) -> WriteError:
+        """What to say where the network is not where it was asked for."""
+        if self.path is not None:
+            return WriteError(f"{self.failure} It was saved to {self.path} instead; move it from there.")
+        return WriteError(
+            f"{self.failure} No other folder took it, so it is printed as base64: decode that into a file."
+        )
+
 
 def save_somewhere(network: TwoLayerNetwork, path: Path) -> Saved:
     """Save a network where it was asked for, or else where there is room: hours of work are not to be lost.
@@ -44,10 +52,11 @@ def save_somewhere(network: TwoLayerNetwork, path: Path) -> Saved:
         network: The network.
         path: The file asked for.
     """
+    content = network.to_bytes()
     try:
-        network.save(path)
+        write_whole(path, content)
     except WriteError as error:
-        failure = str(error)
+        failure = f"{error}."
     else:
         return Saved(path, path)
     for folder in _elsewhere():
@@ -55,12 +64,12 @@ def save_somewhere(network: TwoLayerNetwork, path: Path) -> Saved:
             # A folder of its own: nothing there may be overwritten.
             own = Path(tempfile.mkdtemp(prefix="cvxrobust-", dir=folder))
             try:
-                network.save(own / path.name)
+                write_whole(own / path.name, content)
             except BaseException:
                 own.rmdir()
                 raise
             return Saved(path, own / path.name, failure)
-    return Saved(path, None, failure, base64.b64encode(network.to_bytes()).decode())
+    return Saved(path, None, failure, base64.b64encode(content).decode())
 
 
 def _elsewhere() -> Iterator[Path]:
@@ -99,7 +108,7 @@ def check_writable(path: Path, option: str, *inputs: Path) -> None:
     """
     check_room(path, f"{option} names")
     for read in inputs:
-        if path.exists() and read.exists() and os.path.samefile(path, read):
+        if os.path.exists(path) and os.path.exists(read) and os.path.samefile(path, read):
             raise InputError(f"{option} names {path}, which is read in this command; choose another file.")
 
 

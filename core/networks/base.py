@@ -64,6 +64,18 @@ class TwoLayerNetwork:
         """The same network without its standardizer: it takes inputs that are standardised already."""
         return self if self.standardizer is None else self.replace(standardizer=None)
 
+    def check_inner(self) -> None:
+        """Refuse a network that standardises its inputs, where a problem is to judge it on rows of its own.
+
+        Raises:
+            InputError: It does.
+        """
+        if self.standardizer is not None:
+            raise InputError(
+                "the network standardises its inputs itself, but a problem judges networks on its own rows; pass "
+                "network.inner if those are standardised in the same way."
+            )
+
     def decision_function(self, X: ArrayLike) -> Array:
         """Outputs f, shape (n,), or (n, K) for K outputs, of inputs, shape (n, d)."""
         raise NotImplementedError
