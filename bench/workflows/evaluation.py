@@ -177,7 +177,8 @@ def _expected_classes(network: AnyNetwork) -> Sequence[Any] | None:
     return _listed(network, "class_labels") or None  # earlier versions kept those of two classes there
 
 
-def _feature_names(network: AnyNetwork) -> tuple[str, ...]:
+def feature_names(network: AnyNetwork) -> tuple[str, ...]:
+    """Names of the inputs that the network was trained on; none where its file holds none."""
     if network.standardizer is not None and network.standardizer.names:
         return tuple(network.standardizer.names)
     return _listed(network, "feature_names")
@@ -201,7 +202,7 @@ def _listed(network: AnyNetwork, name: str) -> tuple[str, ...]:
 def _align(dataset: Dataset, network: AnyNetwork) -> Dataset:
     """The columns the network was trained on, by name where both have names."""
     width = network.n_features
-    names, own = _feature_names(network), dataset.feature_names
+    names, own = feature_names(network), dataset.feature_names
     unnamed = own == tuple(f"x{j + 1}" for j in range(len(own)))
     if not names or unnamed or names == own:
         if dataset.n_features != width:
