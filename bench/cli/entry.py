@@ -276,8 +276,8 @@ def predict(
 
         asked = None if norm is None else check_norm(norm)
         found = predict_rows(PredictionRequest(network, data, out, data_folder, label, asked))
-        if not quiet:
-            print(*found.notes, sep="\n", file=sys.stderr)
+        for note in () if quiet else found.notes:
+            print(note, file=sys.stderr)
         if out is None:
             print(found.to_csv(), end="")
         else:

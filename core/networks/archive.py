@@ -155,10 +155,10 @@ def _read(file: IO[bytes], path: str | os.PathLike[str], known: Mapping[str, str
 
 def _header(array: Any) -> dict[str, Any]:
     if not isinstance(array, np.ndarray) or array.dtype.kind != "U" or array.shape:
-        raise InputError("its header is no text")
+        raise ValueError("its header is no text")
     header = json.loads(str(array))
     if not isinstance(header, dict):
-        raise InputError("its header is no JSON object")
+        raise ValueError("its header is no JSON object")
     return header
 
 
