@@ -24,6 +24,9 @@ SMALL = 64 << 20
 RATIO = 200
 """How many times its size it may unpack to beyond that; weights hardly compress at all."""
 
+LARGEST = 8 << 30
+"""Bytes of the largest file that is looked into."""
+
 LONGEST = 200
 """Characters of what went wrong that a message repeats."""
 
@@ -130,18 +133,22 @@ def _read(file: IO[bytes], path: str | os.PathLike[str], known: Mapping[str, str
     start = file.read(4096)
     if not start.startswith(b"PK"):
         raise no_network(path, f"it is {_what_begins(start)}")
-    size = file.seek(0, os.SEEK_END)
+    size = os.fstat(file.fileno()).st_size
+    if size > LARGEST:
+        raise no_network(path, f"it has {size:,} bytes, more than any network")
+    # In memory, so that what the system says of a file and what a damaged archive makes of it are told apart.
+    content = io.BytesIO(start + file.read())
     try:
-        with ZipFile(file) as archive:
+        with ZipFile(content) as archive:
             members = archive.infolist()
-    except BadZipFile as error:
+    except (BadZipFile, ValueError) as error:
         raise no_network(
             path, f"it begins like one but is damaged or cut short after {size:,} bytes: {error}"
         ) from error
     if strange := _strange_archive(members, size):
         raise no_network(path, strange)
-    file.seek(0)
-    with np.load(file, allow_pickle=False) as stored:
+    content.seek(0)
+    with np.load(content, allow_pickle=False) as stored:
         if "header" not in stored.files:
             raise no_network(path, _what_holds(stored.files))
         header = _header(stored["header"])
