@@ -9,8 +9,10 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -66,6 +68,36 @@ def write_whole(path: str | os.PathLike[str], content: bytes | str) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+@contextmanager
+def together() -> Iterator[Callable[[Path], Path]]:
+    """Files that belong together: those written in the block take their names at its end, one right after the other.
+
+    Yields:
+        Where the content of one of them is meanwhile.
+
+    Raises:
+        WriteError: One of them cannot be written; none of those that have not taken their names is there then.
+    """
+    waiting: list[_Written] = []
+    named: list[_Written] = []
+    token = _WAITING.set(waiting)
+    try:
+        yield lambda path: next(one.part for one in waiting if one.target == _target(path))
+        while waiting:
+            try:
+                waiting[0].take_name()
+            except OSError as error:
+                name = waiting[0].target
+                raise WriteError(f"{name} cannot be written: {reason(error)}", error.errno) from error
+            named.append(waiting.pop(0))
+    finally:
+        _WAITING.reset(token)
+        for one in waiting:
+            _remove(one.file, one.part)
+        for one in named:
+            _settle(one)
+
+
 def check_room(path: str | os.PathLike[str], said: str = "the file to write is", size: int = TRIAL) -> None:
     """Find out, before any work, whether a file can be written: a trial finds read-only and full file systems, too.
 
@@ -106,12 +138,11 @@ def check_folder(folder: Path, start: str = "", size: int = TRIAL) -> None:
         return
     try:
         file, part = _begin(folder / "trial", 0o600)
-        with file:
-            try:
-                file.write(os.urandom(size))  # zeros might take no room
-                _sync(file)
-            finally:
-                _remove(file, part)
+        try:
+            file.write(os.urandom(size))  # zeros might take no room
+            _sync(file)
+        finally:
+            _remove(file, part)
     except OSError as error:
         raise InputError(
             f"{start}nothing can be written to {folder} ({reason(error)}); choose another folder, or create it, or "
@@ -168,16 +199,40 @@ def _beside(target: Path) -> Iterator[IO[bytes]]:
             _take_over(file, old)
         yield file
         _sync(file)
-        if fcntl is None:  # open files cannot be renamed there
-            file.close()
-        os.replace(part, target)
+        written = _Written(file, part, target)
+        if (waiting := _WAITING.get()) is None:
+            written.take_name()
+            _settle(written)
+        else:
+            waiting.append(written)
         done = True
     finally:
         if not done:
             _remove(file, part)
-        with suppress(OSError):  # what could not be written was complained about already
-            file.close()
-    _sync_folder(target.parent)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A file that is on the disk, whole, and locked, but for its name."""
+
+    file: IO[bytes]
+    part: Path
+    target: Path
+
+    def take_name(self) -> None:
+        if fcntl is None:  # open files cannot be renamed there
+            self.file.close()
+        os.replace(self.part, self.target)
+
+
+def _settle(written: _Written) -> None:
+    with suppress(OSError):  # what could not be written was complained about already
+        written.file.close()
+    _sync_folder(written.target.parent)
+
+
+_WAITING: ContextVar[list[_Written] | None] = ContextVar("_WAITING", default=None)
+"""Files of the block that is under way in `together`."""
 
 
 def _begin(target: Path, mode: int) -> tuple[IO[bytes], Path]:
@@ -240,6 +295,8 @@ def _remove(file: IO[bytes], part: Path) -> None:
             file.close()
     with suppress(OSError):
         part.unlink()
+    with suppress(OSError):  # what could not be written was complained about already
+        file.close()
 
 
 def _sync(file: IO[bytes]) -> None:

@@ -33,7 +33,7 @@ from cvxrobust.bench.workflows.training import (
 from cvxrobust.core.conic.cones import PSD, Exponential
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
-from cvxrobust.core.files import whole_file
+from cvxrobust.core.files import together, write_whole
 from cvxrobust.core.formats import ProgramFormat, format_of, read_solution, write_program
 from cvxrobust.core.formats.fingerprint import fingerprint, is_same
 from cvxrobust.core.networks.standardizer import Standardizer
@@ -145,10 +145,10 @@ def export_program(request: TrainingRequest, path: Path, warn: Callable[[str], o
         f"writing {program.b.size:,} rows, {program.q.size:,} columns and {program.A.nnz:,} nonzeros, "
         f"about {size:,} MB before any compression"
     )
-    # Both are written before either takes its name; the digest tells whether they belong together.
-    with whole_file(sidecar) as beside:
+    # The digest tells whether they belong together, should something come between their names.
+    with together() as content:
         write_program(program, path)
-        beside.write(_sidecar(prepared, program, found, _digest(path)))
+        write_whole(sidecar, _sidecar(prepared, program, found, _digest(content(path))))
     seconds = time.perf_counter() - began
     return Export(prepared, program, found, path, sidecar, path.stat().st_size, seconds)
 

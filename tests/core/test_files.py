@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cvxrobust.core.errors import InputError, WriteError
-from cvxrobust.core.files import PART, check_room, whole_file, write_whole
+from cvxrobust.core.files import PART, check_room, together, whole_file, write_whole
 
 CONTENTS = (b"a" * 300_000, b"b" * 200_000)
 
@@ -127,6 +127,33 @@ def test_a_block_that_raises_leaves_the_old_file(tmp_path):
         interrupted()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_that_belong_together_take_their_names_at_the_end(tmp_path, monkeypatch):
+    one, other = tmp_path / "one", tmp_path / "other"
+
+    def write(suffix):
+        with together() as content:
+            write_whole(one, f"one {suffix}")
+            assert content(one).read_text() == f"one {suffix}"
+            write_whole(other, f"other {suffix}")
+            if suffix == "old":
+                assert not one.exists()
+            else:
+                assert one.read_text() == "one old"
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(WriteError, match="one cannot be written: No space left"):
+            write("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+    write("new")
+    assert (one.read_text(), other.read_text()) == ("one new", "other new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
 
 
 def test_devices_and_pipes_are_written_to_as_they_are(tmp_path):

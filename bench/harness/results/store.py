@@ -14,7 +14,7 @@ from typing import Any, Self
 from cvxrobust.bench.harness.results.rows import Row
 from cvxrobust.bench.harness.suite.cases import SCHEMA
 from cvxrobust.core.errors import InputError, WriteError
-from cvxrobust.core.files import reason, unwritable, write_whole
+from cvxrobust.core.files import check_folder, reason, unwritable, write_whole
 
 MANIFEST, RESULTS = "manifest.json", "results.jsonl"
 
@@ -55,10 +55,13 @@ class Store:
         """Start a run.
 
         Raises:
-            InputError: The folder holds one already.
+            InputError: The folder holds one already, or takes no files, for want of room for example.
         """
         if self.exists:
             raise InputError(f"{self.folder} holds a run already; go on with --resume, or name another folder.")
+        with contextlib.suppress(OSError):  # said below
+            self.folder.mkdir(parents=True, exist_ok=True)
+            check_folder(self.folder, f"cannot write to {self.folder}: ")
         self.describe(manifest)
 
     def describe(self, manifest: Mapping[str, Any]) -> None:
