@@ -74,8 +74,10 @@ def save_somewhere(network: TwoLayerNetwork, path: Path) -> Saved:
 
 def _elsewhere() -> Iterator[Path]:
     """Folders that may lie on another disk."""
-    for find in (lambda: Path(tempfile.gettempdir()), Path.cwd, Path.home):
-        with suppress(OSError, RuntimeError):  # none can be written to, or there is none
+    with suppress(OSError):  # none of those that are usual can be written to
+        yield Path(tempfile.gettempdir())
+    for find in (Path.cwd, Path.home):
+        with suppress(OSError, RuntimeError):  # there is none
             yield find()
     yield Path("/dev/shm")
 

@@ -50,7 +50,7 @@ def data_fingerprint(X: Any, y: Any) -> str | None:
         return None
     step = 1 + X.nbytes // HASHED
     digest = hashlib.sha256(f"{X.shape}{X.dtype}".encode())
-    digest.update(np.ascontiguousarray(X[::step]))
+    digest.update(np.ascontiguousarray(X[::step]).data)
     digest.update("\n".join(map(str, y.tolist())).encode())
     return digest.hexdigest()[:32]
 

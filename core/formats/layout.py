@@ -118,7 +118,7 @@ def written_in_full(path: Path) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _compressed(raw: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
+def _compressed(raw: IO[bytes], path: Path) -> Iterator[Any]:
     if path.suffix != ".gz":
         yield raw
         return

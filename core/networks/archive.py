@@ -83,7 +83,8 @@ def unpack(path: str | os.PathLike[str], known: Mapping[str, str]) -> tuple[dict
     Raises:
         InputError: It cannot be read, or holds something else; the message says what.
     """
-    return _guarded(path, lambda file: _read(file, path, known))
+    found: tuple[dict[str, Any], Arrays] = _guarded(path, lambda file: _read(file, path, known))
+    return found
 
 
 def checked(path: str | os.PathLike[str], build: Callable[[], Any]) -> Any:
