@@ -14,6 +14,7 @@ from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import Saved, check_network_file, save_somewhere
 from cvxrobust.bench.workflows.robustness import bracketed_accuracies, exact_accuracies, trained_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.networks.base import TRAINED_ON
 from cvxrobust.core.networks.relu import ReLUNetwork
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def finish(prepared: Prepared, result: "Result[Any]") -> Training:
         regression=False,  # the squared loss fits -1 and +1 here, so outputs are labels by sign or by size
         classes=tuple(dataset.classes) if own.classes is None and own.alpha.ndim == 1 else own.classes,
         standardizer=prepared.standardizer,
-        metadata={**own.metadata, **about},
+        metadata={name: value for name, value in {**own.metadata, **about}.items() if name != TRAINED_ON},
     )
     train, test = (in_network_terms(rows, network) for rows in (prepared.train, prepared.test))
     saved = None if request.save is None else save_somewhere(network, request.save)

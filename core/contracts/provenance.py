@@ -7,10 +7,17 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.environment import installed_version
-from cvxrobust.core.networks.base import N, TwoLayerNetwork
+from cvxrobust.core.networks.base import STANDARDISED, TRAINED_ON, N, TwoLayerNetwork
+
+LOOKED_AT = 32
+"""Columns that tell whether all are standardised."""
+
+CLOSE = 1e-6
+"""How near to 0 and 1 means and deviations come that were made so."""
 
 HASHED = 1 << 28
 """Bytes of inputs that are looked at, in rows spread evenly: a third of a second."""
@@ -38,10 +45,13 @@ def with_provenance(result: Result[N], problem: Any) -> Result[N]:
         "termination": str(result.termination),
         "backend": result.backend,
         "version": installed_version("cvxrobust"),
+        TRAINED_ON: STANDARDISED if looks_standardised(getattr(problem, "X", None)) else None,
         "training_fingerprint": data_fingerprint(getattr(problem, "X", None), getattr(problem, "y", None)),
     }
     known = {name: value for name, value in found.items() if value is not None}
-    return replace(result, network=result.network.replace(metadata={**result.network.metadata, **known}))
+    # A network to start from may have come back as it was.
+    before = {name: value for name, value in result.network.metadata.items() if name != TRAINED_ON}
+    return replace(result, network=result.network.replace(metadata=before | known))
 
 
 def data_fingerprint(X: Any, y: Any) -> str | None:
@@ -53,6 +63,20 @@ def data_fingerprint(X: Any, y: Any) -> str | None:
     digest.update(np.ascontiguousarray(X[::step]).data)
     digest.update("\n".join(map(str, y.tolist())).encode())
     return digest.hexdigest()[:32]
+
+
+def looks_standardised(X: Any) -> bool:
+    """Whether inputs in memory were made to have mean 0 and deviation 1 in every column, but for columns of zeros."""
+    if not isinstance(X, np.ndarray) or X.ndim != 2 or X.shape[0] < 2:
+        return False
+    some = X[:, :LOOKED_AT]
+    used = some[:, some.any(axis=0)]
+    # Most data is told by one column.
+    return used.shape[1] > 0 and bool(_is_standard(used[:, :1]).all()) and bool(_is_standard(used).all())
+
+
+def _is_standard(columns: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((np.abs(columns.mean(axis=0)) <= CLOSE) & (np.abs(columns.std(axis=0) - 1.0) <= CLOSE))
 
 
 def _number(value: object) -> float | None:

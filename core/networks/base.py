@@ -24,6 +24,8 @@ from cvxrobust.core.networks.fields import (
 from cvxrobust.core.networks.standardizer import Standardizer
 
 Array = NDArray[np.float64]
+TRAINED_ON, STANDARDISED = "trained_on", "standardised rows"
+"""What metadata says of a network whose rows had mean 0 and deviation 1."""
 
 
 class TwoLayerNetwork:
@@ -116,15 +118,27 @@ class TwoLayerNetwork:
         rivals[np.arange(index.size), index] = -np.inf
         return np.asarray(own - rivals.max(axis=1))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, standardized: bool = False) -> None:
         """Write an ``.npz`` file without pickles; `load` reads it back.
 
         The file is written beside an old one and takes its place once it is on the disk, whole.
 
+        Args:
+            path: The file.
+            standardized: Save a network that was trained on standardised rows without their standardizer, for whoever
+                standardises rows before every prediction.
+
         Raises:
-            InputError: Some field is nothing that can be read back, such as weights of NaN or labels of mixed types.
+            InputError: The network was trained on standardised rows and has no standardizer, so it would misread raw
+                data; or some field cannot be read back, such as weights of NaN or labels of mixed types.
             WriteError: The file cannot be written, for want of room or permission; try another path.
         """
+        if self.standardizer is None and not standardized and self.metadata.get(TRAINED_ON) == STANDARDISED:
+            raise InputError(
+                "the network was trained on standardised rows but has no standardizer, so that it would misread data as it "
+                "is; save network.replace(standardizer=...), or say save(..., standardized=True) if every caller "
+                "standardises rows first."
+            )
         content = self.to_bytes()
         try:
             write_whole(path, content)

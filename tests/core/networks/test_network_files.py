@@ -347,6 +347,20 @@ def test_a_problem_refuses_to_judge_a_network_that_standardises_by_itself(proble
             judge(network)
 
 
+def test_a_network_trained_on_standardised_rows_is_saved_with_their_standardizer_or_on_demand(tmp_path):
+    X = np.random.default_rng(0).standard_normal((12, 3)) * [1.0, 20.0, 0.0] + 5.0
+    y, standardizer, path = np.sign(X[:, 0] - 5.0), Standardizer.fit(X), tmp_path / "network.npz"
+    network = cvxrobust.solve(StandardSDP(standardizer.transform(X), y), settings=Settings(tolerance=1e-2)).network
+    with pytest.raises(InputError, match=r"would misread data as it is; save network.replace\(standardizer=\.\.\.\)"):
+        network.save(path)
+    network.save(path, standardized=True)
+    assert cvxrobust.load(path).standardizer is None
+    network.replace(standardizer=standardizer).save(path)
+    predicted = cvxrobust.load(path).predict(X)
+    assert np.array_equal(predicted, network.predict(standardizer.transform(X)))
+    cvxrobust.solve(StandardSDP(X, y), settings=Settings(tolerance=1e-2)).network.save(path)
+
+
 def test_a_file_says_what_was_solved_how_well_and_on_which_data(tmp_path):
     X = np.random.default_rng(0).standard_normal((12, 2))
     y = np.sign(X[:, 0])
