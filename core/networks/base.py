@@ -135,8 +135,8 @@ class TwoLayerNetwork:
         """
         if self.standardizer is None and not standardized and self.metadata.get(TRAINED_ON) == STANDARDISED:
             raise InputError(
-                "the network was trained on standardised rows but has no standardizer, so that it would misread data as it "
-                "is; save network.replace(standardizer=...), or say save(..., standardized=True) if every caller "
+                "the network was trained on standardised rows but has no standardizer, so that it would misread data "
+                "as it is; save network.replace(standardizer=...), or say save(..., standardized=True) if every caller "
                 "standardises rows first."
             )
         content = self.to_bytes()
