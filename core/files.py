@@ -54,7 +54,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """
     try:
         target = _target(path)
-        with _direct(target) if target.exists() and not target.is_file() else _beside(target) as file:
+        with _direct(target) if _is_special(target) else _beside(target) as file:
             yield file
     except OSError as error:
         if isinstance(error, WriteError):
@@ -110,6 +110,12 @@ def check_room(path: str | os.PathLike[str], said: str = "the file to write is",
         InputError: It cannot, with the reason.
     """
     start = f"{said} {os.fspath(path)}"
+    if _is_stream(path):
+        if not os.path.exists(path):
+            raise InputError(f"{start}, which is not there; choose another name.")
+        return
+    if _is_special(Path(path)):
+        return
     check_folder(Path(path).parent, f"{start}, but ", size)
     try:
         target = _target(path)
@@ -119,7 +125,7 @@ def check_room(path: str | os.PathLike[str], said: str = "the file to write is",
             raise InputError(f"{start}, which cannot be overwritten; choose another file.")
     except OSError as error:
         raise InputError(f"{start}, which cannot be a file: {reason(error)}; choose another name.") from error
-    if target.parent != Path(path).parent:  # what a link leads to
+    if target.parent != Path(path).parent and not _is_special(target):  # what a link leads to
         check_folder(target.parent, f"{start}, but ", size)
 
 
@@ -134,8 +140,6 @@ def check_folder(folder: Path, start: str = "", size: int = TRIAL) -> None:
     Raises:
         InputError: They cannot, with the reason.
     """
-    if _is_stream(folder):
-        return
     try:
         file, part = _begin(folder / "trial", 0o600)
         try:
@@ -169,7 +173,7 @@ def reason(error: OSError) -> str:
 def _target(path: str | os.PathLike[str]) -> Path:
     """What a path leads to. Streams keep their names: what they lead to belongs to somebody else."""
     given = Path(path)
-    if _is_stream(given.parent):
+    if _is_stream(given):
         return given
     given.parent.stat()  # a folder that is missing is best told before all else
     with suppress(FileNotFoundError):
@@ -177,8 +181,13 @@ def _target(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(given))
 
 
-def _is_stream(folder: Path) -> bool:
-    return f"{os.path.abspath(folder)}/".startswith(("/dev/", "/proc/"))
+def _is_stream(path: str | os.PathLike[str]) -> bool:
+    return os.path.abspath(path).startswith(("/dev/fd/", "/dev/std", "/proc/"))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether a path leads to a device, a pipe or a stream."""
+    return os.path.exists(path) and not path.is_dir() and (_is_stream(path) or not path.is_file())
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Rows to predict for: inputs alone, by the names that a network knows; whatever else a file holds is left aside."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def load_rows(
         if names and sorted(names) == sorted(own):
             found = found[:, [own.index(name) for name in names]]
         return _fitting(Rows(found, dataset.name), width)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"there is no file {path}; check the path.")
     if suffix == ".npz":
         return _fitting(Rows(inputs_of_npz(path, [features for features, _ in NPZ_NAMES]), path.name), width)

@@ -7,6 +7,7 @@ fingerprint of the programme, in an ``.npz`` file without pickles.
 import hashlib
 import io
 import json
+import os
 import time
 import zlib
 from collections import Counter
@@ -214,7 +215,7 @@ def import_solution(program_path: Path, solution_path: Path, save: Path | None, 
     if save is not None:
         check_network_file(save, sidecar_of(program_path), program_path, solution_path)
     prepared, header = _load_sidecar(sidecar_of(program_path), TrainingRequest("", settings, save=save))
-    if program_path.is_file() and _digest(program_path) != header.get("sha256", _digest(program_path)):
+    if os.path.isfile(program_path) and _digest(program_path) != header.get("sha256", _digest(program_path)):
         raise InputError(
             f"{program_path} is not the file that {sidecar_of(program_path)} belongs to: it was changed, or another "
             "export was interrupted; export it again and solve that."
@@ -230,7 +231,7 @@ def import_solution(program_path: Path, solution_path: Path, save: Path | None, 
 
 
 def _load_sidecar(path: Path, request: TrainingRequest) -> tuple[Prepared, Mapping[str, Any]]:
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(
             f"there is no {path}, which `cvxrobust export` writes and which holds what scoring needs; keep the two "
             "files together, or export again."

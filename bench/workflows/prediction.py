@@ -16,6 +16,7 @@ from cvxrobust.bench.workflows.output_files import check_writable
 from cvxrobust.bench.workflows.robustness import load_network, trained_norm
 from cvxrobust.bench.workflows.training import radius_unit
 from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.errors import InputError
 
 RUNS = ("=", "+", "-", "@", "\t", "\r")
 """How cells begin that spreadsheets would run."""
@@ -89,8 +90,14 @@ def predict(request: PredictionRequest) -> Prediction:
         return Prediction(network.predict(rows.X), None, None, notes)
     radii = network.certified_radius(rows.X, norm)
     labels = network.predict(rows.X)
+    margins = network.margins(rows.X, labels)
+    if not np.isfinite(margins).all():
+        row = int(np.argmin(np.isfinite(margins)))
+        raise InputError(
+            f"data row {row + 1} of {rows.name!r} holds numbers too large for the network; check its units."
+        )
     unit = f"certified radii are l{norm}, in {radius_unit(network)}"
-    return Prediction(labels, network.margins(rows.X, labels), radii, (*notes, unit))
+    return Prediction(labels, margins, radii, (*notes, unit))
 
 
 def _harmless(label: Any) -> Any:
