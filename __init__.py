@@ -21,7 +21,9 @@ from cvxrobust.core.errors import (
     PluginError,
     UnknownNameError,
     UnsupportedProgramError,
+    WriteError,
 )
+from cvxrobust.core.networks.load import load
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import Standardizer
@@ -63,8 +65,10 @@ __all__ = [
     "Termination",
     "UnknownNameError",
     "UnsupportedProgramError",
+    "WriteError",
     "__version__",
     "backends",
+    "load",
     "plugins",
     "solve",
 ]

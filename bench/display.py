@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cvxrobust.core.errors import CvxRobustError
+from cvxrobust.core.errors import CvxRobustError, WriteError
 
 EXIT_UNUSABLE = 1
 EXIT_INPUT = 2
@@ -26,6 +26,9 @@ EXIT_REGRESSION = 3
 
 EXIT_UNEXPECTED = 70
 """A defect of ours; the number is the one that BSD's sysexits has for that."""
+
+EXIT_WRITE = 74
+"""What was found could not be written, as on a full disk; the number is the one that BSD's sysexits has for that."""
 
 EXIT_INTERRUPTED = 130
 
@@ -55,6 +58,8 @@ def clean_errors() -> Iterator[None]:
         yield
     except (typer.Exit, BrokenPipeError):
         raise
+    except WriteError as error:
+        raise fail(error, EXIT_WRITE) from error
     except CvxRobustError as error:
         raise fail(error, EXIT_INPUT) from error
     except KeyboardInterrupt as error:

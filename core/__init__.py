@@ -43,7 +43,9 @@ from cvxrobust.core.errors import (
     TooLargeError,
     UnknownNameError,
     UnsupportedProgramError,
+    WriteError,
 )
+from cvxrobust.core.files import whole_file
 from cvxrobust.core.kit.interrupt import sigint_stops
 from cvxrobust.core.kit.threads import blas_threads, torch_alone, torch_threads
 from cvxrobust.core.kit.translation import native_tolerance, unused_settings
@@ -121,6 +123,7 @@ __all__ = [
     "UnsupportedProgramError",
     "Weighed",
     "WorstCase",
+    "WriteError",
     "Zero",
     "backends",
     "blas_threads",
@@ -148,4 +151,5 @@ __all__ = [
     "torch_threads",
     "unused_settings",
     "upper_triangle_order",
+    "whole_file",
 ]

@@ -39,13 +39,13 @@ def total_memory() -> float:
 
 def versions(backend: str) -> dict[str, str]:
     """Versions of what took part."""
-    known = {package: _version(package) for package in ("cvxrobust", "numpy", "scipy", backend)}
+    known = {package: installed_version(package) for package in ("cvxrobust", "numpy", "scipy", backend)}
     return {"python": sys.version.split()[0]} | {name: found for name, found in known.items() if found is not None}
 
 
 @cache
-def _version(package: str) -> str | None:
-    """The installed version, read once: parsing metadata takes longer than a small solve can spare."""
+def installed_version(package: str) -> str | None:
+    """The installed version or None, read once: parsing metadata takes longer than a small solve can spare."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -35,6 +35,22 @@ class UnknownNameError(InputError):
         return type(self), (self.kind, self.name, self.known, self.hint)
 
 
+class WriteError(CvxRobustError, OSError):
+    """A file that could not be written; what belongs into it is still there.
+
+    Args:
+        message: What was to be written, and what went wrong.
+        number: The system's error number, e.g. ``errno.ENOSPC``; None if it has none.
+    """
+
+    def __init__(self, message: str, number: int | None = None) -> None:
+        super().__init__(message)
+        self.errno = number
+
+    def __reduce__(self) -> tuple[type["WriteError"], tuple[str, int | None]]:
+        return type(self), (str(self), self.errno)
+
+
 class BackendUnavailableError(CvxRobustError, RuntimeError):
     """The backend is known, but its package, licence or device is missing here."""
 

@@ -76,8 +76,7 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _inputs(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
         rows: Array = _validated(self, X, dtype=np.float64, reset=False)
-        standardizer = self.network_.standardizer
-        return rows if standardizer is None else standardizer.transform(rows)
+        return rows  # the network standardises them itself
 
 
 class PolynomialClassifier(_NetworkClassifier):
@@ -100,7 +99,7 @@ class PolynomialClassifier(_NetworkClassifier):
 
     Attributes:
         classes_: The labels, sorted.
-        network_: The trained `PolynomialNetwork`.
+        network_: The trained `PolynomialNetwork`; it takes rows as `predict` does, and can be saved.
         result_: The `Result` with certificate, trace and times.
         n_features_in_: Number of features.
     """
@@ -166,7 +165,7 @@ class ReLUClassifier(_NetworkClassifier):
 
     Attributes:
         classes_: The labels, sorted.
-        network_: The trained `ReLUNetwork`.
+        network_: The trained `ReLUNetwork`; it takes rows as `predict` does, and can be saved.
         result_: The `Result` with certificate, history, trace and times.
         n_features_in_: Number of features.
     """

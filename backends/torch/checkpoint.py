@@ -12,7 +12,6 @@ import time
 import zipfile
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.core import InputError, Settings
+from cvxrobust.core import InputError, Settings, WriteError, whole_file
 
 State = dict[str, NDArray[Any]]
 FORMAT = 1
@@ -73,20 +72,13 @@ class Checkpoint:
         if not (force or self.due()):
             return
         arrays = {name: _array(value) for name, value in state.items() if value is not None}
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with whole_file(self.path) as file:
                 arrays["checkpoint_of"] = np.array([self.fingerprint, str(FORMAT)])
                 np.savez(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
             self.failure = ""
-        except OSError as error:
+        except WriteError as error:
             self.failure = f"the checkpoint was not written: {error}"
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
         self._written = time.perf_counter()
 
     def load(self) -> State | None:

@@ -1,4 +1,4 @@
-"""The command line: ``cvxrobust solve | evaluate | export | import | demo | bench``, and what can be listed."""
+"""The command line: ``cvxrobust solve | evaluate | predict | export | import | demo | bench``, and lists."""
 
 import sys
 from collections.abc import Sequence
@@ -180,6 +180,7 @@ def _solve(request: "TrainingRequest", metrics: Sequence[str], as_json: bool, qu
     else:
         print_training(training, quiet)
         print_measurements(measured)
+    training.check_saved()
     result = training.result
     if result.quality == "unusable" or (result.unfinished is not None and result.quality != "certified"):
         raise typer.Exit(EXIT_UNUSABLE)
@@ -247,6 +248,43 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    network: Annotated[Path, typer.Argument(help="A network written by `solve --save`.")],
+    data: arguments.Data,
+    out: Annotated[Path | None, typer.Option(help="Write the CSV to this file. (default: standard output)")] = None,
+    norm: Annotated[
+        str | None,
+        typer.Option(
+            help="Norm of the attacks that radii are certified against: inf, 2 or 1. (default: the one the network was "
+            "trained against, else inf; polynomial networks answer 2 only)"
+        ),
+    ] = None,
+    data_folder: arguments.DataFolder = None,
+    label: arguments.Label = None,
+    quiet: arguments.Quiet = False,
+) -> None:
+    """Label, margin and certified radius of every row of new data, as CSV.
+
+    No attack within the certified radius changes a row's label. The data needs no labels; columns are found by the
+    names that the network was trained on, and others are left aside.
+    """
+    with clean_errors():
+        from cvxrobust.bench.workflows.prediction import PredictionRequest
+        from cvxrobust.bench.workflows.prediction import predict as predict_rows
+        from cvxrobust.core.attacks.relu_bounds import check_norm
+        from cvxrobust.core.files import write_whole
+
+        asked = None if norm is None else check_norm(norm)
+        found = predict_rows(PredictionRequest(network, data, out, data_folder, label, asked))
+        for note in () if quiet else found.notes:
+            print(note, file=sys.stderr)
+        if out is None:
+            print(found.to_csv(), end="")
+        else:
+            write_whole(out, found.to_csv())
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the picture, the numbers and the networks.")] = Path("demo"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
@@ -260,7 +298,7 @@ def demo(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 unusable, 2 bad input, 3 regression, 70 defect, 130 interrupted.
+    """Run the command line and exit: 0 done, 1 unusable, 2 bad input, 3 regression, 70 defect, 74 not written.
 
     Args:
         arguments: What follows the program's name; None takes ``sys.argv``.

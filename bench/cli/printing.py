@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvxrobust.bench.display import console, make_table, percent
 from cvxrobust.bench.workflows.evaluation import Evaluation
+from cvxrobust.bench.workflows.output_files import Saved
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy
 from cvxrobust.bench.workflows.training import CARRIERS, Training, radius_unit
 from cvxrobust.core.discovery.registry import metrics
@@ -35,8 +36,16 @@ def print_training(training: Training, quiet: bool) -> None:
         _print_scope(result.report)
     if training.radius:
         print(f"Radii are l{training.norm}, in {radius_unit(result.network)}.")
-    if training.request.save is not None:
-        print(f"Network saved to {training.request.save}")
+    if training.saved is not None:
+        _print_saved(training.saved)
+
+
+def _print_saved(saved: Saved) -> None:
+    if saved.path is not None:
+        print(f"Network saved to {saved.path}")
+        return
+    print(f"The network could not be saved. This is its file in base64, for `base64 -d > {saved.asked}`:")
+    print(saved.content)
 
 
 def print_measurements(measured: "Measurements") -> None:

@@ -62,17 +62,7 @@ def read_table(path: Path, label: str | None, drop_incomplete: bool = False) -> 
 
 def read_csv(path: Path, label: str | None, drop_incomplete: bool) -> Table:
     """Read a CSV file with a header line; see `read_table`."""
-    import polars as pl
-
-    try:
-        # As text: a type inferred from the first rows would hide which cell is not a number.
-        frame = pl.read_csv(path.read_bytes(), infer_schema=False)
-    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
-        raise InputError(
-            f"{path} cannot be read as CSV ({_first_line(error)}); expected UTF-8 text, a header line and "
-            "rows of equal length."
-        ) from error
-    frame = frame.select(pl.all().fill_null("").str.strip_chars()).rename(str.strip)
+    frame = read_cells(path)
     column = label if label is not None else "label"
     if column not in frame.columns:
         raise InputError(
@@ -94,6 +84,55 @@ def read_csv(path: Path, label: str | None, drop_incomplete: bool) -> Table:
     _refuse_missing(path, frame.columns, missing)
     X = _numbers(path, frame.select(names))
     return Table(X, _parse_labels(frame[column].to_list()), names, notes)
+
+
+def read_cells(path: Path) -> "pl.DataFrame":
+    """The cells of a CSV file as text, stripped of blanks.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    import polars as pl
+
+    try:
+        # As text: a type inferred from the first rows would hide which cell is not a number.
+        frame = pl.read_csv(path.read_bytes(), infer_schema=False)
+    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
+        raise InputError(
+            f"{path} cannot be read as CSV ({_first_line(error)}); expected UTF-8 text, a header line and "
+            "rows of equal length."
+        ) from error
+    return frame.select(pl.all().fill_null("").str.strip_chars()).rename(str.strip)
+
+
+def read_columns(path: Path, frame: "pl.DataFrame") -> NDArray[np.float64]:
+    """Columns of numbers alone, shape (n, d), all of them there.
+
+    Raises:
+        InputError: A cell is empty or no number.
+    """
+    _refuse_missing(path, frame.columns, _missing_cells(frame))
+    return _numbers(path, frame)
+
+
+def inputs_of_npz(path: Path, names: Sequence[str]) -> NDArray[np.float64]:
+    """The inputs of an NPZ file, shape (n, d), from the first array with one of these names.
+
+    Raises:
+        InputError: It cannot be read, or holds none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = next((np.asarray(archive[name]) for name in names if name in archive.files), None)
+            there = archive.files
+    except Exception as error:  # numpy and zipfile raise many kinds for a damaged archive
+        raise InputError(
+            f"{path} cannot be read as NPZ ({_first_line(error)}); expected plain numeric arrays, without pickles."
+        ) from error
+    if found is None or found.ndim < 2:
+        raise InputError(f"{path} holds the arrays {_some(there)}; expected {names[0]!r}, of shape (n, d).")
+    labels = np.zeros(found.shape[0])
+    return _checked_arrays(path, names[0], "y", found, labels).X
 
 
 def _missing_cells(frame: "pl.DataFrame") -> NDArray[np.bool_]:

@@ -18,9 +18,10 @@ from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.demo import breast_cancer_relu
 from cvxrobust.bench.demo.setting import COLOURS, new_picture, save_picture, table_title, train_one
 from cvxrobust.bench.display import console, make_table, percent, to_json
+from cvxrobust.bench.workflows.output_files import make_folder
 from cvxrobust.bench.workflows.training import STANDARDISED_UNIT, Training
 from cvxrobust.core.contracts.result import Quality
-from cvxrobust.core.errors import InputError
+from cvxrobust.core.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,10 +65,7 @@ def run(out: Path, quiet: bool = False) -> bool:
     Raises:
         InputError: Nothing can be written to `out`.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be a folder ({error.strerror}); name another with --out.") from error
+    make_folder(out, "--out")
     entries = [train_for(radius, out, quiet) for radius in TRAINING_RADII]
     numbers = to_dict(entries)
     write(numbers, out / NUMBERS)
@@ -85,7 +83,7 @@ def run(out: Path, quiet: bool = False) -> bool:
 
 def write(numbers: Mapping[str, Any], path: Path) -> None:
     """Write numbers as JSON."""
-    path.write_text(to_json(numbers) + "\n", encoding="utf-8")
+    write_whole(path, to_json(numbers) + "\n")
 
 
 def train_for(radius: float, out: Path, quiet: bool) -> PolynomialEntry:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cvxrobust.bench.data.known import BREAST_CANCER
 from cvxrobust.bench.display import Progress
 from cvxrobust.bench.workflows.training import Training, TrainingRequest, train
+from cvxrobust.core.files import whole_file
 from cvxrobust.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ def train_one(
         save=save,
     )
     with Progress(f"{label:<21}", quiet) as progress:
-        return train(request, progress)
+        training = train(request, progress)
+    training.check_saved()
+    return training
 
 
 def new_picture() -> "tuple[Figure, Axes]":
@@ -85,7 +88,8 @@ def save_picture(figure: "Figure", axes: "Axes", path: Path, title: str, labels:
     axes.set_xlim(0.0, limit)
     axes.set_ylim(0.0, 102.0)
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=150)
 
 
 def table_title(training: Training) -> str:

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from cvxrobust.core.files import write_whole
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("core", "problems", "backends", "bench")
 
@@ -40,7 +42,7 @@ def write_manifest(path: Path, device: str, rehearsal: bool, threads: int) -> No
         found["name"] = properties.name
         found["memory, GiB"] = round(properties.total_memory / 2**30, 1)
         found["driver"] = _told("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
-    path.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(found, indent=2) + "\n")
 
 
 def _digest() -> str:

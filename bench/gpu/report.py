@@ -8,12 +8,13 @@ from typing import Any
 
 from cvxrobust.bench.gpu.context import TableRow, read
 from cvxrobust.bench.gpu.parts import NAMES, part
+from cvxrobust.core.files import write_whole
 
 
 def write_report(folder: Path) -> None:
     """``report.md`` from ``rows.jsonl`` and ``manifest.json``."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    (folder / "report.md").write_text(report(manifest, read(folder / "rows.jsonl")), encoding="utf-8")
+    write_whole(folder / "report.md", report(manifest, read(folder / "rows.jsonl")))
 
 
 def report(manifest: TableRow, rows: list[TableRow]) -> str:

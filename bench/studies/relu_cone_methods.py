@@ -27,6 +27,7 @@ import numpy as np
 from cvxrobust.bench.data.teachers import relu_teacher
 from cvxrobust.bench.display import console, make_table
 from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.files import write_whole
 
 METHODS = ("torch, directions", "torch, barrier", "clarabel", "scs")
 MOST_ENTRIES = 5_000_000
@@ -174,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows.append(measure(name, INSTANCES[name], method, asked.tolerance, asked.time_limit))
             print("  ".join(rows[-1]), flush=True)
             if asked.write:
-                asked.write.write_text(report(rows, asked.tolerance, asked.time_limit))
+                write_whole(asked.write, report(rows, asked.tolerance, asked.time_limit))
     console().print(make_table(f"Processor seconds to a certified gap of {asked.tolerance:g}", COLUMNS, rows, left=1))
 
 

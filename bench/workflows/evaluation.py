@@ -20,7 +20,7 @@ from cvxrobust.bench.workflows.robustness import (
     settled_accuracies,
     trained_norm,
 )
-from cvxrobust.bench.workflows.training import clean_accuracy, describe, in_network_units, radius_unit
+from cvxrobust.bench.workflows.training import clean_accuracy, describe, in_network_terms, radius_unit
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
@@ -125,7 +125,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     dataset = load_dataset(request.data, request.data_folder, request.label, _expected_classes(network))
     dataset = _align(dataset, network)
     chosen, rows, note = _choose_rows(dataset, network, request.split)
-    chosen = in_network_units(chosen, network.standardizer)
+    chosen = in_network_terms(chosen, network)
     return Evaluation(
         request,
         dataset,
@@ -172,22 +172,37 @@ def _median_distance(network: AnyNetwork, rows: Dataset) -> float | None:
 
 def _expected_classes(network: AnyNetwork) -> Sequence[Any] | None:
     """Labels in the network's terms, so that +1 means the same as in training whatever this file holds."""
-    if network.classes is not None and len(network.classes) > 2:
+    if network.classes is not None:
         return tuple(network.classes)
-    stored = network.metadata.get("class_labels")
-    return None if stored is None else tuple(json.loads(str(stored)))
+    return _listed(network, "class_labels") or None  # earlier versions kept those of two classes there
 
 
-def _feature_names(network: AnyNetwork) -> tuple[str, ...]:
+def feature_names(network: AnyNetwork) -> tuple[str, ...]:
+    """Names of the inputs that the network was trained on; none where its file holds none."""
     if network.standardizer is not None and network.standardizer.names:
         return tuple(network.standardizer.names)
-    return tuple(json.loads(str(network.metadata.get("feature_names", "[]"))))
+    return _listed(network, "feature_names")
+
+
+def _listed(network: AnyNetwork, name: str) -> tuple[str, ...]:
+    """Strings that the network's file lists; none where it lists nothing.
+
+    Raises:
+        InputError: It holds something else there.
+    """
+    try:
+        found = json.loads(str(network.metadata.get(name, "[]")))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise InputError(f"the network's file says {name} {network.metadata[name]!r:.60}; expected a list of names.")
+    return tuple(found)
 
 
 def _align(dataset: Dataset, network: AnyNetwork) -> Dataset:
     """The columns the network was trained on, by name where both have names."""
     width = network.n_features
-    names, own = _feature_names(network), dataset.feature_names
+    names, own = feature_names(network), dataset.feature_names
     unnamed = own == tuple(f"x{j + 1}" for j in range(len(own)))
     if not names or unnamed or names == own:
         if dataset.n_features != width:
@@ -223,7 +238,10 @@ def _choose_rows(dataset: Dataset, network: AnyNetwork, split: str) -> tuple[Dat
             f"({stored.get('data', 'unknown')!r}, unchanged), but {dataset.name!r} differs from it; use "
             "--split all."
         )
-    fraction, seed = float(stored["test_fraction"]), int(stored["split_seed"])
+    try:
+        fraction, seed = float(stored["test_fraction"]), int(stored["split_seed"])
+    except (KeyError, ValueError, OverflowError) as error:
+        raise InputError("the network's file does not say how its data was split; use --split all.") from error
     training, test = stratified_split(dataset, fraction, seed)
     if split == "train":
         return training, "train", "the rows trained on"

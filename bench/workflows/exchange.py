@@ -4,7 +4,10 @@ Beside the programme lies what scoring needs: the data, the split, the standardi
 fingerprint of the programme, in an ``.npz`` file without pickles.
 """
 
+import hashlib
+import io
 import json
+import os
 import time
 import zlib
 from collections import Counter
@@ -25,13 +28,13 @@ from cvxrobust.bench.workflows.training import (
     TrainingRequest,
     describe,
     finish,
-    in_network_units,
     prepare,
     problem_class,
 )
 from cvxrobust.core.conic.cones import PSD, Exponential
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
+from cvxrobust.core.files import together, write_whole
 from cvxrobust.core.formats import ProgramFormat, format_of, read_solution, write_program
 from cvxrobust.core.formats.fingerprint import fingerprint, is_same
 from cvxrobust.core.networks.standardizer import Standardizer
@@ -126,7 +129,7 @@ def export_program(request: TrainingRequest, path: Path, warn: Callable[[str], o
     """
     found, sidecar = format_of(path), sidecar_of(path)
     for file in (path, sidecar):
-        check_writable(file, "export")
+        check_writable(file, "export", Path(request.data))
     prepared = prepare(request)
     problem = prepared.problem
     if problem.conic_rows == 0:
@@ -143,15 +146,20 @@ def export_program(request: TrainingRequest, path: Path, warn: Callable[[str], o
         f"writing {program.b.size:,} rows, {program.q.size:,} columns and {program.A.nnz:,} nonzeros, "
         f"about {size:,} MB before any compression"
     )
-    # A programme must not lie beside what belongs to another.
-    sidecar.unlink(missing_ok=True)
-    write_program(program, path)
-    _save_sidecar(prepared, program, found, sidecar)
+    # The digest tells whether they belong together, should something come between their names.
+    with together() as content:
+        write_program(program, path)
+        write_whole(sidecar, _sidecar(prepared, program, found, _digest(content(path))))
     seconds = time.perf_counter() - began
     return Export(prepared, program, found, path, sidecar, path.stat().st_size, seconds)
 
 
-def _save_sidecar(prepared: Prepared, program: ConicProgram, written_as: ProgramFormat, path: Path) -> None:
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sidecar(prepared: Prepared, program: ConicProgram, written_as: ProgramFormat, digest: str) -> bytes:
     request, dataset = prepared.request, prepared.dataset
     # The split of the rows' numbers is the split of the rows.
     numbered = replace(dataset, X=np.arange(dataset.n_rows, dtype=np.float64)[:, None])
@@ -171,6 +179,7 @@ def _save_sidecar(prepared: Prepared, program: ConicProgram, written_as: Program
         "format": SIDECAR_FORMAT,
         "written_as": written_as.name,
         "fingerprint": fingerprint(program),
+        "sha256": digest,
         "problem": request.problem,
         "parameters": dict(request.parameters),
         "test_fraction": request.test_fraction,
@@ -184,8 +193,9 @@ def _save_sidecar(prepared: Prepared, program: ConicProgram, written_as: Program
         "names": names,
     }
     arrays["header"] = np.array(json.dumps(header))
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    return content.getvalue()
 
 
 def import_solution(program_path: Path, solution_path: Path, save: Path | None, tolerance: float) -> Training:
@@ -203,8 +213,13 @@ def import_solution(program_path: Path, solution_path: Path, save: Path | None, 
     format_of(program_path)
     settings = Settings(tolerance=tolerance)
     if save is not None:
-        check_network_file(save)
+        check_network_file(save, sidecar_of(program_path), program_path, solution_path)
     prepared, header = _load_sidecar(sidecar_of(program_path), TrainingRequest("", settings, save=save))
+    if os.path.isfile(program_path) and _digest(program_path) != header.get("sha256", _digest(program_path)):
+        raise InputError(
+            f"{program_path} is not the file that {sidecar_of(program_path)} belongs to: it was changed, or another "
+            "export was interrupted; export it again and solve that."
+        )
     program = prepared.problem.to_conic()
     if not is_same(fingerprint(program), header["fingerprint"]):
         raise InputError(
@@ -216,7 +231,7 @@ def import_solution(program_path: Path, solution_path: Path, save: Path | None, 
 
 
 def _load_sidecar(path: Path, request: TrainingRequest) -> tuple[Prepared, Mapping[str, Any]]:
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(
             f"there is no {path}, which `cvxrobust export` writes and which holds what scoring needs; keep the two "
             "files together, or export again."
@@ -242,9 +257,7 @@ def _load_sidecar(path: Path, request: TrainingRequest) -> tuple[Prepared, Mappi
         standardizer = None
         if "mean" in arrays:
             standardizer = Standardizer(arrays["mean"], arrays["scale"], tuple(header["names"]))
-        train, test = (
-            in_network_units(dataset.take(arrays[name]), standardizer) for name in ("train_rows", "test_rows")
-        )
+        train, test = (dataset.take(arrays[name]) for name in ("train_rows", "test_rows"))
         request = replace(
             request,
             data=dataset.name,
@@ -259,5 +272,6 @@ def _load_sidecar(path: Path, request: TrainingRequest) -> tuple[Prepared, Mappi
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is not what `cvxrobust export` writes ({error}).") from error
-    problem = problem_class(request.problem, request.parameters)(train.X, train.y, **request.parameters)
+    inputs = train.X if standardizer is None else standardizer.transform(train.X)
+    problem = problem_class(request.problem, request.parameters)(inputs, train.y, **request.parameters)
     return Prepared(request, dataset, train, test, standardizer, problem), header

@@ -1,24 +1,22 @@
 """How accurate a network stays under attack: exactly for polynomial networks, between two bounds for ReLU networks."""
 
-import json
+import os
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.core.attacks.relu_bounds import Norm, check_norm
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.networks.load import load
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 
 AnyNetwork = PolynomialNetwork | ReLUNetwork
-FAMILIES = (PolynomialNetwork, ReLUNetwork)
 
 
 @dataclass(frozen=True)
@@ -148,30 +146,6 @@ def load_network(path: Path) -> AnyNetwork:
     Raises:
         InputError: There is no such file, or it holds no network.
     """
-    if not path.is_file():
+    if not os.path.exists(path):
         raise InputError(f"there is no network file {path}; write one with `cvxrobust solve ... --save {path}`.")
-    kind = _stored_kind(path)
-    known = {family.kind: family for family in FAMILIES}
-    if kind is not None and kind not in known:
-        raise InputError(
-            f"{path} holds a network of kind {kind!r}, but this version reads {' and '.join(known)}; "
-            "upgrade cvxrobust to read newer files."
-        )
-    try:
-        # A file without a kind is no network; any family says so in the same words.
-        return known.get(kind or "", PolynomialNetwork).load(path)
-    except InputError:
-        raise
-    except Exception as error:  # a damaged archive raises many kinds
-        raise InputError(
-            f"{path} cannot be read as a network ({error}); expected a file written by `--save` or `network.save`."
-        ) from error
-
-
-def _stored_kind(path: Path) -> str | None:
-    """The family that a file says it holds; None if it says nothing."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return str(json.loads(str(stored["header"]))["kind"])
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, OSError, BadZipFile, zlib.error):
-        return None
+    return load(path)

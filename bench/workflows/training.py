@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
-from cvxrobust.bench.workflows.output_files import check_network_file
+from cvxrobust.bench.workflows.output_files import Saved, check_network_file, save_somewhere
 from cvxrobust.bench.workflows.robustness import bracketed_accuracies, exact_accuracies, trained_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.networks.base import TRAINED_ON
 from cvxrobust.core.networks.relu import ReLUNetwork
 
 if TYPE_CHECKING:
@@ -71,13 +72,23 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class Training:
-    """A result together with the data it was trained and tested on, in the network's own units."""
+    """A result together with the data it was trained and tested on, with the labels that the network answers with.
+
+    Args:
+        request: What was asked for.
+        dataset: The data, before the split.
+        train: The rows trained on, in the data's units.
+        test: The rows held out.
+        result: What came of it; its network knows the units and the labels of the data.
+        saved: Where the network is, if it was to be saved.
+    """
 
     request: TrainingRequest
     dataset: Dataset
     train: Dataset
     test: Dataset
     result: "Result[Any]"
+    saved: Saved | None = None
 
     @property
     def radius(self) -> float:
@@ -107,6 +118,15 @@ class Training:
                 found[f"{part}_robust"] = exact.accuracy
         return found
 
+    def check_saved(self) -> None:
+        """Complain, once all is printed, where the network is not where it was asked for.
+
+        Raises:
+            WriteError: It is not; the message says where it is.
+        """
+        if self.saved is not None and self.saved.failure:
+            raise self.saved.error()
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, ready for JSON."""
         request = self.request
@@ -123,20 +143,20 @@ class Training:
             "radius_unit": radius_unit(self.result.network),
             "accuracy": self.accuracies(),
             "result": self.result.to_dict(),
-            "saved": None if request.save is None else str(request.save),
+            **({"saved": None} if self.saved is None else self.saved.to_dict()),
         }
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A problem to train on, and what became of the data on the way, in the network's own units.
+    """A problem to train on, and what became of the data on the way.
 
     Args:
         request: What was asked for, with the seed and the norm that its problem falls back on.
         dataset: The data, in its own units.
-        train: The rows to train on.
+        train: The rows to train on, in the data's units.
         test: The rows held out.
-        standardizer: What turned the data's units into the network's; None if nothing did.
+        standardizer: What turns the data's units into the problem's; None if nothing does.
         problem: The problem of the rows to train on.
     """
 
@@ -157,13 +177,13 @@ def prepare(request: TrainingRequest) -> Prepared:
     family = problem_class(request.problem, request.parameters)
     request = completed(request, family)
     if request.save is not None:
-        check_network_file(request.save)
+        check_network_file(request.save, Path(request.data))
     dataset = load_dataset(request.data, request.data_folder, request.label)
     training, test = stratified_split(dataset, request.test_fraction, request.seed)
     standardizer = fit_standardizer(training) if request.standardize else None
-    training, test = in_network_units(training, standardizer), in_network_units(test, standardizer)
     _check_loss_fits(request, dataset)
-    problem = family(training.X, training.y, **request.parameters)
+    inputs = training.X if standardizer is None else standardizer.transform(training.X)
+    problem = family(inputs, training.y, **request.parameters)
     return Prepared(request, dataset, training, test, standardizer, problem)
 
 
@@ -189,17 +209,18 @@ def train(request: TrainingRequest, callback: "Callback | None" = None) -> Train
 
 
 def finish(prepared: Prepared, result: "Result[Any]") -> Training:
-    """A result together with its data; its network knows its units and its data, and is saved if asked."""
-    request = prepared.request
-    network = replace(
-        result.network,
+    """A result together with its data; its network knows units and labels of the data, and is saved if asked."""
+    request, dataset = prepared.request, prepared.dataset
+    own, about = result.network, network_metadata(prepared.request, prepared.dataset, prepared.train)
+    network = own.replace(
         regression=False,  # the squared loss fits -1 and +1 here, so outputs are labels by sign or by size
+        classes=tuple(dataset.classes) if own.classes is None and own.alpha.ndim == 1 else own.classes,
         standardizer=prepared.standardizer,
-        metadata=network_metadata(request, prepared.dataset, prepared.train),
+        metadata={name: value for name, value in {**own.metadata, **about}.items() if name != TRAINED_ON},
     )
-    if request.save is not None:
-        network.save(request.save)
-    return Training(request, prepared.dataset, prepared.train, prepared.test, replace(result, network=network))
+    train, test = (in_network_terms(rows, network) for rows in (prepared.train, prepared.test))
+    saved = None if request.save is None else save_somewhere(network, request.save)
+    return Training(request, dataset, train, test, replace(result, network=network), saved)
 
 
 def problem_class(name: str, given: Mapping[str, Any]) -> Any:
@@ -274,9 +295,11 @@ def fit_standardizer(training: Dataset) -> "Standardizer":
     return Standardizer.fit(training.X, training.feature_names)
 
 
-def in_network_units(dataset: Dataset, standardizer: "Standardizer | None") -> Dataset:
-    """The data as the network takes it: standardised, or as it is."""
-    return dataset if standardizer is None else replace(dataset, X=standardizer.transform(dataset.X))
+def in_network_terms(rows: Dataset, network: "TwoLayerNetwork") -> Dataset:
+    """The rows with the labels that the network answers with: -1 and +1 are two classes of some other name."""
+    if network.classes is None or len(network.classes) != 2 or network.alpha.ndim == 2:
+        return rows
+    return replace(rows, y=np.asarray(network.classes)[(rows.y > 0.0).astype(np.intp)])
 
 
 def network_metadata(request: TrainingRequest, dataset: Dataset, training: Dataset) -> dict[str, str | int | float]:

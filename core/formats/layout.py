@@ -1,18 +1,19 @@
 """What the writers share: how the rows of a programme become the entries of a file, and how lines are written fast."""
 
 import gzip
-import os
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from cvxrobust.core.conic.cones import ROOT2, svec_indices
+from cvxrobust.core.files import whole_file
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -107,21 +108,22 @@ def written_in_full(path: Path) -> Iterator[TextIO]:
     """A text file that takes its place at the end only, so that an interruption leaves no half of it; .gz compresses.
 
     Raises:
-        OSError: It cannot be written.
+        WriteError: It cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with _opened(part, path.suffix == ".gz") as file:
-            yield file
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as raw, _compressed(raw, path) as file:
+        text = io.TextIOWrapper(file, encoding="ascii", newline="\n")
+        yield text
+        text.flush()
+        text.detach()
 
 
-def _opened(part: Path, compressed: bool) -> Any:
-    if compressed:
-        return gzip.open(part, "wt", encoding="ascii", newline="\n", compresslevel=6)
-    return part.open("w", encoding="ascii", newline="\n")
+@contextmanager
+def _compressed(raw: IO[bytes], path: Path) -> Iterator[Any]:
+    if path.suffix != ".gz":
+        yield raw
+        return
+    with gzip.GzipFile(path.stem, "wb", compresslevel=6, fileobj=raw) as file:
+        yield file
 
 
 def write_lines(file: TextIO, columns: Sequence[NDArray[Any] | Sequence[str]]) -> None:

@@ -2,27 +2,40 @@
 
 import json
 import os
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.errors import InputError
+from cvxrobust.core.environment import installed_version
+from cvxrobust.core.errors import InputError, WriteError
+from cvxrobust.core.files import write_whole
+from cvxrobust.core.networks.archive import FORMAT, NAMES, checked, pack, plain, unpack
+from cvxrobust.core.networks.fields import (
+    classes_to_store,
+    flag,
+    numbers,
+    stored_classes,
+    stored_metadata,
+    stored_standardizer,
+)
 from cvxrobust.core.networks.standardizer import Standardizer
 
 Array = NDArray[np.float64]
-FORMAT = 1
+TRAINED_ON, STANDARDISED = "trained_on", "standardised rows"
+"""What metadata says of a network whose rows had mean 0 and deviation 1."""
 
 
 class TwoLayerNetwork:
     """Base of the network families, which are frozen dataclasses with at least the fields annotated here.
 
     With one output the label is the sign of f; with K outputs it is the largest.
+
+    A network with a standardizer takes inputs in the data's own units and standardises them itself; without one it
+    takes them as it was trained on. Radii and distances are in the network's units: standard deviations with a
+    standardizer, else those of the inputs. `inner` is the network without it, for inputs standardised already.
     """
 
     u: Array
@@ -48,8 +61,25 @@ class TwoLayerNetwork:
         """Number of inputs."""
         raise NotImplementedError
 
+    @property
+    def inner(self) -> Self:
+        """The same network without its standardizer: it takes inputs that are standardised already."""
+        return self if self.standardizer is None else self.replace(standardizer=None)
+
+    def check_inner(self) -> None:
+        """Refuse a network that standardises its inputs, where a problem is to judge it on rows of its own.
+
+        Raises:
+            InputError: It does.
+        """
+        if self.standardizer is not None:
+            raise InputError(
+                "the network standardises its inputs itself, but a problem judges networks on its own rows; pass "
+                "network.inner if those are standardised in the same way."
+            )
+
     def decision_function(self, X: ArrayLike) -> Array:
-        """Outputs f, shape (n,), or (n, K) for K outputs, of standardised inputs, shape (n, d)."""
+        """Outputs f, shape (n,), or (n, K) for K outputs, of inputs, shape (n, d)."""
         raise NotImplementedError
 
     def _check_shapes(self) -> None:
@@ -76,7 +106,7 @@ class TwoLayerNetwork:
         """``y f(x)``, or the smallest ``f_y - f_k`` over the other classes k; shape (n,).
 
         Args:
-            X: Standardised inputs, shape (n, d).
+            X: Inputs, shape (n, d).
             y: True labels, shape (n,).
         """
         f = self.decision_function(X)
@@ -88,15 +118,46 @@ class TwoLayerNetwork:
         rivals[np.arange(index.size), index] = -np.inf
         return np.asarray(own - rivals.max(axis=1))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an ``.npz`` file without pickles; `load` reads it back."""
-        arrays: dict[str, NDArray[Any]] = {"u": self.u, "alpha": self.alpha}
+    def save(self, path: str | os.PathLike[str], *, standardized: bool = False) -> None:
+        """Write an ``.npz`` file without pickles; `load` reads it back.
+
+        The file is written beside an old one and takes its place once it is on the disk, whole.
+
+        Args:
+            path: The file.
+            standardized: Save a network that was trained on standardised rows without their standardizer, for whoever
+                standardises rows before every prediction.
+
+        Raises:
+            InputError: The network was trained on standardised rows and has no standardizer, so it would misread raw
+                data; or some field cannot be read back, such as weights of NaN or labels of mixed types.
+            WriteError: The file cannot be written, for want of room or permission; try another path.
+        """
+        if self.standardizer is None and not standardized and self.metadata.get(TRAINED_ON) == STANDARDISED:
+            raise InputError(
+                "the network was trained on standardised rows but has no standardizer, so that it would misread data "
+                "as it is; save network.replace(standardizer=...), or say save(..., standardized=True) if every caller "
+                "standardises rows first."
+            )
+        content = self.to_bytes()
+        try:
+            write_whole(path, content)
+        except WriteError as error:
+            raise WriteError(
+                f"{error}. The network ({len(content):,} bytes) is still in memory: save it to another path.",
+                error.errno,
+            ) from error
+
+    def to_bytes(self) -> bytes:
+        """What `save` writes.
+
+        Raises:
+            InputError: As for `save`.
+        """
+        weights = {"u": self.u, "alpha": self.alpha}
+        arrays: dict[str, NDArray[Any]] = {name: np.asarray(value, dtype=np.float64) for name, value in weights.items()}
         if self.classes is not None:
-            arrays["classes"] = np.asarray(self.classes)
-            # NumPy would silently turn the numbers among strings into strings.
-            mixed = len({isinstance(label, str) for label in self.classes}) > 1
-            if mixed or arrays["classes"].dtype == object:
-                raise InputError(f"classes {self.classes!r} mix types; only strings or numbers can be saved.")
+            arrays["classes"] = classes_to_store(self.classes)
         names: tuple[str, ...] = ()
         if self.standardizer is not None:
             arrays |= {"mean": self.standardizer.mean, "scale": self.standardizer.scale}
@@ -104,51 +165,61 @@ class TwoLayerNetwork:
         header = {
             "format": FORMAT,
             "kind": self.kind,
+            "version": installed_version("cvxrobust") or "unknown",
             **{name: getattr(self, name) for name in self.own_fields},
             "regression": self.regression,
             "names": list(names),
             "metadata": dict(self.metadata),
         }
-        arrays["header"] = np.array(json.dumps(header))
-        with Path(path).open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+        content = pack(header, arrays)
+        try:
+            self._stored(json.loads(json.dumps(header, default=plain)), arrays)
+        except InputError as error:
+            raise InputError(f"the network cannot be saved: {error}") from error
+        return content
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a network that `save` wrote.
+        """Read a network of this family that `save` wrote, every field checked. `cvxrobust.load` reads any family.
 
         Raises:
-            InputError: The file is not one.
+            InputError: The file is not one; the message says what it is.
         """
-        try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            header = json.loads(str(arrays["header"]))
-            if header["kind"] != cls.kind or header["format"] > FORMAT:
-                raise InputError(
-                    f"{path} holds {header['kind']!r} in format {header['format']}, but this version reads "
-                    f"{cls.kind!r} up to format {FORMAT}; upgrade cvxrobust to read newer files."
-                )
-            standardizer = None
-            if "mean" in arrays:
-                standardizer = Standardizer(arrays["mean"], arrays["scale"], tuple(header["names"]))
-            classes = tuple(arrays["classes"].tolist()) if "classes" in arrays else None
-            own = {name: tuple(v) if isinstance(v := header[name], list) else v for name in cls.own_fields}
-            build: Any = cls
-            network: Self = build(
-                arrays["u"],
-                arrays["alpha"],
-                classes=classes,
-                regression=header["regression"],
-                standardizer=standardizer,
-                metadata=header["metadata"],
-                **own,
+        return cls.from_stored(path, *unpack(path, {cls.kind: NAMES.get(cls.kind, cls.kind)}))
+
+    @classmethod
+    def from_stored(
+        cls, path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    ) -> Self:
+        """The network that a file's header and arrays describe.
+
+        Raises:
+            InputError: They describe none.
+        """
+        network: Self = checked(path, lambda: cls._stored(header, arrays))
+        return network
+
+    @classmethod
+    def _stored(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        build: Any = cls
+        network: Self = build(
+            numbers(arrays, "u", 2),
+            numbers(arrays, "alpha", 1, 2),
+            classes=stored_classes(arrays),
+            regression=flag(header, "regression"),
+            metadata=stored_metadata(header),
+            **cls._own_stored(header),
+        )
+        if network.n_features < 1 or network.alpha.shape[1:] == (0,):
+            raise InputError(
+                f"u has shape {network.u.shape} and alpha {network.alpha.shape}; expected inputs and outputs"
             )
-            return network
-        except (ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{path} is not a network saved by cvxrobust ({error}).") from error
+        return network.replace(standardizer=stored_standardizer(header, arrays, network.n_features))
+
+    @classmethod
+    def _own_stored(cls, header: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields named in `own_fields`, checked."""
+        return {name: tuple(v) if isinstance(v := header[name], list) else v for name in cls.own_fields}
 
     def replace(self, **changes: Any) -> Self:
         """The same network with some fields changed."""
@@ -163,7 +234,14 @@ class TwoLayerNetwork:
         if not np.isfinite(inputs).all():
             row, column = (int(k) for k in np.argwhere(~np.isfinite(inputs))[0])
             raise InputError(f"X holds NaN or inf, first at row {row}, column {column}; impute missing values first.")
-        return inputs
+        return inputs if self.standardizer is None else self.standardizer.transform(inputs)
+
+    def _in_units_of(self, X: ArrayLike, inputs: Array, attacked: Array) -> Array:
+        """Attacked inputs in the units of X, of which `inputs` are what this network made."""
+        if self.standardizer is None:
+            return attacked
+        # Rows that no attack moves stay as they are, to the last bit.
+        return np.asarray(X, dtype=np.float64) + (attacked - inputs) * self.standardizer.scale
 
     def _radii(self, radius: ArrayLike, n: int, expected: str = "radii") -> Array:
         given = np.asarray(radius, dtype=np.float64)

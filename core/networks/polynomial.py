@@ -1,7 +1,7 @@
 """Two-layer networks with polynomial activation, and exact answers about them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
+from cvxrobust.core.networks.fields import finite_numbers
 from cvxrobust.core.networks.standardizer import Standardizer
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class WorstCase:
     """The most damaging attack on each sample.
 
     Args:
-        points: Attacked inputs, shape (n, d).
+        points: Attacked inputs, shape (n, d), in the units of the inputs.
         margins: Margins at those points, shape (n,).
         lower: Rigorous lower bounds of the margins over the whole ball, shape (n,); they differ from `margins` by
             rounding only.
@@ -49,7 +50,8 @@ class PolynomialNetwork(TwoLayerNetwork):
         activation: Coefficients (a, b, c).
         classes: Labels: two for one output (negative, then positive; None means -1 and +1), K for K outputs.
         regression: Predict f itself instead of a label.
-        standardizer: How raw inputs were standardised; methods here take standardised inputs.
+        standardizer: How inputs are standardised before anything else; None takes them as they are. Radii and distances
+            are in the network's units: standard deviations with it, else those of the inputs.
         metadata: Strings and numbers saved along.
 
     Raises:
@@ -90,7 +92,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         """Outputs f, shape (n,), or (n, K) for K outputs.
 
         Args:
-            X: Standardised inputs, shape (n, d).
+            X: Inputs, shape (n, d).
         """
         a, b, c = self.activation
         t = self._inputs(X) @ self.u.T
@@ -100,9 +102,9 @@ class PolynomialNetwork(TwoLayerNetwork):
         """The attack ``||D||_2 <= radius`` that makes each margin smallest, exactly.
 
         Args:
-            X: Standardised inputs, shape (n, d).
+            X: Inputs, shape (n, d).
             y: True labels, shape (n,).
-            radius: One radius or one per sample, in the units of X.
+            radius: One radius or one per sample, in the network's units.
 
         Raises:
             InputError: A radius is negative, or shapes or labels do not fit.
@@ -118,7 +120,7 @@ class PolynomialNetwork(TwoLayerNetwork):
             best.points[rows[better]] = inputs[rows[better]] + moves[better] @ quadratic.vectors.T
             best.margins[rows] = np.minimum(best.margins[rows], margins)
             best.lower[rows] = np.minimum(best.lower[rows], lower)
-        return best
+        return replace(best, points=self._in_units_of(X, inputs, best.points))
 
     def worst_margins(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> Array:
         """``worst_case(X, y, radius).lower``, shape (n,), in less memory: no attacked points."""
@@ -135,10 +137,10 @@ class PolynomialNetwork(TwoLayerNetwork):
     def distance_to_boundary(self, X: ArrayLike) -> Array:
         """Exact l2 distance from each input to the nearest input with another label, shape (n,); inf if there is none.
 
-        Rounding is on the safe side: distances are lower bounds from the dual.
+        Distances are in the network's units. Rounding is on the safe side: distances are lower bounds from the dual.
         """
         inputs = self._inputs(X)
-        f = self.decision_function(inputs)
+        f = self.inner.decision_function(inputs)
         index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
         distance = np.full(inputs.shape[0], np.inf)
         for quadratic, rows, _ in self._contests(index):
@@ -151,9 +153,9 @@ class PolynomialNetwork(TwoLayerNetwork):
         One distance to the boundary per sample answers every radius.
 
         Args:
-            X: Standardised inputs, shape (n, d).
+            X: Inputs, shape (n, d).
             y: True labels, shape (n,).
-            radii: l2 radii, shape (k,), in the units of X.
+            radii: l2 radii, shape (k,), in the network's units.
 
         Returns:
             Shape (k,). Radius 0 is the clean accuracy.
@@ -167,15 +169,39 @@ class PolynomialNetwork(TwoLayerNetwork):
         if not ((asked >= 0.0) & np.isfinite(asked)).all():
             raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
         inputs = self._inputs(X)
-        correct = np.asarray(self.predict(inputs) == self._labels(self._label_index(y, inputs.shape[0])))
-        distance = self.distance_to_boundary(inputs)
+        inner = self.inner
+        correct = np.asarray(inner.predict(inputs) == self._labels(self._label_index(y, inputs.shape[0])))
+        distance = inner.distance_to_boundary(inputs)
         return np.asarray([np.mean(correct & ((distance > r) | (r == 0.0))) for r in asked])
+
+    def certified_radius(self, X: ArrayLike, norm: object = 2) -> Array:
+        """Radius within which no attack changes the label of an input, shape (n,): `distance_to_boundary`.
+
+        Args:
+            X: Inputs, shape (n, d).
+            norm: Norm of the attack: 2.
+
+        Raises:
+            InputError: The norm is another, or shapes do not fit.
+        """
+        if norm not in (2, "2"):
+            raise InputError(
+                f"norm is {norm!r}, but certified radii of polynomial networks are for l2 attacks; give 2."
+            )
+        return self.distance_to_boundary(X)
 
     def to_torch(self) -> "torch.nn.Module":
         """The same function as a ``torch.nn.Module`` in float64: inputs (n, d) to outputs (n,) or (n, K)."""
-        from cvxrobust.core.networks.torch_modules import polynomial_module
+        from cvxrobust.core.networks.torch_modules import polynomial_module, with_standardizer
 
-        return polynomial_module(self.u, self.alpha, self.activation)
+        return with_standardizer(polynomial_module(self.u, self.alpha, self.activation), self.standardizer)
+
+    @classmethod
+    def _own_stored(cls, header: Mapping[str, Any]) -> dict[str, Any]:
+        activation = finite_numbers(header, "activation", 3)
+        if activation[0] == 0.0:
+            raise InputError(f"activation is {activation}; expected a, b, c with a other than 0")
+        return {"activation": activation}
 
     def quadratic(self, output: Array) -> Quadratic:
         """The quadratic of a combination of outputs: of the only one by ``alpha``, of a contest by a difference.

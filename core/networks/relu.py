@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks import relu_bounds, relu_exact
+from cvxrobust.core.attacks.largest_radius import largest_certified
 from cvxrobust.core.attacks.relu_bounds import Array, Contests, Norm, check_norm
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
+from cvxrobust.core.networks.fields import flag, whole_numbers
 from cvxrobust.core.networks.standardizer import Standardizer
 
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 1
 # Pre-activations held at a time, to bound memory.
 BLOCK = 2_000_000
 
@@ -26,7 +27,7 @@ class FoundAttack:
     """The most damaging attacks that a search found; others may be worse.
 
     Args:
-        points: Attacked inputs, shape (n, d).
+        points: Attacked inputs, shape (n, d), in the units of the inputs.
         margins: Margins at those points, shape (n,): upper bounds of the worst margins.
     """
 
@@ -39,7 +40,7 @@ class ProvenWorstCase:
     """The most damaging attack on each sample, with proof where time allowed.
 
     Args:
-        points: Attacked inputs, shape (n, d).
+        points: Attacked inputs, shape (n, d), in the units of the inputs.
         margins: Margins at those points, shape (n,).
         lower: Lower bounds of the margins over the whole ball, shape (n,).
         proven: Whether `lower` and `margins` agree to 1e-5 of the most that the ball could change the margin,
@@ -66,7 +67,8 @@ class ReLUNetwork(TwoLayerNetwork):
         bias: The last column of u multiplies a constant 1, which is no input and which no attack can touch.
         classes: Labels: two for one output (negative, then positive; None means -1 and +1), K for K outputs.
         regression: Predict f itself instead of a label.
-        standardizer: How raw inputs were standardised; methods here take standardised inputs.
+        standardizer: How inputs are standardised before anything else; None takes them as they are. Radii are in
+            the network's units: standard deviations with it, else those of the inputs.
         metadata: Strings and numbers saved along.
         slots: The slot of the gated programme that each neuron was trained in, shape (m,); None if unknown.
 
@@ -112,7 +114,7 @@ class ReLUNetwork(TwoLayerNetwork):
         """Outputs f, shape (n,), or (n, K) for K outputs.
 
         Args:
-            X: Standardised inputs, shape (n, d).
+            X: Inputs, shape (n, d).
         """
         V, b = self._layers()
         return np.asarray(np.maximum(self._inputs(X) @ V.T + b, 0.0) @ self.alpha)
@@ -131,9 +133,9 @@ class ReLUNetwork(TwoLayerNetwork):
         """Attacks by projected gradient descent on the margin against each rival class; never worse than no attack.
 
         Args:
-            X: Standardised inputs, shape (n, d).
+            X: Inputs, shape (n, d).
             y: True labels, shape (n,).
-            radius: One radius or one per sample, in the units of X.
+            radius: One radius or one per sample, in the network's units.
             norm: Norm of the attack: "inf", 2 or 1.
             steps: Gradient steps from each start.
             restarts: Random starts besides the clean point.
@@ -145,15 +147,16 @@ class ReLUNetwork(TwoLayerNetwork):
         if steps < 1 or restarts < 0:
             raise InputError(f"steps is {steps} and restarts {restarts}; expected at least 1 and at least 0.")
         inputs, index, radii, norm = self._attackable(X, y, radius, norm)
-        points, margins = inputs.copy(), self.margins(inputs, y)
+        inner = self.inner
+        points, margins = inputs.copy(), inner.margins(inputs, y)
         for number, (rows, contests) in enumerate(self._contests(inputs, index, radii, norm)):
             rng = np.random.default_rng([seed, number])
             found, values = relu_bounds.attack(contests, steps, restarts, rng)
             candidates = _worst_rival(found, values, rows.size)
-            reached = self.margins(candidates, np.asarray(y)[rows])
+            reached = inner.margins(candidates, np.asarray(y)[rows])
             better = reached < margins[rows]
             points[rows[better]], margins[rows[better]] = candidates[better], reached[better]
-        return FoundAttack(points, margins)
+        return FoundAttack(self._in_units_of(X, inputs, points), margins)
 
     def lower_bound(
         self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, norm: Norm = "inf", *, steps: int = 20
@@ -163,9 +166,9 @@ class ReLUNetwork(TwoLayerNetwork):
         Rounding is on the safe side. Exact up to rounding for a sample whose ball no neuron changes its sign in.
 
         Args:
-            X: Standardised inputs, shape (n, d).
+            X: Inputs, shape (n, d).
             y: True labels, shape (n,).
-            radius: One radius or one per sample, in the units of X.
+            radius: One radius or one per sample, in the network's units.
             norm: Norm of the attack: "inf", 2 or 1.
             steps: Supergradient steps that tighten the relaxation; 0 takes the best of four fixed ones.
 
@@ -190,9 +193,9 @@ class ReLUNetwork(TwoLayerNetwork):
         exponentially with the number of neurons that change their sign inside a ball.
 
         Args:
-            X: Standardised inputs, shape (n, d).
+            X: Inputs, shape (n, d).
             y: True labels, shape (n,).
-            radius: One radius or one per sample, in the units of X.
+            radius: One radius or one per sample, in the network's units.
             norm: Norm of the attack: "inf", 2 or 1.
             time_limit: Seconds for all samples together; those it cuts short keep their bounds, not `proven`.
 
@@ -203,18 +206,20 @@ class ReLUNetwork(TwoLayerNetwork):
             raise InputError(f"time_limit is {time_limit!r}; expected seconds of 0 or more, or None.")
         inputs, index, radii, norm = self._attackable(X, y, radius, norm)
         n = inputs.shape[0]
-        points, margins = inputs.copy(), self.margins(inputs, y)
+        inner = self.inner
+        points, margins = inputs.copy(), inner.margins(inputs, y)
         lower, proven = np.full(n, np.inf), np.ones(n, dtype=np.bool_)
         clock = relu_exact.Clock(time_limit, n)
         for rows, contests in self._contests(inputs, index, radii, norm):
             found = relu_exact.worst_cases(contests, rows.size, clock)
             candidates = _worst_rival(found.points, found.values, rows.size)
-            reached = self.margins(candidates, np.asarray(y)[rows])
+            reached = inner.margins(candidates, np.asarray(y)[rows])
             better = reached < margins[rows]
             points[rows[better]], margins[rows[better]] = candidates[better], reached[better]
             lower[rows] = found.lower.reshape(rows.size, -1).min(axis=1)
             tolerance = found.tolerance.reshape(rows.size, -1).max(axis=1)
             proven[rows] = margins[rows] - lower[rows] <= tolerance
+        points = self._in_units_of(X, inputs, points)
         return ProvenWorstCase(points, margins, np.minimum(lower, margins), proven)
 
     def certified_accuracy(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike, norm: Norm = "inf") -> Array:
@@ -223,9 +228,9 @@ class ReLUNetwork(TwoLayerNetwork):
         A lower bound of the true robust accuracy, as `attacked_accuracy` is an upper one.
 
         Args:
-            X: Standardised inputs, shape (n, d).
+            X: Inputs, shape (n, d).
             y: True labels, shape (n,).
-            radii: Radii, shape (k,), in the units of X.
+            radii: Radii, shape (k,), in the network's units.
             norm: Norm of the attack: "inf", 2 or 1.
 
         Returns:
@@ -236,6 +241,7 @@ class ReLUNetwork(TwoLayerNetwork):
                 regression.
         """
         inputs, labels, asked, correct = self._judged(X, y, radii, norm)
+        inner = self.inner
         held = np.zeros(correct.size, dtype=np.bool_)
         fractions = np.empty(asked.size)
         # A certificate holds inside every smaller ball, too.
@@ -244,7 +250,7 @@ class ReLUNetwork(TwoLayerNetwork):
             if asked[k] == 0.0:
                 held = correct
             elif rows.size:
-                held[rows] = self.lower_bound(inputs[rows], labels[rows], asked[k], norm) > 0.0
+                held[rows] = inner.lower_bound(inputs[rows], labels[rows], asked[k], norm) > 0.0
             fractions[k] = np.mean(held)
         return fractions
 
@@ -262,9 +268,9 @@ class ReLUNetwork(TwoLayerNetwork):
         """Fraction of samples that `attack` does not turn wrong within each radius: an upper bound of robust accuracy.
 
         Args:
-            X: Standardised inputs, shape (n, d).
+            X: Inputs, shape (n, d).
             y: True labels, shape (n,).
-            radii: Radii, shape (k,), in the units of X.
+            radii: Radii, shape (k,), in the network's units.
             norm: Norm of the attack: "inf", 2 or 1.
             steps: Gradient steps from each start.
             restarts: Random starts besides the clean point.
@@ -277,23 +283,51 @@ class ReLUNetwork(TwoLayerNetwork):
             InputError: As for `certified_accuracy`.
         """
         inputs, labels, asked, alive = self._judged(X, y, radii, norm)
+        inner = self.inner
         fractions = np.empty(asked.size)
         # An attack lies inside every larger ball, too.
         for k in np.argsort(asked, kind="stable"):
             rows = np.flatnonzero(alive)
             if asked[k] > 0.0 and rows.size:
-                found = self.attack(
+                found = inner.attack(
                     inputs[rows], labels[rows], asked[k], norm, steps=steps, restarts=restarts, seed=seed
                 )
-                alive[rows] = self.predict(found.points) == labels[rows]
+                alive[rows] = inner.predict(found.points) == labels[rows]
             fractions[k] = np.mean(alive)
         return fractions
 
+    def certified_radius(self, X: ArrayLike, norm: Norm = "inf", *, steps: int = 20) -> Array:
+        """Radius within which, by `lower_bound`, no attack changes the label of an input, shape (n,).
+
+        A lower bound of the distance to the nearest input with another label, found by doubling and bisection between
+        2^-20 and 2^20, to a hundredth of itself; 0 where nothing is certified.
+
+        Args:
+            X: Inputs, shape (n, d).
+            norm: Norm of the attack: "inf", 2 or 1.
+            steps: See `lower_bound`.
+
+        Raises:
+            InputError: The norm is unknown, shapes do not fit, or the network does regression.
+        """
+        if self.regression:
+            raise InputError("a regression network predicts numbers; take replace(regression=False) to judge its sign.")
+        inputs, norm, inner = self._inputs(X), check_norm(norm), self.inner
+        labels = inner.predict(inputs)
+        return largest_certified(
+            lambda rows, radii: inner.lower_bound(inputs[rows], labels[rows], radii, norm, steps=steps) > 0.0,
+            len(inputs),
+        )
+
     def to_torch(self) -> "torch.nn.Module":
         """The same function as a ``torch.nn.Module`` in float64: inputs (n, d) to outputs (n,) or (n, K)."""
-        from cvxrobust.core.networks.torch_modules import relu_module
+        from cvxrobust.core.networks.torch_modules import relu_module, with_standardizer
 
-        return relu_module(self.u, self.alpha, self.bias)
+        return with_standardizer(relu_module(self.u, self.alpha, self.bias), self.standardizer)
+
+    @classmethod
+    def _own_stored(cls, header: Mapping[str, Any]) -> dict[str, Any]:
+        return {"bias": flag(header, "bias"), "slots": whole_numbers(header, "slots")}
 
     def _layers(self) -> tuple[Array, Array]:
         """Weights on the inputs, shape (m, d), and biases, shape (m,)."""
@@ -323,7 +357,7 @@ class ReLUNetwork(TwoLayerNetwork):
         check_norm(norm)
         inputs = self._inputs(X)
         labels = self._labels(self._label_index(y, inputs.shape[0]))
-        return inputs, labels, asked, np.asarray(self.predict(inputs) == labels)
+        return inputs, labels, asked, np.asarray(self.inner.predict(inputs) == labels)
 
     def _contests(
         self, inputs: Array, index: NDArray[np.intp], radii: Array, norm: Norm

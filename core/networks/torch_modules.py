@@ -4,7 +4,40 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cvxrobust.core.networks.standardizer import Standardizer
+
 Array = NDArray[np.float64]
+
+
+class StandardizingModule(torch.nn.Module):
+    """``x -> module((x - mean) / scale)``, in float64; mean and scale are no parameters.
+
+    Args:
+        module: The network of standardised inputs.
+        mean: Shape (d,).
+        scale: Shape (d,).
+    """
+
+    def __init__(self, module: torch.nn.Module, mean: torch.Tensor, scale: torch.Tensor) -> None:
+        super().__init__()
+        self.module = module
+        self.mean: torch.Tensor
+        self.scale: torch.Tensor
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Outputs, shape (n,) or (n, K), of inputs of shape (n, d) in the data's units."""
+        found: torch.Tensor = self.module((x - self.mean) / self.scale)
+        return found
+
+
+def with_standardizer(module: torch.nn.Module, standardizer: Standardizer | None) -> torch.nn.Module:
+    """A module that standardises its inputs first, if there is anything to standardise them with."""
+    if standardizer is None:
+        return module
+    mean, scale = (torch.tensor(part, dtype=torch.float64) for part in (standardizer.mean, standardizer.scale))
+    return StandardizingModule(module, mean, scale)
 
 
 class PolynomialModule(torch.nn.Module):

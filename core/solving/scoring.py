@@ -10,6 +10,7 @@ from cvxrobust.core.conic.cones import PSD, Exponential, NonNegative, SecondOrde
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.contracts.backend import Capabilities, Monitor
 from cvxrobust.core.contracts.problem import Problem
+from cvxrobust.core.contracts.provenance import with_provenance
 from cvxrobust.core.contracts.result import Result, Solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N
@@ -55,7 +56,7 @@ def score(problem: Problem[N], solution: Solution, *, tolerance: float = 1e-6, s
         found = Session(problem, plan, settings, ledger, monitor, lambda refined: plan).finish(results)
         if len(parts) > 1:
             found = replace(found, solution=solution, dimacs_errors=problem.to_conic().dimacs_errors(solution))
-    return found
+    return with_provenance(found, problem)
 
 
 class _Given:

@@ -7,6 +7,7 @@ import numpy as np
 
 from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem, RefinableProblem, RobustProblem, offers
+from cvxrobust.core.contracts.provenance import with_provenance
 from cvxrobust.core.contracts.result import Callback, Result
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.kit.interrupt import sigint_stops
@@ -63,8 +64,8 @@ def solve(
         BackendUnavailableError: The backend is known but cannot run here.
         UnsupportedProgramError: The backend lacks a cone that the programme needs.
         LicenceError: The solver refused for want of a licence.
-        InputError: The warm start does not fit the problem, the problem has no gates to grow, or it has no masters to
-            polish with.
+        InputError: The warm start does not fit the problem or standardises its inputs (pass its ``inner``), the problem
+            has no gates to grow, or it has no masters to polish with.
     """
     clock = time.perf_counter()  # first: asking a problem what it is may make it think
     settings = settings or Settings()
@@ -92,9 +93,9 @@ def solve(
     with sigint_stops(monitor), blas_threads(settings.threads), quiet:
         if plan is None or has_long_steps(problem, plan, settings):
             with suppress(NoChildError):  # better late than never
-                return in_child(call, monitor, plan)
+                return with_provenance(in_child(call, monitor, plan), problem)
         session = call.begin(plan or call.plan(), monitor)
-        return session.finish(session.run())
+        return with_provenance(session.finish(session.run()), problem)
 
 
 def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> tuple[N, ...] | None:
@@ -105,6 +106,7 @@ def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> tuple[N, .
     if not isinstance(network, TwoLayerNetwork):
         raise InputError(f"warm_start is {type(warm_start).__name__}; expected a Result or a network.")
     try:
+        network.check_inner()
         return tuple(problem.separate(network))
     except InputError as error:
         raise InputError(f"warm_start does not fit: {error}") from error

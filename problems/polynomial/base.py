@@ -167,6 +167,7 @@ class PolynomialTraining:
     def _fitting(self, network: TwoLayerNetwork) -> PolynomialNetwork:
         if not isinstance(network, PolynomialNetwork):
             raise InputError(f"the network is a {type(network).__name__}; this problem trains a PolynomialNetwork.")
+        network.check_inner()
         shape = () if self.classes is None else (len(self.classes),)
         if network.n_features != self.X.shape[1] or network.alpha.shape[1:] != shape:
             raise InputError(
@@ -210,6 +211,7 @@ class PolynomialTraining:
         """
         if not isinstance(network, PolynomialNetwork):
             raise InputError(f"the network is a {type(network).__name__}; this problem trains a PolynomialNetwork.")
+        network.check_inner()
         if self.span is None:
             return network
         if network.n_features != self.span.rank + 1:
@@ -276,6 +278,7 @@ class PolynomialTraining:
         if self.classes is not None:
             pairs = zip(self.parts, self.separate(network), strict=True)
             return sum(part.objective(column) for part, column in pairs)
+        network.check_inner()
         return self._objective(network, self._values(network))
 
     def report(self, network: PolynomialNetwork) -> dict[str, Any]:

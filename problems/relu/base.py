@@ -181,6 +181,7 @@ class ReLUProblem(ReLUData):
         if self.one_versus_all:
             pairs = zip(self.parts, self.separate(network), strict=True)
             return sum(part.objective(column) for part, column in pairs)
+        network.check_inner()
         return gated.network_objective(self.given_program, network)
 
     def own_objective(self, network: ReLUNetwork, *, exact: bool = False, seed: int = 0) -> OwnObjective:
@@ -197,6 +198,7 @@ class ReLUProblem(ReLUData):
         if self.one_versus_all:
             pairs = zip(self.parts, self.separate(network), strict=True)
             return sum((p.own_objective(c, exact=exact, seed=seed) for p, c in pairs), OwnObjective(0.0, 0.0))
+        network.check_inner()
         if self.span is not None and is_within(self.span, network):
             return own_objective(self.program, self.projected(network), exact=exact, seed=seed)
         return own_objective(self.given_program, network, exact=exact, seed=seed)

@@ -100,6 +100,7 @@ class ReLUData(ReLUFields):
     def _fitting(self, network: TwoLayerNetwork) -> ReLUNetwork:
         if not isinstance(network, ReLUNetwork):
             raise InputError(f"the network is a {type(network).__name__}; this problem trains a ReLUNetwork.")
+        network.check_inner()
         shape = self.trivial_network().alpha.shape[1:]
         if network.n_features != self.X.shape[1] or network.alpha.shape[1:] != shape:
             raise InputError(
@@ -139,6 +140,7 @@ class ReLUData(ReLUFields):
         """
         if not isinstance(network, ReLUNetwork):
             raise InputError(f"the network is a {type(network).__name__}; this problem trains a ReLUNetwork.")
+        network.check_inner()
         if self.span is None:
             return network
         if network.n_features != self.span.rank or network.bias != self.bias:

@@ -341,7 +341,7 @@ def test_attacks_have_the_norm_asked_for_else_that_of_training(run, csv, tmp_pat
     for path, asked, expected in ((trained_for_2, [], 2), (plain, [], "inf"), (trained_for_2, ["--norm", 1], 1)):
         code, out, _ = run("evaluate", path, "--data", csv, "--radius", *radii, "--split", "all", *asked, "--json")
         found, saved = pure_json(out), ReLUNetwork.load(path)
-        rows = saved.standardizer.transform(dataset.X), dataset.y, radii
+        rows = dataset.X, training.in_network_terms(dataset, saved).y, radii
         assert (code, found["norm"]) == (0, expected)
         accuracies = found["robust_accuracy"]
         assert [row["certified"] for row in accuracies] == saved.certified_accuracy(*rows, expected).tolist()
@@ -352,8 +352,8 @@ def test_attacks_have_the_norm_asked_for_else_that_of_training(run, csv, tmp_pat
 
 def test_exact_settles_what_the_bounds_leave_open(run, csv, network, monkeypatch):
     saved, dataset = ReLUNetwork.load(network), load_dataset(csv)
-    X = saved.standardizer.transform(dataset.X)
-    worst = saved.exact_worst_case(X, dataset.y, 0.3, "inf")
+    rows = training.in_network_terms(dataset, saved)
+    worst = saved.exact_worst_case(rows.X, rows.y, 0.3, "inf")
     truth = float(np.mean(worst.lower > 0.0))
     # Bounds that certify nothing leave every row that no attack turns to the proofs.
     monkeypatch.setattr(ReLUNetwork, "lower_bound", lambda self, X, *_, **__: np.full(len(X), -1.0))
@@ -425,7 +425,7 @@ def test_a_polynomial_network_keeps_its_exact_answers(run, csv, polynomial):
         (["NET", "--norm", "l2"], "unknown norm 'l2'; known: 1, 2, inf"),
         (["NET", "--time-limit", "5"], "--time-limit limits the proofs of --exact; give both, or neither"),
         (["NET", "--exact", "--time-limit", "0"], "time_limit is 0.0; expected seconds above 0"),
-        (["NEW"], "holds a network of kind 'spline', but this version reads polynomial and relu; upgrade"),
+        (["NEW"], "holds a network of kind 'spline' in format 1, but this version reads 'polynomial' and 'relu' up to"),
         (["BARE"], "is not a network saved by cvxrobust"),
         (["CSV"], "is not a network saved by cvxrobust"),
     ],
@@ -468,7 +468,7 @@ def test_the_networks_of_the_main_job_have_the_same_gates_and_rows(csv, tmp_path
 def test_the_band_of_the_picture_holds_between_the_radii_too(csv, network):
     saved = ReLUNetwork.load(network)
     _, test = stratified_split(load_dataset(csv), 0.5)
-    rows = training.in_network_units(test, saved.standardizer)
+    rows = training.in_network_terms(test, saved)
     drawn = robustness.bracketed_accuracies(saved, rows, (0.0, 0.3, 0.8, 2.0), "inf")
     x, low, high = breast_cancer_relu.band(drawn)
     assert low[-1] < high[-1] < low[0]  # else the test would say little
@@ -482,7 +482,8 @@ def test_the_band_of_the_picture_holds_between_the_radii_too(csv, network):
 def test_a_network_without_neurons_is_said_to_be(csv, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(setting, "DATA", str(csv))
     entry = breast_cancer_relu.train_for(breast_cancer_relu.NETWORKS[1], tmp_path, quiet=True)
-    problem = cvxrobust.ConvexReLU(entry.training.train.X, entry.training.train.y)
+    train = entry.training.train
+    problem = cvxrobust.ConvexReLU(train.X, np.where(train.y == "yes", 1.0, -1.0))
     trained = replace(entry.training, result=replace(entry.training.result, network=problem.trivial_network()))
     breast_cancer_relu.report([replace(entry, training=trained)])
     assert "cone form: no neurons, so the output is 0" in capsys.readouterr().out

@@ -117,6 +117,7 @@ def export(
         from cvxrobust.bench.harness.analysis.bounds import with_best_bounds
         from cvxrobust.bench.harness.analysis.tables import read_runs, table_of
         from cvxrobust.bench.workflows.output_files import check_writable
+        from cvxrobust.core.files import whole_file
 
         if parquet is None and csv is None:
             raise fail("say what to write: --parquet FILE, --csv FILE or both.", EXIT_INPUT)
@@ -125,10 +126,12 @@ def export(
                 check_writable(path, option)
         table = with_best_bounds(table_of(read_runs(folders))).drop("lower_crosses", "upper_crosses")
         if parquet is not None:
-            table.write_parquet(parquet)
+            with whole_file(parquet) as file:
+                table.write_parquet(file)
             print(parquet)
         if csv is not None:
-            table.write_csv(csv)
+            with whole_file(csv) as file:
+                table.write_csv(file)
             print(csv)
 
 
@@ -140,15 +143,12 @@ def _targets(
     Raises:
         InputError: Nothing can be written there.
     """
-    from cvxrobust.bench.workflows.output_files import check_writable
+    from cvxrobust.bench.workflows.output_files import check_writable, make_folder
     from cvxrobust.core.errors import InputError
 
     if html is None and markdown is None:
         folder = first if out is None else out
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"--out names {folder}, which cannot be made ({error.strerror}).") from error
+        make_folder(folder, "--out")
         html, markdown = folder / "report.html", folder / "report.md"
     elif out is not None:
         raise InputError("give --out, or --html and --markdown, not both.")

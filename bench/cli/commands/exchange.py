@@ -101,6 +101,7 @@ def import_solution(
         else:
             print_training(training, quiet)
             _print_errors(training)
+        training.check_saved()
         if training.result.quality == "unusable":
             raise typer.Exit(EXIT_UNUSABLE)
 

@@ -10,6 +10,7 @@ from cvxrobust.bench.harness.report.figures import figures
 from cvxrobust.bench.harness.report.page import TEMPLATES
 from cvxrobust.bench.harness.report.png import gap_pages, write_pictures
 from cvxrobust.bench.harness.report.report import FILTERS, Report, plus_minus
+from cvxrobust.core.files import write_whole
 
 LONGEST = 200
 """Characters of a reason that are shown; solvers may say whole pages."""
@@ -47,7 +48,7 @@ def write_markdown(report: Report, path: Path) -> list[Path]:
         pictures={name: Verbatim(file.name) for name, file in pictures.items()},
         gaps_shown=sum(map(len, gap_pages(drawn.gaps))),
     )
-    path.write_text(re.sub(r"\n{3,}", "\n\n", text).strip() + "\n", encoding="utf-8")
+    write_whole(path, re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
     return [path, *pictures.values()]
 
 

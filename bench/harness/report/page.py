@@ -12,6 +12,7 @@ from cvxrobust.bench.harness.report.plotly import plotly_figures, plotly_script
 from cvxrobust.bench.harness.report.png import COLORS, DARK_COLORS, DASHES, PARTS
 from cvxrobust.bench.harness.report.report import FILTERS, Report, gap, memory, number, plus_minus
 from cvxrobust.bench.metrics import GAPS, PHASES
+from cvxrobust.core.files import write_whole
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -51,7 +52,7 @@ def write_html(report: Report, path: Path) -> None:
         report: What it says.
         path: The file.
     """
-    path.write_text(render_html(report), encoding="utf-8")
+    write_whole(path, render_html(report))
 
 
 def render_html(report: Report) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvxrobust.bench.harness.report.figures import Curve, Figure, Figures
+from cvxrobust.core.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +88,8 @@ def _write(figures: Sequence[Figure], order: dict[str, int], path: Path) -> None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a box in its place must do
         # No date, no version of the library: the same rows give the same file.
-        canvas.savefig(path, dpi=110, metadata={"Software": None})
+        with whole_file(path) as file:
+            canvas.savefig(file, format="png", dpi=110, metadata={"Software": None})
 
 
 def _height(figure: Figure) -> float:

@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from cvxrobust.bench.harness.results.rows import Row
 from cvxrobust.bench.harness.suite.cases import SCHEMA
-from cvxrobust.core.errors import InputError
+from cvxrobust.core.errors import InputError, WriteError
+from cvxrobust.core.files import check_folder, reason, unwritable, write_whole
 
 MANIFEST, RESULTS = "manifest.json", "results.jsonl"
 
@@ -54,10 +55,13 @@ class Store:
         """Start a run.
 
         Raises:
-            InputError: The folder holds one already.
+            InputError: The folder holds one already, or takes no files, for want of room for example.
         """
         if self.exists:
             raise InputError(f"{self.folder} holds a run already; go on with --resume, or name another folder.")
+        with contextlib.suppress(OSError):  # said below
+            self.folder.mkdir(parents=True, exist_ok=True)
+            check_folder(self.folder, f"cannot write to {self.folder}: ")
         self.describe(manifest)
 
     def describe(self, manifest: Mapping[str, Any]) -> None:
@@ -65,12 +69,13 @@ class Store:
 
         Raises:
             InputError: The folder cannot be written to.
+            WriteError: The disk is full.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_safely(self.folder / MANIFEST, to_line(manifest, indent=2))
+            write_whole(self.folder / MANIFEST, to_line(manifest, indent=2) + "\n")
         except OSError as error:
-            raise InputError(f"cannot write to {self.folder}: {error}.") from error
+            raise unwritable(f"cannot write to {self.folder}", error) from error
 
     def manifest(self) -> dict[str, Any]:
         """What is known about the run as a whole.
@@ -123,7 +128,7 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = (self.folder / RESULTS).open("ab+", buffering=0)
         except OSError as error:
-            raise InputError(f"cannot write to {self.folder}: {error}.") from error
+            raise unwritable(f"cannot write to {self.folder}", error) from error
         try:
             _lock(self._file, self.folder)
             return _repair(self._file)
@@ -135,7 +140,7 @@ class Store:
         """Write a row; when this returns it is on the disk.
 
         Raises:
-            InputError: It cannot be written, for example because the disk is full; nothing of it is left then.
+            WriteError: It cannot be written, for example because the disk is full; nothing of it is left then.
         """
         if self._file is None:
             self.open()
@@ -146,7 +151,8 @@ class Store:
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(before)
-            raise InputError(f"cannot write to {self.folder / RESULTS}: {error}.") from error
+            message = f"cannot write to {self.folder / RESULTS}: {reason(error)}; the rows before are kept."
+            raise WriteError(message, error.errno) from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -200,16 +206,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _write_safely(path: Path, text: str) -> None:
-    """All of it or nothing."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _repair(file: FileIO) -> Repair:

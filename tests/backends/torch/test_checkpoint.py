@@ -73,7 +73,7 @@ def test_writes_are_rare_unless_they_are_forced(tmp_path, monkeypatch):
     assert float(kept.load()["a"]) == 2.0
 
 
-@pytest.mark.parametrize("call", ["os.fsync", "numpy.savez", "pathlib.Path.replace"])
+@pytest.mark.parametrize("call", ["os.fsync", "numpy.savez", "os.replace"])
 def test_a_write_that_fails_leaves_the_last_one(tmp_path, monkeypatch, call):
     kept = Checkpoint(tmp_path, MARK)
     kept.save({"a": 1.0}, force=True)
@@ -320,7 +320,8 @@ def test_a_disk_that_fills_up_does_not_cost_the_answer(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "savez", full)
     result = solve(small_problem(), "torch", settings=keeping(tmp_path, 1e-2))
     assert result.quality is Quality.CERTIFIED
-    assert "checkpoint was not written: no space left" in result.message
+    assert "checkpoint was not written" in result.message
+    assert "no space left" in result.message
 
 
 KILLED = """

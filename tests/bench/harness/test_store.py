@@ -11,7 +11,7 @@ from harness.rows import plain_row
 from cvxrobust.bench.harness.results.rows import Failure, Verdict, failed_row
 from cvxrobust.bench.harness.results.store import RESULTS, Store, merge
 from cvxrobust.bench.harness.suite.cases import SCHEMA, BackendSpec, Case, DataSpec, ProblemSpec
-from cvxrobust.core.errors import InputError
+from cvxrobust.core.errors import InputError, WriteError
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_full_disk_leaves_no_half_row(store, monkeypatch):
     with store:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
-            with pytest.raises(InputError, match=r"cannot write to .*No space left"):
+            with pytest.raises(WriteError, match=r"cannot write to .*No space left.*the rows before are kept"):
                 store.append(plain_row("c"))
         assert (store.folder / RESULTS).read_bytes() == before
         store.append(plain_row("d"))

@@ -524,7 +524,7 @@ def test_files_that_are_no_relu_networks_are_refused(tmp_path):
     with pytest.raises(InputError, match="in format 99, but this version reads 'relu' up to format 1; upgrade"):
         ReLUNetwork.load(path)
     PolynomialNetwork(np.eye(2), np.ones(2)).save(path)
-    with pytest.raises(InputError, match="holds 'polynomial' in format 1"):
+    with pytest.raises(InputError, match="holds a polynomial network, not a ReLU one"):
         ReLUNetwork.load(path)
 
 
