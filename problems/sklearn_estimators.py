@@ -15,13 +15,18 @@ from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
+from cvxrobust.core.validation import checked_inputs, label_array
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 
 Array = NDArray[np.float64]
 _validated: Any = validate_data
-"""scikit-learn ships no types, and what type checkers guess from its defaults is wrong."""
+"""scikit-learn's conventions: names of columns, their number, the words of its errors.
+
+It reads text as numbers and drops masks, so that what is computed with is what `core.validation` makes of the data. It
+ships no types, and what type checkers guess from its defaults is wrong.
+"""
 
 
 class _NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -43,7 +48,8 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: The data is unusable, or there are fewer than two classes.
         """
-        rows, labels = _validated(self, X, y, dtype=np.float64)
+        _validated(self, X, y, dtype=np.float64)
+        rows, labels = checked_inputs(X, largest=np.inf), np.ravel(label_array(y))
         check_classification_targets(labels)
         self.classes_, index = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
@@ -75,7 +81,8 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _inputs(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
-        rows: Array = _validated(self, X, dtype=np.float64, reset=False)
+        _validated(self, X, dtype=np.float64, reset=False)
+        rows = checked_inputs(X, largest=np.inf)
         standardizer = self.network_.standardizer
         return rows if standardizer is None else standardizer.transform(rows)
 
