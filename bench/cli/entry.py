@@ -14,6 +14,7 @@ from cvxrobust.bench.cli.commands.bench import bench_app
 from cvxrobust.bench.cli.commands.exchange import export, import_solution
 from cvxrobust.bench.cli.commands.plugins import metrics_app, plugins_app, problems_app
 from cvxrobust.bench.cli.options import (
+    csv_format,
     given_parameters,
     name_optional_values,
     parse_options,
@@ -119,6 +120,10 @@ def solve(
     standardize: arguments.Standardize = True,
     data_folder: arguments.DataFolder = None,
     label: arguments.Label = None,
+    separator: arguments.Separator = ",",
+    decimal: arguments.Decimal = ".",
+    missing: arguments.Missing = None,
+    drop_incomplete: arguments.DropIncomplete = False,
     save: arguments.Save = None,
     metric: arguments.Metrics = None,
     as_json: arguments.Json = False,
@@ -162,6 +167,7 @@ def solve(
             seed=seed,
             standardize=standardize,
             save=save,
+            form=csv_format(separator, decimal, missing, drop_incomplete),
         )
         _solve(request, metric or [], as_json, quiet)
 
@@ -215,6 +221,10 @@ def evaluate(
     ] = "auto",
     data_folder: arguments.DataFolder = None,
     label: arguments.Label = None,
+    separator: arguments.Separator = ",",
+    decimal: arguments.Decimal = ".",
+    missing: arguments.Missing = None,
+    drop_incomplete: arguments.DropIncomplete = False,
     as_json: arguments.Json = False,
 ) -> None:
     """Accuracy of a saved network under attacks of each radius.
@@ -238,6 +248,7 @@ def evaluate(
             norm=None if norm is None else check_norm(norm),
             exact=exact,
             time_limit=time_limit,
+            form=csv_format(separator, decimal, missing, drop_incomplete),
         )
         evaluation = evaluate_network(request)
         if as_json:
