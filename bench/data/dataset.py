@@ -92,6 +92,8 @@ def load_dataset(
     """
     text = os.fspath(name_or_path)
     name = canonical_name(text)
+    if name is not None and form is not None:
+        raise InputError(f"data set {name!r} is read in its own form; leave out what is said about CSV files.")
     if name == BREAST_CANCER:
         return _breast_cancer(classes)
     if name is not None:
