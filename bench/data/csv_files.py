@@ -78,29 +78,39 @@ class CsvFormat:
         if self.decimal == sign:
             raise InputError(f"{sign!r} cannot separate cells and be the decimal sign; give another separator.")
 
-    def is_missing(self, frame: "pl.DataFrame", label: str) -> NDArray[np.bool_]:
-        """Which cells, stripped of blanks, stand for missing values; shape (n, columns).
 
-        Args:
-            frame: All cells as text.
-            label: The column of labels.
-        """
-        import polars as pl
+@dataclass(frozen=True)
+class Cells:
+    """What stands below a header line.
 
-        if self.missing is not None:
-            found = frame.select(pl.all().is_in(["", *(text.strip() for text in self.missing)]))
-        else:
-            found = frame.select(
-                (pl.col(name) if name == label else pl.col(name).str.to_lowercase()).is_in(
-                    list(MISSING_LABELS if name == label else MISSING)
-                )
-                for name in frame.columns
-            )
-        return np.array(found.to_numpy(), dtype=np.bool_).reshape(frame.shape)
+    Args:
+        names: The columns' names, stripped of blanks, all different.
+        columns: The cells as text, stripped of blanks. Columns are told apart by their places: polars would read names
+            such as ``^a$`` as patterns.
+    """
+
+    names: tuple[str, ...]
+    columns: "pl.DataFrame"
+
+    def take(self, columns: Sequence[int]) -> "Cells":
+        """Some of the columns."""
+        return Cells(tuple(self.names[j] for j in columns), self.columns[:, list(columns)])
+
+    def missing(self, form: CsvFormat, label: int) -> NDArray[np.bool_]:
+        """Which cells stand for missing values, shape (n, columns); those of labels in column `label`."""
+        found = []
+        for column, cells in enumerate(self.columns.get_columns()):
+            if form.missing is not None:
+                texts = ["", *(text.strip() for text in form.missing)]
+            else:
+                texts = list(MISSING_LABELS if column == label else MISSING)
+                cells = cells if column == label else cells.str.to_lowercase()
+            found.append(cells.is_in(texts).to_numpy())
+        return np.array(np.stack(found, axis=1), dtype=np.bool_)
 
 
-def read_cells(path: Path, form: CsvFormat) -> "pl.DataFrame":
-    """The cells below the header line as text, stripped of blanks, in columns named by the header line.
+def read_cells(path: Path, form: CsvFormat) -> Cells:
+    """The cells of a file, and the names in its header line.
 
     Raises:
         InputError: The file cannot be read, is no UTF-8 text (with or without a mark), has rows longer than its header
@@ -117,9 +127,7 @@ def read_cells(path: Path, form: CsvFormat) -> "pl.DataFrame":
     frame = frame.select(pl.all().fill_null("").str.strip_chars())
     names = [str(name).strip() for name in frame.row(0)]
     _check_names(path, names)
-    frame = frame[1:]
-    frame.columns = names
-    return frame
+    return Cells(tuple(names), frame[1:])
 
 
 def _text(path: Path, form: CsvFormat) -> bytes:
@@ -205,7 +213,7 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
         )
 
 
-def numbers(path: Path, frame: "pl.DataFrame", form: CsvFormat) -> NDArray[np.float64]:
+def numbers(path: Path, cells: Cells, form: CsvFormat) -> NDArray[np.float64]:
     """The cells as numbers, shape (n, columns); infinite ones are left to the caller.
 
     Raises:
@@ -213,23 +221,20 @@ def numbers(path: Path, frame: "pl.DataFrame", form: CsvFormat) -> NDArray[np.fl
     """
     import polars as pl
 
-    written = frame
+    written = pl.all()
     if form.decimal == ",":
-        # A point would be a thousands separator, or a file with two decimal signs: nobody can tell.
-        text = pl.all()
-        written = frame.select(
-            pl.when(text.str.contains(".", literal=True)).then(None).otherwise(text.str.replace(",", ".", literal=True))
-        )
-    found = written.select(pl.all().cast(pl.Float64, strict=False))
-    bad = [name for name in found.columns if found[name].null_count()]
+        # A point would be a thousands separator, or a second decimal sign: nobody can tell, so it makes no number.
+        written = written.str.replace_all(".", "?", literal=True).str.replace(",", ".", literal=True)
+    found = cells.columns.select(written.cast(pl.Float64, strict=False))
+    bad = [column for column, series in enumerate(found.get_columns()) if series.null_count()]
     if bad:
-        row = int(np.flatnonzero(found[bad[0]].is_null().to_numpy())[0])
-        cell = str(frame[bad[0]][row])
+        row = int(np.flatnonzero(found[:, bad[0]].is_null().to_numpy())[0])
+        cell, name = str(cells.columns[row, bad[0]]), cells.names[bad[0]]
         raise InputError(
-            f"{path} has columns that are not numbers: {some(bad)} (for example {_short(cell)} in "
-            f"column {bad[0]!r}, data row {row + 1}); {_advice(cell, form)}."
+            f"{path} has columns that are not numbers: {some([cells.names[j] for j in bad])} (for example "
+            f"{_short(cell)} in column {name!r}, data row {row + 1}); {_advice(cell, form)}."
         )
-    return np.asarray(found.to_numpy().astype(np.float64).reshape(frame.shape))
+    return np.asarray(found.to_numpy().astype(np.float64).reshape(cells.columns.shape))
 
 
 def _advice(cell: str, form: CsvFormat) -> str:

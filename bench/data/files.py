@@ -10,7 +10,7 @@ from zipfile import is_zipfile
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.bench.data.csv_files import CsvFormat, numbers, parse_labels, read_cells, some, whole
+from cvxrobust.bench.data.csv_files import Cells, CsvFormat, numbers, parse_labels, read_cells, some, whole
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.validation import as_numbers, label_array
 
@@ -63,26 +63,28 @@ def read_table(path: Path, label: str | None, form: CsvFormat | None = None) -> 
 
 def read_csv(path: Path, label: str | None, form: CsvFormat) -> Table:
     """Read a CSV file with a header line; see `read_table`."""
-    frame = read_cells(path, form)
+    cells = read_cells(path, form)
     column = label.strip() if label is not None else "label"
-    if column not in frame.columns:
+    if column not in cells.names:
         raise InputError(
-            f"{path} has no column {column!r} to take labels from; its columns are {some(frame.columns)}. "
+            f"{path} has no column {column!r} to take labels from; its columns are {some(cells.names)}. "
             "Name the label column with --label, or add a header line if the file has none."
         )
-    names = tuple(name for name in frame.columns if name != column)
-    if not names:
+    place = cells.names.index(column)
+    features = [j for j in range(len(cells.names)) if j != place]
+    if not features:
         raise InputError(f"{path} has no column besides {column!r}; at least one feature is needed.")
     notes: tuple[str, ...] = ()
-    missing = form.is_missing(frame, column)
+    missing = cells.missing(form, place)
     if form.drop_incomplete and missing.any():
         complete = np.flatnonzero(~np.any(missing, axis=1))
         notes = (f"left out {len(missing) - len(complete)} rows with missing values",)
-        frame, missing = frame[complete], missing[complete]
-    _refuse_missing(path, frame.columns, missing)
-    X = numbers(path, frame.select(names), form)
-    _refuse_infinite(path, names, X)
-    return Table(X, parse_labels(path, frame[column].to_list()), names, notes)
+        cells, missing = Cells(cells.names, cells.columns[complete]), missing[complete]
+    _refuse_missing(path, cells.names, missing)
+    table = cells.take(features)
+    X = numbers(path, table, form)
+    _refuse_infinite(path, table.names, X)
+    return Table(X, parse_labels(path, cells.columns[:, place].to_list()), table.names, notes)
 
 
 def _refuse_missing(path: Path, columns: Sequence[str], missing: NDArray[np.bool_]) -> None:
@@ -111,7 +113,7 @@ def _read_npz(path: Path, label: str | None, form: CsvFormat) -> Table:
     if not is_zipfile(path):
         raise InputError(f"{path} is not an NPZ archive; write one with numpy.savez(path, X=..., y=...).")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             features, labels = _npz_names(path, archive.files, label)
             X, y = np.asarray(archive[features]), np.asarray(archive[labels])
     except InputError:

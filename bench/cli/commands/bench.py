@@ -189,7 +189,7 @@ def suites(
         str | None, typer.Option("--show", help="Print this suite (or .toml file), to be changed.", metavar="NAME")
     ] = None,
 ) -> None:
-    """The suites that ship with this package, or one of them as it is written; bench/suites/README.md has the format."""
+    """The suites that ship with this package, or one as it is written; bench/suites/README.md has the format."""
     with clean_errors():
         from cvxrobust.bench.harness.suite.suite import SUITES, load_suite, suite_text
 

@@ -31,6 +31,10 @@ EVERY = "*"
 """In place of a backend's name: every backend that is registered and can run."""
 
 
+MOST_CASES = 1_000_000
+"""More than anybody can wait for."""
+
+
 class Suite(Strict):
     """A benchmark: problems, backends, and the terms on which they meet.
 
@@ -99,6 +103,9 @@ class Suite(Strict):
         self._check_names()
         problems = [spec for entry in self.problems for spec in entry.specs()]
         backends = [spec for entry in self.backends for spec in self._backend_specs(entry)]
+        count = len(problems) * len(backends) * len(self.tolerances) * self.repeats
+        if count > MOST_CASES:
+            raise InputError(f"suite {self.name!r} stands for {count:,} cases; at most {MOST_CASES:,} can be planned.")
         cases = [
             Case(problem, backend, tolerance, self.time_limit, self.threads, self.seed, repeat)
             for problem, backend, tolerance, repeat in itertools.product(
@@ -139,7 +146,9 @@ class Suite(Strict):
             except InputError as error:
                 raise InputError(f"problem {problem.name!r}: {error}") from error
             except MemoryError as error:
-                raise InputError(f"problem {problem.name!r} does not fit into memory; choose smaller n and d.") from error
+                raise InputError(
+                    f"problem {problem.name!r} does not fit into memory; choose smaller n and d."
+                ) from error
             except Exception as error:  # families of strangers refuse values in their own ways
                 raise InputError(f"problem {problem.name!r}: {type(error).__name__}: {error}") from error
         for case in {case.backend.title: case for case in cases}.values():
