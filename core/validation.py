@@ -37,6 +37,9 @@ LARGEST = 1e100
 EXACT = 2**53
 """Up to here a float64 holds every whole number."""
 
+DEEPEST = 4
+"""Lists within lists that are looked into: no table has more dimensions."""
+
 FEW, MANY = 3, 20
 """Different labels that are classes however few rows there are: fractions, and whole numbers."""
 
@@ -164,6 +167,17 @@ def label_array(y: ArrayLike, name: str = "y", wanted: str = "labels are numbers
     return given
 
 
+def check_finite_labels(labels: NDArray[Any]) -> None:
+    """Refuse labels, shape (n,), with NaN or infinite values, by the place of the first.
+
+    Raises:
+        InputError: They hold some.
+    """
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        place = int(np.argmin(np.isfinite(labels)))
+        raise InputError(f"y holds NaN or inf at position {place}; every row needs a label.")
+
+
 def checked_labels(y: ArrayLike, n: int, margin: bool, loss: str) -> tuple[NDArray[Any], tuple[Any, ...] | None]:
     """Labels as the loss needs them, and the classes where labels are not -1 and +1.
 
@@ -186,11 +200,8 @@ def checked_labels(y: ArrayLike, n: int, margin: bool, loss: str) -> tuple[NDArr
         labels = labels[:, 0]
     if labels.shape != (n,):
         raise InputError(f"y has shape {labels.shape}; expected ({n},), one label per row of X.")
+    check_finite_labels(labels)
     numeric = labels.dtype.kind in "biuf"
-    with np.errstate(over="ignore"):
-        finite = np.isfinite(labels.astype(np.float64)) if numeric else np.ones(n, dtype=np.bool_)
-    if not finite.all():
-        raise InputError(f"y holds NaN or inf at position {int(np.argmin(finite))}; every row needs a label.")
     if not margin:
         if not numeric:
             raise InputError(f"y has type {labels.dtype}, but {wanted}.")
@@ -228,6 +239,8 @@ def _array(values: Any, name: str, advice: str, what: str = "as numbers ") -> tu
     """What is given as a plain array, and which of it is masked; None if nothing can be."""
     if _masked_within(values):
         raise InputError(f"{name} is a list that holds masked values; {advice}.")
+    if hasattr(values, "toarray") and hasattr(values, "nnz"):
+        raise InputError(f"{name} is a sparse matrix; pass {name}.toarray().")
     try:
         if isinstance(values, np.ma.MaskedArray):
             return np.array(values.data), np.array(np.ma.getmaskarray(values))
@@ -237,13 +250,13 @@ def _array(values: Any, name: str, advice: str, what: str = "as numbers ") -> tu
         raise InputError(f"{name} cannot be read {what}({error}); {advice}.") from error
 
 
-def _masked_within(values: Any) -> bool:
-    """Whether a list holds masked arrays, whose masks NumPy would drop."""
-    if not isinstance(values, list | tuple):
+def _masked_within(values: Any, depth: int = 0) -> bool:
+    """Whether a list holds masked arrays, whose masks NumPy would drop; it reads no lists deeper than `DEEPEST`."""
+    if not isinstance(values, list | tuple) or depth == DEEPEST:
         return False
     if any(isinstance(value, np.ma.MaskedArray) and bool(np.ma.getmaskarray(value).any()) for value in values):
         return True
-    return any(isinstance(value, list | tuple) and _masked_within(value) for value in values)
+    return any(isinstance(value, list | tuple) and _masked_within(value, depth + 1) for value in values)
 
 
 def _check_objects(given: NDArray[Any], name: str, advice: str) -> None:
@@ -318,3 +331,5 @@ def _missing(value: Any) -> bool:
         return value is None or bool(value != value)
     except TypeError:  # the missing value of pandas does not compare
         return True
+    except ValueError:  # an array of many
+        return False

@@ -1,5 +1,6 @@
 """The problems as scikit-learn estimators."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.contracts.result import Result
@@ -15,7 +16,7 @@ from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
-from cvxrobust.core.validation import checked_inputs, label_array
+from cvxrobust.core.validation import check_finite_labels, checked_inputs, label_array
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
@@ -48,8 +49,7 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: The data is unusable, or there are fewer than two classes.
         """
-        _validated(self, X, y, dtype=np.float64)
-        rows, labels = checked_inputs(X, largest=np.inf), np.ravel(label_array(y))
+        rows, labels = self._checked(X, y)
         check_classification_targets(labels)
         self.classes_, index = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
@@ -79,10 +79,33 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
         return np.asarray(self.classes_[index])
 
+    def _checked(self, X: ArrayLike, *y: ArrayLike) -> tuple[Array, NDArray[Any]]:
+        """Inputs and, in training, labels, as `core.validation` reads them."""
+        try:
+            rows = checked_inputs(X, largest=np.inf)
+            labels = column_or_1d(label_array(y[0]), warn=True) if y else np.zeros(rows.shape[0])
+            check_consistent_length(rows, labels)
+            check_finite_labels(labels)
+        except ValueError as error:
+            raise self._in_own_words(X, *y) or error from None
+        _validated(self, X, *y, reset=bool(y), skip_check_array=True)
+        return rows, labels
+
+    def _in_own_words(self, X: ArrayLike, *y: ArrayLike) -> Exception | None:
+        """What scikit-learn says of data that we refuse, which its conventions ask for; None if it would take it."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _validated(self, X, *y, dtype=np.float64, reset=bool(y))
+        except (TypeError, ValueError) as error:
+            return error
+        except Exception:  # what it does not foresee has no words of its own
+            return None
+        return None
+
     def _inputs(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
-        _validated(self, X, dtype=np.float64, reset=False)
-        rows = checked_inputs(X, largest=np.inf)
+        rows, _ = self._checked(X)
         standardizer = self.network_.standardizer
         return rows if standardizer is None else standardizer.transform(rows)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.validation import as_numbers, check_finite, label_array
+from cvxrobust.core.validation import as_numbers, check_finite, check_sizes, label_array
 
 Array = NDArray[np.float64]
 Pairs = Iterable[tuple[Any, Any]]
@@ -52,6 +52,7 @@ class Batches:
                     f"expected (b, {width or 'd'}) and (b,)."
                 )
             check_finite(inputs, f"X of {place}", "rows are counted within the batch")
+            check_sizes(inputs)
             digest.update(inputs.data)
             # A copy: whoever reads files may fill the same arrays again and again.
             labels.append(target.copy())
