@@ -158,6 +158,8 @@ def label_array(y: ArrayLike, name: str = "y", wanted: str = "labels are numbers
     if hidden is not None and hidden.any():
         place = int(np.argmax(hidden.ravel()))
         raise InputError(f"{name} holds missing labels (masked, at position {place}); every row needs a label.")
+    if given.dtype.kind == "U":
+        _check_text(given, name)
     if isinstance(y, np.ndarray) and given.dtype.kind in "biufU" and not isinstance(y, np.ma.MaskedArray):
         return given
     if given.dtype.kind in "SUOTMm" or (given.dtype.kind == "f" and isinstance(y, Sequence)):
@@ -313,12 +315,22 @@ def _narrowed(y: Any, given: NDArray[Any], name: str, wanted: str) -> NDArray[An
         if isinstance(value, str) and "\0" in value:
             raise InputError(f"{name} holds a label with a NUL character, {_shown(value)}; NumPy would drop it.")
     labels = np.array(values)
+    if labels.dtype.kind == "U":
+        _check_text(labels, name)
     large = any(isinstance(value, int | np.integer) and abs(int(value)) > EXACT for value in values)
     if labels.dtype.kind == "O" or (large and labels.dtype.kind == "f"):
         raise InputError(
             f"{name} holds whole numbers that no integer type holds together, beyond {EXACT}; pass them as strings."
         )
     return labels.reshape(given.shape)
+
+
+def _check_text(labels: NDArray[Any], name: str) -> None:
+    """Refuse text that no file could hold: halves of characters, and numbers of none, as damaged files have them."""
+    if labels.dtype.itemsize and labels.size:
+        codes = np.ascontiguousarray(labels, dtype=labels.dtype.newbyteorder("=")).reshape(-1).view(np.uint32)
+        if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any():
+            raise InputError(f"{name} holds text that is no Unicode; write it anew.")
 
 
 def _no_labels(given: NDArray[Any], name: str, wanted: str, value: Any = None) -> InputError:

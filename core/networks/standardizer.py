@@ -109,6 +109,7 @@ def _deviations(rows: Array) -> tuple[Array, Array]:
         shares = shifted / unit
         centre = shares.mean(axis=0)
         scale = unit * np.sqrt(((shares - centre) ** 2).mean(axis=0))
+        scale = np.where((scale == 0.0) & shifted.any(axis=0), unit, scale)  # the smallest number there is
         return unit * centre, np.where(np.isfinite(unit), scale, np.inf)
 
 
