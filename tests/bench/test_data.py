@@ -180,6 +180,11 @@ def test_npz_files_are_read_and_images_flattened(tmp_path):
     assert load_dataset(tmp_path / "c.npz", label="kind").classes == (0, 1)
 
 
+def test_large_whole_numbers_in_npz_files_do_not_overflow(tmp_path):
+    np.savez(tmp_path / "d.npz", X=np.eye(4), y=np.array([2**63, 2**63 + 1, 2**64 - 1, 2**63], dtype=np.uint64))
+    assert load_dataset(tmp_path / "d.npz").classes == (2**63, 2**63 + 1, 2**64 - 1)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -191,6 +196,9 @@ def test_npz_files_are_read_and_images_flattened(tmp_path):
             r"1 NaN or infinite values, in columns x1",
         ),
         ({"X": np.ones((2, 1)), "y": np.array([0, np.nan])}, r"every row needs a label"),
+        ({"X": np.ones((0, 3)), "y": np.ones(0)}, r"holds 0 rows and 3 features"),
+        ({"X": np.ones((2, 1)), "y": np.array(["a", "b"], dtype="S1")}, r"'y' has dtype \|S1"),
+        ({"X": np.array([["2020"]] * 2, dtype="M8[Y]"), "y": np.ones(2)}, r"'X' has dtype"),
         ({"X": np.ones((2, 1)), "y": np.array([0, None], dtype=object)}, r"without pickles"),
     ],
 )
