@@ -7,11 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.csv_files import CsvFormat
-from cvxrobust.core.errors import InputError
+from cvxrobust.core.environment import total_memory
+from cvxrobust.core.errors import InputError, TooLargeError
 from cvxrobust.core.networks.standardizer import Standardizer
 
 Array = NDArray[np.float64]
 Generator = Callable[[int, int, np.random.Generator], tuple[Array, Array]]
+
+BYTES = 16
+"""Of memory that a number takes while samples are drawn: its own eight, and those of a copy."""
 
 LABEL_NOISE = 0.05
 """Share of the labels that `planted` turns over."""
@@ -82,6 +86,8 @@ def samples(
     if name in GENERATORS:
         if n is None or d is None:
             raise InputError(f"data {name!r} is drawn at random: say how many samples, n, and features, d.")
+        if n * d * BYTES > total_memory():
+            raise TooLargeError(f"{n:,} samples of {d:,} features do not fit into memory; choose fewer.")
         return GENERATORS[name](n, d, rng)
     from cvxrobust.bench.data.dataset import load_dataset
 

@@ -143,7 +143,7 @@ def test_separators_and_decimal_commas_are_read_where_they_are_given(write, sepa
     [("", "."), ("ab", "."), ('"', "."), ("1", "."), (",", ","), (";", "x"), ("\n", "."), ("é", "."), (".", ".")],
 )
 def test_signs_that_are_none_are_refused(signs):
-    with pytest.raises(InputError, match="separator|decimal"):
+    with pytest.raises(InputError, match=r"separator|decimal"):
         CsvFormat(*signs)
 
 
@@ -176,11 +176,12 @@ def test_signs_that_are_none_are_refused(signs):
 )
 def test_labels_are_numbers_only_where_text_and_number_agree(write, labels, classes):
     rows = "".join(f"{k},{labels[k % len(labels)]}\n" for k in range(24))
-    data = load_dataset(write(f"a,label\n{rows}"))
-    assert data.classes == classes
-    if len(classes) == 2:
-        # The second class is the positive one.
-        assert data.y[0] == (1.0 if str(classes[1]) == labels[0] else -1.0)
+    assert load_dataset(write(f"a,label\n{rows}")).classes == classes
+
+
+def test_plus_one_is_positive_though_its_sign_sorts_before_the_other(write):
+    data = load_dataset(write("a,label\n1,+1\n2,-1\n3,+1\n"))
+    assert (data.classes, data.y.tolist()) == (("-1", "+1"), [1.0, -1.0, 1.0])
 
 
 # -- missing values --------------------------------------------------------------------------------------------------

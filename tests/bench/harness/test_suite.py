@@ -101,6 +101,7 @@ def test_mistakes_in_the_form_are_errors_in_our_words(content, message):
         (with_problem(data="breast-cancer", n=9999), "569 rows"),
         (with_problem(data="nowhere.csv", n=[], d=[]), "nowhere.csv"),
         (with_problem(n=[]), "say how many samples"),
+        (with_problem(n=10**12), "1,000,000,000,000 samples of 2 features do not fit into memory"),
         (with_problem(label_column="x"), "label_column and csv are for files"),
         (small_suite("clarabel", repeats=2_000_000), "stands for 2,000,000 cases; at most"),
         (small_suite("clarabell"), "backend 'clarabell'.* Did you mean 'clarabel'"),
