@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.contracts.result import Result
-from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.networks.standardizer import Standardizer, constant_columns
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
@@ -54,6 +54,8 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, index = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
             raise ValueError(f"y holds one class, {self.classes_.tolist()}; a classifier needs at least two classes.")
+        names = getattr(self, "feature_names_in_", np.arange(rows.shape[1]))
+        self.constant_features_ = tuple(names[constant_columns(rows)].tolist())
         standardizer = Standardizer.fit(rows) if self.standardize else None
         inputs = rows if standardizer is None else standardizer.transform(rows)
         targets = 2.0 * index - 1.0 if self.classes_.size == 2 else index.astype(np.float64)
@@ -133,6 +135,7 @@ class PolynomialClassifier(_NetworkClassifier):
         network_: The trained `PolynomialNetwork`.
         result_: The `Result` with certificate, trace and times.
         n_features_in_: Number of features.
+        constant_features_: Features that carry nothing, by name or number: one value in all training rows.
     """
 
     def __init__(
@@ -199,6 +202,7 @@ class ReLUClassifier(_NetworkClassifier):
         network_: The trained `ReLUNetwork`.
         result_: The `Result` with certificate, history, trace and times.
         n_features_in_: Number of features.
+        constant_features_: Features that carry nothing, by name or number: one value in all training rows.
     """
 
     def __init__(

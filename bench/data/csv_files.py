@@ -37,6 +37,9 @@ MARKS = {
 }
 """First bytes of what is no UTF-8 text, the longest first: what it is, and what to do."""
 
+SEPARATOR_LINE = re.compile(rb"sep=.", re.IGNORECASE)
+"""What Excel writes and reads above the header line."""
+
 UTF8_MARK = b"\xef\xbb\xbf"
 LONGEST_LABEL = 1000
 """Longer ones are texts, not names of classes."""
@@ -158,6 +161,9 @@ def _text(path: Path, form: CsvFormat) -> bytes:
     data = data.strip(b"\r\n" if form.separator == " " else b"\r\n ")
     if not data:
         raise InputError(f"{path} cannot be read as CSV: it is empty; expected a header line and rows.")
+    first, _, rest = data.partition(b"\n")
+    if SEPARATOR_LINE.fullmatch(first.strip()):
+        data = rest  # Excel's own line; what it says is found out anyway
     _check_separator(path, data, form)
     return data
 

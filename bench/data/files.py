@@ -66,9 +66,11 @@ def read_csv(path: Path, label: str | None, form: CsvFormat) -> Table:
     cells = read_cells(path, form)
     column = label.strip() if label is not None else "label"
     if column not in cells.names:
+        other = next((sign for sign in ";\t|" if any(sign in name for name in cells.names)), None)
         raise InputError(
             f"{path} has no column {column!r} to take labels from; its columns are {some(cells.names)}. "
-            "Name the label column with --label, or add a header line if the file has none."
+            "Name the label column with --label, or add a header line if the file has none"
+            + (f", or give --separator {'tab' if other == chr(9) else repr(other)}." if other else ".")
         )
     place = cells.names.index(column)
     features = [j for j in range(len(cells.names)) if j != place]

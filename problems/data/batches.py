@@ -60,6 +60,8 @@ class Batches:
             start += inputs.shape[0]
         if not labels:
             raise InputError("batches yields no batch with rows; expected pairs (X, y).")
+        if len({part.dtype.kind == "U" for part in labels}) > 1:
+            raise InputError("y mixes strings and numbers in different batches; expected labels of one kind.")
         self.y: NDArray[Any] = np.concatenate(labels)
         self.X = _Inputs(self, (start, width), tuple(part.size for part in labels), tuple(sums), digest.hexdigest())
 

@@ -113,6 +113,8 @@ def test_utf8_is_read_with_and_without_a_mark_and_with_any_line_ends(write, mark
         ),
         ("a;b;label\n1.5;2;0\n", r"give --separator ';'\."),
         ("a\tb\tlabel\n1\t2\t0\n", r"header line with tabs, .*give --separator tab"),
+        ("sep=;\na;b;label\n1;2;0\n", r"header line with semicolons, 'a;b;label'"),
+        ("a;b,c;label\n1;2,3;0\n", r"its columns are a;b, c;label\. .* or give --separator ';'\."),
         ("a,b,label\n1,2,0,7\n", r"data row 1 has 4 cells, but the header line has 3"),
         ('a,b,label\n1,"2,0\n', r"a quotation mark is not closed"),
         ('a,b,label\n"1,5",2,0\n', r"for example '1,5' in column 'a', data row 1\); .*--decimal ','"),
@@ -133,6 +135,7 @@ def test_separators_and_decimal_commas_are_read_where_they_are_given(write, sepa
     path = write("a,b,label\n-1.5,2,no\n1.25e1,+3,yes\n".replace(",", sign).replace(".", ","))
     data = load_dataset(path, form=CsvFormat(separator, ","))
     assert data.X.tolist() == [[-1.5, 2], [12.5, 3]]
+    assert load_dataset(write("sep=;\na;label\n1;0\n2;1\n"), form=CsvFormat(";")).X.tolist() == [[1], [2]]
     path = write("a;b;label\n1.000,5;2;0\n1;2;1\n")
     with pytest.raises(InputError, match=r"not numbers: a \(for example '1\.000,5'"):
         load_dataset(path, form=CsvFormat(";", ","))

@@ -1,6 +1,7 @@
 """The scikit-learn estimators keep scikit-learn's conventions and our certificates."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -72,6 +73,13 @@ def test_whole_numbers_of_type_object_are_classes(data):
     model = PolynomialClassifier(tolerance=1e-2).fit(data[0], y)
     assert model.classes_.tolist() == [7, 2**60]
     assert model.robust_score(data[0], y, [0.0]) == model.score(data[0], y.astype(int))
+
+
+def test_features_that_carry_nothing_are_named(data):
+    X = np.hstack([data[0][:, :1], np.full((60, 1), 0.1), data[0][:, 1:]])
+    model = PolynomialClassifier(tolerance=1e-1)
+    assert model.fit(X, data[1]).constant_features_ == (1,)
+    assert model.fit(pd.DataFrame(X, columns=["a", "same", "b", "c"]), data[1]).constant_features_ == ("same",)
 
 
 def test_it_searches_over_grids(data):
