@@ -182,7 +182,7 @@ def _check_separator(path: Path, data: bytes, form: CsvFormat) -> None:
     hint = " --decimal ','" if decimals else ""
     sign = "tab" if found == "\t" else f"'{found}'"
     raise InputError(
-        f"{path} has a header line with {SEPARATORS[found]}, {_short(header)}, but no "
+        f"{path} has a header line with {SEPARATORS[found]}, {some_text(header)}, but no "
         f"{SEPARATORS.get(form.separator, repr(form.separator))}; give --separator {sign}{hint}."
     )
 
@@ -238,7 +238,7 @@ def numbers(path: Path, cells: Cells, form: CsvFormat) -> NDArray[np.float64]:
         cell, name = str(cells.columns[row, bad[0]]), cells.names[bad[0]]
         raise InputError(
             f"{path} has columns that are not numbers: {some([cells.names[j] for j in bad])} (for example "
-            f"{_short(cell)} in column {name!r}, data row {row + 1}); {_advice(cell, form)}."
+            f"{some_text(cell)} in column {name!r}, data row {row + 1}); {_advice(cell, form)}."
         )
     return np.asarray(found.to_numpy().astype(np.float64).reshape(cells.columns.shape))
 
@@ -266,7 +266,7 @@ def parse_labels(path: Path, cells: Sequence[str]) -> NDArray[Any]:
     longest = max(cells, key=len, default="")
     if len(longest) > LONGEST_LABEL:
         raise InputError(
-            f"{path} has a label of {len(longest)} characters, {_short(longest)}, which is no name of a class; name "
+            f"{path} has a label of {len(longest)} characters, {some_text(longest)}, which is no name of a class; name "
             "another label column with --label."
         )
     values = {cell: _number(cell) for cell in set(cells)}
@@ -305,5 +305,6 @@ def some(items: Sequence[Any] | NDArray[Any], limit: int = 12) -> str:
     return shown if len(items) <= limit else f"{shown}, ... ({len(items)} in all)"
 
 
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+def some_text(text: str, limit: int = 60) -> str:
+    """A text for a message: its beginning, if it is long."""
+    return repr(text if len(text) <= limit else f"{text[: limit - 3]}...")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.bench.data.bundled import load_breast_cancer
 from cvxrobust.bench.data.csv_files import CsvFormat
-from cvxrobust.bench.data.files import Table, read_table
+from cvxrobust.bench.data.files import Table, is_file, read_table
 from cvxrobust.bench.data.known import BREAST_CANCER, KNOWN_FILES, canonical_name, find_known_file, known_names
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.validation import look_continuous
@@ -99,11 +99,18 @@ def load_dataset(
     if name is not None:
         path, form = find_known_file(name, folder), CsvFormat(drop_incomplete=KNOWN_FILES[name].drop_incomplete)
     else:
-        path = Path(text).expanduser()
-        if not path.suffix and not path.exists() and path.name == text:
+        path = _path(text)
+        if not path.suffix and path.name == text and not is_file(path):
             raise UnknownNameError("data set", text, known_names(), "Or pass the path of a CSV or NPZ file.")
     table = read_table(path, label, form)
     return _with_classes(table, name or path.name, classes)
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # the home of nobody
+        return Path(text)
 
 
 def _breast_cancer(classes: Sequence[Any] | None) -> Dataset:

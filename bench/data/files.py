@@ -51,7 +51,7 @@ def read_table(path: Path, label: str | None, form: CsvFormat | None = None) -> 
     readers = {".csv": read_csv, ".npz": _read_npz}
     if path.suffix.lower() not in readers:
         raise InputError(f"{path} ends in {path.suffix!r}; expected a .csv or .npz file.")
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"there is no file {path}; check the path.")
     if form is not None and form != CsvFormat() and path.suffix.lower() != ".csv":
         raise InputError(f"{path} is no CSV file, so there is nothing to say about its cells; leave these options out.")
@@ -59,6 +59,14 @@ def read_table(path: Path, label: str | None, form: CsvFormat | None = None) -> 
     if table.X.shape[0] == 0 or table.X.shape[1] == 0:
         raise InputError(f"{path} holds {table.X.shape[0]} rows and {table.X.shape[1]} features; both are needed.")
     return table
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, whatever was typed: names that are too long for any are none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def read_csv(path: Path, label: str | None, form: CsvFormat) -> Table:

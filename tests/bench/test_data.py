@@ -9,6 +9,7 @@ import pytest
 
 from cvxrobust.bench.data import known as known_data
 from cvxrobust.bench.data.dataset import load_dataset, stratified_split
+from cvxrobust.bench.harness.suite.suite import load_suite
 from cvxrobust.core.errors import InputError, UnknownNameError
 
 
@@ -178,6 +179,15 @@ def test_npz_files_are_read_and_images_flattened(tmp_path):
     assert load_dataset(tmp_path / "a.npz").X.tolist() == X.reshape(3, 4).tolist()
     assert load_dataset(tmp_path / "b.npz").y.tolist() == [-1, 1, -1]
     assert load_dataset(tmp_path / "c.npz", label="kind").classes == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["~nobody at all/d.csv", "x" * 5000 + ".csv", "x" * 5000, "a\0b.csv", "", "/"])
+def test_names_that_no_file_can_have_are_refused(name):
+    with pytest.raises(InputError):
+        load_dataset(name)
+    for suite in (name, name + ".toml"):
+        with pytest.raises(InputError):
+            load_suite(suite)
 
 
 def test_large_whole_numbers_in_npz_files_do_not_overflow(tmp_path):

@@ -234,10 +234,10 @@ def _read(name_or_path: str) -> tuple[Path, str]:
         return path, path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}.") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error}.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no TOML: {error}.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}.") from error
 
 
 def _parsed(path: Path, text: str) -> Suite:
