@@ -10,8 +10,9 @@ import pytest
 from mutations import archives, mutations
 
 from cvxrobust.bench.data.csv_files import CsvFormat
-from cvxrobust.bench.data.dataset import load_dataset
+from cvxrobust.bench.data.dataset import load_dataset, stratified_split
 from cvxrobust.bench.harness.suite.suite import SUITES, load_suite, suite_text
+from cvxrobust.bench.workflows.training import describe
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.problems.polynomial.standard_sdp import StandardSDP
@@ -54,8 +55,10 @@ def packed(**arrays):
 
 def use(data):
     """What any command makes of data, up to the first solver."""
-    standardizer = Standardizer.fit(data.X, data.feature_names)
-    StandardSDP(standardizer.transform(data.X), data.y)
+    train, _ = stratified_split(data)
+    standardizer = Standardizer.fit(train.X, data.feature_names)
+    StandardSDP(standardizer.transform(train.X), train.y)
+    describe(data)
     assert np.isfinite(data.X).all()
     assert len(data.feature_names) == len(set(data.feature_names)) == data.n_features
     assert data.y.shape == (data.n_rows,)
