@@ -217,10 +217,10 @@ def checked_labels(y: ArrayLike, n: int, margin: bool, loss: str) -> tuple[NDArr
             "for 0/1 labels pass 2 * y - 1."
         )
     if numeric and look_continuous(classes, n):
+        instead = "leave multiclass out" if loss == "squared" else "use loss='squared' (StandardSDP, ConvexReLU)"
         raise InputError(
             f"y holds {classes.size} different numbers in {n} rows, which look like real targets rather than classes, "
-            f"but {loss} loss needs classes; use loss='squared' (StandardSDP, ConvexReLU), or sort the targets into "
-            "classes first."
+            f"but {loss} loss needs classes here; {instead}, or sort the targets into classes first."
         )
     return frozen(np.array(labels)), tuple(classes.tolist())
 

@@ -39,8 +39,8 @@ class Standardizer:
     def fit(cls, X: ArrayLike, names: Sequence[str] | None = None) -> "Standardizer":
         """Mean and population standard deviation of the rows of X, shape (n, d), whatever its layout in memory.
 
-        Deviations are taken from the first row, so that the size of the mean costs no digits, and in units of the
-        largest of them, so that no square leaves the range of float64. Columns that `constant_columns` finds keep
+        Deviations are taken from the first row, so that the size of the mean costs no digits, and in units of their
+        size, so that no square leaves the range of float64. Columns that `constant_columns` finds keep
         scale 1.
 
         Raises:
@@ -104,13 +104,14 @@ def _deviations(rows: Array) -> tuple[Array, Array]:
     """By how much the mean differs from the first row, and the standard deviations; inf where they overflow."""
     with np.errstate(over="ignore", invalid="ignore"):
         shifted = rows - rows[0]
-        unit = np.abs(shifted).max(axis=0)
-        unit = np.where(unit > 0.0, unit, 1.0)
+        largest = np.abs(shifted).max(axis=0)
+        # A power of two, so that nothing is rounded.
+        unit = np.where(largest > 0.0, np.ldexp(1.0, np.frexp(largest)[1] - 1), 1.0)
         shares = shifted / unit
         centre = shares.mean(axis=0)
         scale = unit * np.sqrt(((shares - centre) ** 2).mean(axis=0))
         scale = np.where((scale == 0.0) & shifted.any(axis=0), unit, scale)  # the smallest number there is
-        return unit * centre, np.where(np.isfinite(unit), scale, np.inf)
+        return unit * centre, np.where(np.isfinite(largest), scale, np.inf)
 
 
 def _is_constant(rows: Array, scale: Array) -> NDArray[np.bool_]:

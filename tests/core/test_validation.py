@@ -206,6 +206,8 @@ def test_continuous_targets_are_refused_by_margin_losses_at_once(loss):
             InputError, match=rf"12 different numbers in 12 rows.*but {loss} loss needs classes.*squared"
         ):
             make(X, targets, loss=loss)
+    with pytest.raises(InputError, match="but squared loss needs classes here; leave multiclass out"):
+        ConvexReLU(X, targets, loss="squared", multiclass="one-versus-all")
     assert StandardSDP(X, np.arange(12) % 6).classes == (0, 1, 2, 3, 4, 5)
 
 
