@@ -154,7 +154,7 @@ def _text(path: Path, form: CsvFormat) -> bytes:
         line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
         raise InputError(
             f"{path} cannot be read as CSV: byte 0x{byte:02x} in line {line} is no UTF-8; the file seems to be "
-            "Latin-1 or Windows-1252 (or another encoding of one byte per letter); save it as UTF-8 text."
+            "Latin-1, Windows-1252 or in another older encoding; save it as UTF-8 text."
         ) from error
     if b"\n" not in data:
         data = data.replace(b"\r", b"\n")  # as old Macintoshes wrote it

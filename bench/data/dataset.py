@@ -15,7 +15,7 @@ from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.files import Table, is_file, read_table
 from cvxrobust.bench.data.known import BREAST_CANCER, KNOWN_FILES, canonical_name, find_known_file, known_names
 from cvxrobust.core.errors import InputError, UnknownNameError
-from cvxrobust.core.validation import look_continuous
+from cvxrobust.core.validation import EXACT, look_continuous
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ def _breast_cancer(classes: Sequence[Any] | None) -> Dataset:
 
 
 def _with_classes(table: Table, name: str, expected: Sequence[Any] | None) -> Dataset:
-    found = np.unique(table.labels).tolist()
+    found = [_plain(label) for label in np.unique(table.labels).tolist()]
     found.sort(key=_by_value(found))
-    classes = _chosen_classes(found, table.labels.size, name) if expected is None else tuple(expected)
+    classes = _chosen_classes(found, table.labels.size, name) if expected is None else tuple(map(_plain, expected))
     position = {str(label): k for k, label in enumerate(classes)}
     strangers = [label for label in found if str(label) not in position]
     if strangers:
@@ -132,7 +132,7 @@ def _with_classes(table: Table, name: str, expected: Sequence[Any] | None) -> Da
             f"data set {name!r} has labels {strangers[:10]}, but the labels expected are {list(classes)}; "
             "pass data with the same labels."
         )
-    codes = np.array([position[str(label)] for label in table.labels], dtype=np.intp)
+    codes = np.array([position[str(_plain(label))] for label in table.labels.tolist()], dtype=np.intp)
     notes = table.notes
     if len(classes) == 2:
         y: NDArray[Any] = np.where(codes == 1, 1.0, -1.0)
@@ -141,6 +141,11 @@ def _with_classes(table: Table, name: str, expected: Sequence[Any] | None) -> Da
     else:
         y = np.array(classes)[codes]
     return Dataset(table.X, y, table.feature_names, name, tuple(classes), notes, table.named)
+
+
+def _plain(label: Any) -> Any:
+    """A label as it is written in every file: whole numbers without a point, though others of the file need theirs."""
+    return int(label) if isinstance(label, float) and label.is_integer() and abs(label) < EXACT else label
 
 
 def _by_value(labels: Sequence[Any]) -> Callable[[Any], Any]:

@@ -32,7 +32,7 @@ class ReLUData(ReLUFields):
 
     @property
     def classes(self) -> tuple[Any, ...] | None:
-        """The classes, sorted, of a problem with more than two, or with a given `multiclass`; else None."""
+        """The classes, sorted, of labels that are not -1 and +1, or with a given `multiclass`; else None."""
         found: tuple[Any, ...] | None = self.__dict__["_classes"]
         return found
 

@@ -100,7 +100,7 @@ def test_utf8_is_read_with_and_without_a_mark_and_with_any_line_ends(write, mark
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (f"größe,b,label\n{BODY}".encode("latin-1"), r"byte 0xf6 in line 1 is no UTF-8; .*Latin-1 or Windows-1252"),
+        (f"größe,b,label\n{BODY}".encode("latin-1"), r"byte 0xf6 in line 1 is no UTF-8; .*Latin-1, Windows-1252"),
         (f"a,b,label\n{BODY}3,4,größe\n".encode("cp1252"), r"byte 0xf6 in line 22 is no UTF-8"),
         (f"a,b,label\n{BODY}".encode("utf-16"), r"it is UTF-16 \(what Excel calls Unicode text\); save it as UTF-8"),
         (f"a,b,label\n{BODY}".encode("utf-16-be"), r"NUL bytes, so it is UTF-16 without a mark"),

@@ -136,6 +136,14 @@ def test_expected_classes_fix_the_meaning_of_plus_one(tmp_path):
         load_dataset(path, classes=("dog", "cow"))
 
 
+def test_whole_numbers_are_the_same_labels_among_fractions_and_alone(tmp_path):
+    first = load_dataset(write(tmp_path / "d.csv", "a,label\n1,0.5\n2,1\n3,0.5\n"))
+    assert first.classes == (0.5, 1)
+    again = load_dataset(write(tmp_path / "e.csv", "a,label\n1,1\n2,1.0\n"), classes=[str(c) for c in first.classes])
+    assert again.y.tolist() == [1, 1]
+    assert load_dataset(write(tmp_path / "f.csv", "a,label\n1,1\n"), classes=(0.5, 1.0, 2.0)).y.tolist() == [1.0]
+
+
 def test_windows_line_ends_byte_order_marks_spaces_and_closing_empty_lines_are_read(tmp_path):
     path = tmp_path / "d.csv"
     path.write_bytes("\ufeffa, label\r\n 1, 0\r\n2,1 \r\n\r\n".encode())
