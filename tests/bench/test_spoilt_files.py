@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import pytest
-from mutations import archives, mutations
+from mutations import archives, assignments, mutations
 
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.dataset import load_dataset, stratified_split
@@ -26,7 +26,8 @@ CELLS = (
 VALUES = (
     b"nan", b"inf", b"-1", b"0", b"1e400", b"true", b"[]", b"[[]]", b"{}", b"''", b'"x"', b"1979-05-27", b"9" * 30,
     b"[[problems]]\n", b"[x]\n", b"\x00", b"\xff", b"=", b"#", b'"""', b"4 parsec", b"nowhere.csv", b"csv = 3\n",
-    b"label_column = 3\n", b"n = 0\n", b"[1, 2]", b"0.5", b"methods", b"*",
+    b"label_column = 3\n", b"n = 0\n", b"[1, 2]", b"0.5", b"methods", b"*", b'"2"', b"[]", b"[true]", b"[{}]", b"-0.5",
+    b'{separator = 3}', b"1.5", b"9" * 19, b"1979-05-27T07:32:00Z", b"[nan]", b'["x", 3]', b"1e-400", b"0x10", b"1_0",
 )
 # fmt: on
 
@@ -85,7 +86,7 @@ def test_a_spoilt_npz_file_is_read_or_refused(tmp_path):
 @pytest.mark.parametrize("name", ["relu", "paper"])
 def test_a_spoilt_suite_is_read_or_refused(name, tmp_path):
     path = tmp_path / "s.toml"
-    for data in mutations((SUITES / f"{name}.toml").read_bytes(), VALUES, seed=3):
+    for data in assignments((SUITES / f"{name}.toml").read_bytes(), VALUES, seed=3):
         path.write_bytes(data)
         said = words(lambda: load_suite(str(path)).cases()) + words(lambda: suite_text(str(path)))
         assert "Input should" not in said

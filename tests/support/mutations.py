@@ -26,6 +26,27 @@ def mutations(original: bytes, tokens, seed: int, count: int = COUNT):
         yield bytes(data)
 
 
+def assignments(original: bytes, tokens, seed: int, count: int = COUNT):
+    """Mutations of a file of ``key = value`` lines: of one or two values or keys, or of the bytes."""
+    rng = random.Random(seed)
+    lines = original.split(b"\n")
+    places = [number for number, line in enumerate(lines) if b" = " in line]
+    for number in range(count):
+        if number % 4 == 0:
+            yield from mutations(original, tokens, rng.randrange(2**32), 1)
+            continue
+        spoilt = list(lines)
+        for place in rng.sample(places, rng.randint(1, 2)):
+            key, _, value = lines[place].partition(b" = ")
+            if rng.randrange(4):
+                spoilt[place] = key + b" = " + rng.choice(tokens)
+            else:
+                spoilt[place] = rng.choice(
+                    (b"", rng.choice(tokens) + b" = " + value, lines[place] + b"\n" + lines[place])
+                )
+        yield b"\n".join(spoilt)
+
+
 def archives(original: bytes, seed: int, count: int = COUNT):
     """Mutations of a ZIP archive: of what is packed, with sums that are right, or of the whole file."""
     rng = random.Random(seed)
