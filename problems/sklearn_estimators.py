@@ -1,5 +1,6 @@
 """The problems as scikit-learn estimators."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -7,21 +8,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.contracts.result import Result
-from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.networks.standardizer import Standardizer, constant_columns
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
+from cvxrobust.core.validation import check_finite_labels, checked_inputs, label_array
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 
 Array = NDArray[np.float64]
 _validated: Any = validate_data
-"""scikit-learn ships no types, and what type checkers guess from its defaults is wrong."""
+"""scikit-learn's conventions: names of columns, their number, the words of its errors.
+
+It reads text as numbers and drops masks, so that what is computed with is what `core.validation` makes of the data. It
+ships no types, and what type checkers guess from its defaults is wrong.
+"""
 
 
 class _NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -43,11 +49,13 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: The data is unusable, or there are fewer than two classes.
         """
-        rows, labels = _validated(self, X, y, dtype=np.float64)
+        rows, labels = self._checked(X, y)
         check_classification_targets(labels)
         self.classes_, index = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
             raise ValueError(f"y holds one class, {self.classes_.tolist()}; a classifier needs at least two classes.")
+        names = getattr(self, "feature_names_in_", np.arange(rows.shape[1]))
+        self.constant_features_ = tuple(names[constant_columns(rows)].tolist())
         standardizer = Standardizer.fit(rows) if self.standardize else None
         inputs = rows if standardizer is None else standardizer.transform(rows)
         targets = 2.0 * index - 1.0 if self.classes_.size == 2 else index.astype(np.float64)
@@ -73,9 +81,33 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
         return np.asarray(self.classes_[index])
 
+    def _checked(self, X: ArrayLike, *y: ArrayLike) -> tuple[Array, NDArray[Any]]:
+        """Inputs and, in training, labels, as `core.validation` reads them."""
+        try:
+            rows = checked_inputs(X, largest=np.inf)
+            labels = column_or_1d(label_array(y[0]), warn=True) if y else np.zeros(rows.shape[0])
+            check_consistent_length(rows, labels)
+            check_finite_labels(labels)
+        except ValueError as error:
+            raise self._in_own_words(X, *y) or error from None
+        _validated(self, X, *y, reset=bool(y), skip_check_array=True)
+        return rows, labels
+
+    def _in_own_words(self, X: ArrayLike, *y: ArrayLike) -> Exception | None:
+        """What scikit-learn says of data that we refuse, which its conventions ask for; None if it would take it."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _validated(self, X, *y, dtype=np.float64, reset=bool(y))
+        except (TypeError, ValueError) as error:
+            return error
+        except Exception:  # what it does not foresee has no words of its own
+            return None
+        return None
+
     def _inputs(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
-        rows: Array = _validated(self, X, dtype=np.float64, reset=False)
+        rows, _ = self._checked(X)
         return rows  # the network standardises them itself
 
 
@@ -102,6 +134,7 @@ class PolynomialClassifier(_NetworkClassifier):
         network_: The trained `PolynomialNetwork`; it takes rows as `predict` does, and can be saved.
         result_: The `Result` with certificate, trace and times.
         n_features_in_: Number of features.
+        constant_features_: Features that carry nothing, by name or number: one value in all training rows.
     """
 
     def __init__(
@@ -168,6 +201,7 @@ class ReLUClassifier(_NetworkClassifier):
         network_: The trained `ReLUNetwork`; it takes rows as `predict` does, and can be saved.
         result_: The `Result` with certificate, history, trace and times.
         n_features_in_: Number of features.
+        constant_features_: Features that carry nothing, by name or number: one value in all training rows.
     """
 
     def __init__(

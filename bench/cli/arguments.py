@@ -19,6 +19,24 @@ DataFolder = Annotated[
 Label = Annotated[
     str | None, typer.Option("--label", help="Label column of a CSV file, or label array of an NPZ file.")
 ]
+Separator = Annotated[
+    str,
+    typer.Option("--separator", help="What stands between cells of a CSV file: a character, or tab.", metavar="C"),
+]
+Decimal = Annotated[str, typer.Option("--decimal", help="Decimal sign of a CSV file: . or ,", metavar="C")]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--missing",
+        help="Text that stands for a missing value in a CSV file, labels included; repeatable. (default: an empty cell "
+        "or ?, and among numbers NA, N/A, nan, null, none)",
+        metavar="TEXT",
+    ),
+]
+DropIncomplete = Annotated[
+    bool,
+    typer.Option("--drop-incomplete", help="Leave rows of a CSV file with missing values out, and say how many."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 Problem = Annotated[
     str,

@@ -14,6 +14,7 @@ from cvxrobust.bench.cli.commands.bench import bench_app
 from cvxrobust.bench.cli.commands.exchange import export, import_solution
 from cvxrobust.bench.cli.commands.plugins import metrics_app, plugins_app, problems_app
 from cvxrobust.bench.cli.options import (
+    csv_format,
     given_parameters,
     name_optional_values,
     parse_options,
@@ -119,6 +120,10 @@ def solve(
     standardize: arguments.Standardize = True,
     data_folder: arguments.DataFolder = None,
     label: arguments.Label = None,
+    separator: arguments.Separator = ",",
+    decimal: arguments.Decimal = ".",
+    missing: arguments.Missing = None,
+    drop_incomplete: arguments.DropIncomplete = False,
     save: arguments.Save = None,
     metric: arguments.Metrics = None,
     as_json: arguments.Json = False,
@@ -162,6 +167,7 @@ def solve(
             seed=seed,
             standardize=standardize,
             save=save,
+            form=csv_format(separator, decimal, missing, drop_incomplete),
         )
         _solve(request, metric or [], as_json, quiet)
 
@@ -216,6 +222,10 @@ def evaluate(
     ] = "auto",
     data_folder: arguments.DataFolder = None,
     label: arguments.Label = None,
+    separator: arguments.Separator = ",",
+    decimal: arguments.Decimal = ".",
+    missing: arguments.Missing = None,
+    drop_incomplete: arguments.DropIncomplete = False,
     as_json: arguments.Json = False,
 ) -> None:
     """Accuracy of a saved network under attacks of each radius.
@@ -239,6 +249,7 @@ def evaluate(
             norm=None if norm is None else check_norm(norm),
             exact=exact,
             time_limit=time_limit,
+            form=csv_format(separator, decimal, missing, drop_incomplete),
         )
         evaluation = evaluate_network(request)
         if as_json:
@@ -261,6 +272,8 @@ def predict(
     ] = None,
     data_folder: arguments.DataFolder = None,
     label: arguments.Label = None,
+    separator: arguments.Separator = ",",
+    decimal: arguments.Decimal = ".",
     quiet: arguments.Quiet = False,
 ) -> None:
     """Label, margin and certified radius of every row of new data, as CSV.
@@ -274,8 +287,9 @@ def predict(
         from cvxrobust.core.attacks.relu_bounds import check_norm
         from cvxrobust.core.files import write_whole
 
+        form = csv_format(separator, decimal, None, False)
         asked = None if norm is None else check_norm(norm)
-        found = predict_rows(PredictionRequest(network, data, out, data_folder, label, asked))
+        found = predict_rows(PredictionRequest(network, data, out, data_folder, label, asked, form))
         for note in () if quiet else found.notes:
             print(note, file=sys.stderr)
         if out is None:

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cvxrobust.core.errors import InputError
+
+if TYPE_CHECKING:
+    from cvxrobust.bench.data.csv_files import CsvFormat
 
 _WORDS = {"true": True, "false": False, "none": None}
 
@@ -77,6 +80,20 @@ def given_parameters(norm: str | None, **values: Any) -> dict[str, Any]:
 
     found = {"norm": None if norm is None else check_norm(norm), **values}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def csv_format(
+    separator: str, decimal: str, missing: Sequence[str] | None, drop_incomplete: bool
+) -> "CsvFormat | None":
+    """How a CSV file is to be read, None if nothing is said about it.
+
+    Raises:
+        InputError: A sign is none.
+    """
+    from cvxrobust.bench.data.csv_files import CsvFormat
+
+    form = CsvFormat(separator, decimal, tuple(missing) if missing else None, drop_incomplete)
+    return None if form == CsvFormat() else form
 
 
 def parse_options(values: Sequence[str], flag: str = "--option") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.bundled import load_breast_cancer
-from cvxrobust.bench.data.files import Table, read_table
+from cvxrobust.bench.data.csv_files import CsvFormat
+from cvxrobust.bench.data.files import Table, is_file, read_table
 from cvxrobust.bench.data.known import BREAST_CANCER, KNOWN_FILES, canonical_name, find_known_file, known_names
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.validation import EXACT, look_continuous
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Dataset:
         classes: The labels of the source, sorted. For two classes they are those of -1 and of +1, in this
             order.
         notes: What a reader should know, one sentence each: rows left out, which label is +1.
+        named: Whether the names of the features are the source's own; those of arrays are only counted.
     """
 
     X: NDArray[np.float64]
@@ -36,6 +39,7 @@ class Dataset:
     name: str
     classes: tuple[Any, ...]
     notes: tuple[str, ...] = ()
+    named: bool = True
 
     @property
     def n_rows(self) -> int:
@@ -64,20 +68,22 @@ def load_dataset(
     folder: str | os.PathLike[str] | None = None,
     label: str | None = None,
     classes: Sequence[Any] | None = None,
+    form: CsvFormat | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a CSV or NPZ file.
 
     Names: ``breast-cancer`` (Breast Cancer Wisconsin Diagnostic, from scikit-learn; +1 is benign),
     ``ionosphere``, ``pima_diabetes``, ``heart_statlog``, ``breast_cancer_wisconsin_original`` (from a data
     folder, recognised by checksum). CSV files have a header line and a label column; NPZ files hold ``X`` and
-    ``y`` (or ``images`` and ``labels``). Two distinct labels become -1 and +1 in sorted order; more are kept
-    as they are.
+    ``y`` (or ``images`` and ``labels``). Two distinct labels become -1 and +1 in sorted order (texts that are numbers,
+    such as ``+1`` and ``-1``, by their values); more are kept as they are.
 
     Args:
         name_or_path: A known name, or the path of a ``.csv`` or ``.npz`` file.
         folder: Where known sets lie; None takes the environment variable ``CVXROBUST_DATA``.
         label: Name of the label column or array; None takes ``label`` (CSV) or ``y`` / ``labels`` (NPZ).
         classes: Labels to expect, (that of -1, that of +1) for two; None takes those found.
+        form: How a CSV file is to be read; None for the usual form. Known sets have theirs.
 
     Raises:
         InputError: The data is missing, damaged, incomplete or not numeric, or its labels are not as
@@ -86,16 +92,25 @@ def load_dataset(
     """
     text = os.fspath(name_or_path)
     name = canonical_name(text)
+    if name is not None and form is not None:
+        raise InputError(f"data set {name!r} is read in its own form; leave out what is said about CSV files.")
     if name == BREAST_CANCER:
         return _breast_cancer(classes)
     if name is not None:
-        path, drop = find_known_file(name, folder), KNOWN_FILES[name].drop_incomplete
+        path, form = find_known_file(name, folder), CsvFormat(drop_incomplete=KNOWN_FILES[name].drop_incomplete)
     else:
-        path, drop = Path(text).expanduser(), False
-        if not path.suffix and not path.exists() and path.name == text:
+        path = _path(text)
+        if not path.suffix and path.name == text and not is_file(path):
             raise UnknownNameError("data set", text, known_names(), "Or pass the path of a CSV or NPZ file.")
-    table = read_table(path, label, drop_incomplete=drop)
+    table = read_table(path, label, form)
     return _with_classes(table, name or path.name, classes)
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # the home of nobody
+        return Path(text)
 
 
 def _breast_cancer(classes: Sequence[Any] | None) -> Dataset:
@@ -107,8 +122,9 @@ def _breast_cancer(classes: Sequence[Any] | None) -> Dataset:
 
 
 def _with_classes(table: Table, name: str, expected: Sequence[Any] | None) -> Dataset:
-    found = np.unique(table.labels).tolist()
-    classes = _chosen_classes(found, table.labels.size, name) if expected is None else tuple(expected)
+    found = [_plain(label) for label in np.unique(table.labels).tolist()]
+    found.sort(key=_by_value(found))
+    classes = _chosen_classes(found, table.labels.size, name) if expected is None else tuple(map(_plain, expected))
     position = {str(label): k for k, label in enumerate(classes)}
     strangers = [label for label in found if str(label) not in position]
     if strangers:
@@ -116,7 +132,7 @@ def _with_classes(table: Table, name: str, expected: Sequence[Any] | None) -> Da
             f"data set {name!r} has labels {strangers[:10]}, but the labels expected are {list(classes)}; "
             "pass data with the same labels."
         )
-    codes = np.array([position[str(label)] for label in table.labels], dtype=np.intp)
+    codes = np.array([position[str(_plain(label))] for label in table.labels.tolist()], dtype=np.intp)
     notes = table.notes
     if len(classes) == 2:
         y: NDArray[Any] = np.where(codes == 1, 1.0, -1.0)
@@ -124,7 +140,22 @@ def _with_classes(table: Table, name: str, expected: Sequence[Any] | None) -> Da
             notes = (*notes, f"label {classes[1]!r} is +1 and {classes[0]!r} is -1")
     else:
         y = np.array(classes)[codes]
-    return Dataset(table.X, y, table.feature_names, name, tuple(classes), notes)
+    return Dataset(table.X, y, table.feature_names, name, tuple(classes), notes, table.named)
+
+
+def _plain(label: Any) -> Any:
+    """A label as it is written in every file: whole numbers without a point, though others of the file need theirs."""
+    return int(label) if isinstance(label, float) and label.is_integer() and abs(label) < EXACT else label
+
+
+def _by_value(labels: Sequence[Any]) -> Callable[[Any], Any]:
+    """What to sort labels by: texts that are all different numbers by these, so that "-1" comes before "+1"."""
+    try:
+        values = {label: float(label) for label in labels}
+    except ValueError:
+        return lambda label: label
+    exact = all(np.isfinite(value) for value in values.values()) and len(set(values.values())) == len(values)
+    return lambda label: values[label] if exact and isinstance(label, str) else label
 
 
 def _chosen_classes(found: list[Any], n_rows: int, name: str) -> tuple[Any, ...]:
@@ -133,7 +164,8 @@ def _chosen_classes(found: list[Any], n_rows: int, name: str) -> tuple[Any, ...]
             f"every row of data set {name!r} has the label {found[0]!r}; a classifier needs two labels or "
             "more (a single one is possible if it is -1 or 1)."
         )
-    if len(found) > max(20, n_rows // 2):
+    numeric = not isinstance(found[0], str)
+    if len(found) > max(20, n_rows // 2) or (numeric and look_continuous(np.array(found), n_rows)):
         raise InputError(
             f"the labels of data set {name!r} have {len(found)} distinct values in {n_rows} rows, so they "
             "look like real numbers rather than classes; the command line trains classifiers. Name another "

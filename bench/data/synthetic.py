@@ -6,10 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.errors import InputError
+from cvxrobust.bench.data.csv_files import CsvFormat
+from cvxrobust.core.environment import total_memory
+from cvxrobust.core.errors import InputError, TooLargeError
+from cvxrobust.core.networks.standardizer import Standardizer
 
 Array = NDArray[np.float64]
 Generator = Callable[[int, int, np.random.Generator], tuple[Array, Array]]
+
+BYTES = 16
+"""Of memory that a number takes while samples are drawn: its own eight, and those of a copy."""
 
 LABEL_NOISE = 0.05
 """Share of the labels that `planted` turns over."""
@@ -48,7 +54,13 @@ GENERATORS: dict[str, Generator] = {"blobs": blobs, "planted": planted, "targets
 
 
 def samples(
-    name: str, n: int | None, d: int | None, seed: int, folder: str | None = None
+    name: str,
+    n: int | None,
+    d: int | None,
+    seed: int,
+    folder: str | None = None,
+    label: str | None = None,
+    form: CsvFormat | None = None,
 ) -> tuple[Array, NDArray[Any]]:
     """Draw samples, or take them from a data set.
 
@@ -61,6 +73,8 @@ def samples(
         d: Features; None for all of a data set's.
         seed: Of the draw.
         folder: Where data sets lie; None takes the environment variable ``CVXROBUST_DATA``.
+        label: The column or array of labels of a file; None takes the usual one.
+        form: How a CSV file is to be read; None for the usual form.
 
     Returns:
         Inputs, shape (n, d), and labels, shape (n,).
@@ -72,15 +86,16 @@ def samples(
     if name in GENERATORS:
         if n is None or d is None:
             raise InputError(f"data {name!r} is drawn at random: say how many samples, n, and features, d.")
+        if n * d * BYTES > total_memory():
+            raise TooLargeError(f"{n:,} samples of {d:,} features do not fit into memory; choose fewer.")
         return GENERATORS[name](n, d, rng)
     from cvxrobust.bench.data.dataset import load_dataset
 
-    dataset = load_dataset(name, folder)
+    dataset = load_dataset(name, folder, label, form=form)
     if (n or 0) > dataset.n_rows or (d or 0) > dataset.n_features:
         raise InputError(
             f"data {name!r} has {dataset.n_rows} rows and {dataset.n_features} features; {n} and {d} were asked for."
         )
-    spread = dataset.X.std(axis=0)
-    X = (dataset.X - dataset.X.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    X = Standardizer.fit(dataset.X).transform(dataset.X)
     rows = rng.permutation(dataset.n_rows)[: n or dataset.n_rows]
     return np.ascontiguousarray(X[rows][:, : d or dataset.n_features]), dataset.y[rows]

@@ -1,6 +1,5 @@
 """Rows to predict for: inputs alone, by the names that a network knows; whatever else a file holds is left aside."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.csv_files import CsvFormat, read_cells
 from cvxrobust.bench.data.dataset import load_dataset
-from cvxrobust.bench.data.files import NPZ_NAMES, inputs_of_npz, read_cells, read_columns
+from cvxrobust.bench.data.files import NPZ_NAMES, inputs_of_npz, is_file, read_columns
 from cvxrobust.bench.data.known import canonical_name
 from cvxrobust.core.errors import InputError
 
@@ -33,7 +33,12 @@ class Rows:
 
 
 def load_rows(
-    name_or_path: str, names: Sequence[str], width: int, folder: Path | None = None, label: str | None = None
+    name_or_path: str,
+    names: Sequence[str],
+    width: int,
+    folder: Path | None = None,
+    label: str | None = None,
+    form: CsvFormat | None = None,
 ) -> Rows:
     """The inputs of a data set that is known by name, or of a CSV or NPZ file; labels may be missing or unknown.
 
@@ -46,6 +51,7 @@ def load_rows(
         width: How many inputs there are.
         folder: Where known sets lie.
         label: Name of the label column, if there is one.
+        form: How a CSV file is to be read; None for commas and decimal points.
 
     Raises:
         InputError: The data cannot be read, lacks a column, or has values that are missing or no numbers.
@@ -54,24 +60,26 @@ def load_rows(
     path = Path(name_or_path).expanduser()
     suffix = path.suffix.lower()
     if canonical_name(name_or_path) is not None or suffix not in (".csv", ".npz"):
-        dataset = load_dataset(name_or_path, folder, label)
+        dataset = load_dataset(name_or_path, folder, label, form=form)
         found, own = dataset.X, dataset.feature_names
         if names and sorted(names) == sorted(own):
             found = found[:, [own.index(name) for name in names]]
         return _fitting(Rows(found, dataset.name), width)
-    if not os.path.isfile(path):
+    if not is_file(path):
         raise InputError(f"there is no file {path}; check the path.")
     if suffix == ".npz":
         return _fitting(Rows(inputs_of_npz(path, [features for features, _ in NPZ_NAMES]), path.name), width)
-    frame = read_cells(path)
-    if missing := [name for name in names if name not in frame.columns]:
+    form = form or CsvFormat()
+    cells = read_cells(path, form)
+    if missing := [name for name in names if name not in cells.names]:
         raise InputError(
             f"data set {path.name!r} lacks {len(missing)} of the {width} columns that the network was trained on: "
             f"{', '.join(missing[:12])}; pass data with the same column names."
         )
-    chosen = list(names) or [name for name in frame.columns if name != (label or LABEL)]
-    unused = tuple(name for name in frame.columns if name not in chosen)
-    return _fitting(Rows(read_columns(path, frame.select(chosen)), path.name, unused), width)
+    chosen = list(names) or [name for name in cells.names if name != (label or LABEL)]
+    unused = tuple(name for name in cells.names if name not in chosen)
+    table = cells.take([cells.names.index(name) for name in chosen])
+    return _fitting(Rows(read_columns(path, table, form), path.name, unused), width)
 
 
 def _fitting(rows: Rows, width: int) -> Rows:

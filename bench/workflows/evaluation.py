@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cvxrobust.bench.data.csv_files import CsvFormat, some
 from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
 from cvxrobust.bench.workflows.robustness import (
     AccuracyBracket,
@@ -43,6 +44,7 @@ class EvaluationRequest:
         norm: Of the attacks; None for the norm that the network was trained against.
         exact: Settle by mixed-integer proofs what the bounds of a ReLU network leave open.
         time_limit: Seconds for these proofs, all radii together.
+        form: How a CSV file is to be read; None for the usual form.
     """
 
     network: Path
@@ -54,6 +56,7 @@ class EvaluationRequest:
     norm: Norm | None = None
     exact: bool = False
     time_limit: float | None = None
+    form: CsvFormat | None = None
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -122,7 +125,8 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     norm = trained_norm(network) if request.norm is None else request.norm
     if isinstance(network, PolynomialNetwork):
         _check_polynomial(request, norm)
-    dataset = load_dataset(request.data, request.data_folder, request.label, _expected_classes(network))
+    classes = _expected_classes(network)
+    dataset = load_dataset(request.data, request.data_folder, request.label, classes, request.form)
     dataset = _align(dataset, network)
     chosen, rows, note = _choose_rows(dataset, network, request.split)
     chosen = in_network_terms(chosen, network)
@@ -200,11 +204,13 @@ def _listed(network: AnyNetwork, name: str) -> tuple[str, ...]:
 
 
 def _align(dataset: Dataset, network: AnyNetwork) -> Dataset:
-    """The columns the network was trained on, by name where both have names."""
+    """The columns the network was trained on, by name where both have names, whatever these are."""
     width = network.n_features
     names, own = feature_names(network), dataset.feature_names
-    unnamed = own == tuple(f"x{j + 1}" for j in range(len(own)))
-    if not names or unnamed or names == own:
+    counted = tuple(f"x{j + 1}" for j in range(width))
+    if not names and dataset.named and set(own) == set(counted):
+        names = counted  # what the columns of arrays are called in messages
+    if not names or not dataset.named or names == own:
         if dataset.n_features != width:
             raise InputError(
                 f"data set {dataset.name!r} has {dataset.n_features} features, but the network takes "
@@ -217,11 +223,13 @@ def _align(dataset: Dataset, network: AnyNetwork) -> Dataset:
             f"trained on: {', '.join(missing[:12])}; pass data with the same column names."
         )
     columns = [own.index(name) for name in names]
+    unused = [name for name in own if name not in names]
+    left_out = f", {some(unused)} left out" if unused else ""
     return replace(
         dataset,
         X=dataset.X[:, columns],
         feature_names=names,
-        notes=(*dataset.notes, "columns were matched by name"),
+        notes=(*dataset.notes, f"columns were matched by name{left_out}"),
     )
 
 

@@ -189,6 +189,7 @@ def _sidecar(prepared: Prepared, program: ConicProgram, written_as: ProgramForma
             "feature_names": dataset.feature_names,
             "classes": dataset.classes,
             "notes": dataset.notes,
+            "named": dataset.named,
         },
         "names": names,
     }
@@ -253,6 +254,7 @@ def _load_sidecar(path: Path, request: TrainingRequest) -> tuple[Prepared, Mappi
             about["name"],
             tuple(about["classes"]),
             tuple(about["notes"]),
+            bool(about.get("named", True)),
         )
         standardizer = None
         if "mean" in arrays:

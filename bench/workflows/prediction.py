@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.unlabelled import load_rows
 from cvxrobust.bench.workflows.evaluation import feature_names
 from cvxrobust.bench.workflows.output_files import check_writable
@@ -33,6 +34,7 @@ class PredictionRequest:
         data_folder: Where known sets lie.
         label: Name of the label column, to be left aside where the network knows no names.
         norm: Of the attacks that radii are certified against; None for the norm that the network was trained against.
+        form: How a CSV file is to be read; None for commas and decimal points.
     """
 
     network: Path
@@ -41,6 +43,7 @@ class PredictionRequest:
     data_folder: Path | None = None
     label: str | None = None
     norm: Norm | None = None
+    form: CsvFormat | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def predict(request: PredictionRequest) -> Prediction:
         check_writable(request.out, "--out", request.network, Path(request.data))
     network = load_network(request.network)
     norm = trained_norm(network) if request.norm is None else request.norm
-    rows = load_rows(request.data, feature_names(network), network.n_features, request.data_folder, request.label)
+    names, width = feature_names(network), network.n_features
+    rows = load_rows(request.data, names, width, request.data_folder, request.label, request.form)
     notes = (f"columns left aside: {', '.join(rows.unused[:12])}",) if rows.unused else ()
     if network.regression:
         return Prediction(network.predict(rows.X), None, None, notes)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.csv_files import CsvFormat, some
 from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import Saved, check_network_file, save_somewhere
 from cvxrobust.bench.workflows.robustness import bracketed_accuracies, exact_accuracies, trained_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.networks.base import TRAINED_ON
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.networks.standardizer import constant_columns
 
 if TYPE_CHECKING:
     from cvxrobust.core.attacks.relu_bounds import Norm
@@ -52,6 +54,7 @@ class TrainingRequest:
         seed: Of the split, and of the problem's own random choices where its parameters give no other.
         standardize: Whether to standardise with the training rows' statistics.
         save: Where the network goes; None to keep it in memory.
+        form: How a CSV file is to be read; None for the usual form.
     """
 
     data: str
@@ -68,6 +71,7 @@ class TrainingRequest:
     seed: int = 0
     standardize: bool = True
     save: Path | None = None
+    form: CsvFormat | None = None
 
 
 @dataclass(frozen=True)
@@ -178,8 +182,9 @@ def prepare(request: TrainingRequest) -> Prepared:
     request = completed(request, family)
     if request.save is not None:
         check_network_file(request.save, Path(request.data))
-    dataset = load_dataset(request.data, request.data_folder, request.label)
+    dataset = load_dataset(request.data, request.data_folder, request.label, form=request.form)
     training, test = stratified_split(dataset, request.test_fraction, request.seed)
+    dataset = _with_constants_named(dataset, training)
     standardizer = fit_standardizer(training) if request.standardize else None
     _check_loss_fits(request, dataset)
     inputs = training.X if standardizer is None else standardizer.transform(training.X)
@@ -288,11 +293,20 @@ def _check_loss_fits(request: TrainingRequest, dataset: Dataset) -> None:
     raise InputError(f"{start}or fit real targets with StandardSDP in Python.")
 
 
+def _with_constants_named(dataset: Dataset, training: Dataset) -> Dataset:
+    """The data set with a note on columns that carry nothing."""
+    names = [dataset.feature_names[column] for column in constant_columns(training.X)]
+    if not names:
+        return dataset
+    note = f"the same value in all training rows, so these columns carry nothing: {some(names)}"
+    return replace(dataset, notes=(*dataset.notes, note))
+
+
 def fit_standardizer(training: Dataset) -> "Standardizer":
     """Means and standard deviations of the training rows alone, so that nothing is learnt from the others."""
     from cvxrobust import Standardizer
 
-    return Standardizer.fit(training.X, training.feature_names)
+    return Standardizer.fit(training.X, training.feature_names if training.named else ())
 
 
 def in_network_terms(rows: Dataset, network: "TwoLayerNetwork") -> Dataset:
@@ -311,7 +325,7 @@ def network_metadata(request: TrainingRequest, dataset: Dataset, training: Datas
     return {
         "data": dataset.name,
         "data_fingerprint": dataset.fingerprint,
-        "feature_names": json.dumps(dataset.feature_names),
+        "feature_names": json.dumps(dataset.feature_names if dataset.named else ()),
         "class_labels": json.dumps([str(label) for label in dataset.classes]),
         "test_fraction": request.test_fraction,
         "split_seed": request.seed,

@@ -22,6 +22,7 @@ from cvxrobust.core.networks.fields import (
     stored_standardizer,
 )
 from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.validation import as_numbers, check_sizes, checked_rows, label_array
 
 Array = NDArray[np.float64]
 TRAINED_ON, STANDARDISED = "trained_on", "standardised rows"
@@ -228,23 +229,21 @@ class TwoLayerNetwork:
         return changed
 
     def _inputs(self, X: ArrayLike) -> Array:
-        inputs = np.asarray(X, dtype=np.float64)
-        if inputs.ndim != 2 or inputs.shape[1] != self.n_features:
-            raise InputError(f"X has shape {inputs.shape}; this network takes (n, {self.n_features}).")
-        if not np.isfinite(inputs).all():
-            row, column = (int(k) for k in np.argwhere(~np.isfinite(inputs))[0])
-            raise InputError(f"X holds NaN or inf, first at row {row}, column {column}; impute missing values first.")
-        return inputs if self.standardizer is None else self.standardizer.transform(inputs)
+        inputs = checked_rows(X, self.n_features, "this network takes")
+        if self.standardizer is not None:
+            inputs = self.standardizer.transform(inputs)
+        check_sizes(inputs)
+        return inputs
 
     def _in_units_of(self, X: ArrayLike, inputs: Array, attacked: Array) -> Array:
         """Attacked inputs in the units of X, of which `inputs` are what this network made."""
         if self.standardizer is None:
             return attacked
         # Rows that no attack moves stay as they are, to the last bit.
-        return np.asarray(X, dtype=np.float64) + (attacked - inputs) * self.standardizer.scale
+        return as_numbers(X, "X", "expected a table of numbers") + (attacked - inputs) * self.standardizer.scale
 
     def _radii(self, radius: ArrayLike, n: int, expected: str = "radii") -> Array:
-        given = np.asarray(radius, dtype=np.float64)
+        given = as_numbers(radius, "radius", f"expected {expected} of 0 or more")
         if given.shape not in ((), (1,), (n,)):
             raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X.")
         radii = np.broadcast_to(given, (n,))
@@ -258,18 +257,19 @@ class TwoLayerNetwork:
         return np.asarray((-1.0, 1.0) if self.classes is None else self.classes)[index]
 
     def _label_index(self, y: ArrayLike, n: int) -> NDArray[np.intp]:
-        labels = np.asarray(y)
+        labels = label_array(y)
         if labels.shape != (n,):
             raise InputError(f"y has shape {labels.shape}; expected ({n},), one label per row of X.")
-        if self.alpha.ndim == 2 and self.classes is None:
-            classes: NDArray[Any] = np.arange(self.alpha.shape[1])
-        else:
-            classes = np.asarray((-1.0, 1.0) if self.classes is None else self.classes)
-        matches = labels[:, None] == classes[None, :]
-        if not matches.any(axis=1).all():
-            unknown = sorted(set(labels[~matches.any(axis=1)].tolist()), key=str)[:5]
-            raise InputError(f"y holds labels {unknown}, but this network knows {classes.tolist()}.")
-        return np.asarray(np.argmax(matches, axis=1), dtype=np.intp)
+        classes = self.classes
+        if classes is None:
+            classes = (-1.0, 1.0) if self.alpha.ndim == 1 else tuple(range(self.alpha.shape[1]))
+        # In Python's numbers, which compare exactly whatever their types; NumPy's are rounded to a common one.
+        places = {label: k for k, label in enumerate(classes)}
+        found, inverse = np.unique(labels, return_inverse=True)
+        if unknown := [label for label in found.tolist() if label not in places]:
+            raise InputError(f"y holds labels {unknown[:5]}, but this network knows {list(classes)}.")
+        index = np.array([places[label] for label in found.tolist()], dtype=np.intp)
+        return np.asarray(index[inverse.reshape(n)])
 
 
 N = TypeVar("N", bound=TwoLayerNetwork)

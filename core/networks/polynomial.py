@@ -13,6 +13,7 @@ from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.fields import finite_numbers
 from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.validation import as_numbers
 
 if TYPE_CHECKING:
     import torch
@@ -165,7 +166,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         """
         if self.regression:
             raise InputError("a regression network predicts numbers; take replace(regression=False) to judge its sign.")
-        asked = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+        asked = np.atleast_1d(as_numbers(radii, "radii", "expected finite values of 0 or more"))
         if not ((asked >= 0.0) & np.isfinite(asked)).all():
             raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
         inputs = self._inputs(X)

@@ -14,6 +14,7 @@ from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.fields import flag, whole_numbers
 from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.validation import as_numbers, label_array
 
 if TYPE_CHECKING:
     import torch
@@ -153,7 +154,7 @@ class ReLUNetwork(TwoLayerNetwork):
             rng = np.random.default_rng([seed, number])
             found, values = relu_bounds.attack(contests, steps, restarts, rng)
             candidates = _worst_rival(found, values, rows.size)
-            reached = inner.margins(candidates, np.asarray(y)[rows])
+            reached = inner.margins(candidates, label_array(y)[rows])
             better = reached < margins[rows]
             points[rows[better]], margins[rows[better]] = candidates[better], reached[better]
         return FoundAttack(self._in_units_of(X, inputs, points), margins)
@@ -213,7 +214,7 @@ class ReLUNetwork(TwoLayerNetwork):
         for rows, contests in self._contests(inputs, index, radii, norm):
             found = relu_exact.worst_cases(contests, rows.size, clock)
             candidates = _worst_rival(found.points, found.values, rows.size)
-            reached = inner.margins(candidates, np.asarray(y)[rows])
+            reached = inner.margins(candidates, label_array(y)[rows])
             better = reached < margins[rows]
             points[rows[better]], margins[rows[better]] = candidates[better], reached[better]
             lower[rows] = found.lower.reshape(rows.size, -1).min(axis=1)
@@ -351,7 +352,7 @@ class ReLUNetwork(TwoLayerNetwork):
         """Inputs, labels, radii, and which samples are right before any attack."""
         if self.regression:
             raise InputError("a regression network predicts numbers; take replace(regression=False) to judge its sign.")
-        asked = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+        asked = np.atleast_1d(as_numbers(radii, "radii", "expected finite values of 0 or more"))
         if not (np.isfinite(asked) & (asked >= 0.0)).all():
             raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
         check_norm(norm)

@@ -7,8 +7,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.validation import as_numbers, check_finite, checked_rows
 
 Array = NDArray[np.float64]
+
+ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
+"""Deviations up to so much of a column's largest number are what rounding leaves of one value computed in several ways.
+
+Whole numbers are not rounded: theirs are always steps.
+"""
+
+SMALLEST = float(np.finfo(np.float64).tiny)
+"""Below this deviation numbers lose their digits."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +37,90 @@ class Standardizer:
 
     @classmethod
     def fit(cls, X: ArrayLike, names: Sequence[str] | None = None) -> "Standardizer":
-        """Mean and population standard deviation of the rows of X, shape (n, d)."""
-        rows = np.asarray(X, dtype=np.float64)
-        scale = rows.std(axis=0)
-        # A constant column's deviation is rounding noise, not a scale.
-        constant = scale <= 1e-12 * np.abs(rows).max(axis=0, initial=0.0)
-        return cls(rows.mean(axis=0), np.where(constant | (scale == 0.0), 1.0, scale), tuple(names or ()))
+        """Mean and population standard deviation of the rows of X, shape (n, d), whatever its layout in memory.
 
-    def transform(self, X: ArrayLike) -> Array:
-        """Standardised copy of X, shape (n, d).
+        Deviations are taken from the first row, so that the size of the mean costs no digits, and in units of their
+        size, so that no square leaves the range of float64. Columns that `constant_columns` finds keep
+        scale 1.
 
         Raises:
-            InputError: The number of columns differs from the training data's.
+            InputError: X is no finite table of numbers with a row, or a column's numbers spread too far or too little
+                for float64.
         """
-        rows = np.asarray(X, dtype=np.float64)
-        if rows.ndim != 2 or rows.shape[1] != self.mean.size:
+        rows = _rows(X)
+        named = tuple(names or ())
+        centre, scale = _deviations(rows)
+        bad = ~np.isfinite(scale) | ((scale < SMALLEST) & (scale > 0.0))
+        if bad.any():
+            column = int(np.argmax(bad))
             raise InputError(
-                f"X has shape {rows.shape}, but the standardisation was fitted on {self.mean.size} columns."
+                f"column {_name(column, named)} of X holds numbers from {rows[:, column].min():.3g} to "
+                f"{rows[:, column].max():.3g}, whose spread float64 cannot hold; divide the column by its size."
             )
-        return np.asarray((rows - self.mean) / self.scale)
+        return cls(rows[0] + centre, np.where(_is_constant(rows, scale), 1.0, scale), named)
+
+    def transform(self, X: ArrayLike) -> Array:
+        """Standardised copy of X, shape (n, d), row by row in memory.
+
+        Raises:
+            InputError: X is no finite table of numbers, the number of columns differs from the training data's, or
+                numbers are so large that the result is not finite.
+        """
+        rows = checked_rows(X, self.mean.size, f"the standardisation was fitted on {self.mean.size} columns, expected")
+        with np.errstate(over="ignore"):
+            standardised = np.asarray((rows - self.mean) / self.scale)
+        bad = ~np.isfinite(standardised)
+        if bad.any():
+            row, column = (int(k) for k in np.argwhere(bad)[0])
+            raise InputError(
+                f"X holds {rows[row, column]:.3g} at row {row}, column {_name(column, self.names)}, more standard "
+                "deviations from the mean than float64 can hold; check the units of that column."
+            )
+        return standardised
+
+
+def constant_columns(X: ArrayLike) -> NDArray[np.intp]:
+    """Columns that carry nothing: one value in all rows, up to what rounding makes of it.
+
+    Args:
+        X: Shape (n, d).
+
+    Raises:
+        InputError: X is no finite table of numbers with a row.
+    """
+    rows = _rows(X)
+    return np.flatnonzero(_is_constant(rows, _deviations(rows)[1]))
+
+
+def _rows(X: ArrayLike) -> Array:
+    rows = as_numbers(X, "X")
+    if rows.ndim != 2 or not rows.shape[0]:
+        raise InputError(f"X has shape {rows.shape}; expected (n, d) with at least one row.")
+    check_finite(rows, "X", "drop or impute missing values first")
+    return rows
+
+
+def _deviations(rows: Array) -> tuple[Array, Array]:
+    """By how much the mean differs from the first row, and the standard deviations; inf where they overflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        shifted = rows - rows[0]
+        largest = np.abs(shifted).max(axis=0)
+        # A power of two, so that nothing is rounded.
+        unit = np.where(largest > 0.0, np.ldexp(1.0, np.frexp(largest)[1] - 1), 1.0)
+        shares = shifted / unit
+        centre = shares.mean(axis=0)
+        scale = unit * np.sqrt(((shares - centre) ** 2).mean(axis=0))
+        scale = np.where((scale == 0.0) & shifted.any(axis=0), unit, scale)  # the smallest number there is
+        return unit * centre, np.where(np.isfinite(largest), scale, np.inf)
+
+
+def _is_constant(rows: Array, scale: Array) -> NDArray[np.bool_]:
+    noise = scale <= ROUNDING * np.abs(rows).max(axis=0)
+    # Looked at only where it decides: most columns are far from constant.
+    for column in np.flatnonzero(noise & (scale > 0.0)):
+        noise[column] = not bool((rows[:, column] == np.round(rows[:, column])).all())
+    return np.asarray(noise)
+
+
+def _name(column: int, names: Sequence[str]) -> str:
+    return repr(names[column]) if column < len(names) else str(column)

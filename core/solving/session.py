@@ -167,11 +167,21 @@ class Session(Generic[N]):
     def finish(self, results: list[Result[N]], *, report: bool = True) -> Result[N]:
         """The parts' results as one, with what the problem has to say about the network."""
         found = replace(self._combined(results), selection=self.plan.reasons)
+        if len(results) == 1:
+            found = self._named(found)
         about = found.problem or self.problem
         if report and isinstance(about, Reports):
             found = replace(found, report={**about.report(found.network), **_progress(found)})
         wall = time.perf_counter() - self.ledger.clock
         return replace(found, times=replace(found.times, wall=wall), trace=tuple(self.ledger.trace))
+
+    def _named(self, found: Result[N]) -> Result[N]:
+        """The result of the only part as the whole problem's: its network knows what the labels are called."""
+        whole = found.problem
+        relabelled = self.problem.parts[0] is not self.problem
+        if whole is not None and relabelled and isinstance(self.problem, RefinableProblem):
+            whole = self.problem.with_parts((whole,))
+        return replace(found, network=self.problem.combine([found.network]), problem=whole)
 
     def _combined(self, results: list[Result[N]]) -> Result[N]:
         if len(results) == 1:

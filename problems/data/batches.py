@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.validation import as_numbers, check_finite, check_sizes, label_array
 
 Array = NDArray[np.float64]
 Pairs = Iterable[tuple[Any, Any]]
@@ -50,9 +51,8 @@ class Batches:
                     f"{place} has X of shape {inputs.shape} and y of shape {target.shape}; "
                     f"expected (b, {width or 'd'}) and (b,)."
                 )
-            if not np.isfinite(inputs).all():
-                row, column = (int(i) for i in np.argwhere(~np.isfinite(inputs))[0])
-                raise InputError(f"{place} holds NaN or inf, first at its row {row}, column {column}.")
+            check_finite(inputs, f"X of {place}", "rows are counted within the batch")
+            check_sizes(inputs)
             digest.update(inputs.data)
             # A copy: whoever reads files may fill the same arrays again and again.
             labels.append(target.copy())
@@ -60,6 +60,8 @@ class Batches:
             start += inputs.shape[0]
         if not labels:
             raise InputError("batches yields no batch with rows; expected pairs (X, y).")
+        if len({part.dtype.kind == "U" for part in labels}) > 1:
+            raise InputError("y mixes strings and numbers in different batches; expected labels of one kind.")
         self.y: NDArray[Any] = np.concatenate(labels)
         self.X = _Inputs(self, (start, width), tuple(part.size for part in labels), tuple(sums), digest.hexdigest())
 
@@ -119,20 +121,14 @@ class _Inputs:
 
 
 def _inputs(X: Any, place: str) -> Array:
-    try:
-        inputs = np.asarray(_on_host(X), dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise InputError(f"X of {place} cannot be read as numbers ({error}).") from error
+    inputs = as_numbers(X, f"X of {place}")
     if inputs.ndim != 2:
         raise InputError(f"X of {place} has shape {inputs.shape}; expected (b, d).")
     return inputs
 
 
 def _labels(y: Any, place: str) -> NDArray[Any]:
-    try:
-        labels = np.asarray(_on_host(y))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"y of {place} cannot be read as labels ({error}).") from error
+    labels = label_array(y, f"y of {place}")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
@@ -145,8 +141,3 @@ def _checksum(inputs: Array) -> int:
     rows = inputs.view(np.uint64).sum(axis=1)
     places = np.arange(1, 2 * rows.size, 2, dtype=np.uint64)
     return int((rows * places).sum())
-
-
-def _on_host(values: Any) -> Any:
-    """Tensors as arrays, wherever they live."""
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else values

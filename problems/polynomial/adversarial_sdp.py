@@ -23,7 +23,8 @@ class AdversarialSDP(PolynomialProblem):
 
     Args:
         X: Inputs, shape (n, d); anything NumPy reads as numbers.
-        y: Labels -1 or +1, shape (n,); more than two classes of any kind are trained one-versus-all.
+        y: Labels -1 or +1, or two texts (the second in sorted order is positive), shape (n,); more than two classes of
+            any kind are trained one-versus-all.
         radius: l2 attack radius, one for all samples or one per sample, in the units of X; 0 is standard training.
         beta: Weight of the penalty, above 0.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.

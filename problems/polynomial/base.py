@@ -32,14 +32,9 @@ from cvxrobust.core.programs.polynomial.certificate import (
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SecondMoments, repaired_theta, span_moments
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.rows import Rows, is_streamed, row_blocks
+from cvxrobust.core.validation import checked_inputs, checked_labels
+from cvxrobust.problems.data.parameters import checked_activation, checked_beta, checked_radius, class_signs
 from cvxrobust.problems.data.row_span import RowSpan, row_span
-from cvxrobust.problems.data.validation import (
-    checked_activation,
-    checked_beta,
-    checked_inputs,
-    checked_labels,
-    checked_radius,
-)
 from cvxrobust.problems.polynomial.coordinates import (
     network_outside,
     network_within,
@@ -116,7 +111,10 @@ class PolynomialTraining:
 
     @property
     def classes(self) -> tuple[Any, ...] | None:
-        """The classes of a one-versus-all problem, sorted; None for labels -1 and +1 and for regression."""
+        """The classes, sorted, of labels that are not -1 and +1; None for those and for regression.
+
+        Two make one part, whose positive label is the second; more make one part each.
+        """
         found: tuple[Any, ...] | None = self.__dict__["_classes"]
         return found
 
@@ -127,9 +125,12 @@ class PolynomialTraining:
 
     @cached_property
     def _parts(self) -> tuple[Self, ...]:
-        if self.classes is None:
-            return (self,)
-        return tuple(self._relabelled(np.where(self.y == label, 1.0, -1.0)) for label in self.classes)
+        return (self,) if self.classes is None else tuple(map(self._relabelled, self.targets))
+
+    @property
+    def targets(self) -> list[Array]:
+        """The labels of each part, -1 and +1 (or real targets), shape (n,)."""
+        return [self.y] if self.classes is None else class_signs(self.y, self.classes)
 
     def _relabelled(self, y: Array) -> Self:
         """The same problem with other labels."""
@@ -141,6 +142,8 @@ class PolynomialTraining:
         """One network with an output per part from the parts' networks."""
         if self.classes is None:
             return networks[0]
+        if len(networks) == 1:
+            return networks[0].replace(classes=self.classes)
         u = np.vstack([network.u for network in networks])
         alpha = np.zeros((u.shape[0], len(networks)))
         start = 0
@@ -156,8 +159,8 @@ class PolynomialTraining:
             InputError: The network is of another kind, or its inputs, outputs or activation are not this problem's.
         """
         network = self._fitting(network)
-        if self.classes is None:
-            return [network]
+        if network.alpha.ndim == 1:
+            return [network if network.classes is None else network.replace(classes=None)]
         columns = []
         for column in network.alpha.T:
             used = column != 0.0
@@ -168,7 +171,7 @@ class PolynomialTraining:
         if not isinstance(network, PolynomialNetwork):
             raise InputError(f"the network is a {type(network).__name__}; this problem trains a PolynomialNetwork.")
         network.check_inner()
-        shape = () if self.classes is None else (len(self.classes),)
+        shape = () if len(self.targets) == 1 else (len(self.targets),)
         if network.n_features != self.X.shape[1] or network.alpha.shape[1:] != shape:
             raise InputError(
                 f"the network has {network.n_features} inputs and outputs of shape {network.alpha.shape[1:]}; "

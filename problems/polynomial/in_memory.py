@@ -165,15 +165,14 @@ class PolynomialProblem(PolynomialTraining):
     @property
     def look(self) -> float:
         """Seconds that it takes to judge one network, about."""
-        (n, d), problems = self.X.shape, 1 if self.classes is None else len(self.classes)
-        return problems * seconds_of_a_look(n, d, bool((self.radius > 0.0).any()))
+        n, d = self.X.shape
+        return len(self.targets) * seconds_of_a_look(n, d, bool((self.radius > 0.0).any()))
 
     def at_once(self) -> Certificate:
         """Bounds of the network without neurons, without any eigendecomposition."""
         zero = np.zeros(self.X.shape[0])
-        targets = [self.y] if self.classes is None else [np.where(self.y == label, 1.0, -1.0) for label in self.classes]
-        upper = sum(float(np.mean(self._loss.value(zero, y))) for y in targets)
-        lower = sum(bound_at_once(self.X, y, self._loss, self.activation, self.beta) for y in targets)
+        upper = sum(float(np.mean(self._loss.value(zero, y))) for y in self.targets)
+        lower = sum(bound_at_once(self.X, y, self._loss, self.activation, self.beta) for y in self.targets)
         return Certificate(upper, lower)
 
     # -- exact evaluation ---------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ class StandardSDP(PolynomialProblem):
 
     Args:
         X: Inputs, shape (n, d); anything NumPy reads as numbers.
-        y: Labels -1 or +1, shape (n,); more than two classes of any kind are trained one-versus-all; real targets
-            for the squared loss.
+        y: Labels -1 or +1, or two texts (the second in sorted order is positive), shape (n,); more than two classes of
+            any kind are trained one-versus-all; real targets for the squared loss.
         beta: Weight of the penalty, above 0.
         loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"`` or ``"squared"``.
         activation: (a, b, c) with a != 0.

@@ -24,8 +24,9 @@ class AdversarialReLU(ReLUProblem):
 
     Args:
         X: Inputs, shape (n, d); anything NumPy reads as numbers.
-        y: Labels -1 or +1, shape (n,); more than two classes of any kind are trained one-versus-all. Real targets,
-            shape (n,) or (n, C), with the squared loss; each of C outputs is then attacked on its own.
+        y: Labels -1 or +1, or two texts (the second in sorted order is positive), shape (n,); more than two classes of
+            any kind are trained one-versus-all. Real targets, shape (n,) or (n, C), with the squared loss; each of C
+            outputs is then attacked on its own.
         radius: Attack radius (eps in the literature), one for all samples or one per sample, in the units of X.
         patterns: As in `ConvexReLU`.
         norm: Norm p of the attack: "inf", 2 or 1.

@@ -26,6 +26,7 @@ from cvxrobust.core.programs.gated.certificate import (
 )
 from cvxrobust.core.programs.gated.cones import ConeInterior, can_carry
 from cvxrobust.core.programs.gated.program import GatedProgram
+from cvxrobust.problems.data.parameters import class_signs
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu import recovery as relu_recovery
 from cvxrobust.problems.relu.assembly import GatedForm
@@ -257,14 +258,14 @@ class ReLUProblem(ReLUData):
         n, d = self.inputs.shape
         spanned = self.norm == 2 or not attacked
         one = seconds_of_a_look(n, d, int(slots), attacked=attacked, spanned=spanned, cones=cones)
-        outputs = len(self.classes) if self.one_versus_all and self.classes is not None else self.labels.shape[1]
+        outputs = len(self.parts) if self.one_versus_all else self.labels.shape[1]
         return outputs * one
 
     def at_once(self) -> Certificate:
         """Bounds of the network without neurons, without any gates."""
         loss, targets = loss_by_name(self.loss), [self.labels]
         if self.one_versus_all and self.classes is not None:
-            targets = [np.where(self.y == label, 1.0, -1.0)[:, None] for label in self.classes]
+            targets = [signs[:, None] for signs in class_signs(self.y, self.classes)]
         upper = sum(float(np.mean(loss.value(np.zeros_like(labels), labels).sum(axis=1))) for labels in targets)
         return Certificate(upper, sum(bound_at_once(self.inputs, labels, loss, self.beta) for labels in targets))
 

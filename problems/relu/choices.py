@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from cvxrobust.core.attacks.relu_bounds import check_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import loss_by_name
-from cvxrobust.problems.data.validation import checked_beta, checked_inputs, checked_labels, checked_radius
+from cvxrobust.core.validation import as_numbers, checked_inputs, checked_labels
+from cvxrobust.problems.data.parameters import checked_beta, checked_radius
 from cvxrobust.problems.relu.fields import ReLUFields
 from cvxrobust.problems.relu.gates import cones as gate_cones
 from cvxrobust.problems.relu.gates import patterns as gates
@@ -124,10 +125,10 @@ def _labels(problem: ReLUFields, n: int, margin: bool) -> dict[str, Any]:
 
 def _targets(y: Any, n: int) -> Array:
     try:
-        targets = np.array(y, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        targets = np.array(as_numbers(y, "y"))
+    except InputError as error:
         raise InputError(
-            "y cannot be read as numbers, but squared loss needs real targets; for labels pass "
+            f"y cannot be read as numbers, but squared loss needs real targets ({error}); for labels pass "
             "multiclass='one-versus-all' or 'vector-output'."
         ) from error
     if targets.ndim == 1:

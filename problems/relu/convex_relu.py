@@ -24,8 +24,8 @@ class ConvexReLU(ReLUProblem):
 
     Args:
         X: Inputs, shape (n, d); anything NumPy reads as numbers.
-        y: Labels -1 or +1, shape (n,); more than two classes of any kind are trained one-versus-all. Real targets,
-            shape (n,) or (n, C), with the squared loss.
+        y: Labels -1 or +1, or two texts (the second in sorted order is positive), shape (n,); more than two classes of
+            any kind are trained one-versus-all. Real targets, shape (n,) or (n, C), with the squared loss.
         patterns: Activation patterns, shape (n, P), bool; a pair of such arrays for positive and for negative output
             weights; or ``"all"`` for tiny data. Duplicate and all-zero patterns are left out, see `gate_set`.
         beta: Weight of the penalty, above 0.

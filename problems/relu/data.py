@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.problems.data.parameters import class_signs
 from cvxrobust.problems.data.row_span import RowSpan, row_span
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu.coordinates import network_outside, network_within
@@ -31,27 +32,25 @@ class ReLUData(ReLUFields):
 
     @property
     def classes(self) -> tuple[Any, ...] | None:
-        """The classes, sorted, of a problem with more than two, or with a given `multiclass`; else None."""
+        """The classes, sorted, of labels that are not -1 and +1, or with a given `multiclass`; else None."""
         found: tuple[Any, ...] | None = self.__dict__["_classes"]
         return found
 
     @property
     def one_versus_all(self) -> bool:
-        """Whether the problem is several: one per class."""
+        """Whether the labels are told apart by signs: one problem per class, or one for two classes."""
         return self.classes is not None and self.multiclass != "vector-output"
 
     @property
     def parts(self) -> tuple[Self, ...]:
-        """The independent problems: one per class for one-versus-all, or this problem alone."""
+        """The independent problems: one per class for one-versus-all (for two classes one), or this problem alone."""
         return self._parts
 
     @cached_property
     def _parts(self) -> tuple[Self, ...]:
         if not self.one_versus_all or self.classes is None:
             return (self,)
-        singles = tuple(
-            replace(self, y=np.where(self.y == label, 1.0, -1.0), multiclass=None) for label in self.classes
-        )
+        singles = tuple(replace(self, y=signs, multiclass=None) for signs in class_signs(self.y, self.classes))
         for single in singles:
             self._shared_with(single)
         return singles
@@ -70,7 +69,9 @@ class ReLUData(ReLUFields):
     def combine(self, networks: list[ReLUNetwork]) -> ReLUNetwork:
         """One network with an output per part from the parts' networks."""
         if not self.one_versus_all:
-            return networks[0]
+            return networks[0] if self.classes is None else networks[0].replace(**self.network_fields())
+        if len(networks) == 1:
+            return networks[0].replace(classes=self.classes, regression=False)
         u = np.vstack([network.u for network in networks])
         alpha = np.zeros((u.shape[0], len(networks)))
         start, slots = 0, []
@@ -90,6 +91,8 @@ class ReLUData(ReLUFields):
         network = self._fitting(network)
         if not self.one_versus_all:
             return [network]
+        if network.alpha.ndim == 1:
+            return [network.replace(classes=None, regression=self.loss == "squared")]
         columns = []
         for column in network.alpha.T:
             used = np.flatnonzero(column)
@@ -177,7 +180,7 @@ class ReLUData(ReLUFields):
         empty = np.empty((0, self.X.shape[1] + int(self.bias)))
         outputs: tuple[int, ...] = ()
         if self.one_versus_all and self.classes is not None:
-            outputs = (len(self.classes),)
+            outputs = (len(self.classes),) if len(self.classes) > 2 else ()
         elif self.labels.shape[1] > 1:
             outputs = (self.labels.shape[1],)
         return ReLUNetwork(empty, np.empty((0, *outputs)), bias=self.bias, slots=(), **self.network_fields())

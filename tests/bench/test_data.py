@@ -9,6 +9,7 @@ import pytest
 
 from cvxrobust.bench.data import known as known_data
 from cvxrobust.bench.data.dataset import load_dataset, stratified_split
+from cvxrobust.bench.harness.suite.suite import load_suite
 from cvxrobust.core.errors import InputError, UnknownNameError
 
 
@@ -135,6 +136,14 @@ def test_expected_classes_fix_the_meaning_of_plus_one(tmp_path):
         load_dataset(path, classes=("dog", "cow"))
 
 
+def test_whole_numbers_are_the_same_labels_among_fractions_and_alone(tmp_path):
+    first = load_dataset(write(tmp_path / "d.csv", "a,label\n1,0.5\n2,1\n3,0.5\n"))
+    assert first.classes == (0.5, 1)
+    again = load_dataset(write(tmp_path / "e.csv", "a,label\n1,1\n2,1.0\n"), classes=[str(c) for c in first.classes])
+    assert again.y.tolist() == [1, 1]
+    assert load_dataset(write(tmp_path / "f.csv", "a,label\n1,1\n"), classes=(0.5, 1.0, 2.0)).y.tolist() == [1.0]
+
+
 def test_windows_line_ends_byte_order_marks_spaces_and_closing_empty_lines_are_read(tmp_path):
     path = tmp_path / "d.csv"
     path.write_bytes("\ufeffa, label\r\n 1, 0\r\n2,1 \r\n\r\n".encode())
@@ -180,6 +189,20 @@ def test_npz_files_are_read_and_images_flattened(tmp_path):
     assert load_dataset(tmp_path / "c.npz", label="kind").classes == (0, 1)
 
 
+@pytest.mark.parametrize("name", ["~nobody at all/d.csv", "x" * 5000 + ".csv", "x" * 5000, "a\0b.csv", "", "/"])
+def test_names_that_no_file_can_have_are_refused(name):
+    with pytest.raises(InputError):
+        load_dataset(name)
+    for suite in (name, name + ".toml"):
+        with pytest.raises(InputError):
+            load_suite(suite)
+
+
+def test_large_whole_numbers_in_npz_files_do_not_overflow(tmp_path):
+    np.savez(tmp_path / "d.npz", X=np.eye(4), y=np.array([2**63, 2**63 + 1, 2**64 - 1, 2**63], dtype=np.uint64))
+    assert load_dataset(tmp_path / "d.npz").classes == (2**63, 2**63 + 1, 2**64 - 1)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
@@ -191,6 +214,9 @@ def test_npz_files_are_read_and_images_flattened(tmp_path):
             r"1 NaN or infinite values, in columns x1",
         ),
         ({"X": np.ones((2, 1)), "y": np.array([0, np.nan])}, r"every row needs a label"),
+        ({"X": np.ones((0, 3)), "y": np.ones(0)}, r"holds 0 rows and 3 features"),
+        ({"X": np.ones((2, 1)), "y": np.array(["a", "b"], dtype="S1")}, r"'y' has dtype \|S1"),
+        ({"X": np.array([["2020"]] * 2, dtype="M8[Y]"), "y": np.ones(2)}, r"'X' has dtype"),
         ({"X": np.ones((2, 1)), "y": np.array([0, None], dtype=object)}, r"without pickles"),
     ],
 )

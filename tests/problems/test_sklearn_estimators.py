@@ -1,11 +1,12 @@
 """The scikit-learn estimators keep scikit-learn's conventions and our certificates."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cvxrobust import PolynomialClassifier, Quality, ReLUClassifier
+from cvxrobust import PolynomialClassifier, Quality, ReLUClassifier, Standardizer
 
 
 @parametrize_with_checks(
@@ -54,6 +55,31 @@ def test_a_relu_classifier_tells_three_classes_apart():
     model = ReLUClassifier(n_gates=5, tolerance=1e-3).fit(X, y)
     assert model.score(X, y) > 0.9
     assert model.decision_function(X).shape == (60, 3)
+
+
+@pytest.mark.parametrize("make", [np.asfortranarray, np.array, np.ndarray.tolist], ids=["columns", "rows", "list"])
+def test_estimator_and_standardizer_agree_to_the_last_bit(data, make):
+    X, y = data[0] * [1.0, 1e3, 1e-3], data[1]
+    model = PolynomialClassifier(tolerance=1e-2).fit(make(X), y)
+    standardizer = Standardizer.fit(X)
+    assert model.network_.standardizer.mean.tobytes() == standardizer.mean.tobytes()
+    assert model.network_.standardizer.scale.tobytes() == standardizer.scale.tobytes()
+    outputs = model.network_.decision_function(standardizer.transform(X))
+    assert model.decision_function(make(X)).tobytes() == outputs.tobytes()
+
+
+def test_whole_numbers_of_type_object_are_classes(data):
+    y = np.where(data[1] == "yes", 2**60, 7).astype(object)
+    model = PolynomialClassifier(tolerance=1e-2).fit(data[0], y)
+    assert model.classes_.tolist() == [7, 2**60]
+    assert model.robust_score(data[0], y, [0.0]) == model.score(data[0], y.astype(int))
+
+
+def test_features_that_carry_nothing_are_named(data):
+    X = np.hstack([data[0][:, :1], np.full((60, 1), 0.1), data[0][:, 1:]])
+    model = PolynomialClassifier(tolerance=1e-1)
+    assert model.fit(X, data[1]).constant_features_ == (1,)
+    assert model.fit(pd.DataFrame(X, columns=["a", "same", "b", "c"]), data[1]).constant_features_ == ("same",)
 
 
 def test_it_searches_over_grids(data):

@@ -184,11 +184,18 @@ def _connect(address: str) -> "Cluster":
 
 
 @bench_app.command()
-def suites() -> None:
-    """The suites that ship with this package."""
+def suites(
+    show: Annotated[
+        str | None, typer.Option("--show", help="Print this suite (or .toml file), to be changed.", metavar="NAME")
+    ] = None,
+) -> None:
+    """The suites that ship with this package, or one as it is written; bench/suites/README.md has the format."""
     with clean_errors():
-        from cvxrobust.bench.harness.suite.suite import SUITES, load_suite
+        from cvxrobust.bench.harness.suite.suite import SUITES, load_suite, suite_text
 
+        if show is not None:
+            print(suite_text(show), end="")
+            return
         shipped = [load_suite(path.stem) for path in sorted(SUITES.glob("*.toml"))]
         rows = [(suite.name, suite.description) for suite in shipped]
         console().print(make_table("Suites", ("name", "description"), rows, left=2))

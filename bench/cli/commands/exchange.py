@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.cli.options import given_parameters
+from cvxrobust.bench.cli.options import csv_format, given_parameters
 from cvxrobust.bench.display import EXIT_UNUSABLE, clean_errors, console, print_json
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ def export(
     standardize: arguments.Standardize = True,
     data_folder: arguments.DataFolder = None,
     label: arguments.Label = None,
+    separator: arguments.Separator = ",",
+    decimal: arguments.Decimal = ".",
+    missing: arguments.Missing = None,
+    drop_incomplete: arguments.DropIncomplete = False,
     as_json: arguments.Json = False,
     quiet: arguments.Quiet = False,
 ) -> None:
@@ -64,6 +68,7 @@ def export(
             test_fraction=test_fraction,
             seed=seed,
             standardize=standardize,
+            form=csv_format(separator, decimal, missing, drop_incomplete),
         )
         remarks = console(stderr=True)
         written = export_program(request, program, lambda text: None if quiet else remarks.print(text, markup=False))

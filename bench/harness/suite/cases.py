@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.harness.suite.versions import installed
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.settings import Settings
@@ -34,12 +35,16 @@ class DataSpec:
         n: Samples, drawn or taken; None for all.
         d: Features, drawn or the first ones; None for all.
         seed: Of the draw.
+        label: The column or array of labels of a file; None for the usual one.
+        form: How a CSV file is to be read; None for the usual form.
     """
 
     name: str
     n: int | None = None
     d: int | None = None
     seed: int = 0
+    label: str | None = None
+    form: CsvFormat | None = None
 
     def load(self, folder: str | None = None) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """Inputs, shape (n, d), and labels, shape (n,).
@@ -52,7 +57,16 @@ class DataSpec:
         """
         from cvxrobust.bench.data.synthetic import samples
 
-        return samples(self.name, self.n, self.d, self.seed, folder)
+        return samples(self.name, self.n, self.d, self.seed, folder, self.label, self.form)
+
+    @staticmethod
+    def from_dict(content: Mapping[str, Any]) -> "DataSpec":
+        """The data that `dataclasses.asdict` described."""
+        form = content.get("form")
+        if form is None:
+            return DataSpec(**content)
+        missing = None if form["missing"] is None else tuple(form["missing"])
+        return DataSpec(**{**content, "form": CsvFormat(**{**form, "missing": missing})})
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,7 @@ class ProblemSpec:
         """What reports call it: unique within a suite."""
         size = [f"{key}={value}" for key, value in (("n", self.data.n), ("d", self.data.d)) if value is not None]
         size += [f"seed={self.data.seed}"] if self.data.seed else []
+        size += [f"label={self.data.label}"] if self.data.label is not None else []
         rest = [f"{key}={value}" for key, value in self.parameters.items()]
         return " ".join([self.label or self.family, self.data.name, *size, *rest])
 
@@ -176,7 +191,11 @@ class Case:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, secrets included, ready for JSON; `Case.from_dict` takes it back. For workers only."""
-        return asdict(self)
+        content = asdict(self)
+        data = content["problem"]["data"]
+        # Rows of older runs, which knew nothing of these, are of the same problems.
+        content["problem"]["data"] = {k: v for k, v in data.items() if k not in ("label", "form") or v is not None}
+        return content
 
     def public(self) -> dict[str, Any]:
         """The same with secrets masked: for rows, keys and manifests."""
@@ -193,7 +212,7 @@ class Case:
     def from_dict(content: Mapping[str, Any]) -> "Case":
         """The case that `to_dict` described."""
         problem = dict(content["problem"])
-        problem["data"] = DataSpec(**problem["data"])
+        problem["data"] = DataSpec.from_dict(problem["data"])
         rest = {name: value for name, value in content.items() if name not in ("problem", "backend")}
         return Case(ProblemSpec(**problem), BackendSpec.from_dict(content["backend"]), **rest)
 
@@ -213,6 +232,8 @@ class Case:
         content = self.public()
         for spec in (content["problem"], content["backend"]):
             del spec["label"]
+        for name in ("label", "form"):  # what they make of a file is in the numbers of the data
+            content["problem"]["data"].pop(name, None)
         del content["backend"]["families"]
         content["data"] = fingerprint(self.problem.data, folder)
         content["versions"] = _versions(self.backend.name, self.backend.polish)

@@ -11,8 +11,17 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cvxrobust.bench.data.synthetic import GENERATORS
-from cvxrobust.bench.harness.suite.cases import BackendSpec, Case, masked
-from cvxrobust.bench.harness.suite.schema import BackendEntry, Count, Positive, ProblemEntry, Strict, parse_bytes
+from cvxrobust.bench.harness.suite.cases import MASK, SECRET, BackendSpec, Case, masked
+from cvxrobust.bench.harness.suite.schema import (
+    BackendEntry,
+    Count,
+    CsvEntry,
+    Positive,
+    ProblemEntry,
+    Seed,
+    Strict,
+    parse_bytes,
+)
 from cvxrobust.core.errors import InputError, UnknownNameError
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -20,6 +29,10 @@ SUITES = Path(__file__).parents[2] / "suites"
 
 EVERY = "*"
 """In place of a backend's name: every backend that is registered and can run."""
+
+
+MOST_CASES = 1_000_000
+"""More than anybody can wait for."""
 
 
 class Suite(Strict):
@@ -41,17 +54,23 @@ class Suite(Strict):
         seed: Of the order in which cases run, and of everything random in the solvers.
     """
 
-    name: str = Field(min_length=1, pattern=r"^[\w.-]+$")
-    description: str = ""
-    problems: tuple[ProblemEntry, ...] = Field(min_length=1)
-    backends: tuple[BackendEntry, ...] = Field(min_length=1)
-    tolerances: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (1e-4,)
-    time_limit: Positive = 60.0
-    grace: Positive = 10.0
-    memory_limit: Annotated[int, Field(ge=0)] = 0
-    threads: Count = 1
-    repeats: Count = 1
-    seed: Annotated[int, Field(ge=0)] = 0
+    name: str = Field(
+        min_length=1, max_length=100, pattern=r"^[\w.-]+$", description="letters, digits, dots, hyphens or underscores"
+    )
+    description: str = Field(default="", description="a sentence in quotation marks")
+    problems: tuple[ProblemEntry, ...] = Field(min_length=1, description="one or more [[problems]] tables")
+    backends: tuple[BackendEntry, ...] = Field(min_length=1, description="one or more [[backends]] tables")
+    tolerances: tuple[Annotated[float, Field(gt=0, lt=1, strict=True)], ...] = Field(
+        default=(1e-4,), description="a number above 0 and below 1, or a list of them"
+    )
+    time_limit: Positive = Field(default=60.0, description="seconds above 0")
+    grace: Positive = Field(default=10.0, description="seconds above 0")
+    memory_limit: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = Field(
+        default=0, description="bytes, or a text such as '2 GiB'; 0 for no limit"
+    )
+    threads: Count = Field(default=1, description="a whole number of 1 or more")
+    repeats: Count = Field(default=1, description="a whole number of 1 or more")
+    seed: Seed = Field(default=0, description="a whole number from 0 to 4294967295")
 
     @field_validator("tolerances", mode="before")
     @classmethod
@@ -84,6 +103,9 @@ class Suite(Strict):
         self._check_names()
         problems = [spec for entry in self.problems for spec in entry.specs()]
         backends = [spec for entry in self.backends for spec in self._backend_specs(entry)]
+        count = len(problems) * len(backends) * len(self.tolerances) * self.repeats
+        if count > MOST_CASES:
+            raise InputError(f"suite {self.name!r} stands for {count:,} cases; at most {MOST_CASES:,} can be planned.")
         cases = [
             Case(problem, backend, tolerance, self.time_limit, self.threads, self.seed, repeat)
             for problem, backend, tolerance, repeat in itertools.product(
@@ -121,8 +143,14 @@ class Suite(Strict):
         for problem in makeable.values():
             try:
                 problem.make(folder)
-            except (TypeError, ValueError) as error:
+            except InputError as error:
                 raise InputError(f"problem {problem.name!r}: {error}") from error
+            except MemoryError as error:
+                raise InputError(
+                    f"problem {problem.name!r} does not fit into memory; choose smaller n and d."
+                ) from error
+            except Exception as error:  # families of strangers refuse values in their own ways
+                raise InputError(f"problem {problem.name!r}: {type(error).__name__}: {error}") from error
         for case in {case.backend.title: case for case in cases}.values():
             settings, backend = case.settings, get_backend(case.backend.name)
             if settings.options and isinstance(backend, ChecksSettings) and backend.unavailable() is None:
@@ -153,6 +181,8 @@ class Suite(Strict):
             if entry.data not in GENERATORS and not canonical_name(entry.data) and not Path(entry.data).suffix:
                 hint = "Or name a .csv or .npz file."
                 raise UnknownNameError("data", entry.data, [*GENERATORS, *known_names()], hint)
+            if entry.data in GENERATORS and (entry.label_column is not None or entry.csv is not None):
+                raise InputError(f"data {entry.data!r} is drawn at random; label_column and csv are for files.")
             if entry.data in GENERATORS and not (entry.n and entry.d):
                 raise InputError(f"data {entry.data!r} is drawn at random: say how many samples, n, and features, d.")
         for backend in self.backends:
@@ -173,6 +203,27 @@ def load_suite(name_or_path: str) -> Suite:
         UnknownNameError: There is no such suite.
         InputError: The file is missing or no TOML, a key does not exist, or a value is not what it should be.
     """
+    return _parsed(*_read(name_or_path))
+
+
+def suite_text(name_or_path: str) -> str:
+    """A suite as it is written, comments and all, but for values of options that are secret.
+
+    Args:
+        name_or_path: As for `load_suite`.
+
+    Raises:
+        InputError: As `load_suite` does.
+    """
+    path, text = _read(name_or_path)
+    options = [entry.options for entry in _parsed(path, text).backends]
+    hidden = {str(value) for given in options for name, value in given.items() if masked({name: value})[name] == MASK}
+    for value in sorted(filter(None, hidden), key=len, reverse=True):
+        text = text.replace(value, MASK)
+    return text
+
+
+def _read(name_or_path: str) -> tuple[Path, str]:
     path = Path(name_or_path)
     if path.suffix != ".toml":
         shipped = {file.stem: file for file in sorted(SUITES.glob("*.toml"))}
@@ -180,12 +231,19 @@ def load_suite(name_or_path: str) -> Suite:
             raise UnknownNameError("suite", name_or_path, shipped, "Or name a .toml file.")
         path = shipped[name_or_path]
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path, path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}.") from error
-    except OSError as error:
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no TOML: {error}.") from error
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+
+
+def _parsed(path: Path, text: str) -> Suite:
+    try:
+        content = tomllib.loads(text.removeprefix("\ufeff"))
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise InputError(f"{path} is no TOML: {error}.") from error
     return parse_suite(content, str(path))
 
@@ -199,19 +257,59 @@ def parse_suite(content: Mapping[str, Any], origin: str = "the suite") -> Suite:
     try:
         return Suite.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{origin}: {'; '.join(map(_complaint, error.errors()))}.") from error
+        # A value that may be of several kinds is refused once for each, and a list without its wrong entries as short.
+        wrong = [details for details in error.errors(include_url=False) if not _is_echo(details)]
+        said = dict.fromkeys(map(_complaint, wrong))
+        raise InputError(f"{origin}: {'; '.join(said)}.") from None
+
+
+def _is_echo(error: Any) -> bool:
+    return error["type"] == "too_short" and isinstance(error["input"], list) and bool(error["input"])
 
 
 def _complaint(error: Any) -> str:
-    place = ".".join(map(str, error["loc"]))
+    """What is wrong with one value, in our words: those of the checker are about Python."""
+    place, expected, known = _place(error["loc"], error["type"] == "extra_forbidden")
+    if error["type"] == "extra_forbidden":
+        return f"{place} is no key of a suite{_guess(error['loc'][-1], known)}"
+    if error["type"] == "missing":
+        return f"{place} is missing; expected {expected}"
+    if error["type"] == "value_error":
+        return f"{place}: {error['ctx']['error']}".lstrip(": ").rstrip(".")
+    value = MASK if SECRET.search(place) else _shown(error["input"])
     if error["type"] == "literal_error":
-        known = re.findall("'([^']*)'", error["ctx"]["expected"])
-        return f"{place} is {error['input']!r}{_guess(error['input'], known)}"
-    if error["type"] != "extra_forbidden":
-        return f"{place}: {error['msg'].removeprefix('Value error, ')}"
-    tables: dict[Any, type[Strict]] = {"problems": ProblemEntry, "backends": BackendEntry}
-    table = tables.get(error["loc"][0], Suite) if len(error["loc"]) > 1 else Suite
-    return f"{place} is no key of a suite{_guess(error['loc'][-1], list(table.model_fields))}"
+        names = re.findall("'([^']*)'", error["ctx"]["expected"])
+        return f"{place} is {value}{_guess(error['input'], names)}"
+    return f"{place or 'the suite'} is {value}; expected {expected}"
+
+
+def _place(steps: tuple[int | str, ...], unknown: bool) -> tuple[str, str, list[str]]:
+    """Where something is wrong, what is expected there, and the keys of the table that it lies in.
+
+    Args:
+        steps: Keys and numbers that lead there; the checker adds names of its own for kinds of values.
+        unknown: Whether the last step is a key that does not exist.
+    """
+    tables: dict[int | str, type[Strict]] = {"problems": ProblemEntry, "backends": BackendEntry, "csv": CsvEntry}
+    table: type[Strict] = Suite
+    place, expected = list[str](), "keys of a suite"
+    for number, step in enumerate(steps):
+        if isinstance(step, int):
+            place.append(str(step))
+            expected = f"a [[{place[0]}]] table" if table is not Suite and number == 1 else expected
+            continue
+        if step not in table.model_fields:
+            place += [step] if unknown or place[-1:] == ["options"] else []
+            break
+        place.append(step)
+        expected = table.model_fields[step].description or "another value"
+        table = tables.get(step, table)
+    return ".".join(place), expected, list(table.model_fields)
+
+
+def _shown(value: Any) -> str:
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _guess(name: object, known: list[str]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.validation import as_numbers
 
 Array = NDArray[np.float64]
 Patterns = NDArray[np.bool_]
@@ -79,10 +80,7 @@ def from_gates(gates: ArrayLike, X: Array, bias: bool = False) -> GateSet:
     if given.dtype.kind not in "iufO":
         instead = ": pass activation patterns as patterns" if given.dtype == np.bool_ else ""
         raise InputError(f"gates has dtype {given.dtype}; expected {expected}{instead}.")
-    try:
-        vectors = given.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"gates cannot be read as numbers ({error}); expected {expected}.") from error
+    vectors = np.array(as_numbers(given, "gates", f"expected {expected}"))
     if vectors.shape[0] != D:
         turn = ": pass gates.T" if vectors.shape[1] == D else ""
         raise InputError(f"gates has shape {vectors.shape}; expected {expected}{turn}.")

@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+import tomllib
 from itertools import pairwise
 
 import numpy as np
@@ -11,8 +13,8 @@ from harness.plugins import small_suite
 from cvxrobust.bench.data.synthetic import GENERATORS, samples
 from cvxrobust.bench.harness.run.runner import plan
 from cvxrobust.bench.harness.suite.cases import MASK, BackendSpec, Case, DataSpec, ProblemSpec, fingerprint
-from cvxrobust.bench.harness.suite.schema import parse_bytes
-from cvxrobust.bench.harness.suite.suite import SUITES, load_suite, parse_suite
+from cvxrobust.bench.harness.suite.schema import BackendEntry, ProblemEntry, parse_bytes
+from cvxrobust.bench.harness.suite.suite import SUITES, Suite, load_suite, parse_suite, suite_text
 from cvxrobust.core.discovery.registry import backends
 from cvxrobust.core.errors import InputError, UnknownNameError
 
@@ -60,15 +62,32 @@ def test_smoke_asks_every_backend_that_can_run_for_every_family():
         (small_suite({"name": "scs", "metods": "direct"}), r"backends\.0\.metods .* did you mean 'methods'"),
         (small_suite({"name": "scs", "methods": "cuting-set"}), "is 'cuting-set', did you mean 'cutting-set'"),
         (small_suite("clarabel", tolerances=[]), "give at least one tolerance"),
-        (small_suite("clarabel", time_limit=-1), "time_limit: Input should be greater than 0"),
+        (small_suite("clarabel", time_limit=-1), "time_limit is -1; expected seconds above 0"),
+        (small_suite("clarabel", time_limit=float("inf")), "time_limit is inf; expected seconds above 0"),
+        (small_suite("clarabel", threads="2"), "threads is '2'; expected a whole number of 1 or more"),
+        (small_suite("clarabel", name="a b"), "name is 'a b'; expected letters, digits, dots, hyphens or underscores"),
+        (small_suite({"methods": "direct"}), r"backends\.0\.name is missing; expected the name of a backend"),
+        (small_suite({"name": "scs", "polish": 3.5}), r"polish is 3\.5; expected the name of a backend, true or false"),
+        (
+            small_suite({"name": "scs", "options": {"token": [1]}}),
+            r"options\.token is \*\*\*; expected a table of native",
+        ),
+        (small_suite("clarabel", problems=3), r"problems is 3; expected one or more \[\[problems\]\] tables"),
+        (with_problem(n=1.5), r"problems\.0\.n is 1\.5; expected a whole number of 1 or more, or a list of them"),
+        (with_problem(n=[3, 0]), r"problems\.0\.n\.1 is 0; expected a whole number"),
+        (with_problem(csv={"seperator": ";"}), r"csv\.seperator is no key of a suite, did you mean 'separator'"),
+        (with_problem(csv={"separator": "ab"}), r"problems\.0\.csv: the separator is 'ab'; expected one character"),
+        (with_problem(csv=3), r"problems\.0\.csv is 3; expected a table with separator"),
         (small_suite("clarabel", memory_limit="4 parsec"), "'4 parsec' is no amount of memory; .*gib"),
         (with_problem(seeds=[]), "give at least one seed"),
-        (small_suite(), r"backends: .*at least 1 item"),
+        (small_suite(), r"backends is \[\]; expected one or more \[\[backends\]\] tables"),
     ],
 )
-def test_mistakes_in_the_form_are_errors(content, message):
-    with pytest.raises(InputError, match=message):
+def test_mistakes_in_the_form_are_errors_in_our_words(content, message):
+    with pytest.raises(InputError, match=message) as refused:
         parse_suite(content)
+    assert "nput should" not in str(refused.value)
+    assert str(refused.value).count("; expected") <= 1
 
 
 @pytest.mark.parametrize(
@@ -82,6 +101,9 @@ def test_mistakes_in_the_form_are_errors(content, message):
         (with_problem(data="breast-cancer", n=9999), "569 rows"),
         (with_problem(data="nowhere.csv", n=[], d=[]), "nowhere.csv"),
         (with_problem(n=[]), "say how many samples"),
+        (with_problem(n=10**12), "1,000,000,000,000 samples of 2 features do not fit into memory"),
+        (with_problem(label_column="x"), "label_column and csv are for files"),
+        (small_suite("clarabel", repeats=2_000_000), "stands for 2,000,000 cases; at most"),
         (small_suite("clarabell"), "backend 'clarabell'.* Did you mean 'clarabel'"),
         (small_suite({"name": "scs", "families": ["relu"]}), "problem family 'relu'"),
         (small_suite({"name": "scs", "options": {"eps_ab": 1}}), "scs option 'eps_ab'.* Did you mean 'eps_abs'"),
@@ -169,6 +191,44 @@ def test_the_numbers_of_a_file_are_in_the_key(tmp_path):
         fingerprint.cache_clear()
         keys.add(a_case(problem=ProblemSpec("adversarial-sdp", DataSpec(str(path)))).key())
     assert len(keys) == 2
+
+
+def test_a_suite_names_the_label_column_and_how_a_csv_file_is_written(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("a;b;kind\n" + "".join(f"{k},5;{k % 3};{'uv'[k % 2]}\n" for k in range(12)) + "-;1;u\n")
+    form = {"separator": ";", "decimal": ",", "missing": ["-"], "drop_incomplete": True}
+    content = with_problem(data=str(path), n=[], d=[], label_column="kind", csv=form)
+    suite = parse_suite(content)
+    suite.check()
+    (case,) = suite.cases()
+    assert case.problem.make().X.shape == (12, 2)
+    again = Case.from_dict(json.loads(json.dumps(case.to_dict())))
+    assert again == case
+    assert "label=kind" in case.problem.name
+
+
+def test_keys_of_data_in_the_usual_form_are_those_of_older_runs():
+    assert set(a_case().to_dict()["problem"]["data"]) == {"name", "n", "d", "seed"}
+
+
+def test_a_suite_is_shown_as_it_is_written_but_for_secrets(tmp_path):
+    assert suite_text("smoke") == (SUITES / "smoke.toml").read_text(encoding="utf-8")
+    path = tmp_path / "s.toml"
+    path.write_text((SUITES / "smoke.toml").read_text() + 'options = { access_token = "hush" }  # mine\n')
+    assert suite_text(str(path)).endswith(f'options = {{ access_token = "{MASK}" }}  # mine\n')
+
+
+def test_the_format_is_documented_with_every_key():
+    documented = (SUITES / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", documented, flags=re.DOTALL)
+    content = tomllib.loads(example)
+    parse_suite(content)
+    for table, entries in (
+        (Suite, [content]),
+        (ProblemEntry, content["problems"]),
+        (BackendEntry, content["backends"]),
+    ):
+        assert set(table.model_fields) == set().union(*entries)
 
 
 def test_versions_are_in_the_key(monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cvxrobust import AdversarialReLU, Batches, ConvexReLU, Settings, StreamedSDP, solve
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.standard_sdp import StandardSDP
@@ -75,7 +76,6 @@ def test_inputs_that_are_no_table_of_numbers_are_refused(make, inputs, message):
         ([2, 2, 2, 2], r"y holds labels \[2\], but hinge loss needs -1 and \+1"),
         ([0, 0, 0, 0], r"y holds labels \[0\], but hinge loss needs"),
         ([True, False, True, False], r"y holds labels \[False, True\], but hinge loss needs"),
-        (["a", "b", "a", "b"], r"y holds labels \['a', 'b'\], but hinge loss needs -1 and \+1"),
         (["a"] * 4, r"y holds labels \['a'\], but hinge loss needs"),
         ([None, 1, -1, 1], "y holds missing labels; every row needs a label"),
         (["a", "b", None, "c"], "y holds missing labels"),
@@ -143,6 +143,33 @@ def test_more_than_two_classes_of_any_kind_become_one_problem_each(make, labels,
     for part, label in zip(problem.parts, classes, strict=True):
         assert part.y.tolist() == [1.0 if given == label else -1.0 for given in labels]
         assert part.X is problem.X  # one copy serves all
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        StandardSDP,
+        adversarial,
+        lambda X, y: StreamedSDP(Batches([(X[:2], y[:2]), (X[2:], y[2:])])),
+        lambda X, y: ConvexReLU(X, y, n_gates=4),
+        lambda X, y: AdversarialReLU(X, y, 0.1, n_gates=4, regate=1),
+        lambda X, y: ConvexReLU(X, y, n_gates=4, loss="squared", multiclass="one-versus-all"),
+    ],
+    ids=["standard", "adversarial", "streamed", "ReLU", "adversarial ReLU", "squared"],
+)
+def test_two_classes_of_text_are_one_problem_that_answers_in_them(make):
+    signs, labels = make(X, Y), make(X, np.where(Y > 0, "yes", "no"))
+    assert labels.classes == ("no", "yes")
+    assert len(labels.parts) == 1
+    expected, found = (solve(problem, settings=Settings(tolerance=1e-3)) for problem in (signs, labels))
+    assert found.certificate == expected.certificate
+    assert found.network.classes == ("no", "yes")
+    assert (
+        found.network.predict(X).tolist() == np.where(expected.network.decision_function(X) >= 0, "yes", "no").tolist()
+    )
+    assert labels.objective(found.network) == pytest.approx(signs.objective(expected.network))
+    again = solve(found.problem or labels, warm_start=found.network, settings=Settings(tolerance=1e-3))
+    assert again.network.classes == ("no", "yes")
 
 
 # -- parameters ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,73 @@
+"""Parameters checked before any work starts, labels made signs; data is checked in `cvxrobust.core.validation`."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.validation import as_numbers, frozen
+
+Array = NDArray[np.float64]
+
+
+def class_signs(labels: NDArray[Any], classes: tuple[Any, ...]) -> list[Array]:
+    """Labels -1 and +1 for one problem per class against all others; of two classes the second alone is one.
+
+    Args:
+        labels: Labels of any kind, shape (n,).
+        classes: The different ones, sorted.
+    """
+    return [np.where(labels == label, 1.0, -1.0) for label in (classes[1:] if len(classes) == 2 else classes)]
+
+
+def checked_radius(radius: ArrayLike, n: int) -> Array:
+    """Radii as shape (n,).
+
+    Raises:
+        InputError: Not a number or one per row, or negative or not finite.
+    """
+    try:
+        given = as_numbers(radius, "radius")
+    except InputError as error:
+        raise InputError(f"radius is {radius!r}; expected a number, or one per row of X.") from error
+    if given.shape not in ((), (1,), (n,)):
+        raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X, shape ({n},).")
+    radii = np.array(np.broadcast_to(given, (n,)))
+    if not (np.isfinite(radii).all() and (radii >= 0.0).all()):
+        raise InputError(f"radius is {radius!r}; expected a finite attack radius of 0 or more, in the units of X.")
+    return frozen(radii)
+
+
+def checked_beta(beta: Any) -> float:
+    """beta as a float.
+
+    Raises:
+        InputError: Not a number above 0.
+    """
+    try:
+        weight = float(as_numbers(beta, "beta")[()])
+    except (TypeError, ValueError) as error:
+        raise InputError(f"beta is {beta!r}; expected a number above 0.") from error
+    if not (np.isfinite(weight) and weight > 0.0):
+        raise InputError(f"beta is {beta!r}; expected a penalty weight above 0.")
+    return weight
+
+
+def checked_activation(activation: Any) -> tuple[float, float, float]:
+    """(a, b, c) as floats.
+
+    Raises:
+        InputError: Not three finite numbers, or a = 0.
+    """
+    try:
+        a, b, c = (float(value) for value in as_numbers(activation, "activation"))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"activation is {activation!r}; expected (a, b, c) of a t^2 + b t + c.") from error
+    if not np.isfinite([a, b, c]).all():
+        raise InputError(f"activation is {activation!r}; expected three finite numbers.")
+    if a == 0.0:
+        raise InputError(
+            "activation has a = 0, which makes the network linear and the lifting to matrices inexact; pass a != 0."
+        )
+    return a, b, c

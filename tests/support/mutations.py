@@ -1,0 +1,102 @@
+"""Files as accidents leave them: valid ones with bytes changed, lost, moved or repeated, always the same for a seed."""
+
+import io
+import os
+import random
+import zipfile
+
+COUNT = int(os.environ.get("CVXROBUST_MUTATIONS", "60"))
+"""How many a test tries; 10,000 for a thorough search."""
+
+
+def mutations(original: bytes, tokens, seed: int, count: int = COUNT):
+    """Mutations of a file, each of one to four accidents.
+
+    Args:
+        original: A valid file.
+        tokens: What may stand where nobody expects it.
+        seed: Of the accidents.
+        count: How many mutations.
+    """
+    rng = random.Random(seed)
+    for _ in range(count):
+        data = bytearray(original)
+        for _ in range(rng.randint(1, 4)):
+            _spoil(data, tokens, rng)
+        yield bytes(data)
+
+
+def assignments(original: bytes, tokens, seed: int, count: int = COUNT):
+    """Mutations of a file of ``key = value`` lines: of one or two values or keys, or of the bytes."""
+    rng = random.Random(seed)
+    lines = original.split(b"\n")
+    places = [number for number, line in enumerate(lines) if b" = " in line]
+    for number in range(count):
+        if number % 4 == 0:
+            yield from mutations(original, tokens, rng.randrange(2**32), 1)
+            continue
+        spoilt = list(lines)
+        for place in rng.sample(places, rng.randint(1, 2)):
+            key, _, value = lines[place].partition(b" = ")
+            if rng.randrange(4):
+                spoilt[place] = key + b" = " + rng.choice(tokens)
+            else:
+                spoilt[place] = rng.choice(
+                    (b"", rng.choice(tokens) + b" = " + value, lines[place] + b"\n" + lines[place])
+                )
+        yield b"\n".join(spoilt)
+
+
+def archives(original: bytes, seed: int, count: int = COUNT):
+    """Mutations of a ZIP archive: of what is packed, with sums that are right, or of the whole file."""
+    rng = random.Random(seed)
+    with zipfile.ZipFile(io.BytesIO(original)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    for number in range(count):
+        if number % 3 == 0:
+            yield from mutations(original, (), rng.randrange(2**32), 1)
+            continue
+        packed = dict(members)
+        name = rng.choice(list(packed))
+        (packed[name],) = mutations(packed[name], DTYPES, rng.randrange(2**32), 1)
+        written = io.BytesIO()
+        with zipfile.ZipFile(written, "w") as archive:
+            for member, data in packed.items():
+                archive.writestr(member, data)
+        yield written.getvalue()
+
+
+# fmt: off
+DTYPES = (
+    b"'<f8'", b"'<c16'", b"'<M8[s]'", b"'<m8'", b"'|O'", b"'<U9'", b"'|S8'", b"'<f2'", b"'|b1'", b"'>i8'", b"'<u8'",
+    b"(0, 3)", b"(3,)", b"()", b"(-1,)", b"(9999999999, 3)", b"True", b"\x00" * 8, b"\xff" * 8,
+)
+# fmt: on
+"""What may stand in the header of an array's file, and bytes that are NaN or enormous in its body."""
+
+
+def _spoil(data: bytearray, tokens, rng: random.Random) -> None:
+    place, other = (rng.randrange(len(data) + 1) for _ in range(2))
+    kind = rng.randrange(8 if tokens else 6)
+    if kind == 0 and place < len(data):
+        data[place] ^= 1 << rng.randrange(8)
+    elif kind == 1:
+        del data[place : place + rng.randint(1, 20)]
+    elif kind == 2:
+        del data[place:]
+    elif kind == 3:
+        data[place:place] = rng.randbytes(rng.randint(1, 6))
+    elif kind == 4:
+        data[place:place] = data[other : other + rng.randint(1, 60)]
+    elif kind == 5:
+        lines = bytes(data).split(b"\n")
+        rng.shuffle(lines)
+        data[:] = b"\n".join(lines)
+    elif kind == 6:
+        data[place:place] = rng.choice(tokens)
+    elif kind == 7:
+        # In place of a word, where a token does most harm.
+        end = place
+        while end < len(data) and data[end : end + 1].isalnum():
+            end += 1
+        data[place:end] = rng.choice(tokens)
