@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import BackendUnavailableError
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.strangers import described, overheard, telling_interrupts, worded
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,18 @@ class RequiresAvailable(Protocol):
         ...
 
 
+def why_unavailable(backend: "Backend") -> str | None:
+    """Why a backend cannot run here, None if it can; one that cannot even say is not available either."""
+    with telling_interrupts() as is_interrupt, overheard():
+        try:
+            reason = backend.unavailable()
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            return f"it cannot say whether it is available: {described(error)}"
+    return None if reason is None else worded(reason)
+
+
 def require_available(backend: "Backend", settings: Settings) -> None:
     """Refuse a backend that cannot run here.
 
@@ -102,7 +115,7 @@ def require_available(backend: "Backend", settings: Settings) -> None:
     """
     if isinstance(backend, RequiresAvailable):
         backend.require_available(settings)
-    elif (reason := backend.unavailable()) is not None:
+    elif (reason := why_unavailable(backend)) is not None:
         raise BackendUnavailableError(f"backend {backend.name!r} cannot run here: {reason}")
 
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized
+from cvxrobust.core.contracts.estimate import Estimate, Sized, estimated
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.result import Result, Termination, TracePoint, grade
 from cvxrobust.core.contracts.weight import Weighed
@@ -223,8 +223,6 @@ def _master(part: Problem[Any]) -> float:
 
 def _estimated(part: Problem[Any], way: Way) -> Estimate | None:
     """A backend's own estimate, where the plan has none."""
-    if not isinstance(way.backend, Estimates):
-        return None
     if way.method == "direct" and reads_structure(way.backend, part):
-        return way.backend.estimate(part.to_structured())
-    return way.backend.estimate(part.conic_size) if isinstance(part, Sized) else None
+        return estimated(way.backend, part.to_structured())
+    return estimated(way.backend, part.conic_size) if isinstance(part, Sized) else None

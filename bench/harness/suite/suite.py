@@ -113,7 +113,7 @@ class Suite(Strict):
         Raises:
             InputError: Data is missing, or a value is refused.
         """
-        from cvxrobust.core.contracts.backend import ChecksSettings
+        from cvxrobust.core.contracts.backend import ChecksSettings, why_unavailable
         from cvxrobust.core.discovery.registry import get_backend
 
         cases = self.cases()
@@ -125,13 +125,16 @@ class Suite(Strict):
                 raise InputError(f"problem {problem.name!r}: {error}") from error
         for case in {case.backend.title: case for case in cases}.values():
             settings, backend = case.settings, get_backend(case.backend.name)
-            if settings.options and isinstance(backend, ChecksSettings) and backend.unavailable() is None:
+            if settings.options and isinstance(backend, ChecksSettings) and why_unavailable(backend) is None:
                 backend.check_settings(settings)
 
     def _backend_specs(self, entry: BackendEntry) -> Iterator[BackendSpec]:
+        from cvxrobust.core.contracts.backend import why_unavailable
         from cvxrobust.core.discovery.registry import backends
 
-        names = [entry.name] if entry.name != EVERY else [n for n, b in backends().items() if b.unavailable() is None]
+        names = [entry.name]
+        if entry.name == EVERY:
+            names = [name for name, backend in backends().items() if why_unavailable(backend) is None]
         for name, method in itertools.product(names, entry.methods):
             label = entry.label if entry.name != EVERY else ""
             yield BackendSpec(
