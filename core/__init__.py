@@ -16,6 +16,7 @@ from cvxrobust.core.contracts.backend import (
     Finding,
     Monitor,
     RequiresAvailable,
+    ShowsOptions,
     SolvesTogether,
 )
 from cvxrobust.core.contracts.estimate import ConicSize, Estimate, Estimates
@@ -107,6 +108,7 @@ __all__ = [
     "Round",
     "SecondOrder",
     "Settings",
+    "ShowsOptions",
     "Solution",
     "SolvesTogether",
     "Standardizer",

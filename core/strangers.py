@@ -38,8 +38,8 @@ def telling_interrupts() -> Iterator[Callable[[BaseException], bool]]:
     """Tells a Ctrl-C from code that raises KeyboardInterrupt by itself.
 
     Yields:
-        Whether an exception is one that Ctrl-C brought about. Outside the main thread, where Python delivers no signals,
-        none is; where a handler that is not Python's takes the signal, every KeyboardInterrupt may be.
+        Whether an exception is one that Ctrl-C brought about. Outside the main thread, where Python delivers no
+        signals, none is; where a handler that is not Python's takes the signal, every KeyboardInterrupt may be.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, signal.SIG_DFL):

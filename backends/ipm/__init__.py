@@ -128,6 +128,10 @@ class InteriorPoint:
         """Why it cannot run here; None if it can."""
         return None if find_spec("torch") else "run `pip install torch`"
 
+    def harmless_options(self) -> set[str]:
+        """All of them."""
+        return OPTIONS
+
     def check_settings(self, settings: Settings) -> None:
         """Refuse options and devices that there are not.
 

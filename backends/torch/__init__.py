@@ -103,6 +103,10 @@ class Torch:
         """Why it cannot run here; None if it can."""
         return None if find_spec("torch") else "run `pip install torch`"
 
+    def harmless_options(self) -> set[str]:
+        """All of them."""
+        return OPTIONS
+
     def check_settings(self, settings: Settings) -> None:
         """Refuse options and devices that there are not.
 

@@ -21,7 +21,7 @@ from cvxrobust.core.solving.cutting_set.method import cutting_set
 from cvxrobust.core.solving.invoke import invoke
 from cvxrobust.core.solving.ledger import Ledger
 from cvxrobust.core.solving.plan import Way, structured_program
-from cvxrobust.core.solving.sanitize import network_of, proved, start_from
+from cvxrobust.core.solving.sanitize import candidates, network_of, proved, start_from, worth
 
 ATTEMPTS = 3
 """Times that the direct method runs a backend which converged by its own measure but not by the certificate's."""
@@ -99,12 +99,12 @@ def certified(
     """
     certificate, unproved = known, ""
     found = network_of(part, solution)
-    if found is not None and (upper := part.objective(found)) < certificate.upper:
+    if found is not None and (upper := worth(part, found)) < certificate.upper:
         network, certificate = found, replace(certificate, upper=upper)
         if keep is not None:
             keep(network, certificate)
     until = math.inf if deadline is None else deadline + GRACE
-    for multipliers in part.multiplier_candidates(solution, network, lambda: time.perf_counter() > until):
+    for multipliers in candidates(part, solution, network, lambda: time.perf_counter() > until):
         lower, reason = proved(part, multipliers)
         unproved = unproved or reason
         certificate = certificate.best(Certificate(certificate.upper, lower))
@@ -243,6 +243,8 @@ def _by_cutting_set(way: Way, task: Task[N], settings: Settings, monitor: Monito
 
     keep = partial(ledger.keep, task.k)
     state, termination = cutting_set(part, solve_master, settings, monitor, task.start, task.known, keep)
+    if state.solution is not None and state.solution.termination is Termination.ERROR:
+        termination = Termination.ERROR  # as where one programme is all: a backend's author should hear of it
     return result_of(
         way, Judged(state.best, state.certificate), termination, settings.tolerance, state.solution,
         dimacs_errors=state.errors, times=Times(state.assemble, state.setup, state.solve, state.certify),

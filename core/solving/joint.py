@@ -8,17 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cvxrobust.core.contracts.backend import Monitor, SolvesTogether
+from cvxrobust.core.contracts.backend import Monitor, SolvesTogether, harmless_options
 from cvxrobust.core.contracts.problem import Problem, RefinableProblem
 from cvxrobust.core.contracts.result import Result, Solution, Termination, Times
-from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.attempt import Task, at_least_a_moment, certified, result_of
-from cvxrobust.core.solving.invoke import failure
 from cvxrobust.core.solving.ledger import Ledger
 from cvxrobust.core.solving.plan import Plan, Way
-from cvxrobust.core.solving.sanitize import start_from
+from cvxrobust.core.solving.sanitize import guarded, made_safe, start_from
 
 
 def solvable_jointly(problem: Problem[Any], plan: Plan) -> bool:
@@ -47,16 +45,14 @@ def solve_jointly(
     monitors = [monitor.sharing(monitor.deadline, ledger.listener(k)) for k in range(len(parts))]
     starts = [None if task.start is None else start_from(task.part, task.start) for task in tasks]
     own = settings.replace(time_limit=at_least_a_moment(monitor.remaining))
-    try:
-        solutions: list[Any] = backend.solve_together(problem.to_structured(), own, monitors, starts)
-    except CvxRobustError:
-        raise
-    except Exception as error:
-        solutions = [failure(backend, error)]
-    if not isinstance(solutions, list) or len(solutions) != len(parts):
-        failed = solutions[0] if isinstance(solutions, list) and solutions else None
+    program = problem.to_structured()
+    answers = guarded(backend, lambda: backend.solve_together(program, own, monitors, starts), own)
+    if isinstance(answers, Solution):  # of a backend that raised
+        answers = [answers] * len(parts)
+    elif not isinstance(answers, list | tuple) or len(answers) != len(parts):
         wrong = Solution(Termination.ERROR, message=f"{backend.name} did not return one solution per class")
-        solutions = [failed if isinstance(failed, Solution) else wrong] * len(parts)
+        answers = [wrong] * len(parts)
+    solutions = [made_safe(answer, program, own, harmless_options(backend)) for answer in answers]
     seconds = (time.perf_counter() - began) / len(parts)
     return [
         _judged(way, task, solution, seconds, settings, ledger, monitor.deadline)
@@ -65,12 +61,10 @@ def solve_jointly(
 
 
 def _judged(
-    way: Way, task: Task[N], solution: Any, seconds: float, settings: Settings, ledger: Ledger[N],
+    way: Way, task: Task[N], solution: Solution, seconds: float, settings: Settings, ledger: Ledger[N],
     deadline: float | None,
 ) -> Result[N]:  # fmt: skip
     began, first = time.perf_counter(), len(ledger.trace)
-    if not isinstance(solution, Solution):
-        solution = Solution(Termination.ERROR, message=f"the backend returned {type(solution).__name__}")
     network = task.start or task.part.trivial_network()
     keep = partial(ledger.keep, task.k)
     judged = certified(task.part, solution, network, task.known, settings.tolerance, keep, deadline)

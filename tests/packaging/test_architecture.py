@@ -22,8 +22,8 @@ FLOORS = {
 # Inside a floor: what stands left of "<" knows nothing of what stands right of it, rooms divided by "|" never meet,
 # those divided by commas may. A star is all the others.
 ROOMS = {
-    "core": "errors, settings, environment, certificate, arrays, strangers, secrets < conic < losses < attacks < networks < programs "
-    "< contracts < discovery < kit < formats < solving < testing",
+    "core": "errors, settings, environment, certificate, arrays, strangers, secrets < conic < losses < attacks "
+    "< networks < programs < contracts < discovery < kit < formats < solving < testing",
     "core.programs": "rows < polynomial | gated",
     "problems": "data < polynomial | relu < sklearn_estimators",
     "problems.relu": "gates < *",

@@ -335,7 +335,7 @@ def test_factories_that_fail_or_print_are_known_once_they_are_examined(capsys):
     assert "SystemExit: no licence" in found.reason
     assert found.remarks == ("the factory of 'fine' prints 'hello'",)
     assert capsys.readouterr().out == ""
-    with pytest.raises(PluginError, match="problem 'leaver' of plugin .* SystemExit: no licence"):
+    with pytest.raises(PluginError, match=r"problem 'leaver' of plugin .* SystemExit: no licence"):
         registry.problems()["leaver"].factory()
 
 
