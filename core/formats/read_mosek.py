@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 SECTIONS = ("CONSTRAINTS", "AFFINE CONIC CONSTRAINTS", "VARIABLES")
 """Those that are read; a matrix variable is none of ours."""
 
+TWO_WORDS = re.compile(r"(?:LOWER|UPPER) LIMIT|DUAL (?:LOWER|UPPER)|CONIC DUAL")
+"""Headings of columns that have two words; each entry has one."""
+
 ACTIVITY, DUAL_LOWER, DUAL_UPPER, CONIC_DUAL = 3, 6, 7, 4
 """Columns of the lines; conic lines have other columns than the rest."""
 
@@ -34,10 +37,13 @@ def read_mosek(text: str, program: ConicProgram, written_as: str) -> Answer:
     """
     values: dict[str, list[float]] = {name: [] for name in SECTIONS}
     said: dict[str, str] = {}
-    section, index = "", 0
+    section, index, columns = "", 0, 0
     for place, line in enumerate(lines_of(text), 1):
         words = line.split()
-        if not words or words[0] == "INDEX":
+        if not words:
+            continue
+        if words[0] == "INDEX":
+            columns = len(TWO_WORDS.sub("one", line).split())
             continue
         if not re.search("[0-9]", line) and line == line.upper() and ":" not in line:
             section, index = line.strip(), 0
@@ -48,6 +54,8 @@ def read_mosek(text: str, program: ConicProgram, written_as: str) -> Answer:
             found = integer(words[0], place)
             if values[section] and found != index + 1:
                 raise InputError(f"line {place} has the index {found} after {index}; a line is missing or damaged.")
+            if len(words) != columns:
+                raise InputError(f"line {place} has {len(words)} words, but its section {columns} columns.")
             values[section].append(_value(section, words, place))
             index = found
     x = np.array(values["VARIABLES"])

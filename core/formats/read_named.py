@@ -27,6 +27,7 @@ LINE = re.compile(
 
 NAME = re.compile(rf"\s*(?:\*\*\s*)?(?:[0-9]+\s+)?{QUOTE}[xX][0-9]", re.ASCII)
 MENTIONED = re.compile(r"(?<![\w.])[xX][0-9]+(?![\w.])", re.ASCII)
+HIGHS = re.compile(r"# (Columns|Rows) [0-9]+\s*$", re.ASCII)
 WORDS = re.compile("[A-Za-z]{2}")
 """What stands above the values is said in words; anything else may be a damaged value."""
 
@@ -53,6 +54,8 @@ def read_names(text: str, program: ConicProgram, written_as: str) -> Answer:
     for place, line in enumerate(lines_of(text), 1):
         found = LINE.match(line)
         if found is None and COMMENT.match(line):
+            if HIGHS.match(line):
+                raise InputError("it looks like HiGHS's solution file, but one of its headings is missing.")
             continue
         if found is None:
             if begun and OBJECTIVE.match(line):

@@ -33,7 +33,7 @@ ROOMS = {
         "sizes, tensors, smoothing, averages, best_so_far, balls < newton | multipliers | columns < solve"
     ),
     "backends.ipm": "best_so_far, complementarity, coupling_orders, symmetric < polynomial | gated",
-    "bench": "metrics, display, data < workflows < harness < demo | studies < gpu < cli",
+    "bench": "metrics, streams, display, data < workflows < harness < demo | studies < gpu < cli",
     "bench.harness": "suite < results < run < analysis < report",
 }
 

@@ -22,7 +22,7 @@ DOCTOR_TOLERANCE = 1e-4
 @backends_app.command("list")
 def list_backends(as_json: Json = False) -> None:
     """Every plugin and backend, available or not; solvers are not imported for it."""
-    with clean_errors():
+    with clean_errors(as_json):
         rows = backend_rows()
         if as_json:
             print_json({"backends": rows})
@@ -73,7 +73,7 @@ def show_backend(
     as_json: Json = False,
 ) -> None:
     """Everything that a backend says about itself."""
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.core.discovery.registry import backend_descriptions, get_backend
 
         backend = get_backend(name)
@@ -122,7 +122,7 @@ def _readable(value: Any) -> str:
 @backends_app.command("doctor")
 def doctor(as_json: Json = False) -> None:
     """Solve a tiny programme with every available backend and check the certificate; exit 1 if one fails."""
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.core.discovery.registry import backends
 
         rows = [examine(backend) for backend in backends().values()]

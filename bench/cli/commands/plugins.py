@@ -19,7 +19,7 @@ def list_plugins(as_json: Json = False) -> None:
 
     The factory of everything that they offer is called for it.
     """
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.core.discovery.hookspecs import API_VERSION
         from cvxrobust.core.discovery.registry import plugins
 
@@ -42,7 +42,7 @@ def list_plugins(as_json: Json = False) -> None:
 @problems_app.command("list")
 def list_problems(as_json: Json = False) -> None:
     """Every problem family, by the name that ``cvxrobust solve --problem`` takes."""
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.core.discovery.registry import problems
 
         rows = [
@@ -55,7 +55,7 @@ def list_problems(as_json: Json = False) -> None:
 @metrics_app.command("list")
 def list_metrics(as_json: Json = False) -> None:
     """Every metric, by the name that ``cvxrobust solve --metric`` takes."""
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.core.discovery.registry import metrics
 
         rows = [
