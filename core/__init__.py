@@ -45,7 +45,7 @@ from cvxrobust.core.errors import (
     UnsupportedProgramError,
 )
 from cvxrobust.core.kit.interrupt import sigint_stops
-from cvxrobust.core.kit.threads import blas_threads, torch_alone, torch_threads
+from cvxrobust.core.kit.threads import blas_threads, torch_alone, torch_defaults, torch_threads
 from cvxrobust.core.kit.translation import native_tolerance, unused_settings
 from cvxrobust.core.losses.base import Loss, LossBlock
 from cvxrobust.core.losses.by_name import loss_by_name
@@ -145,6 +145,7 @@ __all__ = [
     "svec",
     "svec_indices",
     "torch_alone",
+    "torch_defaults",
     "torch_threads",
     "unused_settings",
     "upper_triangle_order",

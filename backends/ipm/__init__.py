@@ -28,6 +28,7 @@ from cvxrobust.core import (
     check_options,
     hookimpl,
     torch_alone,
+    torch_defaults,
     unused_settings,
 )
 
@@ -200,7 +201,7 @@ class InteriorPoint:
         # In small operations threads only wait for each other, and on a busy machine for long.
         size = polynomial_work(program) if isinstance(program, PolynomialProgram) else gated_work(program)
         threads = settings.threads if size > WORTH_THREADS else 1
-        with torch_alone(threads):
+        with torch_defaults(), torch_alone(threads):
             found = self._solve(program, asked.replace(threads=threads), monitor, start)
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
 

@@ -38,6 +38,7 @@ from cvxrobust.core import (
     check_options,
     hookimpl,
     require_cones,
+    torch_defaults,
     unused_settings,
 )
 
@@ -169,7 +170,7 @@ class Torch:
                 "choose another backend, see `cvxrobust backends list`."
             )
         settings = self._with_threads(program, settings)
-        with blas_threads(settings.threads):
+        with torch_defaults(), blas_threads(settings.threads):
             return self._solve(program, settings, monitor, warm_start)
 
     def solve_together(
@@ -200,7 +201,7 @@ class Torch:
         settings = self._with_threads(program, settings)
         networks = [None if warm is None else warm.network for warm in warm_starts]
         starts = [network if isinstance(network, PolynomialNetwork) else None for network in networks]
-        with blas_threads(settings.threads):
+        with torch_defaults(), blas_threads(settings.threads):
             found = solve_polynomials(program, settings, monitors, starts, _device(settings), settings.dtype)
         ignored = unused_settings(settings, self.capabilities)
         return [replace(solution, ignored={**ignored, **solution.ignored}) for solution in found]
@@ -261,7 +262,7 @@ class Torch:
             ignored["device"] = "PyTorch decomposes no matrices on mps; the CPU was used"
             device = "cpu"
         threads = settings.threads or (1 if program.A.nnz <= SMALL else None)
-        with blas_threads(threads):
+        with torch_defaults(), blas_threads(threads):
             found = solve_conic(program, settings, monitor, warm_start, device, settings.dtype)
         return replace(found, ignored={**ignored, **found.ignored})
 
