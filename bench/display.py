@@ -78,6 +78,17 @@ _CONTROL = re.compile(
 )
 
 
+def presentable(value: Any) -> Any:
+    """A text of others as reports may show it: without credentials, its control characters spelt out."""
+    return visible(without_credentials(value)) if isinstance(value, str) else value
+
+
+def spreadsheet_cell(text: str) -> str:
+    """A text for a CSV file that no spreadsheet takes for a formula: an apostrophe stands before what it would run."""
+    seen = visible(text)
+    return f"'{seen}" if seen.lstrip()[:1] in ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20") else seen
+
+
 def fail(message: object, code: int) -> typer.Exit:
     """Print one line on stderr, without credentials, and return the exception that ends the command with `code`."""
     line = " ".join(worded(message).split())

@@ -34,6 +34,13 @@ def masked(options: Mapping[str, Any], harmless: Collection[str]) -> dict[str, A
     }
 
 
+def masked_by_name(value: Any) -> Any:
+    """The same with what has a secret's name masked, in mappings however deep."""
+    if isinstance(value, Mapping):
+        return {name: MASK if SECRET.search(str(name)) else masked_by_name(item) for name, item in value.items()}
+    return [masked_by_name(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def secrets_of(options: Mapping[str, Any], harmless: Collection[str]) -> tuple[str, ...]:
     """Texts that no message may repeat, longest first: the values of options that are not harmless.
 
@@ -68,7 +75,7 @@ def cleaned(value: Any, secrets: Iterable[str] = ()) -> Any:
             value = _without(value, secret)
         return without_credentials(value)
     if isinstance(value, Mapping):
-        return {name: cleaned(item, secrets) for name, item in value.items()}
+        return {without_credentials(name): cleaned(item, secrets) for name, item in value.items()}
     if isinstance(value, tuple):
         return tuple(cleaned(item, secrets) for item in value)
     return [cleaned(item, secrets) for item in value] if isinstance(value, list) else value

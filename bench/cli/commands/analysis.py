@@ -18,6 +18,8 @@ from cvxrobust.bench.display import (
 from cvxrobust.bench.display import print_json as print_as_json
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from cvxrobust.bench.harness.analysis.analysis import Analysis
     from cvxrobust.bench.harness.analysis.compare import Comparison
 
@@ -127,7 +129,7 @@ def export(
             table.write_parquet(parquet)
             print(parquet)
         if csv is not None:
-            table.write_csv(csv)
+            _runs_nothing(table).write_csv(csv)
             print(csv)
 
 
@@ -204,3 +206,13 @@ def _print_comparison(comparison: "Comparison") -> None:
             print(*(f"  {case}" for case in cases), sep="\n")
     for remark in comparison.remarks:
         print(remark)
+
+
+def _runs_nothing(table: "pl.DataFrame") -> "pl.DataFrame":
+    """The table with texts, and names of columns, that spreadsheets take for nothing but texts."""
+    import polars as pl
+
+    from cvxrobust.bench.display import spreadsheet_cell
+
+    texts = pl.col(pl.String).map_elements(spreadsheet_cell, return_dtype=pl.String)
+    return table.with_columns(texts).rename(spreadsheet_cell)

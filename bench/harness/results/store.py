@@ -14,6 +14,7 @@ from typing import Any, Self
 from cvxrobust.bench.harness.results.rows import Row
 from cvxrobust.bench.harness.suite.cases import SCHEMA
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.secrets import cleaned
 
 MANIFEST, RESULTS = "manifest.json", "results.jsonl"
 
@@ -68,7 +69,7 @@ class Store:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_safely(self.folder / MANIFEST, to_line(manifest, indent=2))
+            _write_safely(self.folder / MANIFEST, to_line(cleaned(manifest), indent=2))
         except OSError as error:
             raise InputError(f"cannot write to {self.folder}: {error}.") from error
 
@@ -142,7 +143,7 @@ class Store:
         assert self._file is not None
         before = self._file.seek(0, os.SEEK_END)
         try:
-            _write(self._file, to_line(row.to_dict()).encode() + b"\n")
+            _write(self._file, to_line(cleaned(row.to_dict())).encode() + b"\n")
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(before)

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cvxrobust.bench.data.synthetic import GENERATORS
-from cvxrobust.bench.harness.suite.cases import BackendSpec, Case, masked
+from cvxrobust.bench.harness.suite.cases import BackendSpec, Case, harmless_of
 from cvxrobust.bench.harness.suite.schema import BackendEntry, Count, Positive, ProblemEntry, Strict, parse_bytes
-from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
+from cvxrobust.core.secrets import cleaned, masked, masked_by_name
 
 SUITES = Path(__file__).parents[2] / "suites"
 """Where the suites lie that ship with the package."""
@@ -71,7 +72,9 @@ class Suite(Strict):
 
     def public(self) -> dict[str, Any]:
         """The suite as it is written into manifests: without secrets."""
-        public: dict[str, Any] = masked(self.model_dump(mode="json"))
+        public: dict[str, Any] = cleaned(masked_by_name(self.model_dump(mode="json")))
+        for entry, shown in zip(self.backends, public["backends"], strict=True):
+            shown["options"] = masked(entry.options, harmless_of(entry.name) if entry.options else ())
         return public
 
     def cases(self) -> list[Case]:
@@ -126,7 +129,11 @@ class Suite(Strict):
         for case in {case.backend.title: case for case in cases}.values():
             settings, backend = case.settings, get_backend(case.backend.name)
             if settings.options and isinstance(backend, ChecksSettings) and why_unavailable(backend) is None:
-                backend.check_settings(settings)
+                try:
+                    backend.check_settings(settings)
+                except CvxRobustError as error:
+                    error.args = tuple(cleaned(part, case.secrets) for part in error.args)
+                    raise
 
     def _backend_specs(self, entry: BackendEntry) -> Iterator[BackendSpec]:
         from cvxrobust.core.contracts.backend import why_unavailable
