@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any
 
 OUTPUT, ERROR = 1, 2
 """Numbers of the two streams in every process."""
@@ -114,12 +114,12 @@ def mended(*, process_ends: bool = False) -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-def _usable(stream: TextIO | None, number: int) -> Any:
+def _usable(stream: Any, number: int) -> Any:
     if stream is None or getattr(stream, "closed", False):
         return open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
     with suppress(AttributeError, ValueError, OSError):
         # A letter that the terminal has not is no reason to end.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        stream.reconfigure(errors="backslashreplace")
     return stream
 
 

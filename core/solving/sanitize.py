@@ -198,7 +198,7 @@ def _array(value: Any) -> NDArray[Any]:
     raise TypeError("it is no array")
 
 
-def _number(name: str, value: Any, kind: type, complain: Complain) -> float:
+def _number(name: str, value: Any, kind: type[Any], complain: Complain) -> float:
     """A number that is none below zero; zero where there is none."""
     try:
         if isinstance(value, kind) and not isinstance(value, bool) and 0 <= (found := float(value)) < np.inf:

@@ -177,7 +177,7 @@ def _shared_legend(canvas: Any, grid: Iterable["Axes"]) -> None:
 
 def _plain(text: str) -> str:
     """Without what matplotlib would read as mathematics, and nobody could read; a leading underscore hides a name."""
-    return presentable(text.replace("\\", "/")).replace("\\", "/").replace("$", r"\$").lstrip("_")
+    return str(presentable(text.replace("\\", "/"))).replace("\\", "/").replace("$", r"\$").lstrip("_")
 
 
 def _wrapped(text: str, width: int) -> str:
