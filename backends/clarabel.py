@@ -78,6 +78,12 @@ class Clarabel:
         """Whether the package is missing."""
         return None if find_spec("clarabel") else "clarabel is not installed: run `pip install clarabel`"
 
+    def harmless_options(self) -> set[str]:
+        """All of them: they are numbers and choices."""
+        import clarabel
+
+        return _known(clarabel.DefaultSettings())
+
     def check_settings(self, settings: Settings) -> None:
         """Refuse options that Clarabel does not have, and values that it refuses.
 
@@ -148,11 +154,15 @@ def _solver(clarabel: Any, program: ConicProgram, order: NDArray[np.intp], nativ
         raise InputError(f"clarabel refuses its options: {error}") from error
 
 
+def _known(native: Any) -> set[str]:
+    """Names of Clarabel's options."""
+    # Underscored names are Python's; the one method is the constructor `default`.
+    return {name for name in dir(native) if not name.startswith("_") and not callable(getattr(native, name))}
+
+
 def _apply(settings: Settings, native: Any, tolerance: float) -> dict[str, Any]:
     """Set everything on Clarabel's own settings object, and say what was set."""
-    # Underscored names are Python's; the one method is the constructor `default`.
-    known = {name for name in dir(native) if not name.startswith("_") and not callable(getattr(native, name))}
-    check_options(settings, known, "clarabel")
+    check_options(settings, _known(native), "clarabel")
     wanted: dict[str, Any] = {"verbose": settings.verbose}
     wanted |= dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), tolerance)
     if settings.max_iterations is not None:

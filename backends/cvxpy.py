@@ -138,6 +138,10 @@ class CVXPY:
             f"or choose one that is here ({', '.join(installed)})"
         )
 
+    def harmless_options(self) -> set[str]:
+        """Those that we know; of the others, and of what stands inside ``mosek_params``, nobody knows what they are."""
+        return self.vocabulary.names - {"mosek_params"}
+
     def check_settings(self, settings: Settings) -> None:
         """Refuse options that the solver is known not to have.
 

@@ -84,6 +84,10 @@ class SCS:
         """Whether the package is missing."""
         return None if find_spec("scs") else "scs is not installed: run `pip install scs`"
 
+    def harmless_options(self) -> set[str]:
+        """All but those that name files."""
+        return {name for name in OPTIONS if not name.endswith("filename")}
+
     def check_settings(self, settings: Settings) -> None:
         """Refuse options that SCS does not have.
 

@@ -1,13 +1,15 @@
 """What the command line shows: progress while solving, tables afterwards, one line when something is
 wrong."""
 
+import errno
 import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +19,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cvxrobust.bench.streams import OutputLostError, output, reserved
 from cvxrobust.core.errors import CvxRobustError, WriteError
+from cvxrobust.core.secrets import cleaned, without_credentials
+from cvxrobust.core.strangers import described, worded
 
 EXIT_UNUSABLE = 1
 EXIT_INPUT = 2
@@ -27,10 +32,13 @@ EXIT_REGRESSION = 3
 EXIT_UNEXPECTED = 70
 """A defect of ours; the number is the one that BSD's sysexits has for that."""
 
-EXIT_WRITE = 74
-"""What was found could not be written, as on a full disk; the number is the one that BSD's sysexits has for that."""
+EXIT_FULL = 74
+"""Nothing more can be written to standard output or to a disk; again sysexits' number."""
 
 EXIT_INTERRUPTED = 130
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says of a disk that takes no more."""
 
 DEBUG_VARIABLE = "CVXROBUST_DEBUG"
 _PLAIN_WIDTH = 160
@@ -40,43 +48,95 @@ _PLAIN_WIDTH = 160
 def console(stderr: bool = False) -> Console:
     """A console for results (or for remarks, on stderr), wide enough for tables when it is not a terminal."""
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else _PLAIN_WIDTH
+    width = None if is_terminal(stream) else _PLAIN_WIDTH
     return Console(file=stream, width=width, highlight=False, soft_wrap=width is not None)
 
 
+def is_terminal(stream: Any) -> bool:
+    """Whether somebody sees what is written to a stream, which may be closed, or none."""
+    try:
+        return stream is not None and bool(stream.isatty())
+    except (ValueError, OSError):
+        return False
+
+
+def remark(line: str) -> None:
+    """Print a line on stderr, if there is one."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            print(visible(line), file=sys.stderr, flush=True)
+
+
+def visible(text: object) -> str:
+    """Text in which control characters, and those that turn the direction of writing, are spelt out."""
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], str(text))
+
+
+# Of the control characters, line ends and tabs mean what they do everywhere.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)"
+)
+
+
+def presentable(value: Any) -> Any:
+    """A text of others as reports may show it: without credentials, its control characters spelt out."""
+    return visible(without_credentials(value)) if isinstance(value, str) else value
+
+
+def spreadsheet_cell(text: str) -> str:
+    """A text for a CSV file that no spreadsheet takes for a formula: an apostrophe stands before what it would run."""
+    seen = visible(text)
+    return f"'{seen}" if seen.lstrip()[:1] in ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20") else seen
+
+
 def fail(message: object, code: int) -> typer.Exit:
-    """Print one line on stderr and return the exception that ends the command with `code`."""
-    line = " ".join(str(message).split())
-    print(f"cvxrobust: error: {line}", file=sys.stderr)
+    """Print one line on stderr, without credentials, and return the exception that ends the command with `code`."""
+    line = " ".join(worded(message).split())
+    remark(f"cvxrobust: error: {without_credentials(line)}")
     return typer.Exit(code)
 
 
 @contextmanager
-def clean_errors() -> Iterator[None]:
-    """Turn every exception into one line and an exit code; ``CVXROBUST_DEBUG=1`` shows the traceback."""
+def clean_errors(as_json: bool = False) -> Iterator[None]:
+    """Turn every exception into one line and an exit code; ``CVXROBUST_DEBUG=1`` shows the traceback.
+
+    Args:
+        as_json: Whether standard output is for `print_json` alone, whatever plugins and solvers print.
+    """
     try:
-        yield
-    except (typer.Exit, BrokenPipeError):
+        with reserved(as_json):
+            yield
+    except (typer.Exit, BrokenPipeError, OutputLostError):
         raise
     except WriteError as error:
-        raise fail(error, EXIT_WRITE) from error
+        raise fail(error, EXIT_FULL) from error
     except CvxRobustError as error:
         raise fail(error, EXIT_INPUT) from error
     except KeyboardInterrupt as error:
         raise fail("interrupted before there was a result.", EXIT_INTERRUPTED) from error
+    except SystemExit as error:
+        # Nobody here calls it.
+        said = (
+            f"a plugin or a solver called sys.exit ({described(error)}); `cvxrobust plugins list` says what there is."
+        )
+        raise fail(said, EXIT_INPUT) from error
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise fail(f"nothing more can be written: {error}.", EXIT_FULL) from error
         raise fail(
-            f"unexpected {type(error).__name__}: {error}. "
-            f"This is a defect of this package; set {DEBUG_VARIABLE}=1 to see where.",
+            f"unexpected {described(error)}. This is a defect of this package; set {DEBUG_VARIABLE}=1 to see where.",
             EXIT_UNEXPECTED,
         ) from error
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """Print one JSON object on stdout; what JSON has no number for (infinities, NaN) becomes null."""
-    print(to_json(content))
+    """Print one JSON object on stdout; what JSON has no number for (infinities, NaN) becomes null.
+
+    Addresses in it lose their credentials.
+    """
+    print(to_json(cleaned(content)), file=output(), flush=True)
 
 
 def to_json(content: Mapping[str, Any]) -> str:
@@ -114,7 +174,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._start = time.perf_counter()
-        if not self._quiet and sys.stderr.isatty():
+        if not self._quiet and is_terminal(sys.stderr):
             self._live = Live(self, console=console(stderr=True), refresh_per_second=4)
             self._live.start()
         return self
@@ -140,7 +200,7 @@ class Progress:
     def _print_plain(self) -> None:
         if self._bounds is not None and not self._quiet:
             self._printed = self._bounds[0]
-            print(self._line(self._bounds[0]), file=sys.stderr, flush=True)
+            remark(self._line(self._bounds[0]))
 
     def _line(self, elapsed: float) -> str:
         start = f"{self._label}{elapsed:7.1f} s"
@@ -153,12 +213,17 @@ class Progress:
 
 def make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> Table:
     """A table whose first `left` columns hold words and the others numbers."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=_plain(title), title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < left else "right")
+        table.add_column(_plain(column), justify="left" if index < left else "right")
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*map(_plain, row))
     return table
+
+
+def _plain(cell: object) -> Text:
+    """Words of others as they are: no markup of a console's is read in them."""
+    return Text(visible(worded(cell)))
 
 
 def percent(fraction: float) -> str:

@@ -16,6 +16,7 @@ from cvxrobust.core.contracts.backend import (
     Finding,
     Monitor,
     RequiresAvailable,
+    ShowsOptions,
     SolvesTogether,
     require_loss,
 )
@@ -47,7 +48,7 @@ from cvxrobust.core.errors import (
 )
 from cvxrobust.core.files import whole_file
 from cvxrobust.core.kit.interrupt import sigint_stops
-from cvxrobust.core.kit.threads import blas_threads, torch_alone, torch_threads
+from cvxrobust.core.kit.threads import blas_threads, torch_alone, torch_defaults, torch_threads
 from cvxrobust.core.kit.translation import native_tolerance, unused_settings
 from cvxrobust.core.losses.base import Loss, LossBlock
 from cvxrobust.core.losses.by_name import loss_by_name
@@ -110,6 +111,7 @@ __all__ = [
     "Round",
     "SecondOrder",
     "Settings",
+    "ShowsOptions",
     "Solution",
     "SolvesTogether",
     "Standardizer",
@@ -148,6 +150,7 @@ __all__ = [
     "svec",
     "svec_indices",
     "torch_alone",
+    "torch_defaults",
     "torch_threads",
     "unused_settings",
     "upper_triangle_order",

@@ -1,7 +1,10 @@
 """What can go wrong before a solver runs: every message says what was wrong, what was expected and what to do."""
 
+import pickle
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+from cvxrobust.core.strangers import described, worded
 
 
 class CvxRobustError(Exception):
@@ -69,3 +72,23 @@ class LicenceError(CvxRobustError, RuntimeError):
 
 class PluginError(CvxRobustError, RuntimeError):
     """A plugin is broken and ``CVXROBUST_STRICT_PLUGINS=1`` asks for that to be fatal."""
+
+
+def portable(error: BaseException) -> BaseException:
+    """The same exception if it can be sent to another process and be raised there, else one of ours that says so."""
+    try:
+        sent = pickle.loads(pickle.dumps(error))
+        if type(sent) is type(error) and str(sent) == str(error):
+            return error
+    except Exception:
+        pass
+    ours = next((kind for kind in type(error).__mro__ if kind in KINDS), None)
+    if ours is not None:
+        return ours(worded(error))
+    return (MemoryError if isinstance(error, MemoryError) else RuntimeError)(described(error))
+
+
+KINDS = (
+    InputError, BackendUnavailableError, UnsupportedProgramError, LicenceError, PluginError, CvxRobustError,
+)  # fmt: skip
+"""Errors that are made of their text alone."""

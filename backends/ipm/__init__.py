@@ -29,6 +29,7 @@ from cvxrobust.core import (
     hookimpl,
     require_loss,
     torch_alone,
+    torch_defaults,
     unused_settings,
 )
 
@@ -129,6 +130,10 @@ class InteriorPoint:
         """Why it cannot run here; None if it can."""
         return None if find_spec("torch") else "run `pip install torch`"
 
+    def harmless_options(self) -> set[str]:
+        """All of them."""
+        return OPTIONS
+
     def check_settings(self, settings: Settings) -> None:
         """Refuse options and devices that there are not.
 
@@ -198,7 +203,7 @@ class InteriorPoint:
         # In small operations threads only wait for each other, and on a busy machine for long.
         size = polynomial_work(program) if isinstance(program, PolynomialProgram) else gated_work(program)
         threads = settings.threads if size > WORTH_THREADS else 1
-        with torch_alone(threads):
+        with torch_defaults(), torch_alone(threads):
             found = self._solve(program, asked.replace(threads=threads), monitor, start)
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
 

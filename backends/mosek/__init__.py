@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from cvxrobust.backends.mosek import licence, optimiser
 from cvxrobust.backends.mosek.acc import DOMAINS, AffineConic
 from cvxrobust.backends.mosek.bars import Dualised
-from cvxrobust.backends.mosek.options import translate
+from cvxrobust.backends.mosek.options import harmless, translate
 from cvxrobust.backends.mosek.solution import failure, solution
 from cvxrobust.core import (
     PSD,
@@ -76,6 +76,10 @@ class Mosek:
     def diagnose(self) -> list[Finding]:
         """Whether MOSEK is installed, can be imported, and has a licence."""
         return licence.findings()
+
+    def harmless_options(self) -> set[str]:
+        """Everything that is a number, the form, and the server, whose address is shown without its credentials."""
+        return harmless()
 
     def check_settings(self, settings: Settings) -> None:
         """Refuse options that MOSEK does not have, and values that it refuses.

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from typing import Any
 
 from cvxrobust.core import Capabilities, InputError, Settings, UnknownNameError, native_tolerance
@@ -98,6 +99,17 @@ def translate(settings: Settings, capabilities: Capabilities) -> Options:
     if form not in FORMS:
         raise UnknownNameError("mosek form", form, FORMS)
     return Options(wanted | given, form, *_server(own))
+
+
+def harmless() -> set[str]:
+    """Names of options whose values are numbers or choices, in every spelling; texts may hold files and people."""
+    if find_spec("mosek") is None:
+        return {"form", "optserver"}
+    import mosek
+
+    numbers = [name for name, (_, setter) in _members(mosek).items() if setter != "putstrparam"]
+    spelt = [f"{name[4].lower()}param.{name[9:].lower()}" for name in numbers]
+    return {"form", "optserver", *numbers, *spelt, *(f"mosek.{name}" for name in spelt)}
 
 
 def _server(own: Mapping[str, Any]) -> tuple[str, str]:

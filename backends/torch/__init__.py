@@ -39,6 +39,7 @@ from cvxrobust.core import (
     hookimpl,
     require_cones,
     require_loss,
+    torch_defaults,
     unused_settings,
 )
 
@@ -104,6 +105,10 @@ class Torch:
         """Why it cannot run here; None if it can."""
         return None if find_spec("torch") else "run `pip install torch`"
 
+    def harmless_options(self) -> set[str]:
+        """All of them."""
+        return OPTIONS
+
     def check_settings(self, settings: Settings) -> None:
         """Refuse options and devices that there are not.
 
@@ -167,7 +172,7 @@ class Torch:
             )
         require_loss(program.loss, self.capabilities, self.name)
         settings = self._with_threads(program, settings)
-        with blas_threads(settings.threads):
+        with torch_defaults(), blas_threads(settings.threads):
             return self._solve(program, settings, monitor, warm_start)
 
     def solve_together(
@@ -199,7 +204,7 @@ class Torch:
         settings = self._with_threads(program, settings)
         networks = [None if warm is None else warm.network for warm in warm_starts]
         starts = [network if isinstance(network, PolynomialNetwork) else None for network in networks]
-        with blas_threads(settings.threads):
+        with torch_defaults(), blas_threads(settings.threads):
             found = solve_polynomials(program, settings, monitors, starts, _device(settings), settings.dtype)
         ignored = unused_settings(settings, self.capabilities)
         return [replace(solution, ignored={**ignored, **solution.ignored}) for solution in found]
@@ -260,7 +265,7 @@ class Torch:
             ignored["device"] = "PyTorch decomposes no matrices on mps; the CPU was used"
             device = "cpu"
         threads = settings.threads or (1 if program.A.nnz <= SMALL else None)
-        with blas_threads(threads):
+        with torch_defaults(), blas_threads(threads):
             found = solve_conic(program, settings, monitor, warm_start, device, settings.dtype)
         return replace(found, ignored={**ignored, **found.ignored})
 

@@ -22,6 +22,7 @@ from cvxrobust.bench.cli.options import (
     spread_values,
 )
 from cvxrobust.bench.display import (
+    EXIT_FULL,
     EXIT_INPUT,
     EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
@@ -30,6 +31,7 @@ from cvxrobust.bench.display import (
     fail,
     print_json,
 )
+from cvxrobust.bench.streams import OutputLostError, mended
 
 if TYPE_CHECKING:
     from cvxrobust.bench.workflows.training import TrainingRequest
@@ -133,7 +135,7 @@ def solve(
 
     Ctrl-C and the time limit return (and save) the best certified network found so far.
     """
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.bench.workflows.training import TrainingRequest
         from cvxrobust.core.settings import Settings
 
@@ -233,7 +235,7 @@ def evaluate(
     Exact for polynomial networks. For ReLU networks it lies between the certified accuracy, which no attack can lower,
     and the attacked accuracy, which an attack that was found reaches.
     """
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.bench.cli.printing import print_evaluation
         from cvxrobust.bench.workflows.evaluation import EvaluationRequest
         from cvxrobust.bench.workflows.evaluation import evaluate as evaluate_network
@@ -312,25 +314,38 @@ def demo(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 unusable, 2 bad input, 3 regression, 70 defect, 74 not written.
+    """Run the command line and exit.
+
+    0 done, 1 unusable, 2 bad input, 3 regression, 70 defect, 74 nothing more can be written, 130 interrupted. A reader
+    that leaves before the end, as ``head`` does, is no error.
 
     Args:
         arguments: What follows the program's name; None takes ``sys.argv``.
     """
+    with mended(process_ends=arguments is None):
+        try:
+            code = _run(arguments)
+            sys.stdout.flush()
+        except OutputLostError as lost:
+            code = 0 if lost.reader_left else fail(f"standard output takes no more: {lost}.", EXIT_FULL).exit_code
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
-    except typer.Abort:
-        code = EXIT_INTERRUPTED
+    except (typer.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except OutputLostError:
+        raise
     except BrokenPipeError:
-        # The reader (a pager, `head`) has left; what it did not want is no error.
-        sys.stderr.close()
-        code = 0
+        return 0  # somebody else's reader has left
     except Exception as error:
         describe = getattr(error, "format_message", None)
         if describe is None:
             raise
-        code = fail(f"{str(describe()).rstrip('.')}. See `cvxrobust --help`.", EXIT_INPUT).exit_code
-    sys.exit(code if isinstance(code, int) else 0)
+        return fail(f"{str(describe()).rstrip('.')}. See `cvxrobust --help`.", EXIT_INPUT).exit_code
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The general tongue between problems and backends: conic programmes in standard form."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
@@ -107,15 +107,23 @@ class ConicProgram:
         size_q = 1.0 + float(np.abs(self.q).max(initial=0))
         if x is not None and s is not None:
             primal = float(np.linalg.norm(self.A @ x + s - self.b)) / size_b
-            distance_s = float(np.linalg.norm(s - self.project(s))) / size_b
+            distance_s = _distance(s, self.project) / size_b
         if y is not None:
             dual = float(np.linalg.norm(self.A.T @ y + self.q)) / size_q
-            distance_y = float(np.linalg.norm(y - self.project_dual(y))) / size_q
+            distance_y = _distance(y, self.project_dual) / size_q
         if x is not None and y is not None and s is not None:
             primal_value, dual_value = float(self.q @ x), -float(self.b @ y)
             scale = 1.0 + abs(primal_value) + abs(dual_value)
             gap, complementarity = (primal_value - dual_value) / scale, float(s @ y) / scale
         return primal, distance_s, dual, distance_y, gap, complementarity
+
+
+def _distance(point: Array, project: Callable[[Array], Array]) -> float:
+    """How far a point is from its projection; NaN where it is so large that there is none."""
+    try:
+        return float(np.linalg.norm(point - project(point)))
+    except np.linalg.LinAlgError:
+        return float("nan")
 
 
 def require_cones(program: ConicProgram, supported: Collection[type], backend: str) -> None:

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import BackendUnavailableError, UnsupportedProgramError
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.strangers import described, overheard, telling_interrupts, worded
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,18 @@ class RequiresAvailable(Protocol):
         ...
 
 
+def why_unavailable(backend: "Backend") -> str | None:
+    """Why a backend cannot run here, None if it can; one that cannot even say is not available either."""
+    with telling_interrupts() as is_interrupt, overheard():
+        try:
+            reason = backend.unavailable()
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            return f"it cannot say whether it is available: {described(error)}"
+    return None if reason is None else worded(reason)
+
+
 def require_available(backend: "Backend", settings: Settings) -> None:
     """Refuse a backend that cannot run here.
 
@@ -117,8 +130,33 @@ def require_available(backend: "Backend", settings: Settings) -> None:
     """
     if isinstance(backend, RequiresAvailable):
         backend.require_available(settings)
-    elif (reason := backend.unavailable()) is not None:
+    elif (reason := why_unavailable(backend)) is not None:
         raise BackendUnavailableError(f"backend {backend.name!r} cannot run here: {reason}")
+
+
+@runtime_checkable
+class ShowsOptions(Protocol):
+    """What a backend may offer besides: which of its native options anybody may see.
+
+    Results, rows and reports mask the values of all others, because a password or a licence may be among them.
+    """
+
+    def harmless_options(self) -> Collection[str]:
+        """Names of options, as users spell them, whose values hold neither secrets nor names of files and people."""
+        ...
+
+
+def harmless_options(backend: "Backend") -> frozenset[str]:
+    """The native options of a backend that may be shown; none if it does not say."""
+    if not isinstance(backend, ShowsOptions):
+        return frozenset()
+    with telling_interrupts() as is_interrupt:
+        try:
+            return frozenset(name for name in backend.harmless_options() if isinstance(name, str))
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            return frozenset()
 
 
 @dataclass(frozen=True)

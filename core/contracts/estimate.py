@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from cvxrobust.core.strangers import overheard, telling_interrupts
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -56,6 +58,20 @@ class Estimates(Protocol):
             program: A structured programme, or the `ConicSize` of a conic one.
         """
         ...
+
+
+def estimated(backend: Any, program: Any) -> Estimate | None:
+    """What a backend says a programme would cost it; None where it says nothing, or fails to."""
+    if not isinstance(backend, Estimates):
+        return None
+    with telling_interrupts() as is_interrupt, overheard():
+        try:
+            found = backend.estimate(program)
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            return None
+    return found if isinstance(found, Estimate) else None
 
 
 @runtime_checkable

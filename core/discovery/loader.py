@@ -7,11 +7,14 @@ misspelt hooks pass, so entry points are loaded here. Two environment variables 
 - ``CVXROBUST_STRICT_PLUGINS=1``: raise if any plugin is broken, incompatible or a duplicate.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import partial
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pluggy
 
@@ -29,6 +32,7 @@ from cvxrobust.core.discovery.hookspecs import (
 )
 from cvxrobust.core.errors import BackendUnavailableError, InputError, PluginError
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.strangers import described, overheard, telling_interrupts
 
 DISABLE_VARIABLE = "CVXROBUST_DISABLE_BACKENDS"
 STRICT_VARIABLE = "CVXROBUST_STRICT_PLUGINS"
@@ -51,6 +55,9 @@ SHELVES: dict[type[Description], str] = {
 }
 """Where descriptions of a kind are kept, in a `Registry` and in a `PluginRecord`."""
 
+SLOW = 2.0
+"""Seconds above which an import is named: every command waits for it."""
+
 _BADNESS = list(PluginStatus)
 _FATAL_IF_STRICT = (PluginStatus.DUPLICATE, PluginStatus.INCOMPATIBLE, PluginStatus.BROKEN)
 
@@ -69,6 +76,7 @@ class PluginRecord:
         problems: Names of the problem families in use from it.
         metrics: Names of the metrics in use from it.
         refused: Names it offered that are not in use, each with the reason.
+        remarks: What it does that it should not, although it works: it prints, or its import is slow.
     """
 
     entry: str
@@ -80,6 +88,7 @@ class PluginRecord:
     problems: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 class Registry:
@@ -123,8 +132,39 @@ class Registry:
         key = name if variant is None else f"{name}:{variant}"
         if key not in self._instances:
             arguments = (variant,) if description.variants else ()
-            self._instances[key] = _made(key, description.factory, arguments)
+            with overheard() as heard:
+                made = self._instances[key] = _made(key, description.factory, arguments)
+            self._note("backends", name, heard, made.reason if isinstance(made, Unusable) else "")
         return self._instances[key]
+
+    def examine(self) -> None:
+        """Call every factory, so that the records say what is wrong with one."""
+        for name in self.backends:
+            try:
+                self.instance(name)
+            except InputError as error:
+                self._note("backends", name, (), described(error))
+        for shelf in ("problems", "metrics"):
+            for name, offer in getattr(self, shelf).items():
+                try:
+                    with overheard() as heard:
+                        offer.factory()
+                    self._note(shelf, name, heard)
+                except PluginError as error:
+                    self._note(shelf, name, heard, str(error))
+
+    def _note(self, shelf: str, name: str, heard: Iterable[str], failure: str = "") -> None:
+        """Keep what a factory did beside what it was to do with the plugin that it is from."""
+        remark = _printed(heard, f"the factory of {name!r}")
+        for place, record in enumerate(self.records):
+            if name not in getattr(record, shelf):
+                continue
+            if failure and failure not in record.reason:
+                reason = "; ".join(filter(None, (record.reason, f"{name}: {failure}")))
+                record = replace(record, status=PluginStatus.BROKEN, reason=reason)
+            if remark and remark not in record.remarks:
+                record = replace(record, remarks=(*record.remarks, remark))
+            self.records[place] = record
 
     def why_missing(self, name: str) -> str:
         """What is known about a backend that is not in use."""
@@ -136,16 +176,21 @@ class Registry:
         return ""
 
     def _add(self, record: PluginRecord, load: Callable[[], object]) -> PluginRecord:
-        try:
-            offered = self._offers(f"{record.distribution}:{record.entry}:{record.value}", load)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # also panics of native modules, which are no `Exception`
-            reason = str(error) if isinstance(error, _Refusal) else f"{type(error).__name__}: {error}"
-            status = error.status if isinstance(error, _Refusal) else PluginStatus.BROKEN
-            record = replace(record, status=status, reason=reason)
-        else:
-            record = self._take(record, offered)
+        began = time.perf_counter()
+        with telling_interrupts() as is_interrupt, overheard() as heard:
+            try:
+                offered = self._offers(f"{record.distribution}:{record.entry}:{record.value}", load)
+            except BaseException as error:  # also exits, and panics of native modules, which are no `Exception`
+                if is_interrupt(error):
+                    raise
+                reason = str(error) if isinstance(error, _Refusal) else described(error)
+                status = error.status if isinstance(error, _Refusal) else PluginStatus.BROKEN
+                record = replace(record, status=status, reason=reason)
+            else:
+                record = self._take(record, offered)
+        seconds = time.perf_counter() - began
+        slow = f"its import took {seconds:.1f} s, for which every command waits" if seconds > SLOW else ""
+        record = replace(record, remarks=tuple(filter(None, (slow, _printed(heard, "its import")))))
         self.records.append(record)
         return record
 
@@ -182,6 +227,10 @@ class Registry:
                     raise _Refusal(f"{hook} yielded a subclass of {kind.__name__}; use that class itself")
                 if not callable(offer.factory):
                     raise _Refusal(f"the factory of {offer.name!r} is {offer.factory!r}, not a callable")
+                if not isinstance(offer.summary, str):
+                    raise _Refusal(f"the summary of {offer.name!r} is {offer.summary!r}, not a text")
+                if isinstance(offer, ProblemDescription) and not _are_names(offer.parameters):
+                    raise _Refusal(f"the parameters of {offer.name!r} are {offer.parameters!r}, not names in a tuple")
                 yield offer
 
     def _take(self, record: PluginRecord, offered: list[Description]) -> PluginRecord:
@@ -194,7 +243,7 @@ class Registry:
             if status is not PluginStatus.OK:
                 refused[offer.name] = reason
             else:
-                getattr(self, SHELVES[type(offer)])[offer.name] = offer
+                getattr(self, SHELVES[type(offer)])[offer.name] = _guarded(offer, record)
                 taken.append(offer)
         names = {
             shelf: tuple(offer.name for offer in taken if isinstance(offer, kind)) for kind, shelf in SHELVES.items()
@@ -236,30 +285,74 @@ class _Refusal(Exception):
 
 
 @dataclass(frozen=True)
-class _Unusable:
-    """Stands in for a backend whose factory failed, so that listings can say so."""
+class Unusable:
+    """Stands in for a backend whose factory failed, so that listings can say so.
+
+    Args:
+        name: The backend's.
+        reason: What went wrong.
+        capabilities: None.
+    """
 
     name: str
     reason: str
     capabilities: Capabilities = field(default_factory=Capabilities)
 
     def unavailable(self) -> str:
+        """What went wrong."""
         return self.reason
 
     def solve(self, program: object, settings: Settings) -> Solution:
+        """Refuse."""
         raise BackendUnavailableError(f"backend {self.name!r}: {self.reason}")
 
 
 def _made(name: str, factory: Callable[..., Backend], arguments: tuple[str | None, ...]) -> Backend:
-    try:
-        backend = factory(*arguments)
-    except (KeyboardInterrupt, SystemExit, InputError):
-        raise  # an InputError is about the variant, which is the caller's
-    except BaseException as error:
-        return _Unusable(name, f"its factory failed with {type(error).__name__}: {error}")
-    if isinstance(backend, Backend):
-        return backend
-    return _Unusable(name, f"its factory made {backend!r}, which lacks name, capabilities, unavailable or solve")
+    with telling_interrupts() as is_interrupt:
+        try:
+            backend = factory(*arguments)
+            is_one = isinstance(backend, Backend)  # which looks at properties, and these may raise
+            abilities = backend.capabilities if is_one else None
+        except BaseException as error:
+            # An InputError is about the variant, which is the caller's.
+            if is_interrupt(error) or (isinstance(error, InputError) and any(arguments)):
+                raise
+            return Unusable(name, f"its factory failed with {described(error)}")
+    if not is_one:
+        what = f"a {type(backend).__name__}, which lacks name, capabilities, unavailable or solve"
+        return Unusable(name, f"its factory made {what}")
+    if not isinstance(abilities, Capabilities):
+        return Unusable(name, f"its capabilities are a {type(abilities).__name__}, not Capabilities")
+    return backend
+
+
+def _guarded(offer: Description, record: PluginRecord) -> Description:
+    """The same with a factory that says whose it is when it fails; those of backends are called in one place."""
+    if isinstance(offer, BackendDescription):
+        return offer
+    what = "problem" if isinstance(offer, ProblemDescription) else "metric"
+    who = f"{what} {offer.name!r} of {_label(record)}"
+    return replace(offer, factory=partial(_called, offer.factory, who))
+
+
+def _called(factory: Callable[[], Any], who: str) -> Any:
+    with telling_interrupts() as is_interrupt:
+        try:
+            return factory()
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            raise PluginError(f"{who} cannot be used: its factory failed with {described(error)}") from error
+
+
+def _printed(heard: Iterable[str], who: str) -> str:
+    """The remark about what was printed; empty if nothing was."""
+    words = " ".join("".join(heard).split())
+    return f"{who} prints {words!r}" if words else ""
+
+
+def _are_names(parameters: object) -> bool:
+    return isinstance(parameters, tuple | list) and all(isinstance(name, str) for name in parameters)
 
 
 def _is_marked(plugin: object, name: str) -> bool:

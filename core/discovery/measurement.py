@@ -8,6 +8,7 @@ from typing import Any
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.discovery.registry import metrics
 from cvxrobust.core.errors import UnknownNameError
+from cvxrobust.core.strangers import described, overheard, telling_interrupts
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,17 @@ def measure(result: Result[Any], names: Iterable[str] | None = None) -> Measurem
     chosen = list(known if names is None else names)
     check_metrics(chosen)
     for name in chosen:
-        try:
-            value = known[name].factory()(result)
-            if value is not None and not isinstance(value, Real):
-                raise TypeError(f"it returned {value!r}, not a number or None")
-            found.values[name] = None if value is None else float(value)
-        except Exception as error:
-            found.values[name] = None
-            found.failures[name] = f"{type(error).__name__}: {error}"
+        with telling_interrupts() as is_interrupt, overheard():
+            try:
+                value = known[name].factory()(result)
+                if value is not None and not isinstance(value, Real):
+                    raise TypeError(f"it returned {value!r}, not a number or None")
+                found.values[name] = None if value is None else float(value)
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
+                found.values[name] = None
+                found.failures[name] = described(error)
     return found
 
 

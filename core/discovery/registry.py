@@ -83,8 +83,15 @@ def register(plugin: object) -> PluginRecord:
         return _registry().register(plugin)
 
 
-def plugins() -> tuple[PluginRecord, ...]:
-    """Every plugin found, the bad ones included, in the order they were loaded."""
+def plugins(*, examined: bool = False) -> tuple[PluginRecord, ...]:
+    """Every plugin found, the bad ones included, in the order they were loaded.
+
+    Args:
+        examined: Call the factory of everything they offer, so that those that fail are known, too.
+    """
+    if examined:
+        with _lock:
+            _registry().examine()
     return tuple(_registry().records)
 
 

@@ -6,17 +6,25 @@ matrices as lower triangles by columns scaled as our svec is. Earlier it gave li
 Source: https://docs.mosek.com/latest/capi/sol-format.html, and files written by MOSEK 11.2.
 """
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.formats.parsed import Answer, termination_of
+from cvxrobust.core.formats.words import integer, lines_of, number
 from cvxrobust.core.formats.write_cbf import cbf_layout
 from cvxrobust.core.formats.write_mps import mps_layout
 
 Array = NDArray[np.float64]
-SECTIONS = ("CONSTRAINTS", "AFFINE CONIC CONSTRAINTS", "VARIABLES", "SYMMETRIC MATRIX VARIABLES")
+SECTIONS = ("CONSTRAINTS", "AFFINE CONIC CONSTRAINTS", "VARIABLES")
+"""Those that are read; a matrix variable is none of ours."""
+
+TWO_WORDS = re.compile(r"(?:LOWER|UPPER) LIMIT|DUAL (?:LOWER|UPPER)|CONIC DUAL")
+"""Headings of columns that have two words; each entry has one."""
+
 ACTIVITY, DUAL_LOWER, DUAL_UPPER, CONIC_DUAL = 3, 6, 7, 4
 """Columns of the lines; conic lines have other columns than the rest."""
 
@@ -25,32 +33,55 @@ def read_mosek(text: str, program: ConicProgram, written_as: str) -> Answer:
     """Read a solution file.
 
     Raises:
-        InputError: It lacks the variables, or has not one line for each row of the programme.
+        InputError: It lacks the variables, has not one line for each row of the programme, or a line cannot be read.
     """
-    lines: dict[str, list[list[str]]] = {name: [] for name in SECTIONS}
+    values: dict[str, list[float]] = {name: [] for name in SECTIONS}
     said: dict[str, str] = {}
-    section = None
-    for line in text.splitlines():
+    section, index, columns = "", 0, 0
+    for place, line in enumerate(lines_of(text), 1):
         words = line.split()
-        if line.strip() in SECTIONS:
-            section = line.strip()
-        elif section is None and ":" in line:
+        if not words:
+            continue
+        if words[0] == "INDEX":
+            columns = len(TWO_WORDS.sub("one", line).split())
+            continue
+        if not re.search("[0-9]", line) and line == line.upper() and ":" not in line:
+            section, index = line.strip(), 0
+        elif not section and ":" in line:
             key, value = line.split(":", 1)
             said[key.strip()] = value.strip()
-        elif section is not None and words and words[0].isdigit():
-            lines[section].append(words)
-    x = np.array([float(words[ACTIVITY]) for words in lines["VARIABLES"]])
+        elif section in SECTIONS:
+            found = integer(words[0], place)
+            if values[section] and found != index + 1:
+                raise InputError(f"line {place} has the index {found} after {index}; a line is missing or damaged.")
+            if len(words) != columns:
+                raise InputError(f"line {place} has {len(words)} words, but its section {columns} columns.")
+            values[section].append(_value(section, words, place))
+            index = found
+    x = np.array(values["VARIABLES"])
     status = said.get("SOLUTION STATUS", "UNKNOWN")
-    entries = _entries(lines)
-    y = _mps_dual(program, entries) if written_as == "mps" else _cbf_dual(program, entries, len(lines[SECTIONS[0]]))
+    linear, conic = values["CONSTRAINTS"], values["AFFINE CONIC CONSTRAINTS"]
+    entries = np.array(linear + conic)
+    y = _mps_dual(program, entries) if written_as == "mps" else _cbf_dual(program, entries, len(linear))
     return Answer(x, y, termination=termination_of(status), message=f"MOSEK's solution file, status {status}")
 
 
-def _entries(lines: dict[str, list[list[str]]]) -> Array:
-    """Multipliers of the rows, derivatives of the objective by lower limits: constraints first, then conic rows."""
-    linear = [float(words[DUAL_LOWER]) - float(words[DUAL_UPPER]) for words in lines["CONSTRAINTS"]]
-    conic = [float(words[CONIC_DUAL]) for words in lines["AFFINE CONIC CONSTRAINTS"]]
-    return np.array(linear + conic)
+def _value(section: str, words: list[str], place: int) -> float:
+    """What counts of a line: the activity of a variable, or the multiplier of a row.
+
+    Multipliers are derivatives of the objective by lower limits.
+    """
+    if section == "VARIABLES":
+        return _column(words, ACTIVITY, place)
+    if section == "CONSTRAINTS":
+        return _column(words, DUAL_LOWER, place) - _column(words, DUAL_UPPER, place)
+    return _column(words, CONIC_DUAL, place)
+
+
+def _column(words: list[str], column: int, place: int) -> float:
+    if len(words) <= column:
+        raise InputError(f"line {place} has {len(words)} words, expected {column + 1} or more; it is cut short.")
+    return number(words[column], place)
 
 
 def _require(entries: Array, expected: int) -> None:

@@ -18,6 +18,7 @@ from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.formats.layout import Index
 from cvxrobust.core.formats.parsed import Answer
+from cvxrobust.core.formats.words import lines_of, numbers, shown
 from cvxrobust.core.formats.write_sdpa import SDPALayout, sdpa_layout
 
 Array = NDArray[np.float64]
@@ -41,14 +42,13 @@ def read_sdpa(text: str, program: ConicProgram, written_as: str) -> Answer:
     del written_as  # only SDPA files have such answers
     phase = re.search(r"phase\.value\s*=\s*(\w+)", text)
     said = phase.group(1) if phase else "unknown"
-    start, _, rest = text[text.index("xVec") :].partition("xMat")
-    x = _numbers(start.partition("=")[2])
+    x = _matrix(text, "xVec")
     termination = PHASES.get(said, Termination.NUMERICAL)
     message = f"SDPA's result file, phase {said}"
-    if "yMat" not in rest:
+    if "yMat" not in text:
         return Answer(x, termination=termination, message=message)
     layout = sdpa_layout(program)
-    values = _numbers(_braced(rest.partition("yMat")[2]))
+    values = _matrix(text, "yMat")
     sizes = np.array(layout.sizes, dtype=np.intp)
     widths = np.where(sizes < 0, -sizes, sizes**2)
     if values.size != widths.sum():
@@ -59,18 +59,21 @@ def read_sdpa(text: str, program: ConicProgram, written_as: str) -> Answer:
     return Answer(x, e.dual(values[starts[e.block] + inside]), termination=termination, message=message)
 
 
-def _braced(text: str) -> str:
-    """What stands between the first brace and the one that closes it."""
+def _matrix(text: str, name: str) -> Array:
+    """The numbers that stand in braces after a name."""
+    start = text.index(name) + len(name)
     depth = 0
-    for found in re.finditer(r"[{}]", text):
+    for found in re.finditer(r"[{}]", text[start:]):
         depth += 1 if found.group() == "{" else -1
-        if depth == 0:
-            return text[text.index("{") : found.end()]
-    raise InputError("yMat has no closing brace; the file is cut short.")
-
-
-def _numbers(text: str) -> Array:
-    return np.array(text.translate(PUNCTUATION).split(), dtype=np.float64)
+        if depth <= 0:
+            break
+    else:
+        raise InputError(f"{name} has no closing brace; the file is cut short.")
+    before, _, inside = text[start : start + found.end()].partition("{")
+    if before.strip(" \t\n="):
+        raise InputError(f"{name} is followed by {shown(before.strip())} instead of its numbers in braces.")
+    first = text.count("\n", 0, start) + before.count("\n") + 1
+    return numbers(inside.translate(PUNCTUATION).split("\n"), first)
 
 
 def read_csdp(text: str, program: ConicProgram, written_as: str) -> Answer:
@@ -80,8 +83,8 @@ def read_csdp(text: str, program: ConicProgram, written_as: str) -> Answer:
         InputError: It names an entry that the programme's file has not.
     """
     del written_as  # only SDPA files have such answers
-    first, _, rest = text.partition("\n")
-    table = np.array(rest.split(), dtype=np.float64).reshape(-1, 5)
+    first, *rest = lines_of(text)
+    table = _table(rest)
     dual = table[table[:, 0] == 2.0]
     block, row, column = (dual[:, k].astype(np.intp) - 1 for k in (1, 2, 3))
     layout = sdpa_layout(program)
@@ -95,7 +98,29 @@ def read_csdp(text: str, program: ConicProgram, written_as: str) -> Answer:
     # Entries off the arrows multiply zeros.
     hit = (at < wanted.size) & (wanted[order][np.minimum(at, wanted.size - 1)] == known)
     values[order[at[hit]]] = dual[hit, 4]
-    return Answer(_numbers(first), layout.entries.dual(values), message="CSDP's solution file")
+    return Answer(numbers([first]), layout.entries.dual(values), message="CSDP's solution file")
+
+
+def _table(lines: list[str]) -> Array:
+    """Lines of five numbers: 1 or 2, block, row, column and value."""
+    filled = [(place, line) for place, line in enumerate(lines, 2) if line.strip()]
+    for place, line in filled:
+        if len(line.split()) != 5:
+            raise InputError(f"line {place} has {len(line.split())} words, expected five: {shown(line.strip())}.")
+    table = numbers(lines, 2).reshape(-1, 5)
+    indices = table[:, :4]
+    # A float holds whole numbers up to here.
+    wrong = ~((indices >= 1.0) & (indices < 2.0**53) & (indices == np.floor(indices))).all(axis=1)
+    wrong |= table[:, 0] > 2.0
+    if wrong.any():
+        place, line = filled[int(np.argmax(wrong))]
+        raise InputError(f"line {place} cannot be read: {shown(line.strip())}; expected 1 or 2, block, row and column.")
+    triangle = np.column_stack([indices[:, :2], indices[:, 2:].min(axis=1), indices[:, 2:].max(axis=1)])
+    _, kept = np.unique(triangle, axis=0, return_index=True)
+    if kept.size < len(filled):
+        place, line = filled[int(np.setdiff1d(np.arange(len(filled)), kept)[0])]
+        raise InputError(f"line {place} gives an entry of a matrix again: {shown(line.strip())}.")
+    return table
 
 
 def _keys(layout: SDPALayout, block: Index, row: Index, column: Index) -> tuple[Index, Index]:

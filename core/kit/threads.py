@@ -1,7 +1,106 @@
-"""How many threads the libraries beneath a backend may use."""
+"""How many threads the libraries beneath a backend may use, and what else of PyTorch's must not depend on its user.
 
+Limits nest, in one thread and over solves that overlap in several: the last one asked for holds, and when none is left
+everything is as it was before the first. BLAS has one limit for the whole process; OpenMP and PyTorch have one for
+every thread that calls them.
+"""
+
+import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+
+class _Process:
+    """Limits of BLAS, which are the process's: those that hold, in order, and what each library had before them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: list[list[int]] = []
+        self._before: dict[str, int] = {}
+        if hasattr(os, "register_at_fork"):
+            # Another thread may have held the lock; it is not in the child to let go of it.
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def limited(self, threads: int) -> Iterator[None]:
+        """Limit the threads of BLAS inside the block."""
+        mine = [threads]  # told from others by identity
+        with self._lock:
+            self._asked.append(mine)
+            self._apply()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked = [one for one in self._asked if one is not mine]
+                self._apply()
+
+    def _apply(self) -> None:
+        for library in _blas_libraries():
+            before = self._before.setdefault(library.filepath, library.num_threads)
+            library.set_num_threads(self._asked[-1][0] if self._asked else before)
+        if not self._asked:
+            self._before.clear()
+
+
+def _blas_libraries() -> list[Any]:
+    from threadpoolctl import ThreadpoolController  # slow to import, and seldom needed
+
+    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
+
+
+class _EveryThread(threading.local):
+    """Limits of PyTorch that hold in one thread, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+
+class _Torch:
+    """Limits of PyTorch's loops. A thread that is new to PyTorch begins with the last limit of any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._here = _EveryThread()
+        self._holding: list[int] = []
+        self._before = 1
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def limited(self, threads: int) -> Iterator[None]:
+        """Limit the threads of PyTorch inside the block."""
+        import torch  # slow to import, and only backends that have done so come here
+
+        here = self._here.asked
+        with self._lock:
+            now = torch.get_num_threads()
+            if not self._holding:
+                self._before = now
+            # What this thread was given by the limit of another is not what it should have back.
+            inherited = not here and now in self._holding
+            back = self._before if inherited else now
+            self._holding.append(threads)
+            here.append(threads)
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            with self._lock:
+                here.pop()
+                self._holding.remove(threads)
+                torch.set_num_threads(back)
+
+
+_process, _torch = _Process(), _Torch()
 
 
 @contextmanager
@@ -12,23 +111,15 @@ def blas_threads(threads: int | None) -> Iterator[None]:
         return
     from threadpoolctl import threadpool_limits  # slow to import, and seldom needed
 
-    with threadpool_limits(limits=threads):
+    with threadpool_limits(limits=threads, user_api="openmp"), _process.limited(threads):
         yield
 
 
 @contextmanager
 def torch_threads(threads: int | None) -> Iterator[None]:
     """Limit the threads of PyTorch's own loops inside the block; None leaves them alone."""
-    import torch  # slow to import, and only backends that have done so come here
-
-    before = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
+    with nullcontext() if threads is None else _torch.limited(threads):
         yield
-    finally:
-        if threads is not None:
-            torch.set_num_threads(before)
 
 
 @contextmanager
@@ -38,7 +129,15 @@ def torch_alone(threads: int | None) -> Iterator[None]:
     For code that goes back and forth between PyTorch and NumPy in small steps: idle threads of either wait busily for
     a while, on processors that those of the other need.
     """
-    from threadpoolctl import threadpool_limits  # slow to import, and seldom needed
+    with _process.limited(1), torch_threads(threads):
+        yield
 
-    with threadpool_limits(limits=1, user_api="blas"), torch_threads(threads):
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """PyTorch as it is when nobody has changed its default device: tensors whose device nobody names are the CPU's."""
+    import torch  # slow to import, and only backends that have done so come here
+
+    # A mode costs a little with every call, so there is none where it would change nothing.
+    with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
         yield

@@ -141,6 +141,8 @@ def _by_cutting_set(way: Way, witness: Witness[N], settings: Settings, monitor: 
         return invoke(backend, way.isolated, program, own, monitor)
 
     state, termination = cutting_set(part, solve_master, settings, monitor, task.start, task.known, witness.take_proved)
+    if state.solution is not None and state.solution.termination is Termination.ERROR:
+        termination = Termination.ERROR  # as where one programme is all: a backend's author should hear of it
     return result_of(
         way, Judged(state.best, state.certificate), termination, settings.tolerance, state.solution,
         dimacs_errors=state.errors, times=Times(state.assemble, state.setup, state.solve, state.certify),

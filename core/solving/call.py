@@ -1,7 +1,8 @@
 """A call of `solve` whose arguments have been checked: what is done with it, here or in a child."""
 
 from dataclasses import dataclass, replace
-from typing import Generic
+from types import TracebackType
+from typing import Generic, Self
 
 from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem
@@ -11,6 +12,48 @@ from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.judging.ledger import Ledger
 from cvxrobust.core.solving.plan import Plan, make_plan
 from cvxrobust.core.solving.session import Session
+
+
+class Audience:
+    """The caller's callback: what it raises stops the solve, and then reaches the caller as it is.
+
+    Backends report from wherever they are, and may swallow exceptions, or be blamed for them. So none passes through
+    them: it is kept, the monitor stops whatever is running, and whoever leaves this context raises it.
+
+    Args:
+        callback: The callback.
+        monitor: What the solve heeds.
+
+    Attributes:
+        raised: What the callback raised; None if it did not.
+    """
+
+    def __init__(self, callback: Callback, monitor: Monitor) -> None:
+        self._callback, self._monitor = callback, monitor
+        self.raised: BaseException | None = None
+
+    def __call__(self, elapsed: float, upper: float, lower: float) -> None:
+        """Tell the caller, unless he has raised something before."""
+        if self.raised is not None:
+            return
+        try:
+            self._callback(elapsed, upper, lower)
+        except BaseException as error:
+            self.raised = error
+            self._monitor.stop()
+
+    def check(self) -> None:
+        """Raise what the callback raised, if it did."""
+        if self.raised is not None:
+            raise self.raised
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.check()
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from cvxrobust.core.contracts.backend import Monitor
+from cvxrobust.core.errors import portable
 
 Send = Callable[[str, Any], None]
 """Tells the parent something, under a name: the last of every name counts."""
@@ -66,8 +67,11 @@ class Told:
     ended: bool = False
 
     def get(self, name: str) -> Any:
-        """The last message of a name, None if there was none."""
-        return pickle.loads(self.latest[name]) if name in self.latest else None
+        """The last message of a name; None if there was none, or it cannot be read: strangers may be in it."""
+        try:
+            return pickle.loads(self.latest[name]) if name in self.latest else None
+        except Exception:
+            return None
 
 
 def can_fork(device: str) -> bool:
@@ -85,7 +89,7 @@ def run_in_child(
 
     Args:
         work: What to do there; it is given the means to tell its parent something. An exception is told as
-            ``"raised"``.
+            ``"raised"``, or, where it cannot be sent, one of ours that says the same.
         monitor: Where it is stopped (not: expired) the child receives SIGINT, and is ended `GRACE` later.
         until: ``time.perf_counter()`` value at which the child is ended.
         hear: Receives the name and the content of every message of the name ``"bounds"``, at once.
@@ -94,9 +98,7 @@ def run_in_child(
         NoChildError: There can be no child.
     """
     source, sink = os.pipe()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()  # or the child would say it again
+    _flush()  # or the child would say it again
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python 3.12 and later warn of threads
@@ -136,16 +138,18 @@ def _be_the_child(work: Callable[[Send], None], sink: int, until: float) -> NoRe
         try:
             work(send)
             send("done", None)
-        except Exception as error:
-            try:
-                send("raised", error)
-            except Exception:  # not every exception can be sent
-                send("raised", RuntimeError(f"{type(error).__name__}: {error}"))
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        except BaseException as error:  # exits, too: nobody is to leave from here but at the end
+            send("raised", portable(error))
+        _flush()
     finally:
         os._exit(0)
+
+
+def _flush() -> None:
+    """Write out what was printed; streams may be closed, full, or no streams at all."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
 
 
 def _write(sink: int, message: bytes) -> None:

@@ -4,11 +4,10 @@ from typing import Any
 
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.contracts.backend import Backend, Monitor
-from cvxrobust.core.contracts.result import Solution, Termination
-from cvxrobust.core.errors import CvxRobustError
+from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.isolation import solve_isolated
-from cvxrobust.core.solving.judging.sanitize import of_the_right_shape
+from cvxrobust.core.solving.judging.sanitize import asked
 
 ISOLATED_ROWS = 20_000
 """Programmes with more rows are solved in a child process, which can be stopped even while it sets them up."""
@@ -38,20 +37,11 @@ def invoke(
     optional: dict[str, Any] = {"monitor": monitor} if backend.capabilities.monitored else {}
     if backend.capabilities.warm_start and warm is not None:
         optional["warm_start"] = warm
-    try:
-        if isolated is not None and isinstance(program, ConicProgram) and program.b.size > ISOLATED_ROWS:
-            found = solve_isolated(isolated, program, settings, monitor, warm)
-        else:
-            found = backend.solve(program, settings, **optional)
-        return of_the_right_shape(found, program)
-    except CvxRobustError:
-        raise
-    except Exception as error:
-        return failure(backend, error)
+    apart = isolated is not None and isinstance(program, ConicProgram) and program.b.size > ISOLATED_ROWS
 
+    def ask() -> Any:
+        if apart and isolated is not None:
+            return solve_isolated(isolated, program, settings, monitor, warm)
+        return backend.solve(program, settings, **optional)
 
-def failure(backend: Backend, error: Exception) -> Solution:
-    """The answer of a backend that raised."""
-    if isinstance(error, MemoryError):
-        return Solution(Termination.OUT_OF_MEMORY, message=f"{backend.name} ran out of memory: {error}")
-    return Solution(Termination.ERROR, message=f"{backend.name} raised {type(error).__name__}: {error}")
+    return asked(backend, ask, program, settings)

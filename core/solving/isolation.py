@@ -21,7 +21,9 @@ from typing import IO, Any
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Solution, Termination
 from cvxrobust.core.environment import peak_memory
+from cvxrobust.core.errors import portable
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.strangers import described, worded
 
 GRACE = 5.0
 """Seconds that a solver may take to stop by itself after Ctrl-C."""
@@ -79,10 +81,10 @@ def solve_isolated(
             child.kill()
             raise
     if answers and answers[0]:
-        kind, value = pickle.loads(answers[0])
+        kind, value = _read(answers[0])
         if kind == "raised":
             raise value
-        return value if isinstance(value, Solution) else Solution(Termination.ERROR, message=f"returned {value!r}")
+        return value if isinstance(value, Solution) else Solution(Termination.ERROR, message=worded(value))
     if killed is not None:
         waited = time.perf_counter() - began
         message = f"{backend} did not stop when it was asked to and was killed after {waited:.1f} s"
@@ -91,6 +93,14 @@ def solve_isolated(
         return Solution(Termination.INTERRUPTED, message=f"{backend}'s process was stopped before it had begun")
     died = Termination.KILLED if child.returncode < 0 else Termination.ERROR
     return Solution(died, message=f"{backend}'s process ended with status {child.returncode} and without an answer")
+
+
+def _read(answer: bytes) -> tuple[str, Any]:
+    try:
+        kind, value = pickle.loads(answer)
+    except Exception as error:  # what multipliers of strangers do when they are read
+        return "unreadable", f"the answer of its process cannot be read: {described(error)}"
+    return kind, value
 
 
 def _talk(child: "subprocess.Popen[bytes]", request: bytes, answers: list[bytes]) -> None:
@@ -126,6 +136,7 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
     from cvxrobust.core.discovery.registry import get_backend
     from cvxrobust.core.kit.interrupt import sigint_stops
     from cvxrobust.core.kit.threads import blas_threads
+    from cvxrobust.core.solving.judging.sanitize import asked
 
     name, program, settings, warm = pickle.loads(source.read())
     backend = get_backend(name)
@@ -135,12 +146,10 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
         optional["warm_start"] = warm
     try:
         with sigint_stops(monitor), blas_threads(settings.threads):
-            found = backend.solve(program, settings, **optional)
-        if isinstance(found, Solution):
-            found = replace(found, peak_memory=peak_memory())
-        answer: tuple[str, Any] = ("returned", found)
+            found = asked(backend, lambda: backend.solve(program, settings, **optional), program, settings)
+        answer: tuple[str, Any] = ("returned", replace(found, peak_memory=peak_memory()))
     except Exception as error:
-        answer = ("raised", error)
+        answer = ("raised", portable(error))
     sink.write(pickle.dumps(answer))
     sink.flush()
 
@@ -149,5 +158,8 @@ def serve() -> None:
     """Answer one request on standard input; what the child process runs."""
     # Solvers print to standard output; the answer must have it to itself.
     with os.fdopen(os.dup(1), "wb") as sink:
-        os.dup2(2, 1)
+        try:
+            os.dup2(2, 1)
+        except OSError:  # there is no standard error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         _serve(sys.stdin.buffer, sink)

@@ -7,16 +7,14 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from cvxrobust.core.contracts.backend import Monitor, SolvesTogether
+from cvxrobust.core.contracts.backend import Monitor, SolvesTogether, harmless_options
 from cvxrobust.core.contracts.problem import Problem, RefinableProblem
 from cvxrobust.core.contracts.result import Result, Solution, Termination, Times
-from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.attempt import at_least_a_moment, result_of
-from cvxrobust.core.solving.invoke import failure
 from cvxrobust.core.solving.judging.ledger import Ledger
-from cvxrobust.core.solving.judging.sanitize import start_from
+from cvxrobust.core.solving.judging.sanitize import guarded, made_safe, start_from
 from cvxrobust.core.solving.judging.verdict import Task
 from cvxrobust.core.solving.judging.witness import Witness
 from cvxrobust.core.solving.plan import Plan, Way
@@ -48,16 +46,14 @@ def solve_jointly(
     monitors = [monitor.sharing(monitor.deadline, witness) for witness in witnesses]
     starts = [None if task.start is None else start_from(task.part, task.start) for task in tasks]
     own = settings.replace(time_limit=at_least_a_moment(monitor.remaining))
-    try:
-        solutions: list[Any] = backend.solve_together(problem.to_structured(), own, monitors, starts)
-    except CvxRobustError:
-        raise
-    except Exception as error:
-        solutions = [failure(backend, error)]
-    if not isinstance(solutions, list) or len(solutions) != len(parts):
-        failed = solutions[0] if isinstance(solutions, list) and solutions else None
+    program = problem.to_structured()
+    answers = guarded(backend, lambda: backend.solve_together(program, own, monitors, starts), own)
+    if isinstance(answers, Solution):  # of a backend that raised
+        answers = [answers] * len(parts)
+    elif not isinstance(answers, list | tuple) or len(answers) != len(parts):
         wrong = Solution(Termination.ERROR, message=f"{backend.name} did not return one solution per class")
-        solutions = [failed if isinstance(failed, Solution) else wrong] * len(parts)
+        answers = [wrong] * len(parts)
+    solutions = [made_safe(answer, program, own, harmless_options(backend)) for answer in answers]
     watched = sum(witness.seconds for witness in witnesses)
     seconds = (time.perf_counter() - began - watched) / len(parts)
     return [
@@ -67,12 +63,10 @@ def solve_jointly(
 
 
 def _judged(
-    way: Way, witness: Witness[N], solution: Any, seconds: float, settings: Settings, deadline: float | None
+    way: Way, witness: Witness[N], solution: Solution, seconds: float, settings: Settings, deadline: float | None
 ) -> Result[N]:
     ledger = witness.ledger
     began, first = time.perf_counter(), len(ledger.trace)
-    if not isinstance(solution, Solution):
-        solution = Solution(Termination.ERROR, message=f"the backend returned {type(solution).__name__}")
     watched = witness.seconds
     witness.conclude(solution, deadline)
     judged = witness.judged

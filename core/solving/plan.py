@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cvxrobust.core.conic.program import require_cone_types
-from cvxrobust.core.contracts.backend import Backend, ChecksSettings, require_available, require_loss
-from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized
+from cvxrobust.core.contracts.backend import Backend, ChecksSettings, require_available, require_loss, why_unavailable
+from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized, estimated
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
 from cvxrobust.core.contracts.weight import Weighed
 from cvxrobust.core.discovery.registry import backends, get_backend, plugins
@@ -244,9 +244,9 @@ def _structured_ways(part: Problem[Any]) -> list[Way]:
     found = []
     for backend in backends().values():
         program = structured_program(backend, part)
-        if program is None or backend.unavailable() is not None:
+        if program is None or why_unavailable(backend) is not None:
             continue
-        cost = backend.estimate(program) if isinstance(backend, Estimates) else None
+        cost = estimated(backend, program)
         if cost is not None or not isinstance(backend, Estimates):
             found.append(Way(backend, "direct", isolatable("auto", backend), cost))
     return found
@@ -261,13 +261,13 @@ def _conic_ways(part: Problem[Any], method: str) -> list[Way]:
     Raises:
         UnsupportedProgramError: No available backend reads the cones needed.
     """
-    able = [b for b in backends().values() if part.cones <= b.capabilities.cones and b.unavailable() is None]
+    able = [b for b in backends().values() if part.cones <= b.capabilities.cones and why_unavailable(b) is None]
     if not able:
         return []
     chosen = next((b for b in able if b.capabilities.method == "interior-point"), able[0])
     isolated = isolatable("auto", chosen)
     size = part.conic_size if isinstance(part, Sized) else None
-    cost = chosen.estimate(size) if size is not None and isinstance(chosen, Estimates) else None
+    cost = None if size is None else estimated(chosen, size)
     if cost is not None and isinstance(part, Weighed):
         cost = replace(cost, seconds=cost.seconds + JUDGED * part.look)
     methods = [method] if method != "auto" else ["direct"]
@@ -275,8 +275,8 @@ def _conic_ways(part: Problem[Any], method: str) -> list[Way]:
         # In the order in which they are tried where nobody knows what they cost.
         methods = ["cutting-set", "direct"] if part.conic_rows > DIRECT_ROWS else ["direct", "cutting-set"]
     costs = {"direct": cost, "cutting-set": None}
-    if "cutting-set" in methods and size is not None and size.orders and isinstance(chosen, Estimates):
-        master = chosen.estimate(replace(size, orders={max(size.orders): 2}))
+    if "cutting-set" in methods and size is not None and size.orders:
+        master = estimated(chosen, replace(size, orders={max(size.orders): 2}))
         if master is not None:
             costs["cutting-set"] = Estimate(ROUNDS * master.seconds, master.memory, master.seconds)
     return [Way(chosen, name, isolated, costs[name]) for name in methods]

@@ -5,17 +5,20 @@ from contextlib import suppress
 
 import numpy as np
 
-from cvxrobust.core.contracts.backend import Backend, Monitor
+from cvxrobust.core.contracts.backend import Backend, Monitor, harmless_options
 from cvxrobust.core.contracts.problem import Problem, RefinableProblem, RobustProblem, offers
 from cvxrobust.core.contracts.provenance import with_provenance
 from cvxrobust.core.contracts.result import Callback, Result
-from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.discovery.registry import get_backend
+from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
 from cvxrobust.core.kit.interrupt import sigint_stops
 from cvxrobust.core.kit.threads import blas_threads
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.call import Call
+from cvxrobust.core.solving.call import Audience, Call
 from cvxrobust.core.solving.child import NoChildError
+from cvxrobust.core.solving.judging.sanitize import clean_error
+from cvxrobust.core.solving.plan import Plan
 from cvxrobust.core.solving.refinement import GATES
 from cvxrobust.core.solving.supervision import has_long_steps, in_child, is_heavy
 
@@ -52,7 +55,8 @@ def solve(
             the certified gap is the one asked for; True picks one, False forbids it, None leaves it to the backend
             ``"auto"``. Needs a `RobustProblem`. See `cvxrobust.core.solving.session`.
         callback: Called with (elapsed seconds, upper, lower) whenever a certified bound improves; where gates are
-            refined the bounds are those of the programme being solved.
+            refined the bounds are those of the programme being solved. What it raises ends the solve, and is raised
+            here as it is.
         warm_start: A previous result, or a network, to start from; its objective is an upper bound from the first
             moment.
 
@@ -84,18 +88,46 @@ def solve(
     starts = _starts(problem, warm_start)
     one = starts is not None and len(starts) == 1
     solution = warm_start.solution if one and isinstance(warm_start, Result) else None
-    call = Call(problem, backend, method, settings, gates == "grow", polish, callback, starts, solution, clock)
-    # Where it may take long to look at the problem, even the plan is made where that can be ended.
-    plan = None if is_heavy(problem, settings) else call.plan()
     monitor = Monitor(None if settings.time_limit is None else clock + settings.time_limit)
+    audience = Audience(callback or _nobody, monitor)
+    heard = None if callback is None else audience
+    call = Call(problem, backend, method, settings, gates == "grow", polish, heard, starts, solution, clock)
     # What a backend returns may be anything; overflow in judging it is not worth a warning.
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    with sigint_stops(monitor), blas_threads(settings.threads), quiet:
-        if plan is None or has_long_steps(problem, plan, settings):
-            with suppress(NoChildError):  # better late than never
-                return with_provenance(in_child(call, monitor, plan), problem)
-        session = call.begin(plan or call.plan(), monitor)
-        return with_provenance(session.finish(session.run()), problem)
+    try:
+        # Where it may take long to look at the problem, even the plan is made where that can be ended.
+        plan = None if is_heavy(problem, settings) else call.plan()
+        with sigint_stops(monitor), blas_threads(settings.threads), quiet, audience:
+            return _solved(call, plan, monitor, audience)
+    except CvxRobustError as error:
+        if audience.raised is not error:  # what the callback raises is the caller's own
+            _hide_secrets(error, backend, settings)
+        raise
+
+
+def _solved(call: Call[N], plan: Plan | None, monitor: Monitor, audience: Audience) -> Result[N]:
+    if plan is None or has_long_steps(call.problem, plan, call.settings):
+        with suppress(NoChildError):  # better late than never
+            return with_provenance(in_child(call, monitor, plan), call.problem)
+    session = call.begin(plan or call.plan(), monitor)
+    audience.check()
+    results = session.run()
+    audience.check()
+    return with_provenance(session.finish(results), call.problem)
+
+
+def _nobody(elapsed: float, upper: float, lower: float) -> None:
+    """Hears nothing."""
+
+
+def _hide_secrets(error: CvxRobustError, backend: str | Backend, settings: Settings) -> None:
+    """See to it that the text of an error repeats no option that nobody vouches for."""
+    if not settings.options:
+        return
+    named = None
+    with suppress(CvxRobustError):
+        named = None if backend == "auto" else get_backend(backend)
+    clean_error(error, settings, frozenset() if named is None else harmless_options(named))
 
 
 def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> tuple[N, ...] | None:

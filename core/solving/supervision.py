@@ -9,7 +9,6 @@ bounds of the network without neurons (`cvxrobust.core.contracts.weight`), which
 """
 
 import os
-import pickle
 import signal
 import time
 from contextlib import suppress
@@ -17,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized
+from cvxrobust.core.contracts.estimate import Estimate, Sized, estimated
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.result import Result, Termination, TracePoint, grade
 from cvxrobust.core.contracts.weight import Weighed
@@ -25,9 +24,10 @@ from cvxrobust.core.environment import peak_memory, versions
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.call import Call
+from cvxrobust.core.solving.call import Audience, Call
 from cvxrobust.core.solving.child import Send, Told, can_fork, run_in_child
 from cvxrobust.core.solving.plan import Plan, Way, reads_structure
+from cvxrobust.core.strangers import described
 
 SHORT = (0.15, 0.01)
 """Seconds, or share of the limit if that is more, up to which a step is short: estimates may be off by a factor, and
@@ -105,6 +105,8 @@ def in_child(call: Call[N], monitor: Monitor, plan: Plan | None = None) -> Resul
         trace.append(TracePoint(*point))
         if call.callback is not None:
             call.callback(*point)
+            if isinstance(call.callback, Audience):
+                call.callback.check()  # nothing is lost by ending the child at once
 
     told = run_in_child(lambda send: _work(call, plan, monitor, send), monitor, until, hear)
     raised, found = told.get("raised"), _last(told)
@@ -137,7 +139,7 @@ def _work(call: Call[N], plan: Plan | None, monitor: Monitor, send: Send) -> Non
     send("answer", session.finish(bare, report=False))
     reported = session.finish([_with_memory(result) for result in results])
     send("reported", replace(reported, solution=None, parts=tuple(replace(p, solution=None) for p in reported.parts)))
-    with suppress(pickle.PicklingError, TypeError, AttributeError):
+    with suppress(Exception):  # whatever multipliers of strangers do when they are pickled
         send("whole", reported)
 
 
@@ -149,14 +151,15 @@ def _with_memory(result: Result[N]) -> Result[N]:
 
 
 def _last(told: Told) -> Any:
-    """The last result that a child has sent."""
-    return next((told.get(name) for name in ("whole", "reported", "answer", "kept") if name in told.latest), None)
+    """The last result that a child has sent and that can be read."""
+    found = (told.get(name) for name in ("whole", "reported", "answer", "kept"))
+    return next((result for result in found if isinstance(result, Result)), None)
 
 
 def _ended(found: Result[N], told: Told, raised: Any, monitor: Monitor) -> Result[N]:
     """The last result of a child that did not get to the end."""
     if raised is not None:
-        said = f"the process that solved raised {type(raised).__name__}: {raised}"
+        said = f"the process that solved raised {described(raised)}"
         kind = Termination.OUT_OF_MEMORY if isinstance(raised, MemoryError) else Termination.ERROR
         return replace(found, termination=kind, message=said)
     if told.signal:
@@ -223,8 +226,6 @@ def _master(part: Problem[Any]) -> float:
 
 def _estimated(part: Problem[Any], way: Way) -> Estimate | None:
     """A backend's own estimate, where the plan has none."""
-    if not isinstance(way.backend, Estimates):
-        return None
     if way.method == "direct" and reads_structure(way.backend, part):
-        return way.backend.estimate(part.to_structured())
-    return way.backend.estimate(part.conic_size) if isinstance(part, Sized) else None
+        return estimated(way.backend, part.to_structured())
+    return estimated(way.backend, part.conic_size) if isinstance(part, Sized) else None

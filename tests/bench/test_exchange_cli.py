@@ -314,7 +314,7 @@ def test_bounds_hold_whatever_the_solution():
         replace(right, y=-right.y),
         replace(right, y=right.y + rng.normal(size=right.y.size)),
         replace(right, x=-right.x),
-        replace(right, x=1e200 * right.x, y=1e200 * right.y),
+        replace(right, x=1e90 * right.x, y=1e90 * right.y),
         replace(right, x=np.full_like(right.x, np.nan), s=None, y=np.full_like(right.y, np.inf)),
         Solution(Termination.INFEASIBLE, y=right.y),
         Solution(Termination.ERROR),

@@ -22,8 +22,8 @@ FLOORS = {
 # Inside a floor: what stands left of "<" knows nothing of what stands right of it, rooms divided by "|" never meet,
 # those divided by commas may. A star is all the others.
 ROOMS = {
-    "core": "errors, settings, environment, certificate, arrays, files < validation < conic < losses < attacks "
-    "< networks < programs < contracts < discovery < kit < formats < solving < testing",
+    "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets < validation < conic "
+    "< losses < attacks < networks < programs < contracts < discovery < kit < formats < solving < testing",
     "core.programs": "rows < polynomial | gated",
     "problems": "data < polynomial | relu < sklearn_estimators",
     "problems.relu": "gates < *",
@@ -33,7 +33,7 @@ ROOMS = {
         "sizes, tensors, smoothing, averages, best_so_far, balls < newton | multipliers | columns < solve"
     ),
     "backends.ipm": "best_so_far, complementarity, coupling_orders, symmetric < polynomial | gated",
-    "bench": "metrics, display, data < workflows < harness < demo | studies < gpu < cli",
+    "bench": "metrics, streams, display, data < workflows < harness < demo | studies < gpu < cli",
     "bench.harness": "suite < results < run < analysis < report",
 }
 

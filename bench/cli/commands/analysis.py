@@ -1,6 +1,5 @@
 """``cvxrobust bench report | compare | export``: what runs found, shown, compared and handed on."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +18,8 @@ from cvxrobust.bench.display import (
 from cvxrobust.bench.display import print_json as print_as_json
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from cvxrobust.bench.harness.analysis.analysis import Analysis
     from cvxrobust.bench.harness.analysis.compare import Comparison
 
@@ -87,7 +88,7 @@ def compare(
 
     Exit code 3 on what --fail names, and whenever certificates of the two contradict each other.
     """
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.bench.harness.analysis.compare import compare as compare_runs
         from cvxrobust.bench.harness.analysis.compare import parse_rule
         from cvxrobust.bench.harness.analysis.tables import read_runs
@@ -102,7 +103,7 @@ def compare(
         else:
             _print_comparison(comparison)
             if regressions:
-                console().print(make_table("regressions", ("backend", "rule", "what"), _plain(regressions), left=3))
+                console().print(make_table("regressions", ("backend", "rule", "what"), regressions, left=3))
         if regressions:
             raise typer.Exit(EXIT_REGRESSION)
 
@@ -131,7 +132,7 @@ def export(
             print(parquet)
         if csv is not None:
             with whole_file(csv) as file:
-                table.write_csv(file)
+                _runs_nothing(table).write_csv(file)
             print(csv)
 
 
@@ -167,7 +168,7 @@ def _print_summary(analysis: "Analysis") -> None:
             (one["backend"], one["certified"], one["rows"], number(one["sgm_1"]), number(one["sgm_3"]), one["reasons"])
             for one in lines.to_dicts()
         ]
-        console().print(make_table(_escaped(f"{family}, gap {tolerance:g}"), head, _plain(cells)))
+        console().print(make_table(f"{family}, gap {tolerance:g}", head, cells))
 
 
 def _exit_of(analysis: "Analysis") -> None:
@@ -191,14 +192,14 @@ def _print_comparison(comparison: "Comparison") -> None:
     ]  # fmt: skip
     head = ("backend", "cases", "certified A", "B", "mean s A", "B", "ratio", "memory A", "B", "ratio")
     title = f"A: {first}, B: {second}; cases of both; means shifted by {comparison.shift:g} s"
-    console().print(make_table(_escaped(title), head, _plain(cells)))
+    console().print(make_table(title, head, cells))
     failing = [(change.backend, *one) for change in comparison.changes for one in change.failing]
     if failing:
         title = "not certified any more"
-        console().print(make_table(title, ("backend", "case", "why"), _plain(failing), left=3))
+        console().print(make_table(title, ("backend", "case", "why"), failing, left=3))
     mended = [(change.backend, one) for change in comparison.changes for one in change.mended]
     if mended:
-        console().print(make_table("certified now", ("backend", "case"), _plain(mended), left=2))
+        console().print(make_table("certified now", ("backend", "case"), mended, left=2))
     for name, cases in zip(comparison.names, comparison.only, strict=True):
         if cases:
             print(f"only in {name}: {len(cases)} cases")
@@ -207,12 +208,11 @@ def _print_comparison(comparison: "Comparison") -> None:
         print(remark)
 
 
-def _plain(cells: Sequence[Sequence[object]]) -> list[tuple[str, ...]]:
-    return [tuple(_escaped(cell) for cell in line) for line in cells]
+def _runs_nothing(table: "pl.DataFrame") -> "pl.DataFrame":
+    """The table with texts, and names of columns, that spreadsheets take for nothing but texts."""
+    import polars as pl
 
+    from cvxrobust.bench.display import spreadsheet_cell
 
-def _escaped(cell: object) -> str:
-    """Text that rich prints as it is."""
-    from rich.markup import escape
-
-    return escape(str(cell))
+    texts = pl.col(pl.String).map_elements(spreadsheet_cell, return_dtype=pl.String)
+    return table.with_columns(texts).rename(spreadsheet_cell)

@@ -22,7 +22,7 @@ DOCTOR_TOLERANCE = 1e-4
 @backends_app.command("list")
 def list_backends(as_json: Json = False) -> None:
     """Every plugin and backend, available or not; solvers are not imported for it."""
-    with clean_errors():
+    with clean_errors(as_json):
         rows = backend_rows()
         if as_json:
             print_json({"backends": rows})
@@ -42,7 +42,7 @@ def backend_rows() -> list[dict[str, Any]]:
         plugin = f"{record.entry} ({record.distribution or 'registered at run time'})"
         for name in record.backends:
             facts = _facts(available[name], descriptions[name].summary)
-            rows.append({"name": name, "plugin": plugin, "status": "ok", **facts})
+            rows.append({"name": name, "plugin": plugin, **facts})
         bad = dict(record.refused)
         if not (record.backends or record.problems or record.metrics or bad):
             bad = {record.entry: record.reason}
@@ -54,8 +54,12 @@ def backend_rows() -> list[dict[str, Any]]:
 
 def _facts(backend: "Backend", summary: str) -> dict[str, Any]:
     """Availability and abilities of one backend; without its solver, what to do about that."""
-    reason, abilities = backend.unavailable(), backend.capabilities
+    from cvxrobust.core.contracts.backend import why_unavailable
+    from cvxrobust.core.discovery.loader import PluginStatus, Unusable
+
+    reason, abilities = why_unavailable(backend), backend.capabilities
     return {
+        "status": str(PluginStatus.BROKEN if isinstance(backend, Unusable) else PluginStatus.OK),
         "available": "yes" if reason is None else "no",
         "method": abilities.method,
         "reads": ", ".join(sorted(map(_name, abilities.cones | abilities.structured))),
@@ -69,7 +73,7 @@ def show_backend(
     as_json: Json = False,
 ) -> None:
     """Everything that a backend says about itself."""
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.core.discovery.registry import backend_descriptions, get_backend
 
         backend = get_backend(name)
@@ -88,8 +92,10 @@ def show_backend(
 
 def backend_facts(backend: "Backend") -> dict[str, Any]:
     """Capabilities as plain values."""
+    from cvxrobust.core.contracts.backend import why_unavailable
+
     abilities = backend.capabilities
-    reason = backend.unavailable()
+    reason = why_unavailable(backend)
     facts: dict[str, Any] = {
         "name": backend.name,
         "available": reason is None,
@@ -116,7 +122,7 @@ def _readable(value: Any) -> str:
 @backends_app.command("doctor")
 def doctor(as_json: Json = False) -> None:
     """Solve a tiny programme with every available backend and check the certificate; exit 1 if one fails."""
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.core.discovery.registry import backends
 
         rows = [examine(backend) for backend in backends().values()]
@@ -135,13 +141,17 @@ def doctor(as_json: Json = False) -> None:
 def findings(backend: "Backend") -> list[dict[str, Any]]:
     """What a backend says of the things that it needs, one by one; empty if it tells nothing apart."""
     from cvxrobust.core.contracts.backend import Diagnoses
+    from cvxrobust.core.strangers import described, telling_interrupts
 
     if not isinstance(backend, Diagnoses):
         return []
-    try:
-        return [vars(finding).copy() for finding in backend.diagnose()]
-    except Exception as error:  # as below
-        return [{"what": "diagnosable", "ok": False, "detail": f"{type(error).__name__}: {error}"}]
+    with telling_interrupts() as is_interrupt:
+        try:
+            return [vars(finding).copy() for finding in backend.diagnose()]
+        except BaseException as error:  # as below
+            if is_interrupt(error):
+                raise
+            return [{"what": "diagnosable", "ok": False, "detail": described(error)}]
 
 
 def _readable_detail(row: dict[str, Any]) -> str:
@@ -162,11 +172,13 @@ def examine(backend: "Backend") -> dict[str, Any]:
     import numpy as np
 
     from cvxrobust import AdversarialReLU, AdversarialSDP, Settings, solve
+    from cvxrobust.core.contracts.backend import why_unavailable
     from cvxrobust.core.solving.plan import reads
+    from cvxrobust.core.strangers import described, telling_interrupts
 
     row: dict[str, Any] = {"name": backend.name, "outcome": "skipped", "seconds": "", "version": ""}
     row |= {"findings": findings(backend)}
-    if reason := backend.unavailable():
+    if reason := why_unavailable(backend):
         return row | {"detail": reason}
     rng = np.random.default_rng(0)
     X = rng.normal(size=(8, 2))
@@ -180,11 +192,14 @@ def examine(backend: "Backend") -> dict[str, Any]:
         return row | {"detail": "it reads none of the tiny problems, so there is nothing to try"}
     tolerance = max(DOCTOR_TOLERANCE, backend.capabilities.tightest_tolerance)
     start = time.perf_counter()
-    try:
-        result = solve(problem, backend=backend.name, settings=Settings(tolerance=tolerance))
-    except Exception as error:  # whatever a solver raises is the finding
-        seconds = f"{time.perf_counter() - start:.2f}"
-        return row | {"outcome": "fail", "seconds": seconds, "detail": f"{type(error).__name__}: {error}"}
+    with telling_interrupts() as is_interrupt:
+        try:
+            result = solve(problem, backend=backend.name, settings=Settings(tolerance=tolerance))
+        except BaseException as error:  # whatever a solver raises is the finding
+            if is_interrupt(error):
+                raise
+            seconds = f"{time.perf_counter() - start:.2f}"
+            return row | {"outcome": "fail", "seconds": seconds, "detail": described(error)}
     return row | {
         "outcome": "ok" if result.quality == "certified" else "fail",
         "seconds": f"{time.perf_counter() - start:.2f}",

@@ -39,7 +39,12 @@ def run(
     ] = "",
     jobs: Annotated[int, typer.Option(min=1, help="Cases at a time; more than one disturbs their times.")] = 1,
     dask: Annotated[
-        str | None, typer.Option(help="Run on the workers of this dask scheduler.", metavar="ADDRESS")
+        str | None,
+        typer.Option(
+            help="Run on the workers of this dask scheduler. Trust it, its workers and all who can reach them: they "
+            "get the cases, options with secrets included, and what they send back can run code here.",
+            metavar="ADDRESS",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be run.")] = False,
     data_folder: Annotated[

@@ -49,7 +49,7 @@ def export(
     Beside it goes PROGRAM.npz, with the data and all else that `import` needs to score answers. More than two classes
     become one programme, of independent blocks.
     """
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.bench.workflows.exchange import export_program
         from cvxrobust.bench.workflows.training import TrainingRequest
         from cvxrobust.core.settings import Settings
@@ -96,7 +96,7 @@ def import_solution(
 
     The bounds are this package's own, as those of `solve`; the answer may be wrong, inaccurate or incomplete.
     """
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.bench.cli.printing import print_training
         from cvxrobust.bench.workflows.exchange import import_solution as score_solution
 

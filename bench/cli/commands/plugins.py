@@ -15,8 +15,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 @plugins_app.command("list")
 def list_plugins(as_json: Json = False) -> None:
-    """Every entry point of the group ``cvxrobust``: what it brings, or what is wrong with it."""
-    with clean_errors():
+    """Every entry point of the group ``cvxrobust``: what it brings, what is wrong with it, and what it should not do.
+
+    The factory of everything that they offer is called for it.
+    """
+    with clean_errors(as_json):
         from cvxrobust.core.discovery.hookspecs import API_VERSION
         from cvxrobust.core.discovery.registry import plugins
 
@@ -29,8 +32,9 @@ def list_plugins(as_json: Json = False) -> None:
                 "problems": list(record.problems),
                 "metrics": list(record.metrics),
                 "reason": record.reason,
+                "remarks": list(record.remarks),
             }
-            for record in plugins()
+            for record in plugins(examined=True)
         ]
         _show("plugins", f"Plugins (interface {API_VERSION})", rows, as_json)
 
@@ -38,7 +42,7 @@ def list_plugins(as_json: Json = False) -> None:
 @problems_app.command("list")
 def list_problems(as_json: Json = False) -> None:
     """Every problem family, by the name that ``cvxrobust solve --problem`` takes."""
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.core.discovery.registry import problems
 
         rows = [
@@ -51,7 +55,7 @@ def list_problems(as_json: Json = False) -> None:
 @metrics_app.command("list")
 def list_metrics(as_json: Json = False) -> None:
     """Every metric, by the name that ``cvxrobust solve --metric`` takes."""
-    with clean_errors():
+    with clean_errors(as_json):
         from cvxrobust.core.discovery.registry import metrics
 
         rows = [

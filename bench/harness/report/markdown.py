@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cvxrobust.bench.display import presentable
 from cvxrobust.bench.harness.report.figures import figures
 from cvxrobust.bench.harness.report.page import TEMPLATES
 from cvxrobust.bench.harness.report.png import gap_pages, write_pictures
@@ -56,7 +57,7 @@ def escape_markdown(value: Any) -> Any:
     """Text that means itself in Markdown, in a line of a table, too."""
     if isinstance(value, Verbatim) or not isinstance(value, str):
         return value
-    line = re.sub(r"\s+", " ", value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"\s+", " ", presentable(value)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_{}\[\]|~#$])", r"\\\1", line)
 
 

@@ -1,12 +1,14 @@
 """The report as one HTML file that needs nothing else: no network, no other file."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cvxrobust.bench.display import presentable
 from cvxrobust.bench.harness.report.figures import figures
 from cvxrobust.bench.harness.report.plotly import plotly_figures, plotly_script
 from cvxrobust.bench.harness.report.png import COLORS, DARK_COLORS, DASHES, PARTS
@@ -61,6 +63,7 @@ def render_html(report: Report) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -83,9 +86,19 @@ def render_html(report: Report) -> str:
     )
 
 
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, Markup) else presentable(value)
+
+
+def _presentable(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: _presentable(item) for name, item in content.items()}
+    return [_presentable(item) for item in content] if isinstance(content, list | tuple) else presentable(content)
+
+
 def script_json(content: Any) -> Markup:
     """JSON that may stand in a script element: nothing in it can end that."""
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(_presentable(content), allow_nan=False, separators=(",", ":"), ensure_ascii=False)
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cvxrobust.bench.display import presentable
 from cvxrobust.bench.harness.report.figures import Curve, Figure, Figures
 from cvxrobust.core.files import whole_file
 
@@ -177,8 +178,8 @@ def _shared_legend(canvas: Any, grid: Iterable["Axes"]) -> None:
 
 
 def _plain(text: str) -> str:
-    """Without what matplotlib would read as mathematics; a leading underscore would hide a name."""
-    return text.replace("\\", "/").replace("$", r"\$").lstrip("_")
+    """Without what matplotlib would read as mathematics, and nobody could read; a leading underscore hides a name."""
+    return str(presentable(text.replace("\\", "/"))).replace("\\", "/").replace("$", r"\$").lstrip("_")
 
 
 def _wrapped(text: str, width: int) -> str:

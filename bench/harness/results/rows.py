@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
-from cvxrobust.bench.harness.suite.cases import MASK, SCHEMA, Case, masked
+from cvxrobust.bench.harness.suite.cases import SCHEMA, Case
 from cvxrobust.core.contracts.result import Quality, Result, Termination
+from cvxrobust.core.secrets import cleaned
 
 
 class Verdict(StrEnum):
@@ -135,27 +137,18 @@ class Row:
 
     def without_secrets(self, case: Case) -> "Row":
         """The same with the case's secrets masked wherever they may have got to."""
-        if not case.secrets:
-            return self
+        hide = partial(cleaned, secrets=case.secrets)
         return replace(
             self,
-            applied=_clean(masked(self.applied), case.secrets),
-            ignored=_clean(masked(self.ignored), case.secrets),
-            reason=_clean(self.reason, case.secrets),
-            message=_clean(self.message, case.secrets),
-            complaints=tuple(_clean(self.complaints, case.secrets)),
-            worker=_clean(self.worker, case.secrets),
+            applied=hide(self.applied),
+            ignored=hide(self.ignored),
+            reason=hide(self.reason),
+            message=hide(self.message),
+            complaints=tuple(hide(list(self.complaints))),
+            selection=hide(self.selection),
+            metric_failures=hide(self.metric_failures),
+            worker=hide(self.worker),
         )
-
-
-def _clean(value: Any, secrets: tuple[str, ...]) -> Any:
-    if isinstance(value, str):
-        for secret in secrets:
-            value = value.replace(secret, MASK)
-        return value
-    if isinstance(value, Mapping):
-        return {name: _clean(item, secrets) for name, item in value.items()}
-    return [_clean(item, secrets) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _number(value: float | None, sign: float = 1.0) -> float:

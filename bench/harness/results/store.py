@@ -15,6 +15,7 @@ from cvxrobust.bench.harness.results.rows import Row
 from cvxrobust.bench.harness.suite.cases import SCHEMA
 from cvxrobust.core.errors import InputError, WriteError
 from cvxrobust.core.files import check_folder, reason, unwritable, write_whole
+from cvxrobust.core.secrets import cleaned
 
 MANIFEST, RESULTS = "manifest.json", "results.jsonl"
 
@@ -73,7 +74,7 @@ class Store:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / MANIFEST, to_line(manifest, indent=2) + "\n")
+            write_whole(self.folder / MANIFEST, to_line(cleaned(manifest), indent=2) + "\n")
         except OSError as error:
             raise unwritable(f"cannot write to {self.folder}", error) from error
 
@@ -147,7 +148,7 @@ class Store:
         assert self._file is not None
         before = self._file.seek(0, os.SEEK_END)
         try:
-            _write(self._file, to_line(row.to_dict()).encode() + b"\n")
+            _write(self._file, to_line(cleaned(row.to_dict())).encode() + b"\n")
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(before)

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cvxrobust.bench.display import console
+from cvxrobust.bench.display import console, is_terminal, remark, visible
 from cvxrobust.bench.harness.results.rows import Row, Verdict
 from cvxrobust.bench.harness.suite.cases import Case
 
@@ -52,7 +52,7 @@ class RunProgress:
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
-        if not self._quiet and sys.stderr.isatty():
+        if not self._quiet and is_terminal(sys.stderr):
             self._live = Live(self, console=console(stderr=True), refresh_per_second=4, transient=True)
             self._live.start()
         return self
@@ -82,7 +82,7 @@ class RunProgress:
             if self._live is None:
                 self._print(f"{line}{self._remaining(', ')}")
             elif row.verdict is Verdict.FAILED:
-                self._live.console.print(Text(line, style="red"), overflow="ellipsis", no_wrap=True)
+                self._live.console.print(Text(visible(line), style="red"), overflow="ellipsis", no_wrap=True)
 
     @property
     def remaining_seconds(self) -> float | None:
@@ -107,7 +107,7 @@ class RunProgress:
 
     def _print(self, line: str) -> None:
         if not self._quiet:
-            print(f"{self._finished:>4}/{self._total} {line}", file=sys.stderr, flush=True)
+            remark(f"{self._finished:>4}/{self._total} {line}")
 
     def _remaining(self, before: str) -> str:
         seconds = self.remaining_seconds

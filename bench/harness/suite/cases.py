@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -14,16 +13,12 @@ from numpy.typing import NDArray
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.harness.suite.versions import installed
 from cvxrobust.core.contracts.problem import Problem
+from cvxrobust.core.errors import CvxRobustError
+from cvxrobust.core.secrets import cleaned, masked, masked_by_name, secrets_of
 from cvxrobust.core.settings import Settings
 
 SCHEMA = 1
 """Raised whenever rows of older runs can no longer be compared with new ones."""
-
-SECRET = re.compile("token|passw|secret|credential|api_?key|private_?key", re.IGNORECASE)
-"""Options with such names are for the solver's eyes only."""
-
-MASK = "***"
-"""What is written in their place."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +136,13 @@ class BackendSpec:
         words += [f"+{self.polish}"] if isinstance(self.polish, str) else ["+polish"] if self.polish else []
         words += [self.device] if self.device != "auto" else []
         words += [self.dtype] if self.dtype != "float64" else []
-        words += [f"{key}={value}" for key, value in masked(self.options).items()]
+        words += [f"{key}={value}" for key, value in self.shown_options.items()]
         return " ".join(words)
+
+    @property
+    def shown_options(self) -> dict[str, Any]:
+        """Its options without secrets: those that the backend does not vouch for are masked."""
+        return masked(self.options, harmless_of(self.name) if self.options else ())
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> "BackendSpec":
@@ -198,15 +198,16 @@ class Case:
         return content
 
     def public(self) -> dict[str, Any]:
-        """The same with secrets masked: for rows, keys and manifests."""
-        public: dict[str, Any] = masked(self.to_dict())
+        """The same with secrets masked: for rows and manifests."""
+        public: dict[str, Any] = cleaned(masked_by_name(self.to_dict()))
+        public["backend"]["options"] = self.backend.shown_options
         return public
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """The values that `public` masks, longest first: no message may repeat them."""
-        hidden = {str(value) for name, value in self.backend.options.items() if SECRET.search(name)}
-        return tuple(sorted(filter(None, hidden), key=len, reverse=True))
+        options = self.backend.options
+        return secrets_of(options, harmless_of(self.backend.name)) if options else ()
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> "Case":
@@ -220,8 +221,8 @@ class Case:
         """What identifies the case, in this run and in others: a hash of everything that its outcome may depend on.
 
         That is the numbers of the data (not only their name), the family and its parameters, the backend, its version
-        and that of this package, the settings, the repeat, and the version of the rows' form. Labels and secrets are
-        left out.
+        and that of this package, the settings, the repeat, and the version of the rows' form. Labels are left out, and
+        so are options whose names say that they are secrets: they change, and nothing may be left of them.
 
         Args:
             folder: Where data sets lie; None takes the environment variable ``CVXROBUST_DATA``.
@@ -229,7 +230,7 @@ class Case:
         Raises:
             InputError: The data is missing.
         """
-        content = self.public()
+        content = masked_by_name(self.to_dict())
         for spec in (content["problem"], content["backend"]):
             del spec["label"]
         for name in ("label", "form"):  # what they make of a file is in the numbers of the data
@@ -241,11 +242,16 @@ class Case:
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
 
-def masked(value: Any) -> Any:
-    """The same without secrets: in mappings, however deep, what has a secret's name is replaced."""
-    if isinstance(value, Mapping):
-        return {name: MASK if SECRET.search(str(name)) else masked(item) for name, item in value.items()}
-    return [masked(item) for item in value] if isinstance(value, list | tuple) else value
+@lru_cache(maxsize=256)
+def harmless_of(name: str) -> frozenset[str]:
+    """Options that a backend vouches for; none of one that is not here, or of all backends at once."""
+    from cvxrobust.core.contracts.backend import harmless_options
+    from cvxrobust.core.discovery.registry import get_backend
+
+    try:
+        return harmless_options(get_backend(name))
+    except CvxRobustError:
+        return frozenset()
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cvxrobust.bench.data.synthetic import GENERATORS
-from cvxrobust.bench.harness.suite.cases import MASK, SECRET, BackendSpec, Case, masked
+from cvxrobust.bench.harness.suite.cases import BackendSpec, Case, harmless_of
 from cvxrobust.bench.harness.suite.schema import (
     BackendEntry,
     Count,
@@ -22,7 +22,8 @@ from cvxrobust.bench.harness.suite.schema import (
     Strict,
     parse_bytes,
 )
-from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
+from cvxrobust.core.secrets import MASK, SECRET, cleaned, masked, masked_by_name, secrets_of
 
 SUITES = Path(__file__).parents[2] / "suites"
 """Where the suites lie that ship with the package."""
@@ -90,7 +91,9 @@ class Suite(Strict):
 
     def public(self) -> dict[str, Any]:
         """The suite as it is written into manifests: without secrets."""
-        public: dict[str, Any] = masked(self.model_dump(mode="json"))
+        public: dict[str, Any] = cleaned(masked_by_name(self.model_dump(mode="json")))
+        for entry, shown in zip(self.backends, public["backends"], strict=True):
+            shown["options"] = masked(entry.options, harmless_of(entry.name) if entry.options else ())
         return public
 
     def cases(self) -> list[Case]:
@@ -135,7 +138,7 @@ class Suite(Strict):
         Raises:
             InputError: Data is missing, or a value is refused.
         """
-        from cvxrobust.core.contracts.backend import ChecksSettings
+        from cvxrobust.core.contracts.backend import ChecksSettings, why_unavailable
         from cvxrobust.core.discovery.registry import get_backend
 
         cases = self.cases()
@@ -153,13 +156,20 @@ class Suite(Strict):
                 raise InputError(f"problem {problem.name!r}: {type(error).__name__}: {error}") from error
         for case in {case.backend.title: case for case in cases}.values():
             settings, backend = case.settings, get_backend(case.backend.name)
-            if settings.options and isinstance(backend, ChecksSettings) and backend.unavailable() is None:
-                backend.check_settings(settings)
+            if settings.options and isinstance(backend, ChecksSettings) and why_unavailable(backend) is None:
+                try:
+                    backend.check_settings(settings)
+                except CvxRobustError as error:
+                    error.args = tuple(cleaned(part, case.secrets) for part in error.args)
+                    raise
 
     def _backend_specs(self, entry: BackendEntry) -> Iterator[BackendSpec]:
+        from cvxrobust.core.contracts.backend import why_unavailable
         from cvxrobust.core.discovery.registry import backends
 
-        names = [entry.name] if entry.name != EVERY else [n for n, b in backends().items() if b.unavailable() is None]
+        names = [entry.name]
+        if entry.name == EVERY:
+            names = [name for name, backend in backends().items() if why_unavailable(backend) is None]
         for name, method in itertools.product(names, entry.methods):
             label = entry.label if entry.name != EVERY else ""
             yield BackendSpec(
@@ -216,10 +226,9 @@ def suite_text(name_or_path: str) -> str:
         InputError: As `load_suite` does.
     """
     path, text = _read(name_or_path)
-    options = [entry.options for entry in _parsed(path, text).backends]
-    hidden = {str(value) for given in options for name, value in given.items() if masked({name: value})[name] == MASK}
-    for value in sorted(filter(None, hidden), key=len, reverse=True):
-        text = text.replace(value, MASK)
+    for entry in _parsed(path, text).backends:
+        if entry.options:
+            text = cleaned(text, secrets_of(entry.options, harmless_of(entry.name)))
     return text
 
 

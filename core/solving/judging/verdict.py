@@ -10,7 +10,7 @@ from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.networks.base import N
-from cvxrobust.core.solving.judging.sanitize import network_of, proved
+from cvxrobust.core.solving.judging.sanitize import candidates, network_of, proved, worth
 
 GRACE = 0.3
 """Seconds after the deadline that may go into making multipliers prove more; an answer is late a second after it."""
@@ -68,12 +68,12 @@ def certified(
     """
     certificate, unproved = known, ""
     found = network_of(part, solution)
-    if found is not None and (upper := part.objective(found)) < certificate.upper:
+    if found is not None and (upper := worth(part, found)) < certificate.upper:
         network, certificate = found, replace(certificate, upper=upper)
         if keep is not None:
             keep(network, certificate)
     until = -math.inf if quick else math.inf if deadline is None else deadline + GRACE
-    for multipliers in part.multiplier_candidates(solution, network, lambda: time.perf_counter() > until):
+    for multipliers in candidates(part, solution, network, lambda: time.perf_counter() > until):
         lower, reason = proved(part, multipliers)
         unproved = unproved or reason
         certificate = certificate.best(Certificate(certificate.upper, lower))

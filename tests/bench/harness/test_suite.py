@@ -12,11 +12,12 @@ from harness.plugins import small_suite
 
 from cvxrobust.bench.data.synthetic import GENERATORS, samples
 from cvxrobust.bench.harness.run.runner import plan
-from cvxrobust.bench.harness.suite.cases import MASK, BackendSpec, Case, DataSpec, ProblemSpec, fingerprint
+from cvxrobust.bench.harness.suite.cases import BackendSpec, Case, DataSpec, ProblemSpec, fingerprint
 from cvxrobust.bench.harness.suite.schema import BackendEntry, ProblemEntry, parse_bytes
 from cvxrobust.bench.harness.suite.suite import SUITES, Suite, load_suite, parse_suite, suite_text
 from cvxrobust.core.discovery.registry import backends
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.secrets import MASK
 
 SHIPPED = sorted(path.stem for path in SUITES.glob("*.toml"))
 

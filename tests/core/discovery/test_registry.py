@@ -17,11 +17,12 @@ from cvxrobust.core.discovery.registry import PluginStatus
 from cvxrobust.core.errors import BackendUnavailableError, InputError, PluginError, UnknownNameError
 
 HEAD = """
+from cvxrobust.core.contracts.backend import Capabilities
 from cvxrobust.core.discovery.hookspecs import BackendDescription, ProblemDescription, hookimpl
 
 class Toy:
     name = "toy"
-    capabilities = None
+    capabilities = Capabilities()
     def unavailable(self): return None
     def solve(self, program, settings): ...
 """
@@ -101,6 +102,13 @@ raise Panic("index out of bounds")
 """
 
 
+UNSAYABLE = """
+class Unsayable(Exception):
+    def __str__(self): return 1 / 0
+raise Unsayable
+"""
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
@@ -108,6 +116,15 @@ raise Panic("index out of bounds")
         ("1 / 0", "ZeroDivisionError"),
         ("def broken(:", "SyntaxError"),
         (PANIC, "Panic: index out of bounds"),
+        ("import sys; sys.exit('it needs the solver X')", "SystemExit: it needs the solver X"),
+        ("raise KeyboardInterrupt('not yours')", "KeyboardInterrupt: not yours"),
+        (UNSAYABLE, "Unsayable: .a Unsayable whose text raises ZeroDivisionError"),
+        (f"{HEAD}\n@hookimpl\ndef cvxrobust_backends(): raise SystemExit(3)", "SystemExit: 3"),
+        (hook("toy", summary=3), "the summary of 'toy' is 3"),
+        (
+            f"{HEAD}\n@hookimpl\ndef cvxrobust_problems(): return [ProblemDescription('p', dict, parameters=7)]",
+            "the parameters of 'p' are 7",
+        ),
         ("", "it has no hook"),
         (f"{HEAD}\n@hookimpl\ndef cvxrobust_backend(): return []", "unknown hook 'cvxrobust_backend'"),
         (f"{HEAD}\n@hookimpl\ndef cvxrobust_backends(pm): return []", "hook call must provide|pm"),
@@ -130,8 +147,8 @@ def test_a_broken_plugin_is_recorded_with_its_reason_and_harms_nobody(install, s
     assert {"toy", "scs"} <= set(registry.backends())
 
 
-def test_an_interrupt_during_discovery_is_not_swallowed(install):
-    install("breaker", "raise KeyboardInterrupt")
+def test_ctrl_c_during_discovery_is_not_swallowed(install):
+    install("slow", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     with pytest.raises(KeyboardInterrupt):
         registry.plugins()
 
@@ -253,8 +270,33 @@ def explode():
     raise OSError("no such library")
 
 
+def leave():
+    sys.exit("no licence")
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+class Mute(Toy):
+    @property
+    def capabilities(self):
+        raise RuntimeError("not today")
+
+
 @pytest.mark.parametrize(
-    ("factory", "reason"), [(explode, "OSError: no such library"), (dict, "lacks name, capabilities")]
+    ("factory", "reason"),
+    [
+        (explode, "OSError: no such library"),
+        (dict, "lacks name, capabilities"),
+        (leave, "SystemExit: no licence"),
+        (interrupt, "KeyboardInterrupt"),
+        (Mute, "RuntimeError: not today"),
+        (
+            lambda: SimpleNamespace(name="t", capabilities=None, unavailable=print, solve=print),
+            "capabilities are a None",
+        ),
+    ],
 )
 def test_a_factory_that_fails_leaves_an_unavailable_backend(factory, reason):
     registry.register(plugin(factory))
@@ -262,6 +304,54 @@ def test_a_factory_that_fails_leaves_an_unavailable_backend(factory, reason):
     assert reason in found.unavailable()
     with pytest.raises(BackendUnavailableError, match="toy"):
         found.solve(None, None)
+
+
+def test_what_a_plugin_prints_is_named_and_stays_out_of_standard_output(install, capsys):
+    install("chatty", "import sys\nkept = sys.stdout\nprint('a banner')\n" + hook("toy"))
+    (banner,) = record("chatty").remarks
+    assert "its import prints 'a banner'" in banner
+    assert record("chatty").status is PluginStatus.OK
+    sys.modules["module_of_chatty"].kept.write("later")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("later", "a banner\n")
+
+
+def test_a_slow_import_is_named(install, monkeypatch):
+    monkeypatch.setattr("cvxrobust.core.discovery.loader.SLOW", 0.01)
+    install("slow", "import time; time.sleep(0.02)\n" + hook("toy"))
+    assert "its import took 0.0 s" in record("slow").remarks[0]
+
+
+def test_factories_that_fail_or_print_are_known_once_they_are_examined(capsys):
+    @hookimpl
+    def cvxrobust_problems():
+        return [ProblemDescription("leaver", leave), ProblemDescription("fine", lambda: print("hello"))]
+
+    registry.register(SimpleNamespace(**vars(plugin(interrupt)), cvxrobust_problems=cvxrobust_problems))
+    assert registry.plugins()[-1].status == "ok"
+    found = registry.plugins(examined=True)[-1]
+    assert found.status == "broken"
+    assert "toy: its factory failed with KeyboardInterrupt" in found.reason
+    assert "SystemExit: no licence" in found.reason
+    assert found.remarks == ("the factory of 'fine' prints 'hello'",)
+    assert capsys.readouterr().out == ""
+    with pytest.raises(PluginError, match=r"problem 'leaver' of plugin .* SystemExit: no licence"):
+        registry.problems()["leaver"].factory()
+
+
+@pytest.mark.parametrize("method", ["unavailable", "estimate"])
+def test_a_backend_that_cannot_answer_a_question_is_passed_over(result, method):
+    class Sly(Toy):
+        capabilities = Capabilities(structured=frozenset({"polynomial"}))
+
+        def estimate(self, program):
+            return None
+
+    setattr(Sly, method, lambda self, *questions: leave())
+    registry.register(plugin(Sly))
+    X = np.random.default_rng(0).normal(size=(8, 2))
+    found = solve(StandardSDP(X, np.where(X[:, 0] > 0, 1.0, -1.0), beta=0.1))
+    assert found.quality == "certified"
 
 
 def test_backends_are_made_when_first_used():

@@ -392,7 +392,7 @@ def test_given_slacks_are_kept(tmp_path):
         ("", "holds no solution"),
         ("to be or not to be", "no solution file that is known here; expected MOSEK .sol"),
         ("x,z\n1,2", "unknown part of a solution"),
-        ("x\none", "x is no vector of numbers"),
+        ("x\none", "line 2 says 'one', which is no number"),
         (
             "# Primal solution values\n# Columns 1\nx1 1",
             "HiGHS's solution file, .* a .mps file; this .* exported as .cbf",
@@ -420,7 +420,7 @@ def test_files_that_are_damaged_or_missing_say_so(tmp_path):
     with pytest.raises(InputError, match="yMat holds"):
         read_solution(tmp_path / "a.result", program, "sdpa")
     (tmp_path / "a.sol").write_text(whole["a.sol"] + "2 1 1\n")
-    with pytest.raises(InputError, match="looks like CSDP's solution file, but is damaged"):
+    with pytest.raises(InputError, match="line 86 has 3 words, expected five"):
         read_solution(tmp_path / "a.sol", program, "sdpa")
     (tmp_path / "a.sol").write_text(whole["a.sol"] + "2 99 1 1 0.5\n")
     with pytest.raises(InputError, match="blocks that the programme's file has not"):

@@ -1,0 +1,110 @@
+"""Code of others, called so that whatever it does harms nobody: what it raises, what it says, what it prints.
+
+Plugins, solvers and their exceptions may do anything: call ``sys.exit``, raise KeyboardInterrupt, print, raise what has
+no text. `CvxRobustError` is told as a message to the caller; everything else is told in words, with `described`.
+"""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+LONGEST = 2_000
+"""Characters of what others say that are kept: solvers may say whole pages."""
+
+
+def described(error: BaseException) -> str:
+    """The kind of an exception and its text, whatever happens when it is asked for that."""
+    kind, text = type(error).__name__, worded(error)
+    return f"{kind}: {text}" if text else kind
+
+
+def worded(value: object) -> str:
+    """The text of anything, at most `LONGEST` characters; where asking for it raises, what it raised."""
+    try:
+        text = str(value)
+        # A subclass of str may do anything when it is joined to another.
+        text = text if type(text) is str else str.__str__(text)
+    except BaseException as error:
+        return f"(a {type(value).__name__} whose text raises {type(error).__name__})"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+@contextmanager
+def telling_interrupts() -> Iterator[Callable[[BaseException], bool]]:
+    """Tells a Ctrl-C from code that raises KeyboardInterrupt by itself.
+
+    Yields:
+        Whether an exception is one that Ctrl-C brought about. Outside the main thread, where Python delivers no
+        signals, none is; where a handler that is not Python's takes the signal, every KeyboardInterrupt may be.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, signal.SIG_DFL):
+        yield lambda error: False
+        return
+    if not callable(before):
+        yield lambda error: isinstance(error, KeyboardInterrupt)
+        return
+    pressed: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> Any:
+        pressed.append(signum)
+        return before(signum, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda error: bool(pressed) and isinstance(error, KeyboardInterrupt)
+    finally:
+        # Also where the code called has put a handler of its own in its place.
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def overheard() -> Iterator[list[str]]:
+    """Let nothing of what is printed inside the block reach standard output: it goes to standard error, and is noted.
+
+    Yields:
+        What was printed, piece by piece, its first `LONGEST` characters.
+    """
+    heard: list[str] = []
+    before = sys.stdout
+    stream = _Overheard(before, heard)
+    sys.stdout = stream
+    try:
+        yield heard
+    finally:
+        stream.listening = False
+        if sys.stdout is stream:
+            sys.stdout = before
+
+
+class _Overheard:
+    """Standard output while strangers are listened to; who keeps it for later has the real one then."""
+
+    def __init__(self, stream: Any, heard: list[str]) -> None:
+        self._stream, self._heard, self._length = stream, heard, 0
+        self.listening = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Note it and pass it on."""
+        if not self.listening:
+            return 0 if self._stream is None else int(self._stream.write(text))
+        if self._length < LONGEST:
+            self._heard.append(text[: LONGEST - self._length])
+            self._length += len(text)
+        with suppress(OSError, ValueError):  # nobody there
+            if sys.stderr is not None:
+                sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass everything on."""
+        with suppress(OSError, ValueError):
+            if (stream := sys.stderr if self.listening else self._stream) is not None:
+                stream.flush()
