@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from cvxrobust.core.conic.program import ConicProgram
-from cvxrobust.core.contracts.backend import Backend, Monitor
+from cvxrobust.core.conic.program import ConicProgram, require_cones
+from cvxrobust.core.contracts.backend import Backend, Monitor, require_available
 from cvxrobust.core.contracts.result import Solution, Termination
 from cvxrobust.core.errors import CvxRobustError
+from cvxrobust.core.kit.verdict import judged
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.isolation import solve_isolated
 from cvxrobust.core.solving.sanitize import of_the_right_shape
@@ -22,7 +23,7 @@ def invoke(
     monitor: Monitor,
     warm: Solution | None = None,
 ) -> Solution:
-    """What a backend makes of a programme.
+    """What a backend makes of a programme; of a conic one, as far as it holds on the programme as given.
 
     Args:
         backend: The backend.
@@ -43,11 +44,36 @@ def invoke(
             found = solve_isolated(isolated, program, settings, monitor, warm)
         else:
             found = backend.solve(program, settings, **optional)
-        return of_the_right_shape(found, program)
+        found = of_the_right_shape(found, program)
+        if isinstance(program, ConicProgram):
+            return judged(program, found, max(settings.tolerance, backend.capabilities.tightest_tolerance))
+        return found
     except CvxRobustError:
         raise
     except Exception as error:
         return failure(backend, error)
+
+
+def solve_conic(program: ConicProgram, backend: Backend, settings: Settings, monitor: Monitor | None = None) -> Solution:
+    """Solve a conic programme of whatever origin: what the backend says, checked on the programme as given.
+
+    Args:
+        program: The programme.
+        backend: A backend that reads conic programmes, from `get_backend`.
+        settings: How to solve.
+        monitor: Says when to stop.
+
+    Returns:
+        The answer. Where its own numbers do not support what the backend called it, "numerical", with the reason.
+
+    Raises:
+        UnsupportedProgramError: The programme has a cone that the backend lacks.
+        BackendUnavailableError: The backend cannot run here.
+        InputError: The backend refuses the settings.
+    """
+    require_cones(program, backend.capabilities.cones, backend.name)
+    require_available(backend, settings)
+    return invoke(backend, None, program, settings, monitor or Monitor.within(settings.time_limit))
 
 
 def failure(backend: Backend, error: Exception) -> Solution:
