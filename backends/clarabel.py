@@ -241,7 +241,7 @@ def _read(
     s[order], y[order] = found.s, found.z
     status = str(found.status)
     termination = TERMINATION.get(status, Termination.ERROR)
-    if status == "CallbackTerminated" or (status in REDUCED and monitor.should_stop):
+    if status == "CallbackTerminated":
         termination = Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
     elif status in REDUCED and found.iterations >= native.max_iter:
         termination = Termination.ITERATION_LIMIT

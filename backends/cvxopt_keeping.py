@@ -23,7 +23,10 @@ class OutOfTime(ArithmeticError):
 
 
 class KeepingCVXOPT(CVXOPT):  # type: ignore[misc]
-    """A solver for ``problem.solve(solver=...)``; `iterations` is the number of those of its last solve.
+    """A solver for ``problem.solve(solver=...)``.
+
+    `iterations` is the number of those of its last solve. `verdict` is what it found where there is no optimum, in
+    CVXPY's words; CVXPY itself is told of a limit then, because it keeps no certificates.
 
     Args:
         seconds: Time limit; None for none.
@@ -33,6 +36,7 @@ class KeepingCVXOPT(CVXOPT):  # type: ignore[misc]
         super().__init__()
         self.deadline = None if seconds is None else time.perf_counter() + seconds
         self.iterations = 0
+        self.verdict = ""
 
     def name(self) -> str:
         """Another than CVXPY's own, as it demands."""
@@ -74,9 +78,10 @@ class KeepingCVXOPT(CVXOPT):  # type: ignore[misc]
         if found["status"] == "unknown":
             late = self.deadline is not None and time.perf_counter() >= self.deadline
             status = words.USER_LIMIT if spent or late else words.OPTIMAL_INACCURATE
-        if status not in words.SOLUTION_PRESENT:
-            return {words.STATUS: status}
-        x, y, z = (found[key] for key in ("x", "y", "z"))
+        if status in words.INF_OR_UNB:
+            self.verdict, status = status, words.USER_LIMIT
+        zeros = {"x": ready[words.C], "y": ready[words.B], "z": ready[words.H]}
+        x, y, z = (found[key] if found[key] is not None else 0.0 * zero for key, zero in zeros.items())
         dual, slack_dual = _flat(y), _flat(z)
         # Equations and inequalities that were found redundant have no multipliers yet.
         if "Q" in ready:
@@ -87,7 +92,7 @@ class KeepingCVXOPT(CVXOPT):  # type: ignore[misc]
             slack_dual = np.concatenate([expanded, slack_dual[kept:]])
         return {
             words.STATUS: status,
-            words.VALUE: found["primal objective"],
+            words.VALUE: found["primal objective"] or 0.0,
             words.PRIMAL: _flat(x),
             words.EQ_DUAL: dual,
             words.INEQ_DUAL: slack_dual,

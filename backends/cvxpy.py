@@ -168,7 +168,7 @@ class CVXPY:
         applied, ignored = self._translate(settings)
         tolerance = max(settings.tolerance, self.capabilities.tightest_tolerance)
         began = time.perf_counter()
-        best = judged(program, self._attempt(program, settings, applied), tolerance)
+        best = _named(program, self._attempt(program, settings, applied), tolerance)
         name, values = self.vocabulary.sturdier
         large = program.q.size + program.b.size > LARGEST
         for value in () if large or name in settings.options else values:
@@ -177,7 +177,7 @@ class CVXPY:
             if not unanswered or best.applied.get(name) == value or (left is not None and left <= 0.0):
                 break
             again = self._attempt(program, settings.replace(time_limit=left), applied | {name: value})
-            best = _better(program, best, judged(program, again, tolerance))
+            best = _better(program, best, _named(program, again, tolerance))
         return replace(best, ignored=ignored)
 
     def _attempt(self, program: ConicProgram, settings: Settings, applied: dict[str, Any]) -> Solution:
@@ -195,18 +195,21 @@ class CVXPY:
         message = self._run(problem, solver, settings, options)
         elapsed = time.perf_counter() - began
         stats = problem.solver_stats if problem.status is not None else None
-        iterations = int(getattr(stats, "num_iters", None) or getattr(solver, "iterations", 0))
+        iterations = int(getattr(stats, "num_iters", 0) or getattr(solver, "iterations", 0))
         solving = float(getattr(stats, "solve_time", None) or 0.0)
         point = None if x.value is None else np.asarray(x.value, dtype=np.float64)
+        status = getattr(solver, "verdict", "") or problem.status
+        unbounded, infeasible = status == "unbounded", status == "infeasible"
+        image = None if point is None else program.A @ point
         return Solution(
-            _termination(problem.status, settings, elapsed, iterations),
-            x=point,
-            s=None if point is None else program.b - program.A @ point,
-            y=_multipliers(program, constraints),
+            _termination(status, settings, elapsed, iterations),
+            x=None if infeasible else point,
+            s=None if image is None or infeasible else -image if unbounded else program.b - image,
+            y=None if unbounded else _multipliers(program, constraints),
             iterations=iterations,
             setup_seconds=max(0.0, elapsed - solving),
             solve_seconds=solving,
-            message=message or str(problem.status),
+            message=message or str(status),
             applied=options,
         )
 
@@ -261,6 +264,14 @@ class CVXPY:
             options[name] = values[-1]
             return self._run(problem, solver, settings, options)
         return ""
+
+
+def _named(program: ConicProgram, found: Solution, tolerance: float) -> Solution:
+    """The answer by its right name: solvers behind CVXPY shrug where they miss a digit that nobody asked them for."""
+    error = residuals(program, found) if found.termination is Termination.NUMERICAL else None
+    if error is not None and found.y is not None and error.worst[0] <= tolerance:
+        return replace(found, termination=Termination.CONVERGED)
+    return judged(program, found, tolerance)
 
 
 def _better(program: ConicProgram, first: Solution, second: Solution) -> Solution:

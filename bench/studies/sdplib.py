@@ -1,9 +1,9 @@
 """Backends on problems that nobody here wrote: the instances of SDPLIB at hand, solved through the backends alone.
 
-Each instance in the form given, a matrix inequality, and in the equality form, its dual. An answer is what `solve_conic`
-returns: what the backend says, as far as it holds on the programme as given. Published optima: Borchers (1999), *SDPLIB
-1.2, a library of semidefinite programming test problems*, Optim. Methods Softw. 11; they are given to the digits shown.
-The files are found through CVXROBUST_DATA, in the folder `sdplib`. Run it with
+Each instance in the form given, a matrix inequality, and in the equality form, its dual. An answer is what
+`solve_conic` returns: what the backend says, as far as it holds on the programme as given. Published optima: Borchers
+(1999), *SDPLIB 1.2, a library of semidefinite programming test problems*, Optim. Methods Softw. 11; they are given to
+the digits shown. The files are found through CVXROBUST_DATA, in the folder `sdplib`. Run it with
 
     python -m cvxrobust.bench.studies.sdplib --out FILE [--backends clarabel scs] [--time-limit 30] | --show FILE
 """

@@ -6,18 +6,19 @@
 from dataclasses import replace
 
 from cvxrobust.core.conic.program import ConicProgram
-from cvxrobust.core.conic.residuals import finite, infeasibility, residuals, unboundedness
+from cvxrobust.core.conic.residuals import CertificateError, finite, infeasibility, residuals, unboundedness
 from cvxrobust.core.contracts.result import Solution, Termination
 
 ALLOWED = 10.0
-"""Residuals of a converged answer, as multiples of the tolerance. Solvers are asked for a tenth or a hundredth of it; on
-SDPLIB objectives are off by up to six times the worst of them."""
+"""Residuals of a converged answer, as multiples of the tolerance. Solvers are asked for a tenth or a hundredth of it;
+on SDPLIB objectives are off by up to six times the worst of them."""
 
-PROOF = 1e-6
-"""Error of a certificate that its finder does not trust: no feasible point has coordinates that sum to less than 1e6."""
+CERTIFICATE = 1e-7
+"""Relative error of a certificate. Programmes have been seen with a solution, of size 1e6, and a certificate against it
+that is off by 2e-7."""
 
-CLAIM = 1e-4
-"""Relative error of a certificate that its finder vouches for."""
+UNTRUSTED = 1e-6
+"""Absolute error, besides, of a certificate that its finder does not trust: what it rules out is smaller than 1e6."""
 
 
 def doubt(program: ConicProgram, solution: Solution, tolerance: float) -> str:
@@ -49,17 +50,23 @@ def judged(program: ConicProgram, solution: Solution, tolerance: float) -> Solut
         return _doubted(solution, doubt(program, solution, tolerance))
     x, y = finite(solution.x), finite(solution.y)
     if said is Termination.INFEASIBLE and y is not None:
-        error = infeasibility(program, y).relative
-        return _doubted(solution, "" if error <= CLAIM else f"its certificate is off by {error:.1e}")
+        return _doubted(solution, _objection(infeasibility(program, y)))
     if said is Termination.UNBOUNDED and x is not None:
-        error = unboundedness(program, x).relative
-        return _doubted(solution, "" if error <= CLAIM else f"its certificate is off by {error:.1e}")
+        return _doubted(solution, _objection(unboundedness(program, x)))
     if said is Termination.NUMERICAL and not solution.doubt:
-        if y is not None and (error := infeasibility(program, y).absolute) <= PROOF:
+        if y is not None and not _objection(error := infeasibility(program, y), UNTRUSTED):
             return _proved(solution, Termination.INFEASIBLE, error)
-        if x is not None and (error := unboundedness(program, x).absolute) <= PROOF:
+        if x is not None and not _objection(error := unboundedness(program, x), UNTRUSTED):
             return _proved(solution, Termination.UNBOUNDED, error)
     return solution
+
+
+def _objection(error: CertificateError, absolute: float = float("inf")) -> str:
+    if error.relative <= CERTIFICATE and error.absolute <= absolute:
+        return ""
+    return (
+        f"its certificate is off by {error.relative:.1e} on the programme as given, where {CERTIFICATE:.1e} is allowed"
+    )
 
 
 def _doubted(solution: Solution, why: str) -> Solution:
@@ -70,6 +77,8 @@ def _doubted(solution: Solution, why: str) -> Solution:
     return replace(solution, termination=Termination.NUMERICAL, doubt=why, message=message)
 
 
-def _proved(solution: Solution, verdict: Termination, error: float) -> Solution:
-    message = f"{solution.message}; {verdict}: its certificate holds on the programme as given, up to {error:.1e}"
+def _proved(solution: Solution, verdict: Termination, error: CertificateError) -> Solution:
+    message = (
+        f"{solution.message}; {verdict}: its certificate holds on the programme as given, up to {error.relative:.1e}"
+    )
     return replace(solution, termination=verdict, message=message)

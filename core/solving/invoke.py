@@ -54,7 +54,9 @@ def invoke(
         return failure(backend, error)
 
 
-def solve_conic(program: ConicProgram, backend: Backend, settings: Settings, monitor: Monitor | None = None) -> Solution:
+def solve_conic(
+    program: ConicProgram, backend: Backend, settings: Settings, monitor: Monitor | None = None
+) -> Solution:
     """Solve a conic programme of whatever origin: what the backend says, checked on the programme as given.
 
     Args:

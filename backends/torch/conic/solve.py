@@ -16,7 +16,7 @@ from torch import Tensor
 from cvxrobust.backends.torch.conic.cones import layout_of
 from cvxrobust.backends.torch.conic.linear import DeviceSystem, HostSystem, LinearSystem
 from cvxrobust.backends.torch.conic.scaling import Array, Scaled, equilibrated
-from cvxrobust.backends.torch.conic.splitting import NO_POINT, ConicIterate, Errors, Splitting
+from cvxrobust.backends.torch.conic.splitting import NO_POINT, NOTHING_KNOWN, ConicIterate, Errors, Splitting
 from cvxrobust.core import ConicProgram, Monitor, Settings, Solution, Termination, sigint_stops
 
 LinAlgError: type[Exception] = vars(torch.linalg)["LinAlgError"]  # its types do not export it
@@ -79,7 +79,7 @@ class _Run:
     device: str
     dtype: str
     best: ConicIterate | None = None
-    errors: Errors = Errors(math.inf, math.inf, math.inf, 1.0)
+    errors: Errors = NOTHING_KNOWN
     stalled: bool = False
     closest: tuple[float, ...] = (math.inf,) * 3
     closer: int = 0

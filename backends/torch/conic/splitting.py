@@ -83,6 +83,9 @@ class Errors:
         return verdicts.get(termination, self.optimal)
 
 
+NOTHING_KNOWN = Errors(math.inf, math.inf, math.inf, 1.0)
+
+
 class Splitting:
     """The state of the iteration; `step` advances it.
 
