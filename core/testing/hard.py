@@ -166,7 +166,8 @@ def _of_control(cones: Sequence[Cone], seed: int, coupling: float = 1.0) -> Hard
         + [column(none, none, 1.0)],
         axis=1,
     )
-    x, Z = rng.standard_normal(F.shape[1]), coupling * rng.standard_normal((n, n))
+    x = np.asarray(rng.standard_normal(F.shape[1]))
+    Z = coupling * rng.standard_normal((n, n))
     diagonal = 10.0 ** rng.uniform(-1, 1, n)
     W, flat = _singular(rng, n)
     below = Z.T / diagonal[:, None]
