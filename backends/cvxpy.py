@@ -168,7 +168,7 @@ class CVXPY:
         applied, ignored = self._translate(settings)
         tolerance = max(settings.tolerance, self.capabilities.tightest_tolerance)
         began = time.perf_counter()
-        best = _named(program, self._attempt(program, settings, applied), tolerance)
+        best = _named(program, self._attempt(program, settings, applied), settings, tolerance)
         name, values = self.vocabulary.sturdier
         large = program.q.size + program.b.size > LARGEST
         for value in () if large or name in settings.options else values:
@@ -177,7 +177,7 @@ class CVXPY:
             if not unanswered or best.applied.get(name) == value or (left is not None and left <= 0.0):
                 break
             again = self._attempt(program, settings.replace(time_limit=left), applied | {name: value})
-            best = _better(program, best, _named(program, again, tolerance))
+            best = _better(program, best, _named(program, again, settings, tolerance))
         return replace(best, ignored=ignored)
 
     def _attempt(self, program: ConicProgram, settings: Settings, applied: dict[str, Any]) -> Solution:
@@ -266,10 +266,15 @@ class CVXPY:
         return ""
 
 
-def _named(program: ConicProgram, found: Solution, tolerance: float) -> Solution:
-    """The answer by its right name: solvers behind CVXPY shrug where they miss a digit that nobody asked them for."""
-    error = residuals(program, found) if found.termination is Termination.NUMERICAL else None
-    if error is not None and found.y is not None and error.worst[0] <= tolerance:
+def _named(program: ConicProgram, found: Solution, settings: Settings, tolerance: float) -> Solution:
+    """The answer by its right name: solvers behind CVXPY shrug where they miss a digit that nobody asked them for.
+
+    So do those that run into a limit of their own for it.
+    """
+    own_limit = found.termination is Termination.ITERATION_LIMIT and settings.max_iterations is None
+    shrugs = found.y is not None and (own_limit or found.termination is Termination.NUMERICAL)
+    error = residuals(program, found) if shrugs else None
+    if error is not None and error.worst[0] <= tolerance:
         return replace(found, termination=Termination.CONVERGED)
     return judged(program, found, tolerance)
 
