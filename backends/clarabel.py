@@ -1,6 +1,8 @@
 """Clarabel: an interior-point method on the CPU (Goulart and Chen 2024, arXiv:2405.12762)."""
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -28,8 +30,10 @@ from cvxrobust.core import (
     blas_threads,
     check_options,
     hookimpl,
+    judged,
     native_tolerance,
     require_cones,
+    residuals,
     sigint_stops,
     unused_settings,
     upper_triangle_order,
@@ -57,12 +61,22 @@ TERMINATION = {
     "InsufficientProgress": Termination.NUMERICAL,
     "NumericalError": Termination.NUMERICAL,
 }
+REDUCED = frozenset({"AlmostSolved", "AlmostPrimalInfeasible", "AlmostDualInfeasible"})
+"""What Clarabel says where it gives up with this, for whatever reason: a limit, too, hides behind it."""
+
+CERTIFIED = (Termination.INFEASIBLE, Termination.UNBOUNDED)
+CHORDAL = "chordal_decomposition_enable"
+
 # An interior point gains a digit per iteration, and objectives below 1 make its relative gap an absolute one.
 SHARE_OF_TOLERANCE = 0.01
 
 
 class Clarabel:
-    """Solves conic programmes with every cone of ours."""
+    """Solves conic programmes with every cone of ours.
+
+    Where it decomposes a sparse matrix into overlapping blocks (which may save a hundredfold), it judges itself by the
+    blocks; an answer that is no solution of the programme as given is sought again without.
+    """
 
     name = "clarabel"
     capabilities = Capabilities(
@@ -130,19 +144,56 @@ class Clarabel:
         ignored = unused_settings(settings, self.capabilities)
         if warm_start is not None:
             ignored["warm_start"] = "interior-point methods cannot use one"
-        monitor = monitor or Monitor()
-        order = _row_order(program.cones)
-        solver = _solver(clarabel, program, order, native)
-        solver.set_termination_callback(lambda info: monitor.should_stop)
-        try:
+        monitor, began = monitor or Monitor(), time.perf_counter()
+        tolerance = max(settings.tolerance, self.capabilities.tightest_tolerance)
+
+        def attempt() -> Solution:
             with blas_threads(settings.threads), sigint_stops(monitor):
-                found = solver.solve()
-        except BaseException as panic:
-            # A Rust panic is no `Exception`, and no reason to end somebody's programme.
-            if isinstance(panic, Exception | KeyboardInterrupt | SystemExit):
-                raise
-            return Solution(Termination.ERROR, message=f"panic: {panic}", applied=applied, ignored=ignored)
-        return _read(found, order, monitor, applied, ignored)
+                found = _run(clarabel, program, native, monitor)
+            return judged(program, replace(found, applied=applied, ignored=ignored), tolerance)
+
+        first = attempt()
+        if not (first.doubt and _decomposes(program, settings, native)) or monitor.should_stop:
+            return first
+        native.chordal_decomposition_enable = False
+        if settings.time_limit is not None:
+            native.time_limit = max(settings.time_limit - (time.perf_counter() - began), 1e-3)
+        return _better(program, first, attempt())
+
+
+def _run(clarabel: Any, program: ConicProgram, native: Any, monitor: Monitor) -> Solution:
+    order = _row_order(program.cones)
+    solver = _solver(clarabel, program, order, native)
+    solver.set_termination_callback(lambda info: monitor.should_stop)
+    try:
+        found = solver.solve()
+    except BaseException as panic:
+        # A Rust panic is no `Exception`, and no reason to end somebody's programme.
+        if isinstance(panic, Exception | KeyboardInterrupt | SystemExit):
+            raise
+        return Solution(Termination.ERROR, message=f"panic: {panic}")
+    return _read(found, order, monitor, native)
+
+
+def _decomposes(program: ConicProgram, settings: Settings, native: Any) -> bool:
+    """Whether Clarabel may have decomposed matrices, and nobody has said that it must."""
+    matrices = any(isinstance(cone, PSD) and cone.order > 1 for cone in program.cones)
+    return matrices and native.chordal_decomposition_enable and CHORDAL not in settings.options
+
+
+def _better(program: ConicProgram, decomposed: Solution, whole: Solution) -> Solution:
+    """The better of the answers with and without decomposition, with what both took."""
+    errors = [residuals(program, found) for found in (decomposed, whole)]
+    worst = [np.inf if error is None else error.worst[0] for error in errors]
+    last = not whole.doubt and whole.termination in (Termination.CONVERGED, *CERTIFIED)
+    chosen = whole if last or worst[1] < worst[0] else decomposed
+    return replace(
+        chosen,
+        iterations=decomposed.iterations + whole.iterations,
+        solve_seconds=decomposed.solve_seconds + whole.solve_seconds,
+        applied={**chosen.applied, **({CHORDAL: False} if chosen is whole else {})},
+        message=f"{whole.message} without chordal decomposition; with it, {decomposed.message}",
+    )
 
 
 def _solver(clarabel: Any, program: ConicProgram, order: NDArray[np.intp], native: Any) -> Any:
@@ -194,8 +245,7 @@ def _read(
     found: Any,
     order: NDArray[np.intp],
     monitor: Monitor,
-    applied: Mapping[str, Any],
-    ignored: Mapping[str, str],
+    native: Any,
 ) -> Solution:
     s, y = np.empty(order.size), np.empty(order.size)
     s[order], y[order] = found.s, found.z
@@ -203,6 +253,10 @@ def _read(
     termination = TERMINATION.get(status, Termination.ERROR)
     if status == "CallbackTerminated":
         termination = Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
+    elif status in REDUCED and found.iterations >= native.max_iter:
+        termination = Termination.ITERATION_LIMIT
+    elif status in REDUCED and found.solve_time >= native.time_limit:
+        termination = Termination.TIME_LIMIT
     return Solution(
         termination,
         x=np.array(found.x, dtype=np.float64),
@@ -211,8 +265,6 @@ def _read(
         iterations=found.iterations,
         solve_seconds=found.solve_time,
         message=status,
-        applied=applied,
-        ignored=ignored,
     )
 
 

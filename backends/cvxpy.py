@@ -5,7 +5,7 @@ The slow road, for solvers that have no backend of their own, and for checking t
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -32,8 +32,10 @@ from cvxrobust.core import (
     blas_threads,
     check_options,
     hookimpl,
+    judged,
     native_tolerance,
     require_cones,
+    residuals,
     svec,
     svec_indices,
     unused_settings,
@@ -59,13 +61,17 @@ TERMINATION = {
 }
 SHARE_OF_TOLERANCE = 0.01
 
+LARGEST = 10_000
+"""Rows of the dense matrices that CVXOPT's sturdier factorisations make: 0.8 GB, and some ten seconds each."""
+
 
 @dataclass(frozen=True)
 class Vocabulary:
     """How a solver behind CVXPY wants our settings to be called; empty where we do not know.
 
-    `complete` where these are all the options there are and the solver would take any other in silence. `sturdier`:
-    options with which to try once more where CVXPY's preparation for the solver breaks down.
+    `complete` where these are all the options there are and the solver would take any other in silence. `kept`: it runs
+    through `cvxopt_keeping`, within its time limit. `sturdier`: an option, and its values with which to try again where
+    an answer is none, while matrices are small enough; the last where CVXPY's preparation for the solver breaks down.
     """
 
     tolerances: tuple[str, ...] = ()
@@ -74,7 +80,8 @@ class Vocabulary:
     threads: str = ""
     others: frozenset[str] = frozenset()
     complete: bool = False
-    sturdier: tuple[tuple[str, Any], ...] = ()
+    kept: bool = False
+    sturdier: tuple[str, tuple[Any, ...]] = ("", ())
 
     @property
     def names(self) -> set[str]:
@@ -90,8 +97,10 @@ VOCABULARIES = {
         "max_iters",
         others=frozenset({"kktsolver", "refinement"}),
         complete=True,
-        # CVXPY looks for redundant equations with ARPACK, which on some processors finds its start in their null space.
-        sturdier=(("kktsolver", "robust"),),
+        kept=True,
+        # The default forms normal equations, which end at half the digits. Before, CVXPY looks for redundant equations
+        # with ARPACK, which on some processors finds its start in their null space.
+        sturdier=("kktsolver", ("ldl", "robust")),
     ),
     "MOSEK": Vocabulary(("eps",), others=frozenset({"mosek_params", "bfs", "accept_unknown"})),
     "SDPA": Vocabulary(("epsilonStar", "epsilonDash"), "maxIteration", threads="numThreads"),
@@ -116,7 +125,7 @@ class CVXPY:
         self.capabilities = Capabilities(
             # Asking CVXPY means importing it, which a mere listing should not wait for.
             cones=frozenset(CONES) if variant is None else _readable_cones(self.solver),
-            time_limit=bool(self.vocabulary.seconds),
+            time_limit=bool(self.vocabulary.seconds) or self.vocabulary.kept,
             threads=bool(self.vocabulary.threads),
             tightest_tolerance=1e-7,
             method="whatever the solver's is",
@@ -161,6 +170,22 @@ class CVXPY:
         """
         require_cones(program, self.capabilities.cones, self.name)
         applied, ignored = self._translate(settings)
+        tolerance = max(settings.tolerance, self.capabilities.tightest_tolerance)
+        began = time.perf_counter()
+        best = _named(program, self._attempt(program, settings, applied), settings, tolerance)
+        name, values = self.vocabulary.sturdier
+        large = program.q.size + program.b.size > LARGEST
+        for value in () if large or name in settings.options else values:
+            left = None if settings.time_limit is None else settings.time_limit - (time.perf_counter() - began)
+            unanswered = best.termination in (Termination.ERROR, Termination.NUMERICAL)
+            if not unanswered or best.applied.get(name) == value or (left is not None and left <= 0.0):
+                break
+            again = self._attempt(program, settings.replace(time_limit=left), applied | {name: value})
+            best = _better(program, best, _named(program, again, settings, tolerance))
+        return replace(best, ignored=ignored)
+
+    def _attempt(self, program: ConicProgram, settings: Settings, applied: dict[str, Any]) -> Solution:
+        """One run of the solver; the options may change on the way."""
         import cvxpy
 
         x = cvxpy.Variable(program.q.size)
@@ -169,25 +194,36 @@ class CVXPY:
             _constraint(cone, slack[rows]) for cone, rows in zip(program.cones, program.blocks, strict=True) if cone.dim
         ]
         problem = cvxpy.Problem(cvxpy.Minimize(program.q @ x), constraints)
-        began = time.perf_counter()
-        message = self._run(problem, settings, applied)
+        began, options = time.perf_counter(), dict(applied)
+        solver = self._solver(settings)
+        message = self._run(problem, solver, settings, options)
         elapsed = time.perf_counter() - began
         stats = problem.solver_stats if problem.status is not None else None
-        iterations = int(getattr(stats, "num_iters", None) or 0)
+        iterations = int(getattr(stats, "num_iters", 0) or getattr(solver, "iterations", 0))
         solving = float(getattr(stats, "solve_time", None) or 0.0)
         point = None if x.value is None else np.asarray(x.value, dtype=np.float64)
+        status = getattr(solver, "verdict", "") or problem.status
+        unbounded, infeasible = status == "unbounded", status == "infeasible"
+        image = None if point is None else program.A @ point
         return Solution(
-            _termination(problem.status, settings, elapsed),
-            x=point,
-            s=None if point is None else program.b - program.A @ point,
-            y=_multipliers(program, constraints),
+            _termination(status, settings, elapsed, iterations),
+            x=None if infeasible else point,
+            s=None if image is None or infeasible else -image if unbounded else program.b - image,
+            y=None if unbounded else _multipliers(program, constraints),
             iterations=iterations,
             setup_seconds=max(0.0, elapsed - solving),
             solve_seconds=solving,
-            message=message or str(problem.status),
-            applied=applied,
-            ignored=ignored,
+            message=message or str(status),
+            applied=options,
         )
+
+    def _solver(self, settings: Settings) -> Any:
+        """What CVXPY is to run, by name or as an object."""
+        if not self.vocabulary.kept:
+            return self.solver
+        from cvxrobust.backends.cvxopt_keeping import KeepingCVXOPT
+
+        return KeepingCVXOPT(settings.time_limit)
 
     def _translate(self, settings: Settings) -> tuple[dict[str, Any], dict[str, str]]:
         words = self.vocabulary
@@ -209,7 +245,7 @@ class CVXPY:
             ignored["max_iterations"] = f"we do not know what {self.solver} calls it: pass it in `options`"
         return applied | dict(settings.options), ignored
 
-    def _run(self, problem: Any, settings: Settings, options: dict[str, Any]) -> str:
+    def _run(self, problem: Any, solver: Any, settings: Settings, options: dict[str, Any]) -> str:
         """Solve, and return what the solver complained of, if it did."""
         import cvxpy
 
@@ -217,21 +253,47 @@ class CVXPY:
             with warnings.catch_warnings(), blas_threads(settings.threads):
                 # Said by the termination instead.
                 warnings.filterwarnings("ignore", message="Solution may be inaccurate")
-                problem.solve(solver=self.solver, verbose=settings.verbose, **options)
+                problem.solve(solver=solver, verbose=settings.verbose, **options)
         except cvxpy.SolverError as error:
-            return str(error)
+            return str(error).replace("KEEPING_CVXOPT", self.solver)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise InputError(f"{self.name} refuses the options {options}: {error}") from error
         except Exception as error:
             # Each commercial solver has an error class of its own, and none may be installed.
             if "licen" in str(error).lower():
                 raise LicenceError(f"{self.solver} has no valid licence here: {error}") from error
-            sturdier = {name: value for name, value in self.vocabulary.sturdier if name not in options}
-            if not sturdier:
+            name, values = self.vocabulary.sturdier
+            if not values or name in options:
                 raise
-            options.update(sturdier)
-            return self._run(problem, settings, options)
+            options[name] = values[-1]
+            return self._run(problem, solver, settings, options)
         return ""
+
+
+def _named(program: ConicProgram, found: Solution, settings: Settings, tolerance: float) -> Solution:
+    """The answer by its right name: solvers behind CVXPY shrug where they miss a digit that nobody asked them for.
+
+    So do those that run into a limit of their own for it.
+    """
+    own_limit = found.termination is Termination.ITERATION_LIMIT and settings.max_iterations is None
+    shrugs = found.y is not None and (own_limit or found.termination is Termination.NUMERICAL)
+    error = residuals(program, found) if shrugs else None
+    if error is not None and error.worst[0] <= tolerance:
+        return replace(found, termination=Termination.CONVERGED)
+    return judged(program, found, tolerance)
+
+
+def _better(program: ConicProgram, first: Solution, second: Solution) -> Solution:
+    """The better of two answers, with the iterations and seconds of both."""
+    errors = [residuals(program, found) for found in (first, second)]
+    worst = [np.inf if error is None else error.worst[0] for error in errors]
+    chosen = second if second.termination in TERMINATION.values() or worst[1] < worst[0] else first
+    return replace(
+        chosen,
+        iterations=first.iterations + second.iterations,
+        setup_seconds=first.setup_seconds + second.setup_seconds,
+        solve_seconds=first.solve_seconds + second.solve_seconds,
+    )
 
 
 def _readable_cones(solver: str) -> frozenset[type]:
@@ -298,15 +360,16 @@ def _multiplier(cone: Cone, constraint: Any) -> Array | None:
     return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in flat])
 
 
-def _termination(status: str | None, settings: Settings, elapsed: float) -> Termination:
+def _termination(status: str | None, settings: Settings, elapsed: float, iterations: int) -> Termination:
     if status in TERMINATION:
         return TERMINATION[status]
     if status is None or not (status == "user_limit" or status.endswith("_inaccurate")):
         return Termination.ERROR
-    # CVXPY says only that some limit was met, or that accuracy was: the clock tells the limits apart.
+    # CVXPY says only that some limit was met, or that accuracy was: clock and count tell them apart.
     if settings.time_limit is not None and elapsed >= settings.time_limit:
         return Termination.TIME_LIMIT
-    if status == "user_limit" or settings.max_iterations is not None:
+    limit = settings.max_iterations
+    if status == "user_limit" or (limit is not None and (iterations >= limit or not iterations)):
         return Termination.ITERATION_LIMIT
     return Termination.NUMERICAL
 

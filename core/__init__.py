@@ -8,6 +8,7 @@ from cvxrobust.core.attacks.trust_region import minimize_on_sphere
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, smat, svec, svec_indices
 from cvxrobust.core.conic.program import ConicProgram, require_cones, row_order, upper_triangle_order
+from cvxrobust.core.conic.residuals import residuals
 from cvxrobust.core.contracts.backend import (
     Backend,
     Capabilities,
@@ -50,6 +51,7 @@ from cvxrobust.core.files import whole_file
 from cvxrobust.core.kit.interrupt import sigint_stops
 from cvxrobust.core.kit.threads import blas_threads, torch_alone, torch_defaults, torch_threads
 from cvxrobust.core.kit.translation import native_tolerance, unused_settings
+from cvxrobust.core.kit.verdict import judged
 from cvxrobust.core.losses.base import Loss, LossBlock
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.base import TwoLayerNetwork
@@ -62,6 +64,7 @@ from cvxrobust.core.programs.polynomial.certificate import MomentMultipliers, Po
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
 from cvxrobust.core.settings import DTYPES, Settings, check_options
+from cvxrobust.core.solving.invoke import solve_conic
 from cvxrobust.core.solving.solve import solve
 
 __all__ = [
@@ -133,6 +136,7 @@ __all__ = [
     "coefficients",
     "get_backend",
     "hookimpl",
+    "judged",
     "loss_by_name",
     "measure",
     "minimize_on_sphere",
@@ -143,10 +147,12 @@ __all__ = [
     "register",
     "require_cones",
     "require_loss",
+    "residuals",
     "row_order",
     "sigint_stops",
     "smat",
     "solve",
+    "solve_conic",
     "svec",
     "svec_indices",
     "torch_alone",

@@ -71,6 +71,7 @@ class Solution:
         message: The solver's own words.
         applied: Settings that were applied, by their native names.
         ignored: Settings that were not, with the reason.
+        doubt: What `core` found wrong with the termination that the solver claimed; empty if nothing.
     """
 
     termination: Termination
@@ -86,6 +87,7 @@ class Solution:
     message: str = ""
     applied: Mapping[str, Any] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
+    doubt: str = ""
 
     @property
     def has_primal(self) -> bool:

@@ -114,7 +114,8 @@ def _directly(way: Way, witness: Witness[N], settings: Settings, monitor: Monito
         )
         # A solver calls itself converged by residuals; the certificate is relative to the optimum.
         tighter = max(TIGHTER * tolerance, backend.capabilities.tightest_tolerance)
-        converged = solution.termination is Termination.CONVERGED and not monitor.should_stop
+        claimed = solution.termination is Termination.CONVERGED or bool(solution.doubt)
+        converged = claimed and not monitor.should_stop
         done = witness.judged.certificate.relative_gap <= asked
         if done or not converged or attempts == ATTEMPTS or structured is not None or tighter >= tolerance:
             break

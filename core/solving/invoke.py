@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from cvxrobust.core.conic.program import ConicProgram
-from cvxrobust.core.contracts.backend import Backend, Monitor
+from cvxrobust.core.conic.program import ConicProgram, require_cones
+from cvxrobust.core.contracts.backend import Backend, Monitor, require_available
 from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.kit.verdict import judged
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.isolation import solve_isolated
 from cvxrobust.core.solving.judging.sanitize import asked
@@ -21,7 +22,7 @@ def invoke(
     monitor: Monitor,
     warm: Solution | None = None,
 ) -> Solution:
-    """What a backend makes of a programme.
+    """What a backend makes of a programme; of a conic one, as far as it holds on the programme as given.
 
     Args:
         backend: The backend.
@@ -44,4 +45,31 @@ def invoke(
             return solve_isolated(isolated, program, settings, monitor, warm)
         return backend.solve(program, settings, **optional)
 
-    return asked(backend, ask, program, settings)
+    found = asked(backend, ask, program, settings)
+    if isinstance(program, ConicProgram):
+        return judged(program, found, max(settings.tolerance, backend.capabilities.tightest_tolerance))
+    return found
+
+
+def solve_conic(
+    program: ConicProgram, backend: Backend, settings: Settings, monitor: Monitor | None = None
+) -> Solution:
+    """Solve a conic programme of whatever origin: what the backend says, checked on the programme as given.
+
+    Args:
+        program: The programme.
+        backend: A backend that reads conic programmes, from `get_backend`.
+        settings: How to solve.
+        monitor: Says when to stop.
+
+    Returns:
+        The answer. Where its own numbers do not support what the backend called it, "numerical", with the reason.
+
+    Raises:
+        UnsupportedProgramError: The programme has a cone that the backend lacks.
+        BackendUnavailableError: The backend cannot run here.
+        InputError: The backend refuses the settings.
+    """
+    require_cones(program, backend.capabilities.cones, backend.name)
+    require_available(backend, settings)
+    return invoke(backend, None, program, settings, monitor or Monitor.within(settings.time_limit))

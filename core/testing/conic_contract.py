@@ -10,7 +10,9 @@ from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.invoke import solve_conic
 from cvxrobust.core.testing.checks import UnderTest, accuracy, assert_optimal, assert_value, given, well_formed
+from cvxrobust.core.testing.hard import KINDS_OF_HARD, hard_program
 from cvxrobust.core.testing.planted import (
     KINDS,
     LINEAR,
@@ -20,6 +22,12 @@ from cvxrobust.core.testing.planted import (
     readable,
     unbounded_program,
 )
+
+HARD_ITERATIONS = 400
+"""Enough for every interior point, and for first-order methods where units are not the point."""
+
+UNDECIDED = (Termination.NUMERICAL, Termination.ITERATION_LIMIT, Termination.TIME_LIMIT)
+"""What an honest solver says of an answer that is none."""
 
 
 class ConicContract(UnderTest):
@@ -88,6 +96,22 @@ class ConicContract(UnderTest):
             assert program.b @ found.y < 0, "b'y has the wrong sign for a certificate of infeasibility"
             assert np.allclose(program.A.T @ y, 0, atol=1e-4)
             assert np.allclose(program.project_dual(y), y, atol=1e-4)
+
+    @pytest.mark.parametrize("form", ["given", "equality"])
+    @pytest.mark.parametrize("kind", KINDS_OF_HARD)
+    def test_it_solves_hard_programs_or_says_that_it_did_not(self, conic: Backend, kind: str, form: str) -> None:
+        """Bad units, no interior, no strictness, many optima: what its answer is called in the end must be so."""
+        made = hard_program(kind, conic.capabilities.cones, form == "equality")
+        settings = Settings(tolerance=self.tolerance(conic), max_iterations=HARD_ITERATIONS)
+        found = well_formed(made.program, solve_conic(made.program, conic, settings))
+        undecided = found.termination in UNDECIDED or (
+            found.termination is Termination.ERROR and not self.keeps_iterates
+        )
+        assert found.termination is made.verdict or undecided, f"it is {made.verdict}, not {found.message}"
+        if made.optimum is not None and found.termination is Termination.ITERATION_LIMIT and self.keeps_iterates:
+            assert found.has_primal, "a point that is not good enough is better than none"
+        if made.optimum is not None and found.termination is made.verdict:
+            assert made.program.q @ given(found.x) == pytest.approx(made.optimum, rel=1e-4, abs=1e-4)
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_it_recognises_unbounded_programs(self, conic: Backend, kind: str) -> None:

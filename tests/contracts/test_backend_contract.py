@@ -28,7 +28,6 @@ class TestCVXPY(BackendContract):
 class TestCVXOPTThroughCVXPY(BackendContract):
     backend = "cvxpy:CVXOPT"
     reads = EVERY_CONE - {Exponential}
-    keeps_iterates = False
 
 
 class TestTorch(BackendContract):

@@ -27,7 +27,7 @@ ROOMS = {
     "core.programs": "rows < polynomial | gated",
     "problems": "data < polynomial | relu < sklearn_estimators",
     "problems.relu": "gates < *",
-    "backends": "clarabel | scs | cvxpy | mosek | torch | ipm",
+    "backends": "cvxopt_keeping < clarabel | scs | cvxpy | mosek | torch | ipm",
     "backends.torch": "process_group, stopping, checkpoint, lbfgs < conic | polynomial | gated",
     "backends.torch.gated": (
         "sizes, tensors, smoothing, averages, best_so_far, balls < newton | multipliers | columns < solve"

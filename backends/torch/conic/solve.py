@@ -16,7 +16,7 @@ from torch import Tensor
 from cvxrobust.backends.torch.conic.cones import layout_of
 from cvxrobust.backends.torch.conic.linear import DeviceSystem, HostSystem, LinearSystem
 from cvxrobust.backends.torch.conic.scaling import Array, Scaled, equilibrated
-from cvxrobust.backends.torch.conic.splitting import TINY, ConicIterate, Errors, Splitting
+from cvxrobust.backends.torch.conic.splitting import NO_POINT, NOTHING_KNOWN, ConicIterate, Errors, Splitting
 from cvxrobust.core import ConicProgram, Monitor, Settings, Solution, Termination, sigint_stops
 
 LinAlgError: type[Exception] = vars(torch.linalg)["LinAlgError"]  # its types do not export it
@@ -32,6 +32,10 @@ CERTIFICATE_TOLERANCE = {"float64": 1e-7, "float32": 1e-4}
 
 CHECK_EVERY = 25
 """Iterations between two looks at the residuals."""
+
+STALL, PROGRESS = 5_000, 0.9
+"""An iteration stalls if for so many iterations, and half of all, nothing that it looks for has come closer by a tenth:
+neither a solution nor a certificate. Programmes have been seen that get going again after 3,000."""
 
 SAY_EVERY = 250
 """Iterations between two lines of a verbose solve."""
@@ -67,14 +71,18 @@ def solve_conic(
 
 @dataclass
 class _Run:
-    """One solve. `best` is the iterate that came closest to a solution, and how close."""
+    """One solve. `best` is the iterate that came closest to a solution, with the `errors` that it has."""
 
     program: ConicProgram
     settings: Settings
     monitor: Monitor
     device: str
     dtype: str
-    best: tuple[float, ConicIterate | None] = (math.inf, None)
+    best: ConicIterate | None = None
+    errors: Errors = NOTHING_KNOWN
+    stalled: bool = False
+    closest: tuple[float, ...] = (math.inf,) * 3
+    closer: int = 0
     ignored: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
 
@@ -98,6 +106,8 @@ class _Run:
         except LinAlgError:
             termination = Termination.NUMERICAL
         x, s, y = self._unscaled(termination)
+        off = self.errors.off(termination)
+        stalled = f"stalled, no better for {self._patience} iterations: " if self.stalled else ""
         return Solution(
             termination,
             x=x,
@@ -106,7 +116,7 @@ class _Run:
             iterations=self.splitting.iterations,
             setup_seconds=ready - self.began,
             solve_seconds=time.perf_counter() - ready,
-            message=f"{termination} with residuals {self.best[0]:.1e} times their limits",
+            message=f"{stalled}{termination} with residuals {off:.1e} times their limits",
             applied=self._applied(),
             ignored=self.ignored,
         )
@@ -129,19 +139,34 @@ class _Run:
                 continue
             point = splitting.point()
             errors = splitting.errors(point, self.tolerance, CERTIFICATE_TOLERANCE[self.dtype])
-            if errors.optimal < self.best[0] or self.best[1] is None:
-                self.best = errors.optimal, point
+            if errors.optimal < self.errors.optimal or self.best is None:
+                self.best, self.errors = point, errors
             verdict = _verdict(errors)
             if self.settings.verbose and (verdict or spent or stopping or splitting.iterations % SAY_EVERY == 0):
                 print(f"{splitting.iterations:8d} iterations, residuals {errors.optimal:.2e} times their limits")
             if verdict is not None:
-                self.best = errors.optimal, point
+                self.best, self.errors = point, errors
                 return verdict
             if stopping:
                 return Termination.INTERRUPTED if self.monitor.stopped else Termination.TIME_LIMIT
             if spent:
                 return Termination.ITERATION_LIMIT
+            self.stalled = self._stalls(errors)
+            if self.stalled:
+                return Termination.NUMERICAL
             splitting.adapt(errors)
+
+    @property
+    def _patience(self) -> int:
+        return max(STALL, self.splitting.iterations // 2)
+
+    def _stalls(self, errors: Errors) -> bool:
+        """Whether nothing comes closer any more."""
+        found, now = (errors.optimal, errors.infeasible, errors.unbounded), self.splitting.iterations
+        if any(error < PROGRESS * before for error, before in zip(found, self.closest, strict=True)):
+            self.closest = tuple(map(min, found, self.closest))
+            self.closer = now
+        return now - self.closer >= self._patience
 
     def _start(self, given: Solution | None) -> None:
         """Begin at a given point, if it fits."""
@@ -162,7 +187,7 @@ class _Run:
 
     def _unscaled(self, termination: Termination) -> tuple[Array | None, Array | None, Array | None]:
         """x, s and y in the programme's own units and order."""
-        point, scaled = self.best[1], self.scaled
+        point, scaled = self.best, self.scaled
         if point is None:
             return None, None, None
         x = scaled.E * _numpy(point.x) / scaled.size_b
@@ -174,7 +199,8 @@ class _Run:
         if termination is Termination.UNBOUNDED:
             length = -float(self.program.q @ x)
             return x / length, s / length, None
-        tau = max(point.tau, TINY)
+        # Nothing but a direction was found where tau is zero: that has no size, and is no worse a point than another.
+        tau = point.tau if point.tau > NO_POINT else 1.0
         return x / tau, s / tau, y / tau
 
     def _applied(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from cvxrobust.backends.torch.conic.acceleration import Anderson
 from cvxrobust.backends.torch.conic.cones import ConeLayout, DualProjection
 from cvxrobust.backends.torch.conic.linear import LinearSystem
 from cvxrobust.backends.torch.conic.scaling import Scaled
+from cvxrobust.core import Termination
 
 ALPHA = 1.5
 """Over-relaxation."""
@@ -45,6 +46,9 @@ SETTLING = 100
 ACCELERATE_EVERY = 5
 
 TINY = 1e-30
+
+NO_POINT = 1e-12
+"""An iterate with tau below is a direction: no point of the programme in units in which it has size about one."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,14 @@ class Errors:
     infeasible: float
     unbounded: float
     imbalance: float
+
+    def off(self, termination: Termination) -> float:
+        """How far it is from what it is called."""
+        verdicts = {Termination.INFEASIBLE: self.infeasible, Termination.UNBOUNDED: self.unbounded}
+        return verdicts.get(termination, self.optimal)
+
+
+NOTHING_KNOWN = Errors(math.inf, math.inf, math.inf, 1.0)
 
 
 class Splitting:
@@ -189,7 +201,7 @@ class Splitting:
             abs(cost + profit) / tau / (tolerance * (1 + scale_gap)),
         )
         return Errors(
-            optimal if math.isfinite(optimal) else math.inf,
+            optimal if math.isfinite(optimal) and point.tau > NO_POINT else math.inf,
             size_gradient / (-profit * certificate_tolerance) if profit < 0 else math.inf,
             recession / (-cost * certificate_tolerance) if cost < 0 else math.inf,
             (primal / (1 + scale_primal)) / max(dual / (1 + scale_dual), TINY),

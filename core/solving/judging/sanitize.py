@@ -191,8 +191,10 @@ def _array(value: Any) -> NDArray[Any]:
         return np.asarray(value.data)
     if isinstance(value, np.ndarray | list | tuple):
         return np.asarray(value)
-    if callable(detach := getattr(value, "detach", None)):  # a tensor, wherever it lies
-        return np.asarray(detach().cpu().numpy())
+    detach: Any = getattr(value, "detach", None)
+    if callable(detach):  # a tensor, wherever it lies
+        tensor: Any = detach()
+        return np.asarray(tensor.cpu().numpy())
     if hasattr(value, "__array__"):
         return np.asarray(value)
     raise TypeError("it is no array")

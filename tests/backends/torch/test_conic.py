@@ -27,6 +27,7 @@ from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.solving.isolation import solve_isolated
 from cvxrobust.core.solving.plan import conic_backend
 from cvxrobust.core.testing import MIXED, infeasible_program, planted_program, unbounded_program
+from cvxrobust.core.testing.hard import hard_program
 
 CPU = torch.device("cpu")
 SEVERAL = (*MIXED, PSD(4), PSD(2), SecondOrder(3), NonNegative(0), PSD(0))
@@ -299,6 +300,39 @@ def test_the_best_iterate_is_returned_and_not_the_last():
         for count in counts
     ]
     assert (np.diff([float(error) for error in errors]) <= 0).all()
+
+
+@pytest.mark.parametrize("points", [0, 1])
+def test_an_iterate_without_tau_is_a_direction_and_ranks_below_every_point(points, monkeypatch):
+    """Divided by the smallest number allowed it was returned as a point of size 1e31."""
+    program, exact, seen = PROBLEMS["adversarial sdp"].to_conic(), conic.Splitting.point, []
+    first = conic.solve_conic(program, Settings(tolerance=1e-6, max_iterations=conic.CHECK_EVERY))
+
+    def point(self):
+        seen.append(exact(self))
+        return seen[-1] if len(seen) <= points else replace(seen[-1], tau=0.0)
+
+    monkeypatch.setattr(conic.Splitting, "point", point)
+    found = conic.solve_conic(program, Settings(tolerance=1e-6, max_iterations=4 * conic.CHECK_EVERY))
+    assert len(seen) == 4
+    assert np.abs(found.x).max() < 1e6
+    assert not points or np.array_equal(found.x, first.x)
+
+
+def test_a_stall_ends_the_solve_and_is_named(monkeypatch):
+    monkeypatch.setattr(conic, "STALL", 100)
+    made = hard_program("with huge multipliers", get_backend("torch").capabilities.cones)
+    found = get_backend("torch").solve(made.program, Settings(tolerance=1e-6, max_iterations=50_000))
+    assert found.termination is Termination.NUMERICAL
+    assert found.iterations < 10_000
+    assert found.message.startswith("stalled, no better for ")
+    assert found.has_primal
+
+
+@pytest.mark.parametrize("program", [infeasible_program(), unbounded_program()])
+def test_a_verdict_comes_with_its_own_residuals(program):
+    message = get_backend("torch").solve(program, Settings()).message
+    assert float(message.split()[-4]) <= 1.0, message
 
 
 def test_a_warm_start_from_the_solution_needs_a_fraction_of_the_iterations():
