@@ -161,8 +161,10 @@ def _read_npz(path: Path, label: str | None, form: CsvFormat) -> Table:
     except InputError:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds for a damaged archive
+        # NumPy would advise to load pickles, which may run anything.
+        why = "it holds pickled objects" if "pickle" in str(error) else _first_line(error)
         raise InputError(
-            f"{path} cannot be read as NPZ ({_first_line(error)}); expected plain numeric arrays, without pickles."
+            f"{path} cannot be read as NPZ ({why}); expected arrays of numbers, without pickles."
         ) from error
     return _checked_arrays(path, features, labels, X, y)
 
