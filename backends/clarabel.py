@@ -241,31 +241,29 @@ def _row_order(cones: tuple[Cone, ...]) -> NDArray[np.intp]:
     return np.concatenate(parts)
 
 
-def _read(
-    found: Any,
-    order: NDArray[np.intp],
-    monitor: Monitor,
-    native: Any,
-) -> Solution:
+def _read(found: Any, order: NDArray[np.intp], monitor: Monitor, native: Any) -> Solution:
     s, y = np.empty(order.size), np.empty(order.size)
     s[order], y[order] = found.s, found.z
-    status = str(found.status)
-    termination = TERMINATION.get(status, Termination.ERROR)
-    if status == "CallbackTerminated":
-        termination = Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
-    elif status in REDUCED and found.iterations >= native.max_iter:
-        termination = Termination.ITERATION_LIMIT
-    elif status in REDUCED and found.solve_time >= native.time_limit:
-        termination = Termination.TIME_LIMIT
     return Solution(
-        termination,
+        _termination(found, monitor, native),
         x=np.array(found.x, dtype=np.float64),
         s=s,
         y=y,
         iterations=found.iterations,
         solve_seconds=found.solve_time,
-        message=status,
+        message=str(found.status),
     )
+
+
+def _termination(found: Any, monitor: Monitor, native: Any) -> Termination:
+    status = str(found.status)
+    if status == "CallbackTerminated":
+        return Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
+    if status in REDUCED and found.iterations >= native.max_iter:
+        return Termination.ITERATION_LIMIT
+    if status in REDUCED and found.solve_time >= native.time_limit:
+        return Termination.TIME_LIMIT
+    return TERMINATION.get(status, Termination.ERROR)
 
 
 @hookimpl

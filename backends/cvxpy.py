@@ -71,7 +71,8 @@ class Vocabulary:
 
     `complete` where these are all the options there are and the solver would take any other in silence. `kept`: it runs
     through `cvxopt_keeping`, within its time limit. `sturdier`: an option, and its values with which to try again where
-    an answer is none, while matrices are small enough; the last where CVXPY's preparation for the solver breaks down.
+    an answer does not hold on the programme as given or, of solvers that are kept, is none, while matrices are small
+    enough; of those, the last where CVXPY's preparation for the solver breaks down.
     """
 
     tolerances: tuple[str, ...] = ()
@@ -90,7 +91,14 @@ class Vocabulary:
 
 
 VOCABULARIES = {
-    "CLARABEL": Vocabulary(("tol_gap_abs", "tol_gap_rel", "tol_feas"), "max_iter", "time_limit", "max_threads"),
+    "CLARABEL": Vocabulary(
+        ("tol_gap_abs", "tol_gap_rel", "tol_feas"),
+        "max_iter",
+        "time_limit",
+        "max_threads",
+        # Where it judges itself by the parts of a sparse matrix, see our own backend.
+        sturdier=("chordal_decomposition_enable", (False,)),
+    ),
     "SCS": Vocabulary(("eps_abs", "eps_rel"), "max_iters", "time_limit_secs"),
     "CVXOPT": Vocabulary(
         ("abstol", "reltol", "feastol"),
@@ -177,8 +185,8 @@ class CVXPY:
         large = program.q.size + program.b.size > LARGEST
         for value in () if large or name in settings.options else values:
             left = None if settings.time_limit is None else settings.time_limit - (time.perf_counter() - began)
-            unanswered = best.termination in (Termination.ERROR, Termination.NUMERICAL)
-            if not unanswered or best.applied.get(name) == value or (left is not None and left <= 0.0):
+            none = self.vocabulary.kept and best.termination in (Termination.ERROR, Termination.NUMERICAL)
+            if not (none or best.doubt) or best.applied.get(name) == value or (left is not None and left <= 0.0):
                 break
             again = self._attempt(program, settings.replace(time_limit=left), applied | {name: value})
             best = _better(program, best, _named(program, again, settings, tolerance))
@@ -263,7 +271,7 @@ class CVXPY:
             if "licen" in str(error).lower():
                 raise LicenceError(f"{self.solver} has no valid licence here: {error}") from error
             name, values = self.vocabulary.sturdier
-            if not values or name in options:
+            if not self.vocabulary.kept or name in options:
                 raise
             options[name] = values[-1]
             return self._run(problem, solver, settings, options)

@@ -58,6 +58,8 @@ def residuals(program: ConicProgram, point: Iterate) -> Residuals | None:
         return None
     with np.errstate(all="ignore"):  # points of size 1e200 have been seen; infinity is a fair residual for those
         s = program.b - program.A @ x if s is None else s
+        if not np.isfinite(s).all():  # no eigenvalue routine takes that
+            return Residuals(*[float("inf")] * 8)
         if y is None:
             primal, outside = program.A @ x + s - program.b, float(np.linalg.norm(s - program.project(s)))
             size = 1.0 + max(_largest(program.A @ x), _largest(s), _largest(program.b))
@@ -119,6 +121,8 @@ def unboundedness(program: ConicProgram, x: Array) -> CertificateError:
         if not (height > 0.0 and np.isfinite(z).all()):
             return WRONG
         slack = -(program.A @ z)
+        if not np.isfinite(slack).all():
+            return WRONG
         return _certificate_error(np.zeros(0), np.zeros(0), slack - program.project(slack), abs(program.A) @ abs(z))
 
 

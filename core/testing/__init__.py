@@ -18,6 +18,7 @@ pytest.register_assert_rewrite(
 )
 
 from cvxrobust.core.testing.backend_contract import BackendContract  # noqa: E402 - after the line above
+from cvxrobust.core.testing.hard import KINDS_OF_HARD, HardProgram, hard_program  # noqa: E402
 from cvxrobust.core.testing.planted import (  # noqa: E402
     KINDS,
     LINEAR,
@@ -30,10 +31,13 @@ from cvxrobust.core.testing.problem_contract import ProblemContract  # noqa: E40
 
 __all__ = [
     "KINDS",
+    "KINDS_OF_HARD",
     "LINEAR",
     "MIXED",
     "BackendContract",
+    "HardProgram",
     "ProblemContract",
+    "hard_program",
     "infeasible_program",
     "planted_program",
     "unbounded_program",

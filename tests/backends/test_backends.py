@@ -230,9 +230,10 @@ def test_where_preparation_for_cvxopt_breaks_down_a_sturdier_one_is_tried_and_re
         backend.solve(program, Settings(options={"kktsolver": "chol"}))
 
 
-def test_clarabel_is_asked_again_without_decomposition_where_its_answer_does_not_hold():
+@pytest.mark.parametrize("name", ["clarabel", "cvxpy"])
+def test_clarabel_is_asked_again_without_decomposition_where_its_answer_does_not_hold(name):
     """On its own blocks everything is fine; on the programme as given the multipliers are off by 1e-3."""
-    program, backend = lyapunov_program(), get_backend("clarabel")
+    program, backend = lyapunov_program(), get_backend(name)
     decomposed = backend.solve(program, Settings(tolerance=1e-6, options={"chordal_decomposition_enable": True}))
     assert decomposed.termination is Termination.NUMERICAL
     assert decomposed.doubt

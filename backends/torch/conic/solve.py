@@ -107,6 +107,9 @@ class _Run:
             termination = Termination.NUMERICAL
         x, s, y = self._unscaled(termination)
         off = self.errors.off(termination)
+        with_what = (
+            f"with residuals {off:.1e} times their limits" if off < math.inf else "without a point, only directions"
+        )
         stalled = f"stalled, no better for {self._patience} iterations: " if self.stalled else ""
         return Solution(
             termination,
@@ -116,7 +119,7 @@ class _Run:
             iterations=self.splitting.iterations,
             setup_seconds=ready - self.began,
             solve_seconds=time.perf_counter() - ready,
-            message=f"{stalled}{termination} with residuals {off:.1e} times their limits",
+            message=f"{stalled}{termination} {with_what}",
             applied=self._applied(),
             ignored=self.ignored,
         )

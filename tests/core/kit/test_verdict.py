@@ -94,6 +94,15 @@ def test_a_verdict_without_a_certificate_is_none():
         assert "certificate" in found.doubt
 
 
+@pytest.mark.parametrize("size", [1e200, 1e307])
+def test_numbers_that_overflow_are_judged_too(size):
+    program, planted = planted_program(0, CONES)
+    steep = replace(program, A=1e10 * program.A)
+    huge = replace(planted, x=np.full(8, size), s=None, y=np.full(program.b.size, size))
+    for said in (Termination.CONVERGED, Termination.UNBOUNDED, Termination.INFEASIBLE, Termination.NUMERICAL):
+        assert judged(steep, replace(huge, termination=said), 1e-6).termination is Termination.NUMERICAL
+
+
 def test_a_limit_stays_a_limit():
     program, planted = planted_program(0, CONES)
     stopped = replace(planted, termination=Termination.ITERATION_LIMIT)
