@@ -54,8 +54,12 @@ Rows = Callable[[Context], Iterable[TableRow]]
 
 def append(path: Path, row: TableRow) -> None:
     """Put a row on the disk, for good, before anything else happens."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row, default=str) + "\n")
+    with path.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        # What a killed process left unfinished must not swallow this row.
+        torn = size > 0 and file.read(1) != b"\n"
+        file.write((b"\n" if torn else b"") + json.dumps(row, default=str).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 

@@ -9,13 +9,11 @@ import io
 import json
 import os
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +35,7 @@ from cvxrobust.core.errors import InputError, UnsupportedProgramError
 from cvxrobust.core.files import together, write_whole
 from cvxrobust.core.formats import ProgramFormat, format_of, read_solution, write_program
 from cvxrobust.core.formats.fingerprint import fingerprint, is_same
-from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.networks.fields import numbers, stored_standardizer
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.scoring import score
 
@@ -222,13 +220,20 @@ def import_solution(program_path: Path, solution_path: Path, save: Path | None, 
             "export was interrupted; export it again and solve that."
         )
     program = prepared.problem.to_conic()
-    if not is_same(fingerprint(program), header["fingerprint"]):
+    if not _is_marked(program, header.get("fingerprint")):
         raise InputError(
             f"the problem kept in {sidecar_of(program_path)} makes another programme here than the one that was "
             "exported; export it again with this version and solve that."
         )
     solution = read_solution(solution_path, program, header["written_as"])
     return finish(prepared, score(prepared.problem, solution, tolerance=tolerance, source=solution_path.name))
+
+
+def _is_marked(program: ConicProgram, mark: Any) -> bool:
+    try:
+        return is_same(fingerprint(program), mark)
+    except (KeyError, TypeError, ValueError):  # no mark at all
+        return False
 
 
 def _load_sidecar(path: Path, request: TrainingRequest) -> tuple[Prepared, Mapping[str, Any]]:
@@ -246,34 +251,44 @@ def _load_sidecar(path: Path, request: TrainingRequest) -> tuple[Prepared, Mappi
                 f"{path} is of kind {header['kind']!r} in format {header['format']}, but this version reads 'export' "
                 f"up to format {SIDECAR_FORMAT}; upgrade cvxrobust to read newer files."
             )
-        about = header["dataset"]
-        dataset = Dataset(
-            arrays["X"],
-            arrays["y"],
-            tuple(about["feature_names"]),
-            about["name"],
-            tuple(about["classes"]),
-            tuple(about["notes"]),
-            bool(about.get("named", True)),
-        )
-        standardizer = None
-        if "mean" in arrays:
-            standardizer = Standardizer(arrays["mean"], arrays["scale"], tuple(header["names"]))
-        train, test = (dataset.take(arrays[name]) for name in ("train_rows", "test_rows"))
-        request = replace(
-            request,
-            data=dataset.name,
-            problem=header["problem"],
-            # JSON has no tuples, and problems ask for them.
-            parameters={k: tuple(v) if isinstance(v, list) else v for k, v in header["parameters"].items()},
-            test_fraction=header["test_fraction"],
-            seed=header["seed"],
-            standardize=standardizer is not None,
-        )
-    except (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, BadZipFile, zlib.error) as error:
-        if isinstance(error, InputError):
+        return _prepared(header, arrays, request), header
+    except Exception as error:  # a damaged archive raises many kinds, and what is in it may be anything
+        if isinstance(error, InputError) and str(path) in str(error):
             raise
-        raise InputError(f"{path} is not what `cvxrobust export` writes ({error}).") from error
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        raise InputError(f"{path} is not what `cvxrobust export` writes ({kind}{str(error).rstrip('.')}).") from error
+
+
+def _prepared(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], request: TrainingRequest) -> Prepared:
+    about, X, y = header["dataset"], numbers(arrays, "X", 2), np.asarray(arrays["y"])
+    names, classes, notes = (tuple(about[name]) for name in ("feature_names", "classes", "notes"))
+    plain = (
+        isinstance(about["name"], str),
+        all(isinstance(word, str) for word in names + notes),
+        all(isinstance(label, str | int | float) for label in classes),
+        len(names) == X.shape[1],
+        y.shape == X.shape[:1],
+        len(classes) > 2 or set(y.tolist()) <= {-1.0, 1.0},
+        0.0 <= float(header["test_fraction"]) < 1.0,
+        isinstance(header["seed"], int),
+        isinstance(header["written_as"], str),
+        isinstance(header["problem"], str),
+    )
+    if not all(plain):
+        raise ValueError("the data in it and what it says of them do not fit")
+    dataset = Dataset(X, y, names, about["name"], classes, notes, bool(about.get("named", True)))
+    standardizer = stored_standardizer(header, arrays, X.shape[1])
+    train, test = (dataset.take(arrays[name]) for name in ("train_rows", "test_rows"))
+    request = replace(
+        request,
+        data=dataset.name,
+        problem=header["problem"],
+        # JSON has no tuples, and problems ask for them.
+        parameters={k: tuple(v) if isinstance(v, list) else v for k, v in header["parameters"].items()},
+        test_fraction=header["test_fraction"],
+        seed=header["seed"],
+        standardize=standardizer is not None,
+    )
     inputs = train.X if standardizer is None else standardizer.transform(train.X)
     problem = problem_class(request.problem, request.parameters)(inputs, train.y, **request.parameters)
-    return Prepared(request, dataset, train, test, standardizer, problem), header
+    return Prepared(request, dataset, train, test, standardizer, problem)

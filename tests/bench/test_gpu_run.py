@@ -76,6 +76,8 @@ def test_a_row_is_on_the_disk_before_the_next_and_a_torn_one_is_left_out(tmp_pat
     with path.open("a", encoding="utf-8") as file:
         file.write('{"part": "relu", "n')
     assert [row["n"] for row in read(path)] == [5, 6]
+    append(path, {"part": "relu", "n": 7})
+    assert [row["n"] for row in read(path)] == [5, 6, 7]
     assert read(tmp_path / "none") == []
 
 

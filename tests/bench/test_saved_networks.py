@@ -4,6 +4,7 @@ import base64
 import csv as csv_files
 import errno
 import io
+import json
 import os
 from pathlib import Path
 
@@ -172,6 +173,30 @@ def test_a_programme_that_its_sidecar_does_not_belong_to_is_not_scored(run, csv,
     assert code == 2
     assert "is not the file that" in err
     assert "export it again" in err
+
+
+def test_whatever_becomes_of_a_sidecar_it_is_one_line(run, csv, tmp_path):
+    path, answer = tmp_path / "problem.dat-s", tmp_path / "answer.npz"
+    assert run("export", path, "--data", csv, "--problem", "standard-sdp", "--quiet")[0] == 0
+    sidecar = path.with_name("problem.dat-s.npz")
+    np.savez(answer, x=np.zeros(3))
+    with np.load(sidecar) as stored:
+        whole = {name: stored[name] for name in stored.files}
+    header = json.loads(str(whole["header"]))
+    said = {"name": [], "feature_names": ["a"], "classes": [{}], "notes": [1]}
+    changes = [
+        *({"header": np.array(json.dumps(header | {name: value}))} for name in header for value in (None, [])),
+        *({"header": np.array(json.dumps(header | {"dataset": header["dataset"] | {k: v}}))} for k, v in said.items()),
+        {"X": np.full_like(whole["X"], np.nan)},
+        {"y": whole["y"] + 5.0},
+        {"scale": 0.0 * whole["scale"]},
+        {"train_rows": np.array([1000])},
+    ]
+    for change in changes:
+        np.savez(sidecar, **(whole | change))
+        code, out, err = run("import", path, answer)
+        assert (code, out) == (2, "")
+        assert len(err.splitlines()) == 1
 
 
 # -- read back -------------------------------------------------------------------------------------------------------

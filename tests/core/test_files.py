@@ -14,8 +14,9 @@ from cvxrobust.core.files import PART, check_room, together, whole_file, write_w
 CONTENTS = (b"a" * 300_000, b"b" * 200_000)
 
 
-def killed_writer(path, delay=0.0):
-    """A process that writes both contents in turn for so many seconds, then is killed."""
+def killed_writer(path, delay):
+    """A process that writes both contents in turn, and is killed so many seconds after the first."""
+    ready, begun = os.pipe()
     child = os.fork()
     if not child:
         while True:
@@ -24,9 +25,13 @@ def killed_writer(path, delay=0.0):
                     for start in range(0, len(content), 50_000):
                         file.write(content[start : start + 50_000])
                         file.flush()
+                os.write(begun, b".")
+    os.read(ready, 1)
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    os.close(ready)
+    os.close(begun)
 
 
 def parts(folder):
@@ -34,14 +39,14 @@ def parts(folder):
 
 
 def test_killed_writers_leave_the_old_or_the_new_file_and_the_next_writer_cleans_up(tmp_path):
-    path, found, left = tmp_path / "file", set(), 0
+    path, found, left = tmp_path / "file", set(), []
     write_whole(path, CONTENTS[0])
-    for number in range(12):
-        killed_writer(path, 0.01 + 0.003 * number)
+    while len(left) < 10 or (max(left) == 0 and len(left) < 200):  # until a kill came in the middle
+        killed_writer(path, 0.003 * (len(left) % 5))
         found.add(path.read_bytes())
-        left = max(left, len(parts(tmp_path)))
+        left.append(len(parts(tmp_path)))
     assert found <= set(CONTENTS)
-    assert left == 1  # some kill came in the middle, and each writer removed what the last one left
+    assert max(left) == 1  # each writer removed what the last one left
     write_whole(tmp_path / "another", "")
     assert parts(tmp_path) == []
 

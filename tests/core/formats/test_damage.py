@@ -6,7 +6,7 @@ from itertools import zip_longest
 
 import numpy as np
 import pytest
-from accidents import mutated
+from mutations import mutated
 from solver_files.written import csdp_text, mosek_text, sdpa_answer, sdpa_text
 
 from cvxrobust.core.conic.cones import NonNegative, Zero
