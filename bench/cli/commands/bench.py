@@ -41,8 +41,8 @@ def run(
     dask: Annotated[
         str | None,
         typer.Option(
-            help="Run on the workers of this dask scheduler. Trust it, its workers and all who can reach them: they get "
-            "the cases, options with secrets included, and what they send back can run code here.",
+            help="Run on the workers of this dask scheduler. Trust it, its workers and all who can reach them: they "
+            "get the cases, options with secrets included, and what they send back can run code here.",
             metavar="ADDRESS",
         ),
     ] = None,
