@@ -119,7 +119,7 @@ def test_one_that_crashes_is_a_row_with_its_last_words_and_is_replaced(fakes, su
     key, case = the_case(backend)
     shop = supervisors(case)
     rows = [shop.run(key, case) for _ in range(2)]
-    assert [row.failure for row in rows] == [Failure.ERROR] * 2
+    assert [row.failure for row in rows] == [Failure.CRASHED] * 2
     assert "signal 11: Fatal Python error: Segmentation fault" in rows[0].reason
     assert rows[0].worker["pid"] != rows[1].worker["pid"]
 
@@ -129,7 +129,7 @@ def test_panics_are_rows_and_the_process_goes_on(fakes, supervisors, backend, sa
     key, case = the_case(backend)
     shop = supervisors(case)
     rows = [shop.run(key, case) for _ in range(2)]
-    assert [row.failure for row in rows] == [Failure.CRASHED] * 2
+    assert [row.failure for row in rows] == [Failure.ERROR] * 2
     assert said in rows[0].reason
     assert rows[0].worker["pid"] == rows[1].worker["pid"]
 
