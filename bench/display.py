@@ -64,7 +64,7 @@ def remark(line: str) -> None:
     """Print a line on stderr, if there is one."""
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
-            print(visible(line), file=sys.stderr, flush=True)
+            print(presentable(line), file=sys.stderr, flush=True)
 
 
 def visible(text: object) -> str:
@@ -92,7 +92,7 @@ def spreadsheet_cell(text: str) -> str:
 def fail(message: object, code: int) -> typer.Exit:
     """Print one line on stderr, without credentials, and return the exception that ends the command with `code`."""
     line = " ".join(worded(message).split())
-    remark(f"cvxrobust: error: {without_credentials(line)}")
+    remark(f"cvxrobust: error: {line}")
     return typer.Exit(code)
 
 
@@ -223,7 +223,7 @@ def make_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 def _plain(cell: object) -> Text:
     """Words of others as they are: no markup of a console's is read in them."""
-    return Text(visible(worded(cell)))
+    return Text(presentable(worded(cell)))
 
 
 def percent(fraction: float) -> str:

@@ -18,7 +18,8 @@ SECRET = re.compile(r"token|passw|pwd|secret|credential|auth|signature|licen[cs]
 SHORT = 6
 """Characters below which a secret may also be a part of a word, which then stays as it is."""
 
-_LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#\"'<>]*@")
+# A path that was an address has one slash left; a drive's letter is no scheme.
+_LOGIN = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]+:/{1,2})[^\s/?#\"'<>]*@")
 _QUERY = re.compile(r"([?&;#][\w.-]*(?:token|passw|pwd|secret|credential|auth|key|sig)[\w.-]*=)[^\s&;#\"'<>]+", re.I)
 
 
@@ -89,6 +90,6 @@ def _without(text: str, secret: str) -> str:
 
 def without_credentials(value: Any) -> Any:
     """The same, where it is a text, with users, passwords and tokens taken out of its addresses."""
-    if not isinstance(value, str) or ("://" not in value and "=" not in value):
+    if not isinstance(value, str) or (":/" not in value and "=" not in value):
         return value
     return _QUERY.sub(rf"\1{MASK}", _LOGIN.sub(rf"\1{MASK}@", value))

@@ -54,7 +54,11 @@ def telling_interrupts() -> Iterator[Callable[[BaseException], bool]]:
         pressed.append(signum)
         return before(signum, frame)
 
-    signal.signal(signal.SIGINT, note)
+    try:
+        signal.signal(signal.SIGINT, note)
+    except ValueError:  # in an interpreter within another signals are not ours
+        yield lambda error: isinstance(error, KeyboardInterrupt)
+        return
     try:
         yield lambda error: bool(pressed) and isinstance(error, KeyboardInterrupt)
     finally:
@@ -77,8 +81,7 @@ def overheard() -> Iterator[list[str]]:
         yield heard
     finally:
         stream.listening = False
-        if sys.stdout is stream:
-            sys.stdout = before
+        sys.stdout = before  # whatever has been put in its place
 
 
 class _Overheard:
@@ -102,6 +105,9 @@ class _Overheard:
             if sys.stderr is not None:
                 sys.stderr.write(text)
         return len(text)
+
+    def close(self) -> None:
+        """Standard output is not theirs to close."""
 
     def flush(self) -> None:
         """Pass everything on."""

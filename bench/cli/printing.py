@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cvxrobust.bench.display import console, make_table, percent, visible
+from cvxrobust.bench.display import console, make_table, percent, presentable
 from cvxrobust.bench.workflows.evaluation import Evaluation
 from cvxrobust.bench.workflows.output_files import Saved
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy
@@ -58,7 +58,7 @@ def print_measurements(measured: "Measurements") -> None:
     if rows:
         console().print(make_table("metrics", ("", "value"), rows))
     for name, reason in measured.failures.items():
-        print(visible(f"The metric {name} failed: {reason}"))
+        print(presentable(f"The metric {name} failed: {reason}"))
 
 
 def _bounds(training: Training) -> list[tuple[str, object]]:
@@ -157,9 +157,9 @@ def _print_remarks(training: Training) -> None:
     said = f"{result.backend} says: {result.message}" if result.message else ""
     for note in (*dataset.notes, result.selection, said):
         if note:
-            remarks.print(visible(note), markup=False)
+            remarks.print(presentable(note), markup=False)
     for name, reason in result.ignored.items():
-        remarks.print(visible(f"setting {name} was not applied: {reason}"), markup=False)
+        remarks.print(presentable(f"setting {name} was not applied: {reason}"), markup=False)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -172,7 +172,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     title = f"{evaluation.request.network.name} on {evaluation.dataset.name}: {evaluation.n_rows} rows"
     out.print(make_table(title, columns, rows))
     for note in evaluation.notes:
-        out.print(visible(note), markup=False)
+        out.print(presentable(note), markup=False)
     if evaluation.median_distance is None:
         print("Robust accuracy is at least the certified and at most the attacked accuracy.")
         out.print(f"Radii are in {evaluation.unit}.", markup=False)

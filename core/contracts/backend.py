@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from cvxrobust.core.contracts.result import Solution
-from cvxrobust.core.errors import BackendUnavailableError, UnsupportedProgramError
+from cvxrobust.core.errors import BackendUnavailableError, CvxRobustError, PluginError, UnsupportedProgramError
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.strangers import described, overheard, telling_interrupts, worded
 
@@ -132,6 +132,27 @@ def require_available(backend: "Backend", settings: Settings) -> None:
         backend.require_available(settings)
     elif (reason := why_unavailable(backend)) is not None:
         raise BackendUnavailableError(f"backend {backend.name!r} cannot run here: {reason}")
+
+
+def require_settings(backend: "Backend", settings: Settings) -> None:
+    """Refuse settings that a backend says it cannot use.
+
+    Raises:
+        CvxRobustError: What the backend says is wrong with them.
+        PluginError: It fails to say.
+    """
+    if not isinstance(backend, ChecksSettings):
+        return
+    with telling_interrupts() as is_interrupt, overheard():
+        try:
+            backend.check_settings(settings)
+        except CvxRobustError:
+            raise
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            said = f"backend {backend.name!r} fails to check its settings: {described(error)}"
+            raise PluginError(said) from error
 
 
 @runtime_checkable

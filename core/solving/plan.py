@@ -10,13 +10,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cvxrobust.core.conic.program import require_cone_types
-from cvxrobust.core.contracts.backend import Backend, ChecksSettings, require_available, require_loss, why_unavailable
+from cvxrobust.core.contracts.backend import (
+    Backend,
+    require_available,
+    require_loss,
+    require_settings,
+    why_unavailable,
+)
 from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized, estimated
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
 from cvxrobust.core.contracts.weight import Weighed
 from cvxrobust.core.discovery.registry import backends, get_backend, plugins
 from cvxrobust.core.environment import total_memory
-from cvxrobust.core.errors import InputError, TooLargeError, UnsupportedProgramError
+from cvxrobust.core.errors import InputError, PluginError, TooLargeError, UnsupportedProgramError
 from cvxrobust.core.settings import Settings
 
 DIRECT_ROWS = 5_000
@@ -153,8 +159,7 @@ def _polisher(part: Problem[Any], asked: Literal[True] | str | Backend, settings
         raise UnsupportedProgramError(
             f"backend {way.backend.name!r} returns no dual variables, which masters need; polish with another."
         )
-    if isinstance(way.backend, ChecksSettings):
-        way.backend.check_settings(own)
+    require_settings(way.backend, own)
     return way, why
 
 
@@ -172,8 +177,7 @@ def _check(problem: Problem[Any], way: Way, settings: Settings) -> None:
                 'structure; leave the choice to backend="auto".'
             )
         require_cone_types(part.cones, backend.capabilities.cones, backend.name)
-    if isinstance(backend, ChecksSettings):
-        backend.check_settings(settings)
+    require_settings(backend, settings)
     if way.method == "cutting-set" and not backend.capabilities.duals:
         raise UnsupportedProgramError(
             f"backend {backend.name!r} returns no dual variables, which method 'cutting-set' needs; use 'direct'."
@@ -222,9 +226,8 @@ def _accepting(ways: list[Way], settings: Settings) -> list[Way]:
     found = []
     for way in ways:
         try:
-            if isinstance(way.backend, ChecksSettings):
-                way.backend.check_settings(settings)
-        except InputError:
+            require_settings(way.backend, settings)
+        except (InputError, PluginError):
             continue
         found.append(way)
     return found or ways

@@ -174,7 +174,7 @@ def examine(backend: "Backend") -> dict[str, Any]:
     from cvxrobust import AdversarialReLU, AdversarialSDP, Settings, solve
     from cvxrobust.core.contracts.backend import why_unavailable
     from cvxrobust.core.solving.plan import reads
-    from cvxrobust.core.strangers import described, telling_interrupts
+    from cvxrobust.core.strangers import described
 
     row: dict[str, Any] = {"name": backend.name, "outcome": "skipped", "seconds": "", "version": ""}
     row |= {"findings": findings(backend)}
@@ -192,14 +192,11 @@ def examine(backend: "Backend") -> dict[str, Any]:
         return row | {"detail": "it reads none of the tiny problems, so there is nothing to try"}
     tolerance = max(DOCTOR_TOLERANCE, backend.capabilities.tightest_tolerance)
     start = time.perf_counter()
-    with telling_interrupts() as is_interrupt:
-        try:
-            result = solve(problem, backend=backend.name, settings=Settings(tolerance=tolerance))
-        except BaseException as error:  # whatever a solver raises is the finding
-            if is_interrupt(error):
-                raise
-            seconds = f"{time.perf_counter() - start:.2f}"
-            return row | {"outcome": "fail", "seconds": seconds, "detail": described(error)}
+    try:
+        result = solve(problem, backend=backend.name, settings=Settings(tolerance=tolerance))
+    except (Exception, SystemExit) as error:  # whatever a solver raises is the finding
+        seconds = f"{time.perf_counter() - start:.2f}"
+        return row | {"outcome": "fail", "seconds": seconds, "detail": described(error)}
     return row | {
         "outcome": "ok" if result.quality == "certified" else "fail",
         "seconds": f"{time.perf_counter() - start:.2f}",

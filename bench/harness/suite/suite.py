@@ -138,7 +138,7 @@ class Suite(Strict):
         Raises:
             InputError: Data is missing, or a value is refused.
         """
-        from cvxrobust.core.contracts.backend import ChecksSettings, why_unavailable
+        from cvxrobust.core.contracts.backend import require_settings, why_unavailable
         from cvxrobust.core.discovery.registry import get_backend
 
         cases = self.cases()
@@ -156,9 +156,9 @@ class Suite(Strict):
                 raise InputError(f"problem {problem.name!r}: {type(error).__name__}: {error}") from error
         for case in {case.backend.title: case for case in cases}.values():
             settings, backend = case.settings, get_backend(case.backend.name)
-            if settings.options and isinstance(backend, ChecksSettings) and why_unavailable(backend) is None:
+            if settings.options and why_unavailable(backend) is None:
                 try:
-                    backend.check_settings(settings)
+                    require_settings(backend, settings)
                 except CvxRobustError as error:
                     error.args = tuple(cleaned(part, case.secrets) for part in error.args)
                     raise

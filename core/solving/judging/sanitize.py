@@ -113,7 +113,10 @@ def made_safe(found: Any, program: Any, settings: Settings, harmless: frozenset[
     wrong: list[str] = []
     sizes = {"x": program.q.size, "s": program.b.size, "y": program.b.size} if isinstance(program, ConicProgram) else {}
     x, s, y = (_vector(name, getattr(found, name), sizes.get(name), wrong.append) for name in ("x", "s", "y"))
-    network = _network(found.network, wrong.append)
+    network, multipliers = _network(found.network, wrong.append), found.multipliers
+    if sizes and (network is not None or multipliers is not None):
+        wrong.append("a network or multipliers answer no conic programme")
+        network = multipliers = None
     termination = found.termination
     if not isinstance(termination, Termination):
         wrong.append(f"termination is {_shown(termination)}, not a Termination")
@@ -132,7 +135,7 @@ def made_safe(found: Any, program: Any, settings: Settings, harmless: frozenset[
     if wrong:
         termination, said = Termination.ERROR, f"the backend returned what it should not: {'; '.join(wrong)}. {said}"
     return Solution(
-        termination, x, s, y, network, found.multipliers, iterations, setup, solving, memory, said.strip(),
+        termination, x, s, y, network, multipliers, iterations, setup, solving, memory, said.strip(),
         _public(words["applied"], settings, harmless, secrets),
         {name: cleaned(worded(reason), secrets) for name, reason in words["ignored"].items()},
     )  # fmt: skip

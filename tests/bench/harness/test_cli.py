@@ -62,7 +62,7 @@ def test_a_run_that_certifies_nothing_exits_1(cli, tmp_path, monkeypatch):
     monkeypatch.undo()
     registry.reload()
     assert code == 1
-    assert "crashed" in out
+    assert "error" in out
     assert "PanicException" in err
 
 

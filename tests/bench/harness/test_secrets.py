@@ -31,6 +31,7 @@ PROBLEM = StandardSDP(X, np.where(X[:, 0] > 0, 1.0, -1.0), beta=0.1)
         ("at https://me:pa%20ss@host:80/x?y=1", "at https://***@host:80/x?y=1"),
         ("tls://user@host and ftp://a:b@c", "tls://***@host and ftp://***@c"),
         ("https://a:p@ss@host/", "https://***@host/"),
+        ("no file https:/a:b@host/x.csv, C:/a@b", "no file https:/***@host/x.csv, C:/a@b"),
         ("https://host/?token=abc&n=3#access_token=d", "https://host/?token=***&n=3#access_token=***"),
         ("https://host/?api_key=abc", "https://host/?api_key=***"),
         ("mail me@host, x = 3, https://host/a@b", "mail me@host, x = 3, https://host/a@b"),

@@ -166,7 +166,7 @@ def test_panics_are_rows_and_the_process_goes_on(fakes, supervisors, backend, sa
     key, case = the_case(backend)
     shop = supervisors(case)
     rows = [shop.run(key, case) for _ in range(2)]
-    assert [row.failure for row in rows] == [Failure.CRASHED] * 2
+    assert [row.failure for row in rows] == [Failure.ERROR] * 2
     assert said in rows[0].reason
     assert rows[0].worker["pid"] == rows[1].worker["pid"]
 

@@ -316,6 +316,24 @@ def test_what_a_plugin_prints_is_named_and_stays_out_of_standard_output(install,
     assert (said.out, said.err) == ("later", "a banner\n")
 
 
+def test_a_plugin_that_closes_or_replaces_standard_output_leaves_it_to_others(install, capsys):
+    install("closer", "import io, sys\nsys.stdout.close()\nsys.stdout = io.StringIO()\n" + hook("toy"))
+    assert record("closer").status is PluginStatus.OK
+    print("still here")
+    assert capsys.readouterr().out == "still here\n"
+
+
+def test_a_backend_that_fails_to_check_its_settings_is_named():
+    class Sly(Toy):
+        capabilities = Capabilities(structured=frozenset({"polynomial"}))
+
+        def check_settings(self, settings):
+            leave()
+
+    with pytest.raises(PluginError, match="backend 'toy' fails to check its settings: SystemExit: no licence"):
+        solve(StandardSDP(np.eye(2), np.array([1.0, -1.0])), backend=Sly())
+
+
 def test_a_slow_import_is_named(install, monkeypatch):
     monkeypatch.setattr("cvxrobust.core.discovery.loader.SLOW", 0.01)
     install("slow", "import time; time.sleep(0.02)\n" + hook("toy"))

@@ -4,7 +4,8 @@ import os
 import pickle
 import random
 import signal
-from dataclasses import replace
+from copy import copy
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 import pytest
@@ -321,10 +322,16 @@ def mutations(rng):
             else:
                 value = rng.choice([value[:-1], value[::-1], value.tolist(), value.astype(object), value[None]])
             return value
+        if is_dataclass(value) and rng.random() < 0.9:  # a network, or multipliers
+            name = rng.choice([field.name for field in fields(value)])
+            value = copy(value)
+            object.__setattr__(value, name, spoil(getattr(value, name)))
+            return value
         return rng.choice(SEEDS)
 
     def mutated(good):
-        return replace(good, **{name: spoil(getattr(good, name)) for name in rng.sample(names, rng.randint(1, 3))})
+        picked = rng.sample(names, rng.randint(1, 3)) if rng.random() < 0.5 else ["x", "y", "network", "multipliers"]
+        return replace(good, **{name: spoil(value) for name in picked if (value := getattr(good, name)) is not None})
 
     return mutated
 
