@@ -58,7 +58,7 @@ class KeepingCVXOPT(CVXOPT):  # type: ignore[misc]
             return {words.STATUS: words.INFEASIBLE}
         ready = self._prepare_cvxopt_matrices(data)
         c, G, h, dims, A, b = (ready[key] for key in (words.C, words.G, words.H, words.DIMS, words.A, words.B))
-        factor = wanted(c, G, h, dims, A, b) if callable(wanted) else _factor(wanted, G, dims, A)
+        factor: Any = wanted(c, G, h, dims, A, b) if callable(wanted) else _factor(wanted, G, dims, A)
         options = {"refinement": 1, **solver_opts, "show_progress": verbose}
         if "max_iters" in options:
             options["maxiters"] = options["max_iters"]

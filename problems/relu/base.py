@@ -258,7 +258,9 @@ class ReLUProblem(ReLUData):
         n, d = self.inputs.shape
         spanned = self.norm == 2 or not attacked
         one = seconds_of_a_look(n, d, int(slots), attacked=attacked, spanned=spanned, cones=cones)
-        outputs = len(self.parts) if self.one_versus_all else self.labels.shape[1]
+        classes = () if self.classes is None or not self.one_versus_all else self.classes
+        # Two classes are one problem; making the parts would find their gates.
+        outputs = (1 if len(classes) == 2 else len(classes)) if classes else self.labels.shape[1]
         return outputs * one
 
     def at_once(self) -> Certificate:

@@ -15,11 +15,16 @@ from numbers import Real
 from typing import Generic
 
 from cvxrobust.core.certificate import Certificate
-from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.contracts.result import Solution, Termination
 from cvxrobust.core.contracts.weight import Weighed
 from cvxrobust.core.networks.base import N
+from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.judging.ledger import Ledger
+from cvxrobust.core.solving.judging.sanitize import made_safe
 from cvxrobust.core.solving.judging.verdict import Judged, Task, certified
+from cvxrobust.core.strangers import described
+
+NOTHING_SET = Settings()
 
 SHARE = 0.02
 """Share of a solver's time that may go into judging its iterates."""
@@ -135,13 +140,15 @@ class Witness(Generic[N]):
         began, k, known = time.perf_counter(), self.task.k, self.judged
         with self.ledger.paused():
             try:
-                solution = iterate()
+                solution = made_safe(iterate(), None, NOTHING_SET)
+                if solution.termination is Termination.ERROR:
+                    raise ValueError(solution.message)
                 self.judged = certified(
                     self.task.part, solution, known.network, known.certificate, self.tolerance,
                     partial(self.ledger.keep, k), quick=True,
                 )  # fmt: skip
             except Exception as error:  # of somebody else's making
-                self._refused[f"an iterate that cannot be judged: {type(error).__name__}: {error}"] += 1
+                self._refused[f"an iterate that cannot be judged: {described(error)}"] += 1
         self._costs = time.perf_counter() - began
         self.seconds += self._costs
         self._last_gap = self._claim.relative_gap
