@@ -10,6 +10,7 @@ KNOWN = {
     "core/solving/isolation.py": "a pipe to a child",
     "bench/harness/run/worker.py": "a pipe, and a switch under /proc",
     "bench/gpu/driver.py": "what a child prints",
+    "bench/streams.py": "standard output and standard error",
 }
 
 

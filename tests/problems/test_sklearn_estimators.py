@@ -64,7 +64,7 @@ def test_estimator_and_standardizer_agree_to_the_last_bit(data, make):
     standardizer = Standardizer.fit(X)
     assert model.network_.standardizer.mean.tobytes() == standardizer.mean.tobytes()
     assert model.network_.standardizer.scale.tobytes() == standardizer.scale.tobytes()
-    outputs = model.network_.decision_function(standardizer.transform(X))
+    outputs = model.network_.inner.decision_function(standardizer.transform(X))
     assert model.decision_function(make(X)).tobytes() == outputs.tobytes()
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: interrupted solves go on, whatever ended them, and no file is believed."""
 
 import io
+import math
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from cvxrobust.backends.torch.checkpoint import Checkpoint, fingerprint
 from cvxrobust.backends.torch.polynomial.solve import solve_polynomial
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Quality, Termination
+from cvxrobust.core.solving.judging import witness
 
 MARK = "0123456789abcdef" * 4
 
@@ -213,7 +215,9 @@ def streamed(problem):
     [(small_problem(), 1e-3), (streamed(small_problem()), 1e-2), (small_problem(loss="squared", n=40), 1e-4)],
     ids=["memory", "streamed", "regression"],
 )
-def test_an_interrupted_solve_goes_on_where_it_was(tmp_path, problem, tolerance, stop):
+def test_an_interrupted_solve_goes_on_where_it_was(tmp_path, problem, tolerance, stop, monkeypatch):
+    monkeypatch.setattr(witness, "SHARE", math.inf)  # every iterate is judged, and heard of
+    monkeypatch.setattr(witness, "SHRUNK", 1.0)
     wanted = {"tolerance": tolerance, "options": {"batch": 0}}
     fresh = solve(problem, "torch", settings=keeping(tmp_path / "other", **wanted))
     assert fresh.quality is Quality.CERTIFIED
