@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.unlabelled import load_rows
+from cvxrobust.bench.display import spreadsheet_cell
 from cvxrobust.bench.workflows.evaluation import feature_names
 from cvxrobust.bench.workflows.output_files import check_writable
 from cvxrobust.bench.workflows.robustness import load_network, trained_norm
 from cvxrobust.bench.workflows.training import radius_unit
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.errors import InputError
-
-RUNS = ("=", "+", "-", "@", "\t", "\r")
-"""How cells begin that spreadsheets would run."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +104,10 @@ def predict(request: PredictionRequest) -> Prediction:
 
 def _harmless(label: Any) -> Any:
     """A label as a cell that no spreadsheet runs; numbers, and signs alone, are as they are."""
-    if not isinstance(label, str) or len(label) < 2 or not label.startswith(RUNS):
+    if not isinstance(label, str) or len(label) < 2:
         return label
     try:
-        return label if math.isfinite(float(label)) else f"'{label}"
+        number = math.isfinite(float(label))
     except ValueError:
-        return f"'{label}"
+        number = False
+    return label if number else spreadsheet_cell(label)
