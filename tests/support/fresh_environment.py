@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
@@ -147,11 +148,21 @@ def _link(distribution: metadata.Distribution, site: Path, scripts: Path) -> Non
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 _linked(source, target)
+                if source.suffix == ".py":
+                    _link_compiled(source, target)
         elif source.parent.name == scripts.name and not (target := scripts / source.name).exists():
             first, _, rest = source.read_bytes().partition(b"\n")
             ours = first.startswith(b"#!") and b"python" in first
             target.write_bytes(b"#!%s\n%s" % (os.fsencode(scripts / "python"), rest) if ours else source.read_bytes())
             target.chmod(source.stat().st_mode)
+
+
+def _link_compiled(source: Path, target: Path) -> None:
+    """What Python has made of a module: it is good for every file of the same age and size."""
+    compiled, wanted = (Path(cache_from_source(file)) for file in (source, target))
+    if compiled.is_file() and not wanted.exists():
+        wanted.parent.mkdir(exist_ok=True)
+        _linked(compiled, wanted)
 
 
 def _linked(source: Path, target: Path) -> None:
