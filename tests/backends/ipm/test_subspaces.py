@@ -41,8 +41,8 @@ def test_it_ends_before_the_subspace_is_everything_where_networks_are_small():
     assert solution.multipliers.basis.shape[1] < 66
 
 
-@pytest.fixture
-def bases(monkeypatch):
+@pytest.fixture(scope="module")
+def bases():
     """The bases of the subspaces that are solved in, in order."""
     found = []
     solve_in = subspace.SubspaceMethod._solve_in
@@ -51,8 +51,17 @@ def bases(monkeypatch):
         found.append(basis)
         return solve_in(self, basis)
 
-    monkeypatch.setattr(subspace.SubspaceMethod, "_solve_in", noted)
-    return found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subspace.SubspaceMethod, "_solve_in", noted)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def cold(bases):
+    """A problem, its solution, and the bases of the subspaces on the way there."""
+    problem, first = wide_and_simple(), len(bases)
+    solution = solved(problem, options={"subspace": True}, tolerance=1e-6)
+    return problem, solution, bases[first:]
 
 
 def wide_and_simple(n=60, d=60):
@@ -61,9 +70,8 @@ def wide_and_simple(n=60, d=60):
     return AdversarialSDP(X, np.where(X[:, 0] + 0.5 * X[:, 1] ** 2 > 0.4, 1.0, -1.0), radius=0.8, beta=0.1)
 
 
-def test_directions_that_no_neuron_uses_leave_again(bases):
-    problem = wide_and_simple()
-    solution = solved(problem, options={"subspace": True}, tolerance=1e-6)
+def test_directions_that_no_neuron_uses_leave_again(cold):
+    problem, solution, bases = cold
     upper, lower = certified(problem, solution)
     assert upper - lower <= 1e-6 * upper
     sizes = [basis.shape[1] for basis in bases]
@@ -73,16 +81,15 @@ def test_directions_that_no_neuron_uses_leave_again(bases):
         assert np.allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-10)
 
 
-def test_a_start_gives_the_subspace_its_directions(bases):
-    problem = wide_and_simple()
-    without = solved(problem, options={"subspace": True}, tolerance=1e-6)
+def test_a_start_gives_the_subspace_its_directions(cold, bases):
+    problem, without, _ = cold
     start = solved(problem, options={"subspace": True}, tolerance=1e-4)
-    cold = len(bases)
+    first = len(bases)
     solution = solved(problem, warm_start=start, options={"subspace": True}, tolerance=1e-6)
     upper, lower = certified(problem, solution)
     assert upper - lower <= 1e-6 * upper
     assert solution.iterations < without.iterations
-    outside = start.network.u - (start.network.u @ bases[cold]) @ bases[cold].T
+    outside = start.network.u - (start.network.u @ bases[first]) @ bases[first].T
     weights = np.abs(start.network.alpha)
     assert weights @ (outside**2).sum(axis=1) <= 1e-3 * weights.sum()
 
