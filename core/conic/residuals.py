@@ -105,9 +105,8 @@ WRONG = CertificateError(float("inf"), float("inf"))
 def infeasibility(program: ConicProgram, y: Array) -> CertificateError:
     """Of y as a proof that no point is feasible: ``b'y < 0``, ``A'y = 0``, y in K*."""
     with np.errstate(all="ignore"):
-        height = -float(program.b @ y)
-        z = y / height if height > 0.0 else y
-        if not (height > 0.0 and np.isfinite(z).all()):
+        z = _of_height_one(program.b, y)
+        if z is None:
             return WRONG
         error, terms = program.A.T @ z, abs(program.A).T @ abs(z)
         return _certificate_error(error, terms, z - program.project_dual(z), z)
@@ -116,9 +115,8 @@ def infeasibility(program: ConicProgram, y: Array) -> CertificateError:
 def unboundedness(program: ConicProgram, x: Array) -> CertificateError:
     """Of x as a proof that a feasible programme has no bound: ``q'x < 0``, ``-A x`` in K."""
     with np.errstate(all="ignore"):
-        height = -float(program.q @ x)
-        z = x / height if height > 0.0 else x
-        if not (height > 0.0 and np.isfinite(z).all()):
+        z = _of_height_one(program.q, x)
+        if z is None:
             return WRONG
         slack = -(program.A @ z)
         if not np.isfinite(slack).all():
@@ -134,3 +132,10 @@ def _certificate_error(error: Array, terms: Array, outside: Array, of: Array) ->
 
 def _largest(values: Array) -> float:
     return float(np.abs(values).max(initial=0.0))
+
+
+def _of_height_one(functional: Array, ray: Array) -> Array | None:
+    """The ray as long as minus the functional is 1 on it; None if it points the other way, or is not finite."""
+    height = -float(functional @ ray)
+    scaled = ray / height if height > 0.0 else ray
+    return scaled if height > 0.0 and np.isfinite(scaled).all() else None

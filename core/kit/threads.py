@@ -12,19 +12,26 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 
-class _Process:
-    """Limits of BLAS, which are the process's: those that hold, in order, and what each library had before them."""
+class _Locked:
+    """What threads change one at a time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._asked: list[list[int]] = []
-        self._before: dict[str, int] = {}
+        self._renew()
         if hasattr(os, "register_at_fork"):
             # Another thread may have held the lock; it is not in the child to let go of it.
             os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
+
+
+class _Process(_Locked):
+    """Limits of BLAS, which are the process's: those that hold, in order, and what each library had before them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: list[list[int]] = []
+        self._before: dict[str, int] = {}
 
     @contextmanager
     def limited(self, threads: int) -> Iterator[None]:
@@ -61,19 +68,14 @@ class _EveryThread(threading.local):
         self.asked: list[int] = []
 
 
-class _Torch:
+class _Torch(_Locked):
     """Limits of PyTorch's loops. A thread that is new to PyTorch begins with the last limit of any."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self._here = _EveryThread()
         self._holding: list[int] = []
         self._before = 1
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew)
-
-    def _renew(self) -> None:
-        self._lock = threading.Lock()
 
     @contextmanager
     def limited(self, threads: int) -> Iterator[None]:
