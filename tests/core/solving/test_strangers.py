@@ -1,5 +1,6 @@
 """What backends hand back may be anything, and what the caller's own callback raises is the caller's."""
 
+import math
 import os
 import pickle
 import random
@@ -25,6 +26,7 @@ from cvxrobust import (
 from cvxrobust.core import Capabilities, Solution, get_backend
 from cvxrobust.core.errors import portable
 from cvxrobust.core.solving.child import can_fork
+from cvxrobust.core.solving.judging import witness
 
 RNG = np.random.default_rng(3)
 X = RNG.standard_normal((12, 3))
@@ -273,24 +275,28 @@ def test_what_the_callback_raises_reaches_the_caller_as_it_is(path, error):
     assert len(calls) == 2
 
 
-def test_a_backend_that_swallows_what_the_callback_raises_is_stopped_and_not_blamed():
-    stopped = []
+def test_a_backend_that_swallows_what_the_callback_raises_is_stopped_and_not_blamed(monkeypatch):
+    monkeypatch.setattr(witness, "SHARE", math.inf)
+    good = get_backend("ipm").solve(GATED.to_structured(), Settings(threads=1))
+    escaped, stopped = [], []
 
     class Deaf(Structured):
         def solve(self, program, settings, monitor):
+            stopped.append(monitor.should_stop)
             try:
-                monitor.report(1.0, 0.5)
-            except Exception:
-                pytest.fail("nothing may be raised through a backend")
+                monitor.report(1.0, 0.0, lambda: good)
+            except BaseException as error:
+                escaped.append(error)
             stopped.append(monitor.should_stop)
             return Solution(Termination.CONVERGED)
 
     def callback(elapsed, upper, lower):
-        raise Mine("no space")
+        if stopped:
+            raise Mine("no space")
 
     with pytest.raises(Mine, match="no space"):
         solve(GATED, backend=Deaf(None), callback=callback)
-    assert stopped in ([], [True])
+    assert (escaped, stopped) == ([], [False, True])
 
 
 def test_errors_that_cannot_be_sent_say_the_same():
