@@ -6,6 +6,7 @@ every thread that calls them.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -143,3 +144,24 @@ def torch_defaults() -> Iterator[None]:
     # A mode costs a little with every call, so there is none where it would change nothing.
     with nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu"):
         yield
+
+
+class TorchModes:
+    """How PyTorch recorded derivatives when this was made: a caller's code, called back, finds it so again.
+
+    Solvers run in inference mode, whose tensors no derivative can go through, and callbacks run inside solvers.
+    """
+
+    def __init__(self) -> None:
+        torch = sys.modules.get("torch")
+        self._inference = torch is not None and torch.is_inference_mode_enabled()
+        self._derivatives = torch is None or torch.is_grad_enabled()
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """PyTorch as it was, inside the block."""
+        torch = sys.modules.get("torch")
+        # Leaving inference mode also turns derivatives on, hence the order.
+        with nullcontext() if torch is None else torch.inference_mode(self._inference):
+            with nullcontext() if torch is None else torch.set_grad_enabled(self._derivatives):
+                yield

@@ -7,6 +7,7 @@ from typing import Generic, Self
 from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.result import Callback, Solution
+from cvxrobust.core.kit.threads import TorchModes
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.judging.ledger import Ledger
@@ -29,7 +30,7 @@ class Audience:
     """
 
     def __init__(self, callback: Callback, monitor: Monitor) -> None:
-        self._callback, self._monitor = callback, monitor
+        self._callback, self._monitor, self._modes = callback, monitor, TorchModes()
         self.raised: BaseException | None = None
 
     def __call__(self, elapsed: float, upper: float, lower: float) -> None:
@@ -37,7 +38,8 @@ class Audience:
         if self.raised is not None:
             return
         try:
-            self._callback(elapsed, upper, lower)
+            with self._modes.restored():
+                self._callback(elapsed, upper, lower)
         except BaseException as error:
             self.raised = error
             self._monitor.stop()

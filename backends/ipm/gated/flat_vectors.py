@@ -21,11 +21,16 @@ class FlatLayout:
             length = int(torch.Size(shape).numel())
             self.places[name] = slice(self.size, self.size + length)
             self.size += length
+        self._lengths = [place.stop - place.start for place in self.places.values()]
 
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """The parts of a vector, each in its shape."""
         lead = flat.shape[:-1]
-        return {name: flat[..., place].reshape(lead + self.shapes[name]) for name, place in self.places.items()}
+        pieces = flat.split(self._lengths, dim=-1)
+        return {
+            name: piece if len(shape) == 1 else piece.view(lead + shape)
+            for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
+        }
 
     def join(self, parts: Mapping[str, Tensor]) -> Tensor:
         """The vector of its parts; those that do not belong to it are left out."""

@@ -150,7 +150,7 @@ def solve_gated(
     with (
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
         torch_threads(settings.threads),
-        torch.no_grad(),
+        torch.inference_mode(),
     ):
         solve = _Solve(program, settings, watched, device)
         termination = solve.run(start)

@@ -157,7 +157,7 @@ def solve_polynomial(
     most = settings.max_iterations or (MOST_IN_SUBSPACES if kind is SubspaceMethod else MOST)
     progress: BestSoFar[PrimalPoint, DualPoint] = BestSoFar(settings, monitor, most)
     # Points far outside overflow on the way; what is not finite is never better.
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), torch.inference_mode():
         method = kind(program, X, progress, torch.device(device))
         progress.answer = lambda: _so_far(method)
         termination = method.run(start)

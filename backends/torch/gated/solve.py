@@ -80,7 +80,11 @@ def solve_gated(
     ignored = {} if settings.seed == Settings.seed else {"seed": "this solver is deterministic"}
     solve = _Solve(program, settings, monitor or Monitor.within(settings.time_limit), device, dtype, checkpoint)
     # Otherwise overflow of some trial point would be worth a warning.
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), torch_threads(settings.threads):
+    with (
+        np.errstate(over="ignore", invalid="ignore", divide="ignore"),
+        torch_threads(settings.threads),
+        torch.inference_mode(),
+    ):
         termination = solve.run(start)
     return Solution(
         termination,

@@ -238,7 +238,7 @@ class SmoothedObjective:
             self._add(sums, block, vectors, samples.total)
 
     def _add_share(self, sums: list[_Sums], share: Sequence[Block], vectors: Tensor) -> None:
-        with torch.no_grad():
+        with torch.inference_mode():
             for block in share:
                 self.samples.check()
                 self._add(sums, block, vectors, self.samples.total)

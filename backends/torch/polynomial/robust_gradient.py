@@ -42,7 +42,7 @@ class RobustGradient:
             signs: Signs of the output weights, shape (m,).
         """
         tensors = (torch.tensor(part, device=self._samples.device) for part in (neurons, signs))
-        with torch.no_grad(), torch_threads(self._threads):
+        with torch.inference_mode(), torch_threads(self._threads):
             (found,) = self._objective.evaluate([Query(0, next(tensors), next(tensors), self._smoothing)])
         return found.value, np.asarray(found.gradient.cpu().numpy())
 

@@ -115,7 +115,7 @@ def solve_polynomials(
     groups = [[k] for k in columns] if apart else [list(columns)]
     found: list[Solution] = []
     few = apart and settings.threads not in (None, 1) and math.prod(program.X.shape) <= FEW
-    with blas_threads(1 if few else None), torch_threads(1 if few else settings.threads), torch.no_grad():
+    with blas_threads(1 if few else None), torch_threads(1 if few else settings.threads), torch.inference_mode():
         for k, group in enumerate(groups):
             # A fair share of what is left of the time.
             now = time.perf_counter()

@@ -115,3 +115,18 @@ def test_the_default_dtype_is_the_users_and_no_backends(dtype, backend):
         assert torch.get_default_dtype() is dtype
     finally:
         torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("backend", ["ipm", "torch", "clarabel"])
+def test_a_callback_finds_the_derivatives_of_its_caller(backend):
+    torch, seen = pytest.importorskip("torch"), []
+
+    def callback(*_):
+        weight = torch.ones(2, requires_grad=True)
+        (weight * weight).sum().backward()
+        seen.append(weight.grad.tolist())
+
+    problem = AdversarialSDP(np.eye(4), [1.0, -1.0, 1.0, -1.0], radius=0.1, beta=0.1)
+    solve(problem, backend=backend, callback=callback)
+    assert seen
+    assert set(map(tuple, seen)) == {(2.0, 2.0)}
