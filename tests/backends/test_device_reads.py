@@ -179,17 +179,17 @@ PROBLEMS = {
     "one-sided": lambda X, y: AdversarialReLU(X, y, radius=0.05, n_gates=6),
     "cone": lambda X, y: ConvexReLU(X, y, n_gates=6, formulation="cone"),
 }
-MOST = {"attacked polynomial": 130, "polynomial": 65, "one-sided": 55, "cone": 60}
-"""Reads of an iteration of ipm, of which step lengths and certificates are the most."""
+MOST = {"attacked polynomial": 130, "polynomial": 70, "one-sided": 55, "cone": 60}
+"""Reads of one of the first iterations of ipm, of which step lengths and certificates are the most."""
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_an_iteration_of_ipm_reads_a_number_of_values_that_data_do_not_raise(name):
     found = []
-    for n in (40, 160):
-        program = PROBLEMS[name](*quadratic_teacher(n, 6)).to_structured()
+    for n in (30, 120):
+        program = PROBLEMS[name](*quadratic_teacher(n, 5)).to_structured()
         with elsewhere.emulated(), elsewhere.reads() as seen:
-            solution = get_backend("ipm").solve(program, Settings(device="cuda", threads=1, tolerance=1e-5))
+            solution = get_backend("ipm").solve(program, Settings(device="cuda", threads=1, max_iterations=8))
         found.append(sum(seen.values()) / solution.iterations)
     assert max(found) <= MOST[name]
     assert found[1] <= 1.5 * found[0]

@@ -8,13 +8,16 @@ from random_problems import random_case
 from cvxrobust import AdversarialSDP, Settings, StandardSDP, solve
 
 SETTINGS = Settings(tolerance=1e-6, time_limit=60)
+FEW = SETTINGS.replace(max_iterations=60)
+"""For data in units that no solver is at ease with: bounds must be true, and need not be tight."""
 
 
 @pytest.mark.parametrize("number", range(300))
 def test_bounds_hold_and_methods_agree(number):
     case = random_case(number)
-    direct = solve(case.problem, backend="clarabel", method="direct", settings=SETTINGS)
-    cutting = solve(case.problem, backend="clarabel", method="cutting-set", settings=SETTINGS)
+    settings = SETTINGS if case.well_scaled else FEW
+    direct = solve(case.problem, backend="clarabel", method="direct", settings=settings)
+    cutting = solve(case.problem, backend="clarabel", method="cutting-set", settings=settings)
     lower = max(direct.certificate.lower, cutting.certificate.lower)
     upper = min(direct.certificate.upper, cutting.certificate.upper)
     assert lower <= upper * (1 + 1e-12), case

@@ -57,6 +57,8 @@ class Environment:
             "PIP_FIND_LINKS": " ".join(links),
             "PIP_CONSTRAINT": (ROOT / "constraints.txt").as_posix(),
             "PIP_NO_COMPILE": "1",  # most of what is installed is never imported
+            "PIP_NO_BUILD_ISOLATION": "0",  # which means no isolation: setuptools is there
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
 
     def run(
@@ -107,18 +109,20 @@ def fresh_environment(base: Path) -> Environment:
     """
     source, environment = base / "source", Environment(base / "environment", base / "wheels")
     copy_of_the_package(source)
-    build = [sys.executable, "-m", "build", "--wheel", "--outdir", environment.wheels, source]
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", environment.wheels, source]
     done = subprocess.run(build, env=environment.variables, capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode:
         pytest.fail(f"the wheel cannot be built:\n{done.stdout[-5_000:]}\n{done.stderr[-5_000:]}", pytrace=False)
-    subprocess.run([sys.executable, "-m", "venv", environment.folder], check=True, timeout=PATIENCE)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment.folder], check=True, timeout=PATIENCE)
     (wheel,) = environment.wheels.glob("*.whl")
-    environment.install("--no-deps", wheel)
     site = Path(environment.python("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+    # What installs packages, and what makes them: neither is unpacked again for every package.
+    for tool in ("pip", "setuptools"):
+        _link(metadata.distribution(tool), site, environment.scripts)
+    environment.install("--no-deps", wheel)
     (ours,) = metadata.distributions(name="cvxrobust", path=[str(site)])
     for needed in sorted(_closure(ours.requires or (), ("testing",))):
         _link(metadata.distribution(needed), site, environment.scripts)
-    environment.python("-m", "pip", "check")
     return environment
 
 
@@ -131,6 +135,8 @@ def _closure(requirements: Iterable[str], extras: tuple[str, ...] = ()) -> set[s
         needed = Requirement(line)
         name = canonicalize_name(needed.name)
         wanted = needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *asked))
+        if wanted and not needed.specifier.contains(found_version := metadata.version(name), prereleases=True):
+            pytest.fail(f"{line} is asked for, and {found_version} is installed", pytrace=False)
         if wanted and name not in found:
             found.add(name)
             waiting += [(inner, tuple(needed.extras)) for inner in metadata.requires(name) or ()]

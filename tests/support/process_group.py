@@ -35,7 +35,7 @@ def answer(kind, stop_first=False, time_limit=None, **options):
     def callback(*point):
         heard.append(point)
         # Only one process hears of the interruption; all must stop.
-        if stop_first and rank == 0 and len(heard) == 4:
+        if stop_first and rank == 0 and len(heard) == 2:
             signal.raise_signal(signal.SIGINT)
 
     settings = Settings(tolerance=1e-9 if stop_first else 1e-4, threads=1, options=options, time_limit=time_limit)

@@ -1,4 +1,4 @@
-"""Two processes train one network: samples are shared, answers are the same."""
+"""Three processes train one network: samples are shared, unevenly, and answers are the same."""
 
 import numpy as np
 import pytest
@@ -13,20 +13,21 @@ JOBS = {
     "classes": ("classes", {}),
     "stopped": ("plain", {"stop_first": True}),
     "late": ("plain", {"time_limit": 0.05}),
+    "uneven": ("plain", {"batch": 40, "epochs": 1}),
 }
 
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory):
-    return together(tmp_path_factory.mktemp("team"), JOBS, 2)
+    return together(tmp_path_factory.mktemp("team"), JOBS, 3)
 
 
 @pytest.mark.parametrize("name", ["plain", "stochastic", "streamed", "classes"])
 def test_a_team_gives_the_answer_of_one_process(answers, name):
     kind, options = JOBS[name]
-    first, second = answers[name]
-    assert first == second  # bit by bit
-    assert first["applied"]["processes"] == 2
+    first, second, third = answers[name]
+    assert first == second == third  # bit by bit
+    assert first["applied"]["processes"] == 3
     assert first["termination"] == "converged"
     if name != "stochastic":  # stochastic steps shuffle each share by itself
         alone = answer(kind, **options)
@@ -44,13 +45,13 @@ def test_a_team_gives_the_answer_of_one_process(answers, name):
 
 @pytest.mark.parametrize(("name", "termination"), [("stopped", "interrupted"), ("late", "time limit")])
 def test_all_stop_when_one_has_to(answers, name, termination):
-    first, second = answers[name]
-    assert first["termination"] == second["termination"] == termination
-    assert first["u"] == second["u"]
+    first, second, third = answers[name]
+    assert first["termination"] == second["termination"] == third["termination"] == termination
+    assert first["u"] == second["u"] == third["u"]
     assert np.isfinite(first["upper"])
 
 
-def test_shares_need_not_be_equal(tmp_path):
-    found = together(tmp_path, {"uneven": ("plain", {"batch": 40, "epochs": 1})}, 3)["uneven"]
+def test_batches_need_not_be_shared_equally(answers):
+    found = answers["uneven"]
     assert found[0] == found[1] == found[2]
     assert found[0]["termination"] == "converged"
