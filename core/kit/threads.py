@@ -161,7 +161,9 @@ class TorchModes:
     def restored(self) -> Iterator[None]:
         """PyTorch as it was, inside the block."""
         torch = sys.modules.get("torch")
+        if torch is None:
+            yield
+            return
         # Leaving inference mode also turns derivatives on, hence the order.
-        with nullcontext() if torch is None else torch.inference_mode(self._inference):
-            with nullcontext() if torch is None else torch.set_grad_enabled(self._derivatives):
-                yield
+        with torch.inference_mode(self._inference), torch.set_grad_enabled(self._derivatives):
+            yield
