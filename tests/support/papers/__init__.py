@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ROOMS = ("core", "problems", "backends", "bench", "tests")
 REPORTS = ROOT / "bench" / "studies" / "reports"
 
