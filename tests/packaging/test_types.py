@@ -1,12 +1,12 @@
-"""Type checkers accept what users write: the code of the README, by mypy at its strictest and by pyright."""
+"""Type checkers accept what users write: the code of the papers, by mypy at its strictest and by pyright."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from papers import name_of, papers, read, snippets
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / ".typepath"
@@ -19,13 +19,15 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture
-def script(tmp_path):
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 2
-    path = tmp_path / "readme.py"
-    path.write_text("\n".join(blocks), encoding="utf-8")
-    return path
+def scripts(tmp_path):
+    """The blocks of each page as one script."""
+    found = []
+    for page in papers():
+        if blocks := snippets(read(page)):
+            found.append(tmp_path / f"{name_of(page).removesuffix('.md').replace('/', '_').lower()}.py")
+            found[-1].write_text("\n".join(blocks), encoding="utf-8")
+    assert {path.name for path in found} >= {"readme.py", "problems_readme.py", "backends_readme.py"}
+    return found
 
 
 def check(*command, **variables):
@@ -35,30 +37,33 @@ def check(*command, **variables):
     return done.returncode, done.stdout + done.stderr
 
 
-def with_mypy(path, cache):
-    # The blocks are one script, in which `problem` and `result` become others than they were.
+def with_mypy(paths, cache):
+    # The blocks of a page are one script, in which `problem` and `result` become others than they were.
     options = ("--config-file", ROOT / "pyproject.toml", "--allow-redefinition-new", "--local-partial-types")
     # Bodies of our own functions are checked where all of ours is, and not again for every reader of the README.
     options += ("--follow-imports", "silent")
-    return check("mypy", *options, "--cache-dir", cache, path, MYPYPATH=str(PACKAGE))
+    return check("mypy", *options, "--cache-dir", cache, *paths, MYPYPATH=str(PACKAGE))
 
 
-def with_pyright(path, _):
+def with_pyright(paths, _):
     pytest.importorskip("pyright")
-    settings = f'{{"include": ["{path.name}"], "extraPaths": ["{PACKAGE}"], "typeCheckingMode": "basic"}}'
-    path.with_name("pyrightconfig.json").write_text(settings, encoding="utf-8")
-    return check("pyright", "--pythonpath", sys.executable, "--project", path.parent)
+    names = ", ".join(f'"{path.name}"' for path in paths)
+    settings = f'{{"include": [{names}], "extraPaths": ["{PACKAGE}"], "typeCheckingMode": "basic"}}'
+    folder = paths[0].parent
+    (folder / "pyrightconfig.json").write_text(settings, encoding="utf-8")
+    return check("pyright", "--pythonpath", sys.executable, "--project", folder)
 
 
 @pytest.mark.parametrize("checker", [with_mypy, with_pyright])
-def test_the_readme_code_has_the_types_that_it_claims(script, cache, checker):
-    code, said = checker(script, cache)
+def test_the_code_of_the_papers_has_the_types_that_it_claims(scripts, cache, checker):
+    code, said = checker(scripts, cache)
     assert code == 0, said
 
 
 @pytest.mark.parametrize("checker", [with_mypy, with_pyright])
-def test_what_is_no_problem_is_refused(script, cache, checker):
+def test_what_is_no_problem_is_refused(tmp_path, cache, checker):
+    script = tmp_path / "script.py"
     script.write_text("from cvxrobust import solve\n\nsolve(object())\n", encoding="utf-8")
-    code, said = checker(script, cache)
+    code, said = checker([script], cache)
     assert code == 1
     assert "Problem" in said
