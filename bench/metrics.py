@@ -1,8 +1,9 @@
 """The metrics that the benchmark takes from every result; strangers add theirs by the same hook."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.discovery.hookspecs import MetricDescription, hookimpl
 
@@ -14,12 +15,14 @@ GAPS = ("1e-2", "1e-4", "1e-6")
 PHASES = ("assemble", "setup", "solve", "certify")
 
 
-def seconds_to(result: Result[Any], gap: float) -> float | None:
-    """Seconds into the solve at which the certified relative gap first was `gap` or less; None if it never was."""
-    from cvxrobust.core.certificate import Certificate
+def seconds_until(trace: Iterable[tuple[float, float, float]], gap: float) -> float | None:
+    """Seconds at which a trace's certified relative gap first was `gap` or less; None if it never was."""
+    return next((time for time, upper, lower in trace if Certificate(upper, lower).relative_gap <= gap), None)
 
-    reached = (p.elapsed for p in result.trace if Certificate(p.upper, p.lower).relative_gap <= gap)
-    return next(reached, None)
+
+def seconds_to(result: Result[Any], gap: float) -> float | None:
+    """`seconds_until` of a solve."""
+    return seconds_until(((point.elapsed, point.upper, point.lower) for point in result.trace), gap)
 
 
 def largest_dimacs_error(result: Result[Any]) -> float | None:

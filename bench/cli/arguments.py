@@ -1,9 +1,18 @@
-"""Options of the command line that several commands share, or that belong to one family of problems."""
+"""Options that several commands share; those that go together as the fields of one object."""
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from cvxrobust.bench.data.csv_files import CsvFormat
+    from cvxrobust.bench.workflows.training import TrainingRequest
+    from cvxrobust.core.settings import Settings
 
 Data = Annotated[
     str,
@@ -13,137 +22,226 @@ Data = Annotated[
         "or the path of a CSV or NPZ file.",
     ),
 ]
-DataFolder = Annotated[
-    Path | None, typer.Option("--data-folder", help="Folder of the named sets. (default: $CVXROBUST_DATA)")
-]
-Label = Annotated[
-    str | None, typer.Option("--label", help="Label column of a CSV file, or label array of an NPZ file.")
-]
-Separator = Annotated[
-    str,
-    typer.Option("--separator", help="What stands between cells of a CSV file: a character, or tab.", metavar="C"),
-]
-Decimal = Annotated[str, typer.Option("--decimal", help="Decimal sign of a CSV file: . or ,", metavar="C")]
-Missing = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--missing",
-        help="Text that stands for a missing value in a CSV file, labels included; repeatable. (default: an empty cell "
-        "or ?, and among numbers NA, N/A, nan, null, none)",
-        metavar="TEXT",
-    ),
-]
-DropIncomplete = Annotated[
-    bool,
-    typer.Option("--drop-incomplete", help="Leave rows of a CSV file with missing values out, and say how many."),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
-Problem = Annotated[
-    str,
-    typer.Option(help="standard-sdp, adversarial-sdp, convex-relu, adversarial-relu, or a plugin's."),
-]
-Radius = Annotated[
-    float | None,
-    typer.Option(
-        help="Attack radius, in standard deviations of the training features (or units of the data with "
-        "--no-standardize); l2 for adversarial-sdp, in the norm --norm for adversarial-relu."
-    ),
-]
-Beta = Annotated[float | None, typer.Option(help="Weight of the penalty. (default: the problem's)")]
-Loss = Annotated[str | None, typer.Option(help="hinge, squared_hinge, logistic or squared. (default: the problem's)")]
-Activation = Annotated[
-    tuple[float, float, float] | None,
-    typer.Option(help="Coefficients a b c of the activation a t^2 + b t + c.", metavar="A B C"),
-]
-TestFraction = Annotated[float, typer.Option(help="Share of rows held out; 0 trains on all.")]
-Seed = Annotated[int, typer.Option(help="Seed of the split and, without --gate-seed, of sampled gates.")]
-Standardize = Annotated[bool, typer.Option("--standardize/--no-standardize", help="Use the training rows' statistics.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
 Save = Annotated[Path | None, typer.Option(help="Write the network to this .npz file.")]
 Tolerance = Annotated[float, typer.Option(help="Relative certified gap to reach.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
-
+SavedNetwork = Annotated[Path, typer.Argument(help="A network written by `solve --save`.")]
 
 GATES = "Options of the ReLU problems"
-Norm = Annotated[
-    str | None,
-    typer.Option("--norm", help="Norm of the attacks: inf, 2 or 1. (default: inf)", rich_help_panel=GATES),
-]
-Formulation = Annotated[
-    str | None,
-    typer.Option(
-        help="one-sided, cone or gated. (default: one-sided; cone with the squared loss)", rich_help_panel=GATES
-    ),
-]
-Bound = Annotated[
-    str | None,
-    typer.Option(
-        help="Neurons that can only hurt, one-sided formulation under attack: soft-cone, separate or mixed. "
-        "(default: soft-cone)",
-        rich_help_panel=GATES,
-    ),
-]
-Gates = Annotated[
-    int | None,
-    typer.Option(
-        help="Gates to sample. (default: one for every five samples per input, from 10 to 50)", rich_help_panel=GATES
-    ),
-]
-GateSeed = Annotated[
-    int | None,
-    typer.Option(
-        help="Seed of the sampled gates, for other gates on the same split. (default: that of --seed)",
-        rich_help_panel=GATES,
-    ),
-]
-Bias = Annotated[
-    bool | None,
-    typer.Option("--bias/--no-bias", help="Neurons with a bias. (default: without)", rich_help_panel=GATES),
-]
-Regate = Annotated[
-    int | None,
-    typer.Option(
-        help="Rounds of better gates for the network found, one-sided formulation. (default: 0)", rich_help_panel=GATES
-    ),
-]
-Resample = Annotated[
-    bool | None,
-    typer.Option("--resample", help="Keep only gates that can carry a neuron under the attack.", rich_help_panel=GATES),
-]
-Multiclass = Annotated[
-    str | None,
-    typer.Option(
-        help="More than two classes: one-versus-all, or vector-output with the squared loss. "
-        "(default: one-versus-all; the squared loss needs a choice)",
-        rich_help_panel=GATES,
-    ),
-]
-Grow = Annotated[
-    bool,
-    typer.Option(
-        "--grow",
-        help="Add gates as long as a round of them lowers the programme's optimum by a hundredth.",
-        rich_help_panel=GATES,
-    ),
-]
-Polish = Annotated[
-    str | None,
-    typer.Option(
-        "--polish",
-        help="Go on with masters on this conic backend where the first one is slow; alone or as auto it picks one. "
-        "Polynomial networks only.",
-    ),
-]
-Parameters = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--parameter",
-        help="Any parameter that the problem takes (`cvxrobust problems list`), such as a plugin's own; repeatable.",
-        metavar="NAME=VALUE",
-    ),
-]
-Metrics = Annotated[
-    list[str] | None,
-    typer.Option("--metric", help="Also print this metric (`cvxrobust metrics list`); repeatable.", metavar="NAME"),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps or auto, for backends that have a choice.")]
-Dtype = Annotated[str, typer.Option(help="Precision of the iterates, float64 or float32.")]
+"""The panel of the help that they stand in."""
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Where data is found, and how a file of it is to be read."""
+
+    data_folder: Annotated[
+        Path | None, typer.Option("--data-folder", help="Folder of the named sets. (default: $CVXROBUST_DATA)")
+    ] = None
+    label: Annotated[
+        str | None, typer.Option("--label", help="Label column of a CSV file, or label array of an NPZ file.")
+    ] = None
+    separator: Annotated[
+        str,
+        typer.Option("--separator", help="What stands between cells of a CSV file: a character, or tab.", metavar="C"),
+    ] = ","
+    decimal: Annotated[str, typer.Option("--decimal", help="Decimal sign of a CSV file: . or ,", metavar="C")] = "."
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--missing",
+            help="Text that stands for a missing value in a CSV file, labels included; repeatable. (default: an empty "
+            "cell or ?, and among numbers NA, N/A, nan, null, none)",
+            metavar="TEXT",
+        ),
+    ] = None
+    drop_incomplete: Annotated[
+        bool,
+        typer.Option("--drop-incomplete", help="Leave rows of a CSV file with missing values out, and say how many."),
+    ] = False
+
+    def form(self) -> "CsvFormat | None":
+        """How a CSV file is to be read, None if nothing is said about it.
+
+        Raises:
+            InputError: A sign is none.
+        """
+        from cvxrobust.bench.data.csv_files import CsvFormat
+
+        missing = tuple(self.missing) if self.missing else None
+        form = CsvFormat(self.separator, self.decimal, missing, self.drop_incomplete)
+        return None if form == CsvFormat() else form
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What is trained on what: data, problem and split, whoever solves it then."""
+
+    data: Data
+    problem: Annotated[
+        str,
+        typer.Option(help="standard-sdp, adversarial-sdp, convex-relu, adversarial-relu, or a plugin's."),
+    ] = "adversarial-sdp"
+    radius: Annotated[
+        float | None,
+        typer.Option(
+            help="Attack radius, in standard deviations of the training features (or units of the data with "
+            "--no-standardize); l2 for adversarial-sdp, in the norm --norm for adversarial-relu."
+        ),
+    ] = None
+    beta: Annotated[float | None, typer.Option(help="Weight of the penalty. (default: the problem's)")] = None
+    loss: Annotated[
+        str | None, typer.Option(help="hinge, squared_hinge, logistic or squared. (default: the problem's)")
+    ] = None
+    activation: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Coefficients a b c of the activation a t^2 + b t + c.", metavar="A B C"),
+    ] = None
+    norm: Annotated[
+        str | None,
+        typer.Option("--norm", help="Norm of the attacks: inf, 2 or 1. (default: inf)", rich_help_panel=GATES),
+    ] = None
+    formulation: Annotated[
+        str | None,
+        typer.Option(
+            help="one-sided, cone or gated. (default: one-sided; cone with the squared loss)", rich_help_panel=GATES
+        ),
+    ] = None
+    bound: Annotated[
+        str | None,
+        typer.Option(
+            help="Neurons that can only hurt, one-sided formulation under attack: soft-cone, separate or mixed. "
+            "(default: soft-cone)",
+            rich_help_panel=GATES,
+        ),
+    ] = None
+    n_gates: Annotated[
+        int | None,
+        typer.Option(
+            help="Gates to sample. (default: one for every five samples per input, from 10 to 50)",
+            rich_help_panel=GATES,
+        ),
+    ] = None
+    gate_seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of the sampled gates, for other gates on the same split. (default: that of --seed)",
+            rich_help_panel=GATES,
+        ),
+    ] = None
+    bias: Annotated[
+        bool | None,
+        typer.Option("--bias/--no-bias", help="Neurons with a bias. (default: without)", rich_help_panel=GATES),
+    ] = None
+    regate: Annotated[
+        int | None,
+        typer.Option(
+            help="Rounds of better gates for the network found, one-sided formulation. (default: 0)",
+            rich_help_panel=GATES,
+        ),
+    ] = None
+    resample: Annotated[
+        bool | None,
+        typer.Option(
+            "--resample", help="Keep only gates that can carry a neuron under the attack.", rich_help_panel=GATES
+        ),
+    ] = None
+    multiclass: Annotated[
+        str | None,
+        typer.Option(
+            help="More than two classes: one-versus-all, or vector-output with the squared loss. "
+            "(default: one-versus-all; the squared loss needs a choice)",
+            rich_help_panel=GATES,
+        ),
+    ] = None
+    test_fraction: Annotated[float, typer.Option(help="Share of rows held out; 0 trains on all.")] = 0.2
+    seed: Annotated[int, typer.Option(help="Seed of the split and, without --gate-seed, of sampled gates.")] = 0
+    standardize: Annotated[
+        bool, typer.Option("--standardize/--no-standardize", help="Use the training rows' statistics.")
+    ] = True
+    source: SourceOptions
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of the problem that are given, by the problem's own names.
+
+        Raises:
+            InputError: There is no such norm.
+        """
+        from cvxrobust.core.attacks.relu_bounds import check_norm
+
+        found = {
+            "norm": None if self.norm is None else check_norm(self.norm), "radius": self.radius, "beta": self.beta,
+            "loss": self.loss, "activation": self.activation, "formulation": self.formulation, "bound": self.bound,
+            "n_gates": self.n_gates, "seed": self.gate_seed, "bias": self.bias, "regate": self.regate,
+            "resample": self.resample, "multiclass": self.multiclass,
+        }  # fmt: skip
+        return {name: value for name, value in found.items() if value is not None}
+
+    def request(self, settings: "Settings", parameters: Mapping[str, Any]) -> "TrainingRequest":
+        """What is asked for, whoever solves it.
+
+        Args:
+            settings: How to solve.
+            parameters: Of the problem; `parameters` and any others.
+
+        Raises:
+            InputError: A sign of the CSV file is none.
+        """
+        from cvxrobust.bench.workflows.training import TrainingRequest
+
+        return TrainingRequest(
+            data=self.data,
+            settings=settings,
+            problem=self.problem,
+            parameters=parameters,
+            data_folder=self.source.data_folder,
+            label=self.source.label,
+            test_fraction=self.test_fraction,
+            seed=self.seed,
+            standardize=self.standardize,
+            form=self.source.form(),
+        )
+
+
+def fields_as_options(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """For commands: a parameter that is one of the objects above becomes an option for each of its fields.
+
+    Args:
+        *without: Fields that the command has no option for; they are what they are by default.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = signature(command).parameters.values()
+
+        @wraps(command)
+        def call(**given: Any) -> None:
+            command(**_gathered(own, given))
+
+        call.__signature__ = Signature(list(_spread(own, without)))  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def _spread(parameters: Iterable[Parameter], without: tuple[str, ...]) -> Iterator[Parameter]:
+    for one in parameters:
+        if _is_object(one):
+            yield from _spread(signature(one.annotation).parameters.values(), without)
+        elif one.name not in without:
+            # Keywords alone, because those without a default need not come first.
+            yield one.replace(kind=Parameter.KEYWORD_ONLY)
+
+
+def _gathered(parameters: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for one in parameters:
+        if _is_object(one):
+            found[one.name] = one.annotation(**_gathered(signature(one.annotation).parameters.values(), given))
+        elif one.name in given:
+            found[one.name] = given[one.name]
+    return found
+
+
+def _is_object(one: Parameter) -> bool:
+    return is_dataclass(one.annotation)

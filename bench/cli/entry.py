@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,18 +10,12 @@ import typer
 from typer.core import TyperCommand
 
 from cvxrobust.bench.cli import arguments
+from cvxrobust.bench.cli.arguments import SourceOptions, TrainingOptions, fields_as_options
 from cvxrobust.bench.cli.commands.backends import backends_app
 from cvxrobust.bench.cli.commands.bench import bench_app
 from cvxrobust.bench.cli.commands.exchange import export, import_solution
 from cvxrobust.bench.cli.commands.plugins import metrics_app, plugins_app, problems_app
-from cvxrobust.bench.cli.options import (
-    csv_format,
-    given_parameters,
-    name_optional_values,
-    parse_options,
-    parse_radii,
-    spread_values,
-)
+from cvxrobust.bench.cli.options import name_optional_values, parse_options, parse_radii, spread_values
 from cvxrobust.bench.display import (
     EXIT_FULL,
     EXIT_INPUT,
@@ -86,27 +81,36 @@ def root(
 
 
 @app.command(cls=OptionalPolish)
+@fields_as_options()
 def solve(
-    data: arguments.Data,
-    problem: arguments.Problem = "adversarial-sdp",
-    radius: arguments.Radius = None,
-    beta: arguments.Beta = None,
-    loss: arguments.Loss = None,
-    activation: arguments.Activation = None,
-    norm: arguments.Norm = None,
-    formulation: arguments.Formulation = None,
-    bound: arguments.Bound = None,
-    n_gates: arguments.Gates = None,
-    gate_seed: arguments.GateSeed = None,
-    bias: arguments.Bias = None,
-    regate: arguments.Regate = None,
-    resample: arguments.Resample = None,
-    multiclass: arguments.Multiclass = None,
-    parameter: arguments.Parameters = None,
-    grow: arguments.Grow = False,
+    training: TrainingOptions,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter",
+            help="Any parameter that the problem takes (`cvxrobust problems list`), such as a plugin's own; "
+            "repeatable.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    grow: Annotated[
+        bool,
+        typer.Option(
+            "--grow",
+            help="Add gates as long as a round of them lowers the programme's optimum by a hundredth.",
+            rich_help_panel=arguments.GATES,
+        ),
+    ] = False,
     backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
     method: Annotated[str, typer.Option(help="auto, direct or cutting-set.")] = "auto",
-    polish: arguments.Polish = None,
+    polish: Annotated[
+        str | None,
+        typer.Option(
+            "--polish",
+            help="Go on with masters on this conic backend where the first one is slow; alone or as auto it picks one. "
+            "Polynomial networks only.",
+        ),
+    ] = None,
     tolerance: arguments.Tolerance = 1e-6,
     time_limit: Annotated[float | None, typer.Option(help="Seconds; the best network so far is kept.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of solver and BLAS.")] = None,
@@ -115,19 +119,13 @@ def solve(
         list[str] | None,
         typer.Option("--option", help="Native option of the backend; repeatable.", metavar="NAME=VALUE"),
     ] = None,
-    device: arguments.Device = "auto",
-    dtype: arguments.Dtype = "float64",
-    test_fraction: arguments.TestFraction = 0.2,
-    seed: arguments.Seed = 0,
-    standardize: arguments.Standardize = True,
-    data_folder: arguments.DataFolder = None,
-    label: arguments.Label = None,
-    separator: arguments.Separator = ",",
-    decimal: arguments.Decimal = ".",
-    missing: arguments.Missing = None,
-    drop_incomplete: arguments.DropIncomplete = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto, for backends that have a choice.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Precision of the iterates, float64 or float32.")] = "float64",
     save: arguments.Save = None,
-    metric: arguments.Metrics = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="Also print this metric (`cvxrobust metrics list`); repeatable.", metavar="NAME"),
+    ] = None,
     as_json: arguments.Json = False,
     quiet: arguments.Quiet = False,
 ) -> None:
@@ -136,40 +134,26 @@ def solve(
     Ctrl-C and the time limit return (and save) the best certified network found so far.
     """
     with clean_errors(as_json):
-        from cvxrobust.bench.workflows.training import TrainingRequest
         from cvxrobust.core.settings import Settings
 
-        parameters = given_parameters(
-            norm, radius=radius, beta=beta, loss=loss, activation=activation, formulation=formulation, bound=bound,
-            n_gates=n_gates, seed=gate_seed, bias=bias, regate=regate, resample=resample, multiclass=multiclass,
-        )  # fmt: skip
-        parameters |= parse_options(parameter or [], "--parameter")
+        parameters = training.parameters() | parse_options(parameter or [], "--parameter")
         settings = Settings(
             tolerance=tolerance,
             time_limit=time_limit,
             threads=threads,
             max_iterations=max_iterations,
-            seed=seed,
+            seed=training.seed,
             device=device,
             dtype=dtype,
             options=parse_options(option or []),
         )
-        request = TrainingRequest(
-            data=data,
-            settings=settings,
-            problem=problem,
-            parameters=parameters,
+        request = replace(
+            training.request(settings, parameters),
             backend=backend,
             method=method,
             grow=grow,
             polish=True if polish == "auto" else polish,
-            data_folder=data_folder,
-            label=label,
-            test_fraction=test_fraction,
-            seed=seed,
-            standardize=standardize,
             save=save,
-            form=csv_format(separator, decimal, missing, drop_incomplete),
         )
         _solve(request, metric or [], as_json, quiet)
 
@@ -195,8 +179,10 @@ def _solve(request: "TrainingRequest", metrics: Sequence[str], as_json: bool, qu
 
 
 @app.command(cls=SeveralRadii)
+@fields_as_options()
 def evaluate(
-    network: Annotated[Path, typer.Argument(help="A network written by `solve --save`.")],
+    *,
+    network: arguments.SavedNetwork,
     data: arguments.Data,
     radius: Annotated[
         list[str],
@@ -222,12 +208,7 @@ def evaluate(
         str,
         typer.Option(help="auto (the held-out rows of the network's own data, else all), train, test, all."),
     ] = "auto",
-    data_folder: arguments.DataFolder = None,
-    label: arguments.Label = None,
-    separator: arguments.Separator = ",",
-    decimal: arguments.Decimal = ".",
-    missing: arguments.Missing = None,
-    drop_incomplete: arguments.DropIncomplete = False,
+    source: SourceOptions,
     as_json: arguments.Json = False,
 ) -> None:
     """Accuracy of a saved network under attacks of each radius.
@@ -246,12 +227,12 @@ def evaluate(
             data,
             parse_radii(radius),
             split,
-            data_folder,
-            label,
+            source.data_folder,
+            source.label,
             norm=None if norm is None else check_norm(norm),
             exact=exact,
             time_limit=time_limit,
-            form=csv_format(separator, decimal, missing, drop_incomplete),
+            form=source.form(),
         )
         evaluation = evaluate_network(request)
         if as_json:
@@ -261,8 +242,10 @@ def evaluate(
 
 
 @app.command()
+@fields_as_options("missing", "drop_incomplete")
 def predict(
-    network: Annotated[Path, typer.Argument(help="A network written by `solve --save`.")],
+    *,
+    network: arguments.SavedNetwork,
     data: arguments.Data,
     out: Annotated[Path | None, typer.Option(help="Write the CSV to this file. (default: standard output)")] = None,
     norm: Annotated[
@@ -272,10 +255,7 @@ def predict(
             "trained against, else inf; polynomial networks answer 2 only)"
         ),
     ] = None,
-    data_folder: arguments.DataFolder = None,
-    label: arguments.Label = None,
-    separator: arguments.Separator = ",",
-    decimal: arguments.Decimal = ".",
+    source: SourceOptions,
     quiet: arguments.Quiet = False,
 ) -> None:
     """Label, margin and certified radius of every row of new data, as CSV.
@@ -289,9 +269,10 @@ def predict(
         from cvxrobust.core.attacks.relu_bounds import check_norm
         from cvxrobust.core.files import write_whole
 
-        form = csv_format(separator, decimal, None, False)
+        form = source.form()
         asked = None if norm is None else check_norm(norm)
-        found = predict_rows(PredictionRequest(network, data, out, data_folder, label, asked, form))
+        request = PredictionRequest(network, data, out, source.data_folder, source.label, asked, form)
+        found = predict_rows(request)
         for note in () if quiet else found.notes:
             print(note, file=sys.stderr)
         if out is None:

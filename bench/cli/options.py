@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cvxrobust.core.errors import InputError
-
-if TYPE_CHECKING:
-    from cvxrobust.bench.data.csv_files import CsvFormat
 
 _WORDS = {"true": True, "false": False, "none": None}
 
@@ -64,36 +61,6 @@ def parse_radii(values: Sequence[str]) -> tuple[float, ...]:
     if not radii:
         raise InputError("--radius got no number; expected at least one, for example --radius 0.3.")
     return tuple(radii)
-
-
-def given_parameters(norm: str | None, **values: Any) -> dict[str, Any]:
-    """The parameters of a problem that the command line gives, by the problem's own names.
-
-    Args:
-        norm: Norm of the attacks as typed, None where it is not.
-        **values: The others, None where they are not given.
-
-    Raises:
-        InputError: There is no such norm.
-    """
-    from cvxrobust.core.attacks.relu_bounds import check_norm
-
-    found = {"norm": None if norm is None else check_norm(norm), **values}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def csv_format(
-    separator: str, decimal: str, missing: Sequence[str] | None, drop_incomplete: bool
-) -> "CsvFormat | None":
-    """How a CSV file is to be read, None if nothing is said about it.
-
-    Raises:
-        InputError: A sign is none.
-    """
-    from cvxrobust.bench.data.csv_files import CsvFormat
-
-    form = CsvFormat(separator, decimal, tuple(missing) if missing else None, drop_incomplete)
-    return None if form == CsvFormat() else form
 
 
 def parse_options(values: Sequence[str], flag: str = "--option") -> dict[str, Any]:

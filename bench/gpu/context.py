@@ -1,7 +1,5 @@
-"""What a part is told, and the file that its rows go to."""
+"""What a part is told, and what it says of a solve."""
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -52,42 +50,17 @@ class Context:
 Rows = Callable[[Context], Iterable[TableRow]]
 
 
-def append(path: Path, row: TableRow) -> None:
-    """Put a row on the disk, for good, before anything else happens."""
-    with path.open("ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - 1))
-        # What a killed process left unfinished must not swallow this row.
-        torn = size > 0 and file.read(1) != b"\n"
-        file.write((b"\n" if torn else b"") + json.dumps(row, default=str).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read(path: Path) -> list[TableRow]:
-    """The rows of a file; a last line that a killed process left unfinished is left out."""
-    rows: list[TableRow] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return rows
-
-
 def solved(result: Any, seconds: float, **facts: Any) -> TableRow:
     """The row of one solve: what was certified, and when each gap was."""
     certificate = result.certificate
-    reached = {}
-    for gap in (1e-1, 1e-2, 1e-3):
-        times = (p.elapsed for p in result.trace if p.upper - p.lower <= gap * abs(p.upper))
-        reached[f"s to {gap:.0e}"] = next(times, None)
+    from cvxrobust.bench.metrics import seconds_to
+
     return facts | {
         "termination": str(result.termination),
         "certified gap": certificate.relative_gap,
         "lower": certificate.lower,
         "upper": certificate.upper,
         "iterations": result.iterations,
-        **reached,
+        **{f"s to {gap:.0e}": seconds_to(result, gap) for gap in (1e-1, 1e-2, 1e-3)},
         "seconds": seconds,
     }

@@ -13,10 +13,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from cvxrobust.bench.gpu.context import Context, append
+from cvxrobust.bench.gpu.context import Context
 from cvxrobust.bench.gpu.manifest import write_manifest
 from cvxrobust.bench.gpu.parts import part
 from cvxrobust.bench.gpu.report import write_report
+from cvxrobust.bench.studies.common import keep_row
 
 UNNEEDED = ("clarabel", "cvxpy", "matplotlib", "mosek", "plotly", "polars", "pydantic", "scs")
 """What a machine with a GPU may lack; a rehearsal hides it."""
@@ -90,7 +91,7 @@ def run_all(plan: Plan, names: Sequence[str]) -> int:
         ended = _run_apart(name, plan, seconds) if seconds > 1.0 else "not run: no time was left"
         took = time.monotonic() - began
         fine = fine and ended == "done"
-        append(plan.rows, {"part": name, "table": "parts", "ended": ended, "budget": seconds, "seconds": took})
+        keep_row(plan.rows, {"part": name, "table": "parts", "ended": ended, "budget": seconds, "seconds": took})
         print(f"{name:16s} {ended}, {took:.1f} s of {seconds:.0f}", flush=True)
         # After every part, so that whatever happens next there is a report of what was.
         write_report(plan.out)
@@ -132,7 +133,7 @@ def run_part(name: str, plan: Plan, seconds: float, began: float) -> None:
     context = Context(plan.device, plan.rehearsal, seconds, plan.inputs, plan.width, began)
     _register()
     for row in part(name).rows(context):
-        append(plan.rows, {"part": name} | row)
+        keep_row(plan.rows, {"part": name} | row)
         print(row, flush=True)
 
 

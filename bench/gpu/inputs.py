@@ -9,7 +9,6 @@ run tests, for a machine without them. Nothing of this is committed.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.bench.data.bundled import load_digits
+from cvxrobust.bench.data.images import digits, even_odd, load_mnist, low_high, scaled_small, small_images
 
 Array = NDArray[np.float64]
 PACKAGES = ("array-api-compat", "pluggy", "threadpoolctl")
@@ -28,24 +27,6 @@ TEST_PACKAGES = ("pytest", "iniconfig", "packaging", "pygments")
 """Where a machine has its own, those are taken, because plugins go with them."""
 STAND_IN = "digits, enlarged"
 """What stands for MNIST where it is not at hand."""
-
-
-def digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """1,500 images of scikit-learn's digits, values 0 to 16, shape (1500, 64), and the digits."""
-    bundled = load_digits()
-    order = np.random.default_rng(0).permutation(len(bundled.X))[:1500]
-    return bundled.X[order].astype(np.uint8), bundled.target[order]
-
-
-def small_images(images: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Sums of 4 x 4 pixels, of 32 x 32 with an empty margin: shape (n, 28, 28) becomes (n, 64), without rounding."""
-    wide = np.pad(images.astype(np.uint16), ((0, 0), (2, 2), (2, 2)))
-    return np.asarray(wide.reshape(-1, 8, 4, 8, 4).sum((2, 4)), dtype=np.uint16).reshape(-1, 64)
-
-
-def even_odd(target: NDArray[np.int64]) -> Array:
-    """+1 for even digits, -1 for odd ones."""
-    return np.where(target % 2 == 0, 1.0, -1.0)
 
 
 def _brought_digits(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -69,7 +50,7 @@ def load_small_mnist(folder: Path, rows: int) -> tuple[Array, Array] | None:
     if not path.exists():
         return None
     with np.load(path) as file:
-        return file["X"][:rows] / (0.5 * 16.0 * 255.0) - 1.0, even_odd(file["target"][:rows])
+        return scaled_small(file["X"][:rows]), even_odd(file["target"][:rows])
 
 
 def load_images(folder: Path, rows: int) -> tuple[str, Array, Array]:
@@ -85,12 +66,11 @@ def load_images(folder: Path, rows: int) -> tuple[str, Array, Array]:
         rng, chosen = np.random.default_rng(0), np.arange(rows) % len(whole)
         X, target = np.clip(whole[chosen] + 0.1 * rng.standard_normal((rows, 784)), 0.0, 1.0), target[chosen]
         name = STAND_IN
-    return name, X, np.where(target < 5, 1.0, -1.0)
+    return name, X, low_high(target)
 
 
 def write(out: Path, data_folder: str | None) -> list[str]:
     """Write everything; what there is to say about it."""
-    from cvxrobust.bench.data.known import MNIST, find_file
     from cvxrobust.core.errors import InputError
 
     out.mkdir(parents=True, exist_ok=True)
@@ -98,8 +78,7 @@ def write(out: Path, data_folder: str | None) -> list[str]:
     np.savez_compressed(out / "digits.npz", X=X, target=target)
     said = []
     try:
-        with np.load(find_file(MNIST, "mnist", data_folder)) as file:
-            images, labels = file["train_images"].reshape(-1, 28, 28), file["train_labels"].astype(np.int64)
+        images, labels = load_mnist("train", data_folder)
         np.savez_compressed(out / "mnist.npz", images=images, target=labels)
         np.savez_compressed(out / "mnist8x8.npz", X=small_images(images[:5000]), target=labels[:5000])
     except InputError as error:
@@ -119,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--data-folder", help="folder of mnist.npz; CVXROBUST_DATA by default")
     asked = parser.parse_args(arguments)
-    print("\n".join(write(asked.out, asked.data_folder or os.environ.get("CVXROBUST_DATA"))))
+    print("\n".join(write(asked.out, asked.data_folder or None)))
 
 
 if __name__ == "__main__":

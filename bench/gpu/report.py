@@ -6,15 +6,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cvxrobust.bench.gpu.context import TableRow, read
+from cvxrobust.bench.gpu.context import TableRow
 from cvxrobust.bench.gpu.parts import NAMES, part
+from cvxrobust.bench.studies.common import markdown, read_rows
 from cvxrobust.core.files import write_whole
 
 
 def write_report(folder: Path) -> None:
     """``report.md`` from ``rows.jsonl`` and ``manifest.json``."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    write_whole(folder / "report.md", report(manifest, read(folder / "rows.jsonl")))
+    write_whole(folder / "report.md", report(manifest, read_rows(folder / "rows.jsonl")))
 
 
 def report(manifest: TableRow, rows: list[TableRow]) -> str:
@@ -34,7 +35,7 @@ def report(manifest: TableRow, rows: list[TableRow]) -> str:
         "",
         "## Parts",
         "",
-        *_table(row for row in rows if row.get("table") == "parts"),
+        _table(row for row in rows if row.get("table") == "parts"),
     ]
     for name in NAMES:
         mine = [row for row in rows if row["part"] == name and row.get("table") != "parts"]
@@ -43,16 +44,15 @@ def report(manifest: TableRow, rows: list[TableRow]) -> str:
         lines += ["", f"## {part(name).TITLE}", "", part(name).NOTE]
         # One table for each kind of row, in the order in which they came.
         for kind in dict.fromkeys(row.get("table") for row in mine):
-            lines += ["", *_table(row for row in mine if row.get("table") == kind)]
+            lines += ["", _table(row for row in mine if row.get("table") == kind)]
     return "\n".join(lines) + "\n"
 
 
-def _table(rows: Iterable[TableRow]) -> list[str]:
+def _table(rows: Iterable[TableRow]) -> str:
     rows = list(rows)
     shown = () if any(row.get("table") == "parts" for row in rows) else ("part",)
     columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in ("table", *shown)]
-    lines = [f"| {' | '.join(columns)} |", f"| {' | '.join('---' for _ in columns)} |"]
-    return lines + [f"| {' | '.join(_cell(row.get(name)) for name in columns)} |" for row in rows]
+    return markdown(columns, ([_cell(row.get(name)) for name in columns] for row in rows))
 
 
 def _cell(value: Any) -> str:

@@ -10,16 +10,13 @@ first solve of every backend excluded: the best of two where a solve takes less 
 it is known.
 """
 
-import argparse
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.bench.display import console, make_table
-from cvxrobust.bench.studies.kept_rows import measure_or_show
+from cvxrobust.bench.studies.common import Row, measure_or_show, numbers_of, print_table, study_parser, timed
 from cvxrobust.bench.studies.ways import families
 
 Array = NDArray[np.float64]
@@ -36,15 +33,13 @@ def data(n: int, d: int, rng: np.random.Generator) -> tuple[Array, Array]:
     return X, np.where(X @ w + 0.5 * X[:, 0] * X[:, 1] + 0.5 * rng.standard_normal(n) > 0, 1.0, -1.0)
 
 
-def measured(make: Callable[[], Any], backend: str, limit: float) -> dict[str, Any]:
+def measured(make: Callable[[], Any], backend: str, limit: float) -> Row:
     """Seconds to a certified answer (None if there was none) and what came instead."""
     from cvxrobust import Settings, solve
 
-    best, gap = None, np.inf
+    best, gap, settings = None, np.inf, Settings(time_limit=limit, threads=1)
     for _ in range(2):
-        began = time.perf_counter()
-        result = solve(make(), backend=backend, settings=Settings(time_limit=limit, threads=1))
-        took = time.perf_counter() - began
+        took, result = timed(lambda: solve(make(), backend=backend, settings=settings))
         gap = min(gap, result.certificate.relative_gap)
         if result.quality == "certified":
             best = took if best is None else min(best, took)
@@ -58,7 +53,7 @@ def entries(family: str, n: int, d: int) -> float:
     return {"polynomial": n * d**2 / 2.0, "attacked polynomial": n * d**2 * 2.0}.get(family, 40.0 * n * d)
 
 
-def measure(sizes: Sequence[str], limit: float) -> Iterator[dict[str, Any]]:
+def measure(sizes: Sequence[str], limit: float) -> Iterator[Row]:
     """One row for every size, family and backend."""
     from cvxrobust import solve
 
@@ -68,7 +63,7 @@ def measure(sizes: Sequence[str], limit: float) -> Iterator[dict[str, Any]]:
         for name in FAMILIES:
             solve(small[name](), backend=backend)
     for size in sizes:
-        n, d = (int(part) for part in size.split("x"))
+        n, d = numbers_of(size)
         drawn = families(*data(n, d, rng))
         for family in FAMILIES:
             for backend in BACKENDS:
@@ -79,7 +74,7 @@ def measure(sizes: Sequence[str], limit: float) -> Iterator[dict[str, Any]]:
                     yield {**row, **measured(drawn[family], backend, limit)}
 
 
-def show(rows: Sequence[dict[str, Any]]) -> None:
+def show(rows: Sequence[Row]) -> None:
     """Seconds of everybody, and the ratio of `auto` to the best."""
     shown, ratios = [], []
     for size, family in dict.fromkeys((row["size"], row["family"]) for row in rows):
@@ -98,15 +93,13 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
         by = own["auto"]["by"] if "auto" in own else ""
         shown.append([size, family, *cells, by, "-" if ratio is None else f"{ratio:.2f}"])
     columns = ["n x d", "family", *BACKENDS, "auto took", "ratio"]
-    console().print(make_table("Seconds to a certified 1e-6, or the gap at the limit", columns, shown, left=2))
+    print_table("Seconds to a certified 1e-6, or the gap at the limit", columns, shown, left=2)
     print(f"geometric mean {np.exp(np.mean(np.log(ratios))):.2f}, worst {max(ratios):.2f}, {len(ratios)} cases")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or show what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=SIZES, help="samples x inputs")
-    parser.add_argument("--time-limit", type=float, default=30.0, help="seconds per solve")
+    parser = study_parser(__doc__, sizes=SIZES, time_limit=30.0)
     measure_or_show(
         parser, arguments, lambda asked: measure(asked.sizes, asked.time_limit), lambda rows, asked: show(rows)
     )

@@ -8,20 +8,17 @@ A map has one row for every seed: the case drawn (``seed``, ``family``, ``n``, `
 differs, then counts of all.
 """
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-Row = Mapping[str, Any]
+from cvxrobust.bench.studies.common import Row, markdown, read_rows, study_parser
+
 LEVELS = (1e-6, 1e-4, 1e-2)
 
 
 def read(path: Path) -> dict[int, Row]:
     """Rows by seed; the last counts where one was run again."""
-    rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-    return {int(row["seed"]): row for row in rows}
+    return {int(row["seed"]): row for row in read_rows(path)}
 
 
 def case(row: Row) -> str:
@@ -61,10 +58,12 @@ def counted(rows: Sequence[Row]) -> str:
 
 def show(before: Mapping[int, Row], after: Mapping[int, Row]) -> None:
     """Print the table and the counts."""
-    print("| seed | case | before | after |\n| --- | --- | --- | --- |")
-    for seed, row in sorted(after.items()):
-        if differs(before.get(seed), row):
-            print(f"| {seed} | {case(row)} | {outcome(before.get(seed))} | {outcome(row)} |")
+    rows = [
+        [str(seed), case(row), outcome(before.get(seed)), outcome(row)]
+        for seed, row in sorted(after.items())
+        if differs(before.get(seed), row)
+    ]
+    print(markdown(["seed", "case", "before", "after"], rows))
     both = sorted(before.keys() & after.keys())
     print(f"\nBefore: {counted([before[seed] for seed in both])}.")
     print(f"After, the same: {counted([after[seed] for seed in both])}.")
@@ -73,7 +72,7 @@ def show(before: Mapping[int, Row], after: Mapping[int, Row]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare two maps."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_parser(__doc__)
     parser.add_argument("before", type=Path, help="rows of the map before")
     parser.add_argument("after", type=Path, help="rows of the map after")
     asked = parser.parse_args(arguments)

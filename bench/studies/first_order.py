@@ -8,19 +8,15 @@ Wisconsin with 50 sampled gates, beta = 0.01, in four programmes; each also by C
 "torch + clarabel" are polished: masters of the cutting-set method go on from what torch found, to 1e-8.
 """
 
-import argparse
-import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from cvxrobust.bench.data.bundled import load_digits
-from cvxrobust.bench.display import console, make_table
+from cvxrobust.bench.metrics import seconds_to
+from cvxrobust.bench.studies.common import number, print_rows, study_parser
 from cvxrobust.bench.studies.reference_instance import breast_cancer
-
-if TYPE_CHECKING:
-    from cvxrobust.core.contracts.result import Result
 
 GAPS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 POLISHED = " + "
@@ -65,12 +61,6 @@ INSTANCES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
 }
 
 
-def seconds_to(result: "Result[Any]", gap: float) -> float:
-    """When the certified relative gap first was at most `gap`; infinite if never."""
-    reached = (p.elapsed for p in result.trace if p.upper - p.lower <= gap * abs(p.upper))
-    return next(reached, math.inf)
-
-
 def tolerance_of(name: str, backend: str) -> float:
     """The gap that a row asks for: what its backend can be expected to reach."""
     if POLISHED in backend:
@@ -78,40 +68,35 @@ def tolerance_of(name: str, backend: str) -> float:
     return 1e-3 if name.startswith("relu") else 1e-4
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Solve and print when each gap was reached."""
+def measure(names: Sequence[str], time_limit: float, threads: int) -> Iterator[list[str]]:
+    """One row for every instance and backend."""
     from cvxrobust import Settings, solve
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2, help="threads of the solver and of BLAS")
-    parser.add_argument("--time-limit", type=float, default=60.0, help="seconds per solve")
-    parser.add_argument("--only", nargs="*", choices=INSTANCES, default=list(INSTANCES), help="instances to run")
-    asked = parser.parse_args(arguments)
-    rows = []
     # The first use of PyTorch loads its libraries; nobody's time should hold that.
-    solve(relu(n_gates=2), backend="torch", settings=Settings(tolerance=1e-1, threads=asked.threads))
-    for name in asked.only:
+    solve(relu(n_gates=2), backend="torch", settings=Settings(tolerance=1e-1, threads=threads))
+    for name in names:
         build, backends = INSTANCES[name]
         problem = build()
         for backend in backends:
             first, _, second = backend.partition(POLISHED)
-            tolerance = tolerance_of(name, backend)
-            settings = Settings(tolerance=tolerance, time_limit=asked.time_limit, threads=asked.threads)
+            settings = Settings(tolerance=tolerance_of(name, backend), time_limit=time_limit, threads=threads)
             result = solve(problem, backend=first, method="direct", polish=second or False, settings=settings)
-            times = [seconds_to(result, gap) for gap in GAPS]
-            rows.append(
-                [
-                    name,
-                    backend,
-                    *(f"{seconds:.2f}" if math.isfinite(seconds) else "-" for seconds in times),
-                    f"{result.certificate.relative_gap:.1e}",
-                    f"{result.certificate.upper:.8f}",
-                    f"{result.times.wall:.2f}",
-                ]
-            )
-            print("  ".join(rows[-1]), flush=True)
+            yield [
+                name,
+                backend,
+                *(number(seconds_to(result, gap)) for gap in GAPS),
+                f"{result.certificate.relative_gap:.1e}",
+                f"{result.certificate.upper:.8f}",
+                f"{result.times.wall:.2f}",
+            ]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Solve and print when each gap was reached."""
+    asked = study_parser(__doc__, threads=2, time_limit=60.0, only=INSTANCES).parse_args(arguments)
     columns = ["instance", "backend", *(f"s to {gap:.0e}" for gap in GAPS), "final gap", "objective", "s in all"]
-    console().print(make_table(f"Seconds to certified relative gaps, {asked.threads} threads", columns, rows, left=2))
+    title = f"Seconds to certified relative gaps, {asked.threads} threads"
+    print_rows(title, columns, measure(asked.only, asked.time_limit, asked.threads), left=2)
 
 
 if __name__ == "__main__":

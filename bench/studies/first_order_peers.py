@@ -8,16 +8,15 @@ formulas; Clarabel by masters, and on the same inequalities if asked, because th
 instance, n = 455: torch polished to 1e-6 and 1e-8, against masters alone.
 """
 
-import argparse
-import math
-import time
 import warnings
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cvxrobust.bench.display import console, make_table
-from cvxrobust.bench.studies.first_order import seconds_to
+from cvxrobust.bench.metrics import seconds_to
+from cvxrobust.bench.studies.common import number, print_rows, study_parser, timed
 from cvxrobust.bench.studies.reference_instance import breast_cancer
 
 if TYPE_CHECKING:
@@ -83,45 +82,43 @@ def textbook(time_limit: float) -> tuple[float, float, str]:
 
     modelled = AdversarialSDP(*breast_cancer(OURS.rows), radius=0.3, beta=0.01).to_cvxpy()
     modelled.get_problem_data(cvxpy.SCS)  # compiles, and keeps what it compiled
-    began = time.perf_counter()
+    limits = {"eps_abs": 1e-5, "eps_rel": 1e-5, "max_iters": 1_000_000, "time_limit_secs": time_limit}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "may be inaccurate", which the status says, too
-        modelled.solve(solver=cvxpy.SCS, eps_abs=1e-5, eps_rel=1e-5, max_iters=1_000_000, time_limit_secs=time_limit)
-    seconds, objective = time.perf_counter() - began, modelled.value
+        seconds, objective = timed(partial(modelled.solve, solver=cvxpy.SCS, **limits))
     assert isinstance(objective, float), f"SCS left no objective: {modelled.status}"
     return seconds, objective, str(modelled.status)
+
+
+def solved(lines: Sequence[Line], asked: Namespace, results: "dict[Line, Result[Any]]") -> Iterator[list[str]]:
+    """One row for every line; `results` takes what they came from."""
+    for line in lines:
+        result = results[line] = measure(line, asked.threads, asked.time_limit)
+        yield [
+            str(line.rows),
+            line.way,
+            f"{line.tolerance:.0e}",
+            number(seconds_to(result, line.tolerance)),
+            f"{result.certificate.relative_gap:.1e}",
+            f"{result.certificate.upper:.8f}",
+            f"{result.times.wall:.2f}",
+            str(result.termination),
+        ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Solve and print, one line after the other."""
     from cvxrobust import AdversarialSDP, Settings, solve
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2, help="threads of every solver and of BLAS")
-    parser.add_argument("--time-limit", type=float, default=300.0, help="seconds per solve")
+    parser = study_parser(__doc__, threads=2, time_limit=300.0)
     parser.add_argument("--clarabel-direct", action="store_true", help="also Clarabel on the inequalities: 14 GB")
     asked = parser.parse_args(arguments)
     # The first use of PyTorch loads its libraries; nobody's time should hold that.
     small = AdversarialSDP(*breast_cancer(20, 3), radius=0.3)
     solve(small, backend="torch", settings=Settings(tolerance=1e-1, threads=asked.threads))
-    rows, results = [], {}
-    for line in (*LINES, LARGE) if asked.clarabel_direct else LINES:
-        result = results[line] = measure(line, asked.threads, asked.time_limit)
-        reached = seconds_to(result, line.tolerance)
-        rows.append(
-            [
-                str(line.rows),
-                line.way,
-                f"{line.tolerance:.0e}",
-                f"{reached:.2f}" if math.isfinite(reached) else "-",
-                f"{result.certificate.relative_gap:.1e}",
-                f"{result.certificate.upper:.8f}",
-                f"{result.times.wall:.2f}",
-                str(result.termination),
-            ]
-        )
-        print("  ".join(rows[-1]), flush=True)
-    console().print(make_table(f"The reference instance, {asked.threads} threads each", COLUMNS, rows, left=2))
+    results: dict[Line, Result[Any]] = {}
+    lines = (*LINES, LARGE) if asked.clarabel_direct else LINES
+    print_rows(f"The reference instance, {asked.threads} threads each", COLUMNS, solved(lines, asked, results), left=2)
     ours, theirs = results[OURS], results[THEIRS]
     seconds, value, status = textbook(asked.time_limit)
     print(f"n = 100, SCS on the paper's formulas compiled by cvxpy: {seconds:.1f} s, objective {value:.6f}, {status}")

@@ -10,19 +10,17 @@ every set, how far the optimum with so many gates lies above that with `MOST`, a
 hundredth of it. A row is kept as soon as it is known.
 """
 
-import argparse
 import math
-import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
+from cvxrobust.bench.data.images import load_mnist
 from cvxrobust.bench.data.known import KNOWN_FILES
-from cvxrobust.bench.display import console, make_table
-from cvxrobust.bench.studies.kept_rows import measure_or_show
+from cvxrobust.bench.studies.common import Row, measure_or_show, print_table, study_parser, timed
 from cvxrobust.core.errors import InputError
 
 Array = NDArray[np.float64]
@@ -39,13 +37,11 @@ CLOSE = 0.01
 
 def images(count: int) -> Dataset:
     """Threes (-1) and eights (+1) of MNIST's training images, 14 x 14 pixels in [0, 1], the first `count` of them."""
-    from cvxrobust.bench.studies.mnist import load_mnist
-
-    training, _ = load_mnist()
-    kept = np.flatnonzero(np.isin(training.digits, (3, 8)))[:count]
-    pixels = training.X[kept].reshape(-1, 14, 2, 14, 2).mean((2, 4)).reshape(count, -1)
+    found, digits = load_mnist()
+    kept = np.flatnonzero(np.isin(digits, (3, 8)))[:count]
+    pixels = (found[kept] / 255.0).reshape(-1, 14, 2, 14, 2).mean((2, 4)).reshape(count, -1)
     names = tuple(f"pixel {j}" for j in range(pixels.shape[1]))
-    return Dataset(pixels, np.where(training.digits[kept] == 8, 1.0, -1.0), names, IMAGES, (3, 8))
+    return Dataset(pixels, np.where(digits[kept] == 8, 1.0, -1.0), names, IMAGES, (3, 8))
 
 
 def datasets() -> Iterator[Dataset]:
@@ -68,10 +64,11 @@ def datasets() -> Iterator[Dataset]:
         yield Dataset(dataset.X[:, spread], dataset.y, names, dataset.name, dataset.classes)
 
 
-def measure(seeds: int, time_limit: float) -> Iterator[dict[str, Any]]:
+def measure(seeds: int, time_limit: float) -> Iterator[Row]:
     """One row for every set, beta, seed and number of gates."""
     from cvxrobust import ConvexReLU, Settings, Standardizer, solve
 
+    settings = Settings(time_limit=time_limit, tolerance=1e-4, threads=1)
     for dataset in datasets():
         for seed in range(seeds):
             train, test = stratified_split(dataset, 0.2, seed)
@@ -81,9 +78,7 @@ def measure(seeds: int, time_limit: float) -> Iterator[dict[str, Any]]:
             for beta in BETAS:
                 for count in COUNTS:
                     problem = ConvexReLU(X[:, kept], train.y, beta=beta, n_gates=count, seed=seed, bias=True)
-                    began = time.perf_counter()
-                    result = solve(problem, settings=Settings(time_limit=time_limit, tolerance=1e-4, threads=1))
-                    seconds = time.perf_counter() - began
+                    seconds, result = timed(partial(solve, problem, settings=settings))
                     wrong = np.sign(result.network.predict(held_out[:, kept])) != test.y
                     yield {
                         "data": dataset.name, "n": int(X.shape[0]), "d": int(kept.sum()), "beta": beta, "seed": seed,
@@ -93,13 +88,13 @@ def measure(seeds: int, time_limit: float) -> Iterator[dict[str, Any]]:
                     }  # fmt: skip
 
 
-def show(rows: Sequence[dict[str, Any]]) -> None:
+def show(rows: Sequence[Row]) -> None:
     """Optima, test errors and seconds beside those with `MOST` gates, means over the seeds."""
     shown = []
     for key in dict.fromkeys((row["data"], row["n"], row["d"], row["beta"]) for row in rows):
         own = [row for row in rows if (row["data"], row["n"], row["d"], row["beta"]) == key]
 
-        def mean(field: str, count: int, own: Sequence[dict[str, Any]] = own) -> float:
+        def mean(field: str, count: int, own: Sequence[Row] = own) -> float:
             values = [row[field] for row in own if row["gates"] == count]
             return float(np.mean(values)) if values else math.nan
 
@@ -116,14 +111,13 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
     columns = ["data", "n x d", "beta", *(f"+% {count}" for count in COUNTS[:-1]), "enough"]
     columns += [f"err {count}" for count in COUNTS] + [f"s {count}" for count in COUNTS]
     title = f"Optimum above that with {MOST} gates (%), the number of gates within {CLOSE:.0%}, test error (%), seconds"
-    console().print(make_table(title, columns, shown))
+    print_table(title, columns, shown)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or show what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_parser(__doc__, time_limit=60.0)
     parser.add_argument("--seeds", type=int, default=3, help="splits and draws of gates per set")
-    parser.add_argument("--time-limit", type=float, default=60.0, help="seconds per solve")
     measure_or_show(
         parser, arguments, lambda asked: measure(asked.seeds, asked.time_limit), lambda rows, asked: show(rows)
     )

@@ -7,9 +7,7 @@ radius 0.3, on standard normal inputs divided by sqrt(d); and the two products w
 Every time is the shortest of several; the first evaluation, which has no roots to start from, is timed by itself.
 """
 
-import argparse
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cvxrobust.bench.studies.common import print_table, study_parser, timed
 from cvxrobust.core.environment import peak_memory
 from cvxrobust.core.kit.threads import blas_threads
 
@@ -73,21 +72,15 @@ def measure(n: int, d: int, settings: "Settings") -> Cost:
     start = rng.standard_normal((NEURONS, d)) / d**0.5
     points = [start + 1e-3 * rng.standard_normal((NEURONS, d)) / d**0.5 for _ in range(REPEATS)]
     gradient.products(start[:d])
-    first = _seconds(partial(gradient, points[0], signs))
+    # What comes back lies in the host's memory, so that a GPU is waited for.
+    first, _ = timed(partial(gradient, points[0], signs))
     return Cost(
         n,
         d,
-        min(_seconds(partial(gradient, point, signs)) for point in points),
+        min(timed(partial(gradient, point, signs))[0] for point in points),
         first,
-        min(_seconds(partial(gradient.products, point[:d])) for point in points),
+        min(timed(partial(gradient.products, point[:d]))[0] for point in points),
     )
-
-
-def _seconds(act: Callable[[], object]) -> float:
-    # What comes back lies in the host's memory, so that a GPU is waited for.
-    began = time.perf_counter()
-    act()
-    return time.perf_counter() - began
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
@@ -115,16 +108,9 @@ def plot(costs: Sequence[Cost], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and plot."""
-    # Not above: the run for a GPU measures with this module where there is PyTorch and nothing to show tables with.
     from cvxrobust import Settings
-    from cvxrobust.bench.display import console, make_table
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--dtype", default="float64", choices=("float64", "float32"), help="of the large products")
-    parser.add_argument("--plot", type=Path, help="where to save the plot, a PNG")
-    asked = parser.parse_args(arguments)
+    asked = study_parser(__doc__, threads=2, device="cpu", dtype="float64", plot=Path).parse_args(arguments)
     settings = Settings(device=asked.device, dtype=asked.dtype, threads=asked.threads)
     sizes = [(n, max(INPUTS)) for n in SAMPLES] + [(max(SAMPLES), d) for d in INPUTS[:-1]]
     with blas_threads(asked.threads):
@@ -138,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]  # fmt: skip
     columns = ["n", "d", "gradient", "first gradient", "products alone", "ratio", "GFLOP/s"]
     title = f"Seconds of one robust gradient, {NEURONS} neurons, {asked.dtype}, {asked.device}, {asked.threads} threads"
-    console().print(make_table(title, columns, rows, left=0))
+    print_table(title, columns, rows, left=0)
     shown = sorted((c for c in costs if c.d == max(INPUTS)), key=lambda c: c.n)
     print(f"log-log slope in n: {slope([c.n for c in shown], [c.gradient for c in shown]):.2f}")
     print(f"peak memory of the process: {peak_memory() / 2**30:.2f} GiB")

@@ -7,7 +7,6 @@ from 20. Writes a picture and prints what it shows. Run it with
     python -m cvxrobust.bench.studies.growing_gates [--out FOLDER] [--time-limit 120] [--threads 2]
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from cvxrobust.bench.data.dataset import load_dataset, stratified_split
 from cvxrobust.bench.data.known import BREAST_CANCER
-from cvxrobust.bench.display import console, make_table
+from cvxrobust.bench.studies.common import print_table, study_parser
 from cvxrobust.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -155,10 +154,9 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and draw."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = study_parser(__doc__, threads=2)
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder of the picture")
     parser.add_argument("--time-limit", type=float, default=120.0, help="seconds of growth per data set")
-    parser.add_argument("--threads", type=int, default=2, help="threads of the solver")
     asked = parser.parse_args(arguments)
     asked.out.mkdir(parents=True, exist_ok=True)
     curves, costs = [], []
@@ -166,14 +164,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         costs += reference(instance, asked.threads)
         curves += [sampled(instance, asked.threads), grown(instance, asked.time_limit, asked.threads)]
     columns = ["data", "formulation", "n x d", "objective", "gap", "neurons", "time", "peak memory"]
-    console().print(make_table(f"{REFERENCE} sampled gates, Clarabel", columns, costs, left=3))
+    print_table(f"{REFERENCE} sampled gates, Clarabel", columns, costs, left=3)
     rows = [
         [curve.instance, curve.label, size, f"{upper:.6f}", f"{(upper - lower) / upper:.0e}", f"{seconds:.1f} s"]
         for curve in curves
         for size, upper, lower, seconds in zip(curve.slots, curve.upper, curve.lower, curve.seconds, strict=True)
     ]
     title = "Certified objective against slots; seconds of a solve (sampled) or since the start (grown)"
-    console().print(make_table(title, ["data", "gates", "slots", "objective", "gap", "time"], rows, left=2))
+    print_table(title, ["data", "gates", "slots", "objective", "gap", "time"], rows, left=2)
     draw(curves, asked.out / PICTURE)
     print(f"Picture: {asked.out / PICTURE}")
 

@@ -16,23 +16,17 @@ attack. "moreau" is a peer where a backend of that name is installed.
 """
 
 import argparse
-import json
 import math
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cvxrobust.bench.data.bundled import load_digits
+from cvxrobust.bench.data.images import digits, even_odd, load_mnist, scaled_small, small_images
 from cvxrobust.bench.data.teachers import quadratic_teacher, relu_teacher
-from cvxrobust.bench.display import console, make_table
+from cvxrobust.bench.studies.common import Apart, Row, print_rows, study_parser
+from cvxrobust.bench.studies.reference_instance import breast_cancer
 from cvxrobust.core.programs.gated.program import Formulation
 
-Array = NDArray[np.float64]
 COLUMNS = [
     "instance",
     "backend",
@@ -64,7 +58,6 @@ class Instance:
 
 def _cancer(rows: int) -> Any:
     from cvxrobust import AdversarialSDP
-    from cvxrobust.bench.studies.reference_instance import breast_cancer
 
     return AdversarialSDP(*breast_cancer(rows), radius=0.3, beta=0.01)
 
@@ -72,22 +65,16 @@ def _cancer(rows: int) -> Any:
 def _digits() -> Any:
     from cvxrobust import AdversarialSDP
 
-    data = load_digits()
-    order = np.random.default_rng(0).permutation(len(data.X))[:1500]
-    y = np.where(data.target[order] % 2 == 0, 1.0, -1.0)
-    return AdversarialSDP(data.X[order] / 8.0 - 1.0, y, radius=0.3, beta=0.01)
+    X, target = digits()
+    return AdversarialSDP(X / 8.0 - 1.0, even_odd(target), radius=0.3, beta=0.01)
 
 
 def _mnist() -> Any:
     from cvxrobust import AdversarialSDP
-    from cvxrobust.bench.studies.mnist import load_mnist
 
-    images = load_mnist()[0]
-    # As those of digits were made: means of 4 x 4 pixels, of 32 x 32 with an empty margin.
-    wide = np.pad(images.X[:5000].reshape(-1, 28, 28), ((0, 0), (2, 2), (2, 2)))
-    X = wide.reshape(-1, 8, 4, 8, 4).mean((2, 4)).reshape(-1, 64)
-    y = np.where(images.digits[:5000] % 2 == 0, 1.0, -1.0)
-    return AdversarialSDP(2.0 * X - 1.0, y, radius=0.3, beta=0.01)
+    images, target = load_mnist()
+    X = scaled_small(small_images(images[:5000]))  # as those of digits were made
+    return AdversarialSDP(X, even_odd(target[:5000]), radius=0.3, beta=0.01)
 
 
 def _standard(n: int, d: int) -> Any:
@@ -125,8 +112,8 @@ INSTANCES = {
 }
 
 
-def measure(name: str, backend: str, threads: int, time_limit: float, device: str) -> dict[str, Any]:
-    """One solve, here and now; what there is to say about it, ready for JSON."""
+def measure(name: str, backend: str, threads: int, time_limit: float, device: str) -> Row:
+    """One solve, here and now; what there is to say about it."""
     from cvxrobust import AdversarialSDP, ConvexReLU, Settings, solve
     from cvxrobust.core.environment import peak_memory
 
@@ -153,21 +140,17 @@ def measure(name: str, backend: str, threads: int, time_limit: float, device: st
     }
 
 
-def _apart(name: str, backend: str, threads: int, time_limit: float, device: str) -> dict[str, Any]:
+def _apart(name: str, backend: str, threads: int, time_limit: float, device: str) -> Row:
     """`measure` in a process of its own, which may be killed for memory."""
-    command = [sys.executable, "-m", "cvxrobust.bench.studies.ipm_comparison", "--one", name, backend]
-    command += ["--threads", str(threads), "--time-limit", str(time_limit), "--device", device]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3.0 * time_limit + 60.0)
-        return dict(json.loads(found.stdout.splitlines()[-1]))
-    except subprocess.TimeoutExpired:
-        reason = "killed long after the limit"
-    except (IndexError, ValueError):
-        reason = f"process ended with {found.returncode}: {found.stderr.strip().splitlines()[-1:]}"
+    with Apart(measure) as process:
+        try:
+            return process.ask(3.0 * time_limit + 60.0, name, backend, threads, time_limit, device)
+        except OSError as error:
+            reason = str(error)
     return {"gap": math.inf, "seconds": math.inf, "iterations": 0, "memory": math.nan, "termination": reason}
 
 
-def _row(name: str, backend: str, found: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+def _row(name: str, backend: str, found: Row, ours: Row) -> list[str]:
     asked = INSTANCES[name].tolerance
     short = "" if found["gap"] <= asked else "> "
     return [
@@ -183,30 +166,9 @@ def _row(name: str, backend: str, found: dict[str, Any], ours: dict[str, Any]) -
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print, one line after the other."""
-    from cvxrobust.bench.data.known import MNIST, find_file
+def _measured(asked: argparse.Namespace) -> Iterator[list[str]]:
     from cvxrobust.core.discovery.registry import backends
-    from cvxrobust.core.errors import InputError
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=sorted(INSTANCES), help="instances; all but MNIST by default")
-    parser.add_argument("--peers", nargs="*", help="backends to compare with; by default those that make sense")
-    parser.add_argument("--threads", type=int, default=2, help="threads of every solver and of BLAS")
-    parser.add_argument("--time-limit", type=float, default=300.0, help="seconds per solve")
-    parser.add_argument("--device", default="cpu", help="of ipm: cpu or cuda; peers run on the CPU")
-    parser.add_argument("--one", nargs=2, metavar=("INSTANCE", "BACKEND"), help=argparse.SUPPRESS)
-    asked = parser.parse_args(arguments)
-    if asked.one:
-        print(json.dumps(measure(asked.one[0], asked.one[1], asked.threads, asked.time_limit, asked.device)))
-        return
-    try:
-        if NEEDS_DATA.intersection(asked.only or ()):
-            # Not loaded: the memory of this process would count as that of its children.
-            find_file(MNIST, "mnist", None)
-    except InputError as error:
-        parser.error(str(error))
-    rows = []
     for name in asked.only or [name for name in INSTANCES if name not in NEEDS_DATA]:
         instance, ours = INSTANCES[name], None
         wanted = instance.peers if asked.peers is None else tuple(p for p in instance.peers if p in asked.peers)
@@ -214,9 +176,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
             device = asked.device if backend == OURS else "cpu"
             found = _apart(name, backend, asked.threads, asked.time_limit, device)
             ours = ours or found
-            rows.append(_row(name, backend, found, ours))
-            print("  ".join(rows[-1]), flush=True)
-    console().print(make_table(f"Seconds to a certified gap, {asked.threads} threads each", COLUMNS, rows, left=2))
+            yield _row(name, backend, found, ours)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print, one line after the other."""
+    from cvxrobust.bench.data.known import MNIST, find_file
+    from cvxrobust.core.errors import InputError
+
+    parser = study_parser(__doc__, threads=2, time_limit=300.0)
+    parser.add_argument("--only", nargs="*", choices=sorted(INSTANCES), help="instances; all but MNIST by default")
+    parser.add_argument("--peers", nargs="*", help="backends to compare with; by default those that make sense")
+    parser.add_argument("--device", default="cpu", help="of ipm: cpu or cuda; peers run on the CPU")
+    asked = parser.parse_args(arguments)
+    try:
+        if NEEDS_DATA.intersection(asked.only or ()):
+            # Not loaded: the memory of this process would count as that of its children.
+            find_file(MNIST, "mnist", None)
+    except InputError as error:
+        parser.error(str(error))
+    print_rows(f"Seconds to a certified gap, {asked.threads} threads each", COLUMNS, _measured(asked), left=2)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ gap of 1e-6. The work of an iteration is linear in n for a given d, and grows wi
 away.
 """
 
-import argparse
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cvxrobust.bench.data.teachers import quadratic_teacher
-from cvxrobust.bench.display import console, make_table
+from cvxrobust.bench.studies.common import print_rows, study_parser
 from cvxrobust.bench.studies.gradient_scaling import slope
 
 SAMPLES, INPUTS = (250, 500, 1000, 2000, 4000, 8000), 20
@@ -80,30 +80,26 @@ def plot(costs: Sequence[Cost], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print and plot."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch and BLAS")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--quick", action="store_true", help="without the two largest sizes of either kind")
-    parser.add_argument("--plot", type=Path, help="where to save the plot, a PNG")
-    asked = parser.parse_args(arguments)
-    fewer = -2 if asked.quick else None
-    measure(50, 4, asked.threads, asked.device)
-    sizes = [(n, INPUTS) for n in SAMPLES[:fewer]] + [(ROWS, d) for d in SIZES[:fewer]]
-    costs, rows = [], []
+def measured(sizes: Sequence[tuple[int, int]], asked: Namespace, costs: list[Cost]) -> Iterator[list[str]]:
+    """One row for every size; `costs` takes what they came from."""
     for n, d in sizes:
         cost = measure(n, d, asked.threads, asked.device)
         costs.append(cost)
-        rows.append(
-            [
-                f"{n}", f"{d}", f"{cost.seconds:.2f}", f"{cost.iterations}", f"{cost.each:.3f}", f"{cost.gap:.1e}",
-                f"{cost.memory:.0f}",
-            ]
-        )  # fmt: skip
-        print("  ".join(rows[-1]), flush=True)
+        yield [
+            f"{n}", f"{d}", f"{cost.seconds:.2f}", f"{cost.iterations}", f"{cost.each:.3f}", f"{cost.gap:.1e}",
+            f"{cost.memory:.0f}",
+        ]  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print and plot."""
+    asked = study_parser(__doc__, threads=2, device="cpu", quick=False, plot=Path).parse_args(arguments)
+    fewer = -2 if asked.quick else None
+    measure(50, 4, asked.threads, asked.device)
+    sizes = [(n, INPUTS) for n in SAMPLES[:fewer]] + [(ROWS, d) for d in SIZES[:fewer]]
+    costs: list[Cost] = []
     title = f"Seconds to a certified gap of 1e-6, {asked.device}, {asked.threads} threads"
-    console().print(make_table(title, COLUMNS, rows, left=0))
+    print_rows(title, COLUMNS, measured(sizes, asked, costs), left=0)
     if asked.plot:
         plot(costs, asked.plot)
 

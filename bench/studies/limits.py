@@ -11,21 +11,16 @@ lower one must not exceed the objective of the network that is handed back. A ca
 more seconds is ended, as is one that takes more memory than ``--memory``. A row is kept as soon as it is known.
 """
 
-import argparse
 import math
-import multiprocessing
-import resource
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from cvxrobust.bench.data.teachers import product_rule
-from cvxrobust.bench.display import console, make_table
-from cvxrobust.bench.studies.kept_rows import measure_or_show
+from cvxrobust.bench.studies.common import Apart, Row, measure_or_show, number, print_table, study_parser
 
 PATIENCE = 45.0
 """Seconds beyond the limit after which a case is ended: it is known to be late by then."""
@@ -112,7 +107,7 @@ def drawn(number: int) -> Case:
     return Case(number, family, loss, norm, formulation, n, d, gates, backend, limit)
 
 
-def measured(case: Case) -> dict[str, Any]:
+def measured(case: Case) -> Row:
     """What became of a case."""
     from cvxrobust import Settings, solve
     from cvxrobust.core.errors import InputError
@@ -147,9 +142,8 @@ def measured(case: Case) -> dict[str, Any]:
     }
 
 
-def answer(pipe: Connection, memory: float) -> None:
-    """Measure one case after the other; what the measuring process runs."""
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory * 2**30), int(memory * 2**30)))
+def prepare() -> None:
+    """Import everything, and solve a small problem of each kind."""
     import clarabel  # noqa: F401
     import cvxpy  # noqa: F401
     import scs  # noqa: F401
@@ -161,40 +155,6 @@ def answer(pipe: Connection, memory: float) -> None:
         for backend in BACKENDS:
             small = Case(0, family, "hinge", 2, "one-sided", 12, 3, 5, backend, 5.0)
             solve(small.problem(), backend=backend, settings=Settings(time_limit=5.0, threads=1))
-    pipe.send("ready")
-    while (case := pipe.recv()) is not None:
-        pipe.send(measured(case))
-
-
-class Measurer:
-    """A process that measures, started again where one was ended."""
-
-    def __init__(self, memory: float) -> None:
-        here, there = multiprocessing.Pipe()
-        self._pipe = here
-        self._process = multiprocessing.get_context("spawn").Process(target=answer, args=(there, memory))
-        self._process.start()
-        there.close()
-        here.recv()
-
-    def __call__(self, case: Case) -> dict[str, Any] | None:
-        """The outcome; None if the process had to be ended, or ended itself."""
-        self._pipe.send(case)
-        try:
-            if self._pipe.poll(case.allowed + PATIENCE):
-                found: dict[str, Any] = self._pipe.recv()
-                return found
-        except EOFError:
-            pass
-        self._process.kill()
-        self._process.join()
-        return None
-
-    def close(self) -> None:
-        """Let the process end."""
-        if self._process.is_alive():
-            self._pipe.send(None)
-        self._process.join()
 
 
 def fits(case: Case) -> bool:
@@ -208,25 +168,21 @@ def fits(case: Case) -> bool:
     return case.n * min(case.n, case.d) * case.gates <= MOST_ENTRIES
 
 
-def measure(first: int, cases: int, memory: float) -> Iterator[dict[str, Any]]:
+def measure(first: int, cases: int, memory: float) -> Iterator[Row]:
     """One row for every case."""
-    measurer = Measurer(memory)
-    for number in range(first, first + cases):
-        case = drawn(number)
-        if not fits(case):
-            continue
-        found = measurer(case)
-        if found is None:
-            found = {"outcome": "ended", "seconds": None, "message": f"not back {PATIENCE:g} s after its time"}
-            measurer = Measurer(memory)
-        yield {**asdict(case), "allowed": case.allowed, **found}
-    measurer.close()
+    with Apart(measured, prepare, int(memory * 2**30)) as process:
+        for case in filter(fits, map(drawn, range(first, first + cases))):
+            try:
+                found = process.ask(case.allowed + PATIENCE, case)
+            except OSError:
+                found = {"outcome": "ended", "seconds": None, "message": f"not back {PATIENCE:g} s after its time"}
+            yield {**asdict(case), "allowed": case.allowed, **found}
 
 
-def show(rows: Sequence[dict[str, Any]], *, all_of_them: bool) -> None:
+def show(rows: Sequence[Row], *, all_of_them: bool) -> None:
     """What was late, raised or invalid (or everything), and how many of each."""
 
-    def wrong(row: dict[str, Any]) -> bool:
+    def wrong(row: Row) -> bool:
         trivial = row.get("trivial", False) and row["limit"] >= 0.5
         return row["outcome"] not in ("in time", "refused") or not row.get("valid", True) or trivial
 
@@ -238,7 +194,7 @@ def show(rows: Sequence[dict[str, Any]], *, all_of_them: bool) -> None:
             f"{row['n']} x {row['d']}" + (f", {row['gates']}" if "relu" in row["family"] else ""),
             row["backend"],
             f"{row['limit']:.2f}",
-            "-" if row.get("seconds") is None else f"{row['seconds']:.2f}",
+            number(row.get("seconds")),
             row["outcome"]
             + ("" if row.get("valid", True) else ", invalid")
             + (", trivial" * row.get("trivial", False)),
@@ -248,7 +204,7 @@ def show(rows: Sequence[dict[str, Any]], *, all_of_them: bool) -> None:
         if all_of_them or wrong(row)
     ]
     columns = ["case", "family", "loss", "size", "backend", "limit", "seconds", "outcome", "bounds"]
-    console().print(make_table("All cases" if all_of_them else "What went wrong", columns, shown))
+    print_table("All cases" if all_of_them else "What went wrong", columns, shown)
     outcomes = [row["outcome"] for row in rows]
     print(f"{len(rows)} cases: " + ", ".join(f"{outcomes.count(kind)} {kind}" for kind in dict.fromkeys(outcomes)))
     overrun = [row["seconds"] - row["limit"] for row in rows if row.get("seconds") is not None]
@@ -257,8 +213,7 @@ def show(rows: Sequence[dict[str, Any]], *, all_of_them: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or show what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--all", action="store_true", help="show every row, not only what went wrong")
+    parser = study_parser(__doc__, all=False)
     parser.add_argument("--cases", type=int, default=60, help="how many to draw")
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
     parser.add_argument("--memory", type=float, default=12.0, help="GiB that the measuring process may take")

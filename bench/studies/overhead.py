@@ -10,12 +10,15 @@ outside the backend, assembly and certificates included, it reports itself; what
 coordinator's seconds above those of `solve`.
 """
 
-import argparse
 import time
+from collections.abc import Sequence
+from functools import partial
 from statistics import median
 
+from cvxrobust.bench.studies.common import study_parser, timed
 
-def main() -> None:
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     from cvxrobust import Settings, solve
     from cvxrobust.bench.harness.run.process import RunLimits
@@ -24,11 +27,7 @@ def main() -> None:
     from cvxrobust.core.contracts.result import Times
     from cvxrobust.core.discovery.registry import get_backend
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--n", type=int, default=200)
-    parser.add_argument("--d", type=int, default=30)
-    given = parser.parse_args()
+    given = study_parser(__doc__, repeats=5, n=200, d=30).parse_args(arguments)
 
     spec = ProblemSpec("standard-sdp", DataSpec("planted", given.n, given.d), {"beta": 0.01})
     case = Case(spec, BackendSpec("clarabel"), tolerance=1e-6, time_limit=600.0)
@@ -37,18 +36,16 @@ def main() -> None:
     # As `solve` asks an interior point: two more digits than the certificate is to have.
     bare_settings = Settings(tolerance=1e-8, threads=1)
     supervisor = Supervisor(case.backend, RunLimits(threads=1))
+    at_once = partial(solve, problem, backend="clarabel", method="direct", settings=settings)
     bare: list[float] = []
     solved: list[tuple[float, Times]] = []
     above: list[float] = []
     try:
         supervisor.run(case.key(), case)
         for _ in range(given.repeats):
-            began = time.process_time()
-            backend.solve(program, bare_settings)
-            bare.append(time.process_time() - began)
-            began = time.process_time()
-            result = solve(problem, backend="clarabel", method="direct", settings=settings)
-            solved.append((time.process_time() - began, result.times))
+            bare.append(timed(partial(backend.solve, program, bare_settings), time.process_time)[0])
+            seconds, result = timed(at_once, time.process_time)
+            solved.append((seconds, result.times))
             row = supervisor.run(case.key(), case)
             if "wall" not in row.metrics:
                 raise SystemExit(f"the harness came to nothing: {row.failure}, {row.reason}")

@@ -6,12 +6,13 @@ All 569 rows are standardised with population statistics, 455 drawn with seed 0;
 0.3 the optimum lies in [0.12085555, 0.12085559].
 """
 
-import argparse
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.bundled import load_breast_cancer
+from cvxrobust.bench.studies.common import study_parser
 
 Array = NDArray[np.float64]
 
@@ -24,18 +25,14 @@ def breast_cancer(rows: int = 455, features: int = 30) -> tuple[Array, Array]:
     return X[order][:, :features], np.where(data.target[order] == 1, 1.0, -1.0)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Solve once and print the result, its phases and its certified bounds over time."""
     from cvxrobust import AdversarialSDP, Settings, solve
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", default="clarabel")
-    parser.add_argument("--method", default="cutting-set")
-    parser.add_argument("--radius", type=float, default=0.3)
-    parser.add_argument("--rows", type=int, default=455)
-    parser.add_argument("--tolerance", type=float, default=1e-6)
-    parser.add_argument("--time-limit", type=float, default=120.0)
-    given = parser.parse_args()
+    parser = study_parser(
+        __doc__, backend="clarabel", method="cutting-set", radius=0.3, rows=455, tolerance=1e-6, time_limit=120.0
+    )
+    given = parser.parse_args(arguments)
     X, y = breast_cancer(given.rows)
     settings = Settings(tolerance=given.tolerance, time_limit=given.time_limit)
     problem = AdversarialSDP(X, y, radius=given.radius)

@@ -11,21 +11,24 @@ Seconds are those of the processor for the whole call of ``solve``, assembly and
 with other work they say more than wall time, which is what limits are about.
 """
 
-import argparse
 import importlib
 import platform
 import resource
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cvxrobust.bench.data.teachers import relu_teacher
-from cvxrobust.bench.display import console, make_table
+from cvxrobust.bench.studies.common import markdown, print_rows, study_parser, timed
+from cvxrobust.bench.studies.reference_instance import breast_cancer
+from cvxrobust.bench.studies.relu_scaling import samples
+from cvxrobust.bench.studies.scnn_comparison import distinct_gates
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.files import write_whole
 
@@ -65,15 +68,12 @@ class Instance:
     def problem(self) -> Any:
         """The training problem."""
         from cvxrobust import AdversarialReLU, ConvexReLU
-        from cvxrobust.bench.studies.reference_instance import breast_cancer
-        from cvxrobust.bench.studies.relu_scaling import mnist
-        from cvxrobust.bench.studies.scnn_comparison import distinct_gates
 
         if self.data == "breast-cancer":
             X, y = breast_cancer(self.n, self.d)
             gates = distinct_gates(X, np.random.default_rng(0).standard_normal((self.d, self.gates)))
             return ConvexReLU(X, y, gates=gates, loss=self.loss, formulation="cone")
-        X, y = relu_teacher(self.n, self.d) if self.data == "teacher" else mnist(self.n, self.d)
+        X, y = samples(self.data, self.n, self.d)
         if not self.radius:
             return ConvexReLU(X, y, n_gates=self.gates, loss=self.loss, formulation="cone")
         return AdversarialReLU(
@@ -126,10 +126,10 @@ def measure(name: str, instance: Instance, method: str, tolerance: float, time_l
     if not method.startswith("torch") and instance.n * K * D > MOST_ENTRIES:
         return [*row, "-", "-", "-", "-", "not tried"]
     settings = Settings(tolerance=tolerance, time_limit=time_limit, threads=1)
-    before = processor_seconds()
     with way(method) as backend:
-        result = solve(problem, backend=backend, method="direct", settings=settings)
-    seconds, found = processor_seconds() - before, result.certificate
+        call = partial(solve, problem, backend=backend, method="direct", settings=settings)
+        seconds, result = timed(call, processor_seconds)
+    found = result.certificate
     return [
         *row,
         f"{seconds:.1f}",
@@ -151,32 +151,31 @@ def report(rows: Sequence[Sequence[str]], tolerance: float, time_limit: float) -
         "beta = 0.01. CPU s: processor seconds of the whole call, assembly and certificates included; limits are about "
         "wall seconds.",
         "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "| " + " | ".join("---" for _ in COLUMNS) + " |",
-        *("| " + " | ".join(row) + " |" for row in rows),
+        markdown(COLUMNS, rows),
     ]
     return "\n".join(lines) + "\n"
 
 
+def measured(asked: Namespace) -> Iterator[list[str]]:
+    """One row for every instance and method; all so far are in the report if one is to be written."""
+    rows = []
+    for name in asked.only:
+        for method in METHODS:
+            rows.append(measure(name, INSTANCES[name], method, asked.tolerance, asked.time_limit))
+            if asked.write:
+                write_whole(asked.write, report(rows, asked.tolerance, asked.time_limit))
+            yield rows[-1]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--time-limit", type=float, default=60.0, help="wall seconds per solve")
-    parser.add_argument("--tolerance", type=float, default=1e-3, help="certified relative gap to reach")
-    parser.add_argument("--only", nargs="*", choices=INSTANCES, default=list(INSTANCES), help="instances to run")
+    parser = study_parser(__doc__, time_limit=60.0, tolerance=1e-3, only=INSTANCES)
     parser.add_argument("--write", type=Path, help="where to write the table as Markdown")
     asked = parser.parse_args(arguments)
     # Imports and first calls are not what is measured.
     for method in METHODS:
         measure("warm-up", Instance("teacher", 40, 3, 4), method, 1e-2, 60.0)
-    rows = []
-    for name in asked.only:
-        for method in METHODS:
-            rows.append(measure(name, INSTANCES[name], method, asked.tolerance, asked.time_limit))
-            print("  ".join(rows[-1]), flush=True)
-            if asked.write:
-                write_whole(asked.write, report(rows, asked.tolerance, asked.time_limit))
-    console().print(make_table(f"Processor seconds to a certified gap of {asked.tolerance:g}", COLUMNS, rows, left=1))
+    print_rows(f"Processor seconds to a certified gap of {asked.tolerance:g}", COLUMNS, measured(asked), left=1)
 
 
 if __name__ == "__main__":

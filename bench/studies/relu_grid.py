@@ -10,20 +10,24 @@ own; seconds are those of the call. A row is kept as soon as it is known, and a 
 after it.
 """
 
-import argparse
-import json
-import multiprocessing
 import resource
-import time
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cvxrobust.bench.display import console, make_table
-from cvxrobust.bench.studies.kept_rows import measure_or_show
+from cvxrobust.bench.studies.common import (
+    Apart,
+    Row,
+    measure_or_show,
+    numbers_of,
+    print_table,
+    read_rows,
+    study_parser,
+    timed,
+)
 
 SIZES = ("1000x20x50", "2000x100x50", "10000x100x100")
 LOSSES = ("hinge", "squared_hinge", "logistic", "squared")
@@ -34,7 +38,7 @@ PATIENCE = 120.0
 """Seconds beyond the limit after which a case is ended."""
 
 
-def cases(sizes: Sequence[str]) -> Iterator[dict[str, Any]]:
+def cases(sizes: Sequence[str]) -> Iterator[Row]:
     """What is solved; squared losses have no one-sided form."""
     for size in sizes:
         for norm, radius in ATTACKS:
@@ -44,14 +48,17 @@ def cases(sizes: Sequence[str]) -> Iterator[dict[str, Any]]:
                         yield {"size": size, "loss": loss, "norm": norm, "radius": radius, "formulation": formulation}
 
 
-def answer(case: dict[str, Any], limit: float, tolerance: float, pipe: Connection) -> None:
-    """Solve one case; what a process of its own runs."""
+def prepare() -> None:
+    """What nobody's time should hold."""
     import torch  # noqa: F401
 
+
+def answer(case: Row, limit: float, tolerance: float) -> Row:
+    """Solve one case; what a process of its own runs."""
     from cvxrobust import AdversarialReLU, ConvexReLU, Settings, solve
     from cvxrobust.bench.data.teachers import relu_teacher
 
-    n, d, gates = (int(part) for part in case["size"].split("x"))
+    n, d, gates = numbers_of(case["size"])
     X, y = relu_teacher(n, d)
     choices = {"beta": 0.01, "loss": case["loss"], "formulation": case["formulation"], "n_gates": gates}
     problem: Any = (
@@ -59,51 +66,39 @@ def answer(case: dict[str, Any], limit: float, tolerance: float, pipe: Connectio
         if case["norm"] is None
         else AdversarialReLU(X, y, radius=case["radius"], norm=case["norm"], **choices)
     )
-    began = time.perf_counter()
-    result = solve(problem, settings=Settings(time_limit=limit, tolerance=tolerance, threads=1))
-    seconds = time.perf_counter() - began
+    settings = Settings(time_limit=limit, tolerance=tolerance, threads=1)
+    seconds, result = timed(partial(solve, problem, settings=settings))
     usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    pipe.send(
-        {
-            **case, "seconds": seconds, "gap": result.certificate.relative_gap, "quality": str(result.quality),
-            "lower": result.certificate.lower, "upper": result.certificate.upper,
-            "termination": str(result.termination),
-            "by": f"{result.backend} {result.method}", "iterations": result.iterations, "mib": max(usage) // 1024,
-            "message": result.message[-400:],
-        }
-    )  # fmt: skip
+    return {
+        **case, "seconds": seconds, "gap": result.certificate.relative_gap, "quality": str(result.quality),
+        "lower": result.certificate.lower, "upper": result.certificate.upper, "termination": str(result.termination),
+        "by": f"{result.backend} {result.method}", "iterations": result.iterations, "mib": max(usage) // 1024,
+        "message": result.message[-400:],
+    }  # fmt: skip
 
 
 def known(path: Path | None) -> set[tuple[Any, ...]]:
     """The cases that a file has already."""
-    if path is None or not path.exists():
-        return set()
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return {tuple(row[part] for part in KEY) for row in rows}
+    return set() if path is None else {tuple(row[part] for part in KEY) for row in read_rows(path)}
 
 
-def measure(sizes: Sequence[str], limit: float, tolerance: float, path: Path | None) -> Iterator[dict[str, Any]]:
+def measure(sizes: Sequence[str], limit: float, tolerance: float, path: Path | None) -> Iterator[Row]:
     """One row for every case that is not known yet."""
-    done, context = known(path), multiprocessing.get_context("spawn")
+    done = known(path)
     for case in cases(sizes):
         if tuple(case[part] for part in KEY) in done:
             continue
-        here, there = context.Pipe()
-        process = context.Process(target=answer, args=(case, limit, tolerance, there))
-        process.start()
-        there.close()
-        try:
-            row = here.recv() if here.poll(limit + PATIENCE) else None
-        except EOFError:
-            row = None
-        process.kill()
-        process.join()
-        yield row or {**case, "quality": "no answer", "gap": None, "seconds": None, "by": "", "message": ""}
+        with Apart(answer, prepare) as process:
+            try:
+                row = process.ask(limit + PATIENCE, case, limit, tolerance)
+            except OSError:
+                row = {**case, "quality": "no answer", "gap": None, "seconds": None, "by": "", "message": ""}
+        yield row
 
 
-def show(rows: Sequence[dict[str, Any]], tolerance: float, *, all_of_them: bool) -> None:
+def show(rows: Sequence[Row], tolerance: float, *, all_of_them: bool) -> None:
     """Certified cases and the slowest of them by size and kind; then those that fell short."""
-    grouped: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    grouped: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         kind = "no attack" if row["norm"] is None else f"attack, {row['norm']}"
         grouped.setdefault((row["size"], kind, row["formulation"]), []).append(row)
@@ -128,9 +123,7 @@ def show(rows: Sequence[dict[str, Any]], tolerance: float, *, all_of_them: bool)
         for (size, kind, formulation), own in grouped.items()
     ]
     columns = ["n x d x gates", "attack", "formulation", "certified", *(loss.replace("_", " ") for loss in LOSSES)]
-    console().print(
-        make_table(f"Seconds to a certified {tolerance:g}, or the gap at the limit", columns, shown, left=3)
-    )
+    print_table(f"Seconds to a certified {tolerance:g}, or the gap at the limit", columns, shown, left=3)
     for row in rows:
         if all_of_them or row["quality"] != "certified":
             print({part: row.get(part) for part in (*KEY, "gap", "seconds", "by", "message")})
@@ -140,11 +133,7 @@ def show(rows: Sequence[dict[str, Any]], tolerance: float, *, all_of_them: bool)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or show what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=SIZES, help="samples x inputs x gates")
-    parser.add_argument("--time-limit", type=float, default=60.0, help="seconds per solve")
-    parser.add_argument("--tolerance", type=float, default=1e-3, help="relative gap to certify")
-    parser.add_argument("--all", action="store_true", help="print every row")
+    parser = study_parser(__doc__, sizes=SIZES, time_limit=60.0, tolerance=1e-3, all=False)
     measure_or_show(
         parser,
         arguments,

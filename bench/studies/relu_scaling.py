@@ -8,21 +8,19 @@ file ``mnist.npz`` in that folder. A gap counts as reached when every later boun
 refined, that is in every programme.
 """
 
-import argparse
 import math
-import os
 import time
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.bench.data.known import FOLDER_VARIABLE
+from cvxrobust.bench.data.images import even_odd, load_mnist
 from cvxrobust.bench.data.teachers import relu_teacher
-from cvxrobust.bench.display import console, make_table
+from cvxrobust.bench.studies.common import number, print_rows, study_parser
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.programs.gated.program import Formulation
 
@@ -57,7 +55,7 @@ class Instance:
         """The training problem."""
         from cvxrobust import AdversarialReLU
 
-        X, y = relu_teacher(self.n, self.d) if self.data == "teacher" else mnist(self.n, self.d)
+        X, y = samples(self.data, self.n, self.d)
         return AdversarialReLU(
             X, y, self.radius, n_gates=self.gates, formulation=self.formulation, norm=self.norm, regate=self.regate
         )
@@ -92,9 +90,9 @@ class Watch:
         """CPU seconds since the beginning."""
         return time.process_time() - self._begin
 
-    def settled(self, gap: float) -> float:
-        """CPU seconds after which all gaps are at most `gap`; infinite if the last one is not."""
-        found = math.inf
+    def settled(self, gap: float) -> float | None:
+        """CPU seconds after which all gaps are at most `gap`; None if the last one is not."""
+        found = None
         for seconds, seen in reversed(self._seen):
             if seen > gap:
                 break
@@ -102,51 +100,44 @@ class Watch:
         return found
 
 
-def mnist(n: int, d: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Even against odd digits: standardised random projections, shape (n, d), and labels, shape (n,)."""
-    with np.load(Path(os.environ.get(FOLDER_VARIABLE, ".")) / "mnist.npz") as file:
-        images, digits = file["train_images"][:n], file["train_labels"][:n]
-    rng = np.random.default_rng(seed)
-    X = (images.reshape(n, -1) / 255.0) @ (rng.standard_normal((784, d)) / math.sqrt(d))
-    return (X - X.mean(axis=0)) / X.std(axis=0), np.where(digits % 2 == 0, 1.0, -1.0)
+def samples(data: str, n: int, d: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of the teacher, or of MNIST: standardised random projections, shape (n, d), and even against odd, shape (n,)."""
+    if data == "teacher":
+        return relu_teacher(n, d)
+    images, digits = load_mnist()
+    projection = np.random.default_rng(0).standard_normal((784, d)) / math.sqrt(d)
+    X = (images[:n].reshape(n, -1) / 255.0) @ projection
+    return (X - X.mean(axis=0)) / X.std(axis=0), even_odd(digits[:n])
+
+
+def measure(asked: Namespace) -> Iterator[list[str]]:
+    """One row for every instance."""
+    from cvxrobust import Settings, solve
+
+    settings = Settings(tolerance=asked.tolerance, time_limit=asked.time_limit, threads=asked.threads)
+    for name in asked.only:
+        instance = INSTANCES[name]
+        problem, watch = instance.problem(), Watch()
+        result = solve(problem, backend="torch", method="direct", settings=settings, callback=watch)
+        yield [
+            name,
+            *(str(size) for size in (instance.n, instance.d, instance.gates)),
+            instance.formulation,
+            *(number(watch.settled(gap), ".1f") for gap in GAPS),
+            f"{result.certificate.relative_gap:.1e}",
+            f"{result.certificate.upper:.6f}",
+            f"{watch.seconds():.1f}",
+            f"{result.times.wall:.1f}",
+            f"{result.peak_memory / 1e9:.2f}",
+        ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Solve each instance and print when each gap was reached."""
-    from cvxrobust import Settings, solve
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2, help="threads of the solver and of BLAS")
-    parser.add_argument("--time-limit", type=float, default=300.0, help="seconds per solve")
-    parser.add_argument("--tolerance", type=float, default=1e-3, help="certified relative gap to reach")
-    parser.add_argument("--only", nargs="*", choices=INSTANCES, default=list(INSTANCES), help="instances to run")
-    asked = parser.parse_args(arguments)
-    rows = []
-    for name in asked.only:
-        instance = INSTANCES[name]
-        settings = Settings(tolerance=asked.tolerance, time_limit=asked.time_limit, threads=asked.threads)
-        problem, watch = instance.problem(), Watch()
-        result = solve(problem, backend="torch", method="direct", settings=settings, callback=watch)
-        times = [watch.settled(gap) for gap in GAPS]
-        rows.append(
-            [
-                name,
-                *(str(size) for size in (instance.n, instance.d, instance.gates)),
-                instance.formulation,
-                *(f"{seconds:.1f}" if math.isfinite(seconds) else "-" for seconds in times),
-                f"{result.certificate.relative_gap:.1e}",
-                f"{result.certificate.upper:.6f}",
-                f"{watch.seconds():.1f}",
-                f"{result.times.wall:.1f}",
-                f"{result.peak_memory / 1e9:.2f}",
-            ]
-        )
-        print("  ".join(rows[-1]), flush=True)
+    asked = study_parser(__doc__, threads=2, time_limit=300.0, tolerance=1e-3, only=INSTANCES).parse_args(arguments)
     columns = ["instance", "n", "d", "gates", "formulation", *(f"CPU s to {gap:.0e}" for gap in GAPS)]
     columns += ["final gap", "objective", "CPU s in all", "wall s", "GB"]
-    console().print(
-        make_table(f"CPU seconds to certified relative gaps, {asked.threads} threads", columns, rows, left=1)
-    )
+    print_rows(f"CPU seconds to certified relative gaps, {asked.threads} threads", columns, measure(asked), left=1)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,15 @@ on and the other 369 to test on; hinge, beta = 0.01; the unique patterns of 20 s
     python -m cvxrobust.bench.studies.relu_table [--threads 2]
 """
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cvxrobust.bench.display import console, make_table, percent
+from cvxrobust.bench.display import percent
+from cvxrobust.bench.studies.common import print_rows, study_parser
 from cvxrobust.bench.studies.reference_instance import breast_cancer
 
 if TYPE_CHECKING:
@@ -111,18 +111,18 @@ def row(data: Halves, name: str, problem: Any, radius: float, norm: "Norm", thre
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--threads", type=int, default=2, help="threads of the solver")
-    threads = parser.parse_args(arguments).threads
-    data, rows = halves(), []
+def rows(data: Halves, threads: int) -> Iterator[list[str]]:
+    """One row for every attack and formulation."""
     for radius, norm in ATTACKS:
         for name, problem in problems(data, radius, norm).items():
-            rows.append(row(data, name, problem, radius, norm, threads))
-            print("  ".join(rows[-1]), flush=True)
+            yield row(data, name, problem, radius, norm, threads)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    threads, data = study_parser(__doc__, threads=2).parse_args(arguments).threads, halves()
     title = f"{N_TRAIN} training rows, accuracies on {data.y_test.size} test rows, the same {N_GATES} gates throughout"
-    console().print(make_table(title, COLUMNS, rows, left=2))
+    print_rows(title, COLUMNS, rows(data, threads), left=2)
 
 
 if __name__ == "__main__":

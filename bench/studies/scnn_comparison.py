@@ -16,14 +16,16 @@ programme by a factor only: its solver sets its penalty from absolute violations
 that on targets of size 1 it can stop well above the optimum, however tight its tolerances.
 """
 
-import argparse
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cvxrobust.bench.studies.common import study_parser, timed
+from cvxrobust.bench.studies.reference_instance import breast_cancer
 
 Array = NDArray[np.float64]
 
@@ -62,8 +64,6 @@ class Row:
 
 def instances() -> Iterator[tuple[str, Array, Array, Array]]:
     """Name, inputs (n, d), targets (n,) and gate vectors (d, P) of each instance."""
-    from cvxrobust.bench.studies.reference_instance import breast_cancer
-
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((60, 5)), rng.standard_normal(60)
     yield "random", X, y, distinct_gates(X, rng.standard_normal((5, 10)))
@@ -103,9 +103,9 @@ def solve_with_pyscnn(X: Array, y: Array, G: Array, beta: float, effort: Effort 
     scale = effort.target_scale
     model = ConvexReLU(G)
     solver = AL(model, effort.iterations, effort.iterations, effort.tolerance, effort.tolerance)
-    start = time.perf_counter()
     # Its loss is half of ours, hence beta / 2. Metrics are off because collecting them costs time in every iteration.
-    trained, _ = optimize_model(
+    train = partial(
+        optimize_model,
         model,
         solver,
         Metrics(objective=False, grad_norm=False, time=False),
@@ -117,7 +117,7 @@ def solve_with_pyscnn(X: Array, y: Array, G: Array, beta: float, effort: Effort 
         device="cpu",
         dtype="float64",
     )
-    seconds = time.perf_counter() - start
+    seconds, (trained, _) = timed(train)
     # It sorts the gates by pattern, and leaves out those that repeat one.
     order = [int(np.flatnonzero((gate[:, None] == G).all(axis=0))[0]) for gate in trained.G.T]
     v, w = np.zeros_like(G), np.zeros_like(G)
@@ -165,12 +165,9 @@ def warm_up() -> None:
     solve_with_pyscnn(X, y, G, 0.1, Effort("warm-up", tolerance=1e-2, iterations=100))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print one table per instance."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--beta", type=float, default=0.01)
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
+    given = study_parser(__doc__, beta=0.01, threads=2).parse_args(arguments)
     if find_spec("scnn") is None:
         raise SystemExit("pyscnn is not installed; it is a development dependency of this script: `pip install pyscnn`")
     warm_up()

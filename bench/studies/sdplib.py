@@ -10,18 +10,16 @@ the digits shown. The files are found through CVXROBUST_DATA, in the folder `sdp
 
 import argparse
 import math
-import multiprocessing as mp
 import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cvxrobust.bench.studies.kept_rows import Row, measure_or_show
+from cvxrobust.bench.studies.common import Apart, Row, markdown, measure_or_show, study_parser, timed
 
 OPTIMA: dict[str, float] = {
     "truss1": -8.999996, "truss2": -1.233804e2, "truss3": -9.109996, "truss5": -1.326357e2, "truss7": -9.00001e2,
@@ -70,9 +68,8 @@ def answer(backend: str, name: str, form: str, tolerance: float, time_limit: flo
     given = read_sdpa_program(folder() / f"{name}.dat-s")
     program = given if form == "given" else dual_program(given)
     settings = Settings(tolerance=tolerance, time_limit=time_limit, threads=1)
-    began = time.perf_counter()
-    found = solve_conic(program, get_backend(backend), settings)
-    seconds = time.perf_counter() - began
+    solver = get_backend(backend)
+    seconds, found = timed(lambda: solve_conic(program, solver, settings))
     x, off = found.x, residuals(program, found)
     value = None if x is None or not np.isfinite(x).all() else float(program.q @ x) * (1.0 if form == "given" else -1.0)
     return {
@@ -86,61 +83,36 @@ def answer(backend: str, name: str, form: str, tolerance: float, time_limit: flo
     }
 
 
-def _serve(pipe: Connection) -> None:
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    while (asked := pipe.recv()) is not None:
-        try:
-            pipe.send(answer(*asked))
-        except Exception as error:
-            pipe.send({"status": "error", "objective": None, "message": f"{type(error).__name__}: {error}"})
-
-
-class Worker:
-    """A process that solves, so that what it takes can be limited; a new one where it had to be ended."""
-
-    def __init__(self) -> None:
-        self._start()
-
-    def _start(self) -> None:
-        context = mp.get_context("spawn")
-        self.pipe, end = context.Pipe()
-        self.process = context.Process(target=_serve, args=(end,), daemon=True)
-        self.process.start()
-        end.close()
-
-    def ask(self, backend: str, name: str, form: str, tolerance: float, time_limit: float) -> Row:
-        """What `answer` says, or that it did not."""
-        began = time.perf_counter()
-        self.pipe.send((backend, name, form, tolerance, time_limit))
-        try:
-            if self.pipe.poll(time_limit + LATE):
-                found: Row = self.pipe.recv()
-                return found
-            said = "did not stop at its time limit and was ended"
-        except EOFError:
-            said = "its process died"
-        self.process.kill()
-        self.process.join()
-        self._start()
-        return {"status": "killed", "objective": None, "seconds": time.perf_counter() - began, "message": said}
+def attempt(*question: Any) -> Row:
+    """What `answer` says, or what it raised."""
+    try:
+        return answer(*question)
+    except Exception as error:
+        return {"status": "error", "objective": None, "message": f"{type(error).__name__}: {error}"}
 
 
 def measure(asked: argparse.Namespace) -> Iterator[Row]:
     """One row per backend, instance and form."""
     names = [name for name in (*OPTIMA, *VERDICTS) if (folder() / f"{name}.dat-s").exists()]
     for backend in asked.backends:
-        worker = Worker()
-        # The first solve imports what the backend needs.
-        worker.ask(backend, names[0], "given", asked.tolerance, asked.time_limit)
-        for name in asked.instances or names:
-            for form in asked.forms:
-                found = worker.ask(backend, name, form, asked.tolerance, asked.time_limit)
-                row = {"backend": backend, "instance": name, "form": form, "tolerance": asked.tolerance, **found}
-                print(f"{backend:14} {name:9} {form:9} {cell(row)}", flush=True)
-                yield row
-        worker.pipe.send(None)
+        with Apart(attempt, memory=MEMORY) as process:
+            # The first solve imports what the backend needs.
+            _asked(process, backend, names[0], "given", asked)
+            for name in asked.instances or names:
+                for form in asked.forms:
+                    found = _asked(process, backend, name, form, asked)
+                    row = {"backend": backend, "instance": name, "form": form, "tolerance": asked.tolerance, **found}
+                    print(f"{backend:14} {name:9} {form:9} {cell(row)}", flush=True)
+                    yield row
+
+
+def _asked(process: Apart, backend: str, name: str, form: str, asked: argparse.Namespace) -> Row:
+    began = time.perf_counter()
+    try:
+        return process.ask(asked.time_limit + LATE, backend, name, form, asked.tolerance, asked.time_limit)
+    except OSError as error:
+        seconds = time.perf_counter() - began
+        return {"status": "killed", "objective": None, "seconds": seconds, "message": str(error)}
 
 
 def error_of(row: Row) -> float | None:
@@ -184,10 +156,11 @@ def show(rows: Sequence[Row], asked: argparse.Namespace) -> None:
     backends = list(dict.fromkeys(row["backend"] for row in rows))
     by_place: dict[Any, Row] = {(row["form"], row["instance"], row["backend"]): row for row in rows}
     for form in FORMS:
-        print(f"\n| {form} form | " + " | ".join(backends) + " |\n" + "| --- " * (len(backends) + 1) + "|")
-        for name in (*OPTIMA, *VERDICTS):
-            cells = [by_place.get((form, name, backend)) for backend in backends]
-            print(f"| {name} | " + " | ".join("" if row is None else cell(row) for row in cells) + " |")
+        lines = [
+            [name, *("" if (row := by_place.get((form, name, backend))) is None else cell(row) for backend in backends)]
+            for name in (*OPTIMA, *VERDICTS)
+        ]
+        print("\n" + markdown([f"{form} form", *backends], lines))
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for row in by_place.values():
         for k, holds in enumerate((True, is_solved(row), is_wrong(row))):
@@ -199,12 +172,10 @@ def show(rows: Sequence[Row], asked: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure or show."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = study_parser(__doc__, tolerance=1e-6, time_limit=30.0)
     parser.add_argument("--backends", nargs="*", default=list(BACKENDS), help="backends to ask")
     parser.add_argument("--instances", nargs="*", choices=[*OPTIMA, *VERDICTS], help="instances; all at hand if none")
     parser.add_argument("--forms", nargs="*", choices=FORMS, default=list(FORMS), help="forms to solve")
-    parser.add_argument("--tolerance", type=float, default=1e-6, help="what backends are asked for")
-    parser.add_argument("--time-limit", type=float, default=30.0, help="seconds per solve")
     measure_or_show(parser, arguments, measure, show)
 
 

@@ -3,37 +3,28 @@
 python -m cvxrobust.bench.studies.trust_region [--points 10000] [--features 30] [--device cpu]
 """
 
-import argparse
-import time
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from cvxrobust.bench.studies.common import study_parser, timed
+
 
 def seconds(arrays: Sequence[Any], repeats: int) -> list[float]:
     """Wall-clock seconds of `minimize_in_ball` of (P, g, radius), `repeats` times after one warm-up."""
     from cvxrobust.core.attacks.trust_region import minimize_in_ball
 
-    found = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        # Reading a value back waits for the device to finish.
-        float(minimize_in_ball(*arrays).dual[0])
-        found.append(time.perf_counter() - start)
-    return found[1:]
+    # Reading a value back waits for the device to finish.
+    return [timed(lambda: float(minimize_in_ball(*arrays).dual[0]))[0] for _ in range(repeats + 1)][1:]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the median of five runs for each kind of array."""
+    given = study_parser(__doc__, points=10_000, features=30, device="cpu").parse_args(arguments)
     import torch
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=10_000)
-    parser.add_argument("--features", type=int, default=30)
-    parser.add_argument("--device", default="cpu")
-    given = parser.parse_args()
     rng = np.random.default_rng(0)
     P = rng.standard_normal((given.features, given.features))
     arrays = P + P.T, rng.standard_normal((given.points, given.features)), np.full(given.points, 0.3)

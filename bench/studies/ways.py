@@ -10,19 +10,27 @@ networks with 50 gates in all formulations (attacked: linf 0.05, l2 0.05). Secon
 measured seconds beside today's estimate, how far estimates are off, and what choosing by them costs.
 """
 
-import argparse
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.teachers import product_rule
-from cvxrobust.bench.display import console, make_table
-from cvxrobust.bench.studies.kept_rows import measure_or_show
+from cvxrobust.bench.studies.common import (
+    Row,
+    measure_or_show,
+    number,
+    numbers_of,
+    print_table,
+    study_parser,
+    timed,
+)
+
+if TYPE_CHECKING:
+    from cvxrobust import Settings
 
 Array = NDArray[np.float64]
 SIZES = (
@@ -75,7 +83,17 @@ def families(X: Array, y: Array) -> dict[str, Callable[[], Any]]:
     return found
 
 
-def measure(sizes: Sequence[str], time_limit: float, only: str, ways: Sequence[str]) -> Iterator[dict[str, Any]]:
+def measured(make: Callable[[], Any], backend: str, method: str, settings: "Settings") -> Row:
+    """What one way takes, and how far it gets."""
+    from cvxrobust import solve
+
+    seconds, result = timed(lambda: solve(make(), backend=backend, method=method, settings=settings))
+    certified = result.quality == "certified"
+    gap = result.certificate.relative_gap
+    return {"seconds": seconds, "gap": gap, "certified": certified, "iterations": result.iterations}
+
+
+def measure(sizes: Sequence[str], time_limit: float, only: str, ways: Sequence[str]) -> Iterator[Row]:
     """One row for every size, family and way."""
     from cvxrobust import Settings, solve
     from cvxrobust.core import RobustProblem
@@ -85,7 +103,7 @@ def measure(sizes: Sequence[str], time_limit: float, only: str, ways: Sequence[s
         for backend in ("ipm", "torch", "clarabel"):
             solve(make(), backend=backend, settings=settings)
     for size in sizes:
-        n, d = (int(number) for number in size.split("x"))
+        n, d = numbers_of(size)
         for name, make in families(*data(n, d)).items():
             if only not in name:
                 continue
@@ -96,13 +114,8 @@ def measure(sizes: Sequence[str], time_limit: float, only: str, ways: Sequence[s
                 unfit = method == "cutting-set" and (not isinstance(problem, RobustProblem) or "relu" in name)
                 if unfit or (backend == "clarabel" and method == "direct" and problem.conic_rows > MOST_ROWS):
                     continue
-                began = time.perf_counter()
-                result = solve(make(), backend=backend, method=method, settings=settings)
-                yield {
-                    "family": name, "n": n, "d": d, "way": f"{backend}/{method}",
-                    "seconds": time.perf_counter() - began, "gap": result.certificate.relative_gap,
-                    "certified": result.quality == "certified", "iterations": result.iterations,
-                }  # fmt: skip
+                row = {"family": name, "n": n, "d": d, "way": f"{backend}/{method}"}
+                yield {**row, **measured(make, backend, method, settings)}
 
 
 def estimates(family: str, n: int, d: int) -> dict[str, float]:
@@ -114,9 +127,9 @@ def estimates(family: str, n: int, d: int) -> dict[str, float]:
     return {way.name: way.estimate.seconds for way in ways if way.estimate is not None}
 
 
-def show(rows: Sequence[dict[str, Any]]) -> None:
+def show(rows: Sequence[Row]) -> None:
     """Measured beside estimated seconds, the spread of their ratio by way, and what choosing by them costs."""
-    groups: dict[tuple[str, int, int], dict[str, dict[str, Any]]] = {}
+    groups: dict[tuple[str, int, int], dict[str, Row]] = {}
     for row in rows:
         groups.setdefault((row["family"], row["n"], row["d"]), {})[row["way"]] = row
     shown, off, regret = [], dict[str, list[float]](), []
@@ -125,14 +138,14 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
         for way, row in own.items():
             estimate = expected.get(way)
             measured = f"{'' if row['certified'] else '> '}{row['seconds']:.2f}"
-            shown.append([family, f"{n} x {d}", way, measured, "-" if estimate is None else f"{estimate:.2f}"])
+            shown.append([family, f"{n} x {d}", way, measured, number(estimate)])
             if estimate is not None and row["certified"]:
                 off.setdefault(way, []).append(abs(math.log(estimate / row["seconds"])))
         taken = {way: row["seconds"] * (1.0 if row["certified"] else SHORT) for way, row in own.items()}
         if (first := next((way for way in expected if way in own), None)) is not None:
             regret.append(math.log(taken[first] / min(taken.values())))
     columns = ["family", "size", "way", "measured", "estimated"]
-    console().print(make_table("Seconds to a certified 1e-6", columns, shown))
+    print_table("Seconds to a certified 1e-6", columns, shown)
     for way, logs in off.items():
         print(f"{way}: off by a factor of {math.exp(np.mean(logs)):.1f} on average, {math.exp(max(logs)):.1f} at worst")
     print(
@@ -143,11 +156,9 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, or show what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=SIZES, help="samples x inputs")
+    parser = study_parser(__doc__, sizes=SIZES, time_limit=25.0)
     parser.add_argument("--only", default="", help="families whose names contain this")
     parser.add_argument("--ways", nargs="+", default=NAMES, choices=NAMES, help="backends with methods")
-    parser.add_argument("--time-limit", type=float, default=25.0, help="seconds per solve")
     measure_or_show(
         parser,
         arguments,

@@ -196,6 +196,7 @@ def test_large_programmes_are_announced_before_the_work(run, csv, tmp_path, monk
         ("problem.cbf", [*PROBLEM, "--n-gates", "3"], "'adversarial-sdp' takes no --n-gates"),
         ("problem.cbf", ["--beta", "1"], "needs --radius"),
         ("problem.cbf", [*PROBLEM, "--backend", "clarabel"], "No such option"),
+        ("problem.cbf", [*RELU, "--regate", "1"], "No such option"),
         ("none/problem.cbf", PROBLEM, "nothing can be written to"),
         ("folder.cbf", PROBLEM, "which is a folder"),
     ],

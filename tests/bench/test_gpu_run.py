@@ -8,21 +8,13 @@ import sys
 import numpy as np
 import pytest
 
+from cvxrobust.bench.data.images import digits, load_mnist, low_high, small_images
 from cvxrobust.bench.gpu.__main__ import main
-from cvxrobust.bench.gpu.context import append, read
 from cvxrobust.bench.gpu.driver import Plan, run_all
-from cvxrobust.bench.gpu.inputs import (
-    STAND_IN,
-    digits,
-    load_digits_problem,
-    load_images,
-    load_small_mnist,
-    small_images,
-    write,
-)
+from cvxrobust.bench.gpu.inputs import STAND_IN, load_digits_problem, load_images, load_small_mnist, write
 from cvxrobust.bench.gpu.parts import NAMES, part
 from cvxrobust.bench.gpu.report import report
-from cvxrobust.bench.studies.mnist import load_mnist
+from cvxrobust.bench.studies.common import keep_row, read_rows
 from cvxrobust.core.discovery.registry import backends
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 
@@ -34,7 +26,7 @@ MANIFEST = {
 
 
 def ends(out):
-    return {row["part"]: row["ended"] for row in read(out / "rows.jsonl") if row.get("table") == "parts"}
+    return {row["part"]: row["ended"] for row in read_rows(out / "rows.jsonl") if row.get("table") == "parts"}
 
 
 def test_a_part_that_fails_and_one_that_runs_over_do_not_stop_the_next(tmp_path, monkeypatch):
@@ -71,14 +63,14 @@ def test_budgets_leave_room_for_what_surrounds_them():
 
 def test_a_row_is_on_the_disk_before_the_next_and_a_torn_one_is_left_out(tmp_path):
     path = tmp_path / "rows.jsonl"
-    append(path, {"part": "relu", "n": 5})
-    append(path, {"part": "relu", "n": 6})
+    keep_row(path, {"part": "relu", "n": 5})
+    keep_row(path, {"part": "relu", "n": 6})
     with path.open("a", encoding="utf-8") as file:
         file.write('{"part": "relu", "n')
-    assert [row["n"] for row in read(path)] == [5, 6]
-    append(path, {"part": "relu", "n": 7})
-    assert [row["n"] for row in read(path)] == [5, 6, 7]
-    assert read(tmp_path / "none") == []
+    assert [row["n"] for row in read_rows(path)] == [5, 6]
+    keep_row(path, {"part": "relu", "n": 7})
+    assert [row["n"] for row in read_rows(path)] == [5, 6, 7]
+    assert read_rows(tmp_path / "none") == []
 
 
 def test_the_report_has_a_table_for_every_kind_of_row():
@@ -162,7 +154,7 @@ def test_a_part_needs_a_checkout_and_pytorch_and_no_more(name, brought, tmp_path
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
     )
     assert done.returncode == 0, done.stderr
-    found = read(tmp_path / "rows.jsonl")
+    found = read_rows(tmp_path / "rows.jsonl")
     assert found
     assert not [row for row in found if row.get("failed") or row.get("file") == "none"]
     assert not [row for row in found if row.get("within 1e-8") == "NO"]
@@ -197,11 +189,11 @@ def test_inputs_are_the_instances_that_they_stand_for(tmp_path, monkeypatch):
 def test_inputs_of_mnist_are_its_images(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: None)
     write(tmp_path, None)
-    train = load_mnist()[0]
+    images, target = load_mnist()
     name, X, y = load_images(tmp_path, 100)
     assert name == "MNIST"
-    assert pytest.approx(train.X[:100]) == X
-    assert (y == train.halves[:100]).all()
+    assert pytest.approx(images[:100].reshape(100, 784) / 255.0) == X
+    assert (y == low_high(target[:100])).all()
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 2**24
 
 

@@ -42,7 +42,7 @@ def test_instances_are_solved_in_both_forms_and_shown(tmp_path, monkeypatch, cap
     write_program(program, tmp_path / "sdplib" / "truss1.dat-s")
     monkeypatch.setenv("CVXROBUST_DATA", str(tmp_path))
     monkeypatch.setitem(sdplib.OPTIMA, "truss1", float(program.q @ planted.x))
-    monkeypatch.setattr(sdplib, "Worker", Here)
+    monkeypatch.setattr(sdplib, "Apart", Here)
     sdplib.main(["--out", str(tmp_path / "rows"), "--backends", "clarabel", "--instances", "truss1"])
     rows = [json.loads(line) for line in (tmp_path / "rows").read_text(encoding="utf-8").splitlines()]
     assert [(found["form"], found["status"]) for found in rows] == [("given", "converged"), ("equality", "converged")]
@@ -56,13 +56,18 @@ def test_a_folder_that_is_not_there_is_said(monkeypatch, tmp_path):
 
 
 class Here:
-    """A worker in this process."""
+    """Answers in this process."""
 
-    def __init__(self):
-        self.pipe = self
+    def __init__(self, answer, memory):
+        assert memory == sdplib.MEMORY
+        self.answer = answer
 
-    def send(self, asked):
-        assert asked is None
+    def __enter__(self):
+        return self
 
-    def ask(self, *asked):
-        return sdplib.answer(*asked)
+    def __exit__(self, *_):
+        pass
+
+    def ask(self, seconds, *question):
+        assert seconds > question[-1]
+        return self.answer(*question)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cvxrobust.bench.cli.arguments import Json
 from cvxrobust.bench.display import EXIT_UNUSABLE, clean_errors, console, make_table, print_json
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 backends_app = typer.Typer(help="What can solve here, and does it work?", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 
 DOCTOR_TOLERANCE = 1e-4
 """Every solver reaches this on a tiny programme, first-order methods included."""

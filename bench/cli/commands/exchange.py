@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.cli.options import csv_format, given_parameters
+from cvxrobust.bench.cli.arguments import TrainingOptions, fields_as_options
 from cvxrobust.bench.display import EXIT_UNUSABLE, clean_errors, console, print_json
 
 if TYPE_CHECKING:
@@ -14,33 +14,13 @@ if TYPE_CHECKING:
     from cvxrobust.bench.workflows.training import Training
 
 
+# Better gates for the network found are no part of the programme.
+@fields_as_options("regate")
 def export(
     program: Annotated[
         Path, typer.Argument(help="File to write: .cbf (every cone), .dat-s (SDPA) or .mps (linear); .gz may follow.")
     ],
-    data: arguments.Data,
-    problem: arguments.Problem = "adversarial-sdp",
-    radius: arguments.Radius = None,
-    beta: arguments.Beta = None,
-    loss: arguments.Loss = None,
-    activation: arguments.Activation = None,
-    norm: arguments.Norm = None,
-    formulation: arguments.Formulation = None,
-    bound: arguments.Bound = None,
-    n_gates: arguments.Gates = None,
-    gate_seed: arguments.GateSeed = None,
-    bias: arguments.Bias = None,
-    resample: arguments.Resample = None,
-    multiclass: arguments.Multiclass = None,
-    test_fraction: arguments.TestFraction = 0.2,
-    seed: arguments.Seed = 0,
-    standardize: arguments.Standardize = True,
-    data_folder: arguments.DataFolder = None,
-    label: arguments.Label = None,
-    separator: arguments.Separator = ",",
-    decimal: arguments.Decimal = ".",
-    missing: arguments.Missing = None,
-    drop_incomplete: arguments.DropIncomplete = False,
+    training: TrainingOptions,
     as_json: arguments.Json = False,
     quiet: arguments.Quiet = False,
 ) -> None:
@@ -51,25 +31,9 @@ def export(
     """
     with clean_errors(as_json):
         from cvxrobust.bench.workflows.exchange import export_program
-        from cvxrobust.bench.workflows.training import TrainingRequest
         from cvxrobust.core.settings import Settings
 
-        parameters = given_parameters(
-            norm, radius=radius, beta=beta, loss=loss, activation=activation, formulation=formulation, bound=bound,
-            n_gates=n_gates, seed=gate_seed, bias=bias, resample=resample, multiclass=multiclass,
-        )  # fmt: skip
-        request = TrainingRequest(
-            data=data,
-            settings=Settings(),
-            problem=problem,
-            parameters=parameters,
-            data_folder=data_folder,
-            label=label,
-            test_fraction=test_fraction,
-            seed=seed,
-            standardize=standardize,
-            form=csv_format(separator, decimal, missing, drop_incomplete),
-        )
+        request = training.request(Settings(), training.parameters())
         remarks = console(stderr=True)
         written = export_program(request, program, lambda text: None if quiet else remarks.print(text, markup=False))
         if as_json:

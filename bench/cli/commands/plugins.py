@@ -1,16 +1,15 @@
 """``cvxrobust plugins list``, ``problems list`` and ``metrics list``: what is installed, and what became of it."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from cvxrobust.bench.cli.arguments import Json
 from cvxrobust.bench.display import clean_errors, console, make_table, print_json
 
 plugins_app = typer.Typer(help="Plugins found, the bad ones included, each with the reason.", no_args_is_help=True)
 problems_app = typer.Typer(help="Problem families that can be solved.", no_args_is_help=True)
 metrics_app = typer.Typer(help="Numbers that can be taken from results.", no_args_is_help=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 
 
 @plugins_app.command("list")

@@ -12,7 +12,7 @@ import polars as pl
 
 from cvxrobust.bench.harness.results.rows import Row, Verdict
 from cvxrobust.bench.harness.results.store import Store
-from cvxrobust.bench.metrics import GAPS, PHASES
+from cvxrobust.bench.metrics import GAPS, PHASES, seconds_until
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.errors import InputError
 
@@ -108,11 +108,6 @@ def instance_of(case: Mapping[str, Any]) -> str:
     """What identifies the problem of a case: family, data and parameters, but no names given to it."""
     problem = {name: value for name, value in case["problem"].items() if name != "label"}
     return json.dumps(problem, sort_keys=True, default=str)
-
-
-def seconds_until(trace: Iterable[tuple[float, float, float]], gap: float) -> float | None:
-    """Seconds at which a trace's certified relative gap first was `gap` or less; None if it never was."""
-    return next((time for time, upper, lower in trace if Certificate(upper, lower).relative_gap <= gap), None)
 
 
 def finite(value: object) -> float | None:

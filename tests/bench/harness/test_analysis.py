@@ -19,8 +19,9 @@ from cvxrobust.bench.harness.analysis.analysis import (
 from cvxrobust.bench.harness.analysis.bounds import ROUNDING, contradictions, with_best_bounds
 from cvxrobust.bench.harness.analysis.profiles import performance_profile
 from cvxrobust.bench.harness.analysis.scaling import fit_power
-from cvxrobust.bench.harness.analysis.tables import SCHEMA, Run, read_runs, seconds_until, table_of
+from cvxrobust.bench.harness.analysis.tables import SCHEMA, Run, read_runs, table_of
 from cvxrobust.bench.harness.results.rows import Failure, Verdict
+from cvxrobust.bench.metrics import seconds_until
 from cvxrobust.core.errors import InputError
 
 INF = math.inf

@@ -11,7 +11,6 @@ import time
 import pytest
 from harness.plugins import PATIENCE, hanging, install_fakes, is_gone, small_suite, the_case, wait_until
 
-from cvxrobust.bench.harness.analysis.tables import seconds_until
 from cvxrobust.bench.harness.results.rows import Failure, Row, Verdict
 from cvxrobust.bench.harness.run import worker, worker_pool
 from cvxrobust.bench.harness.run.process import RunLimits
@@ -19,6 +18,7 @@ from cvxrobust.bench.harness.run.runner import plan
 from cvxrobust.bench.harness.run.worker_pool import Supervisor
 from cvxrobust.bench.harness.suite.cases import BackendSpec
 from cvxrobust.bench.harness.suite.suite import parse_suite
+from cvxrobust.bench.metrics import seconds_until
 from cvxrobust.core.discovery import registry
 
 
