@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cvxrobust.backends.ipm.coupling_orders import work
+from cvxrobust.backends.ipm.losses import LOSSES
 from cvxrobust.core import (
     BackendDescription,
     Capabilities,
@@ -117,6 +118,7 @@ class InteriorPoint:
     name = "ipm"
     capabilities = Capabilities(
         structured=frozenset({"polynomial", "gated"}),
+        losses=frozenset(LOSSES),
         devices=("cpu", "cuda"),
         warm_start=True,
         monitored=True,

@@ -18,7 +18,6 @@ from cvxrobust.core.conic.cones import Cone, NonNegative, SecondOrder, Zero
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.contracts.estimate import ConicSize
 from cvxrobust.core.losses.base import LossBlock
-from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers
 from cvxrobust.core.programs.gated.evaluation import harmful
 from cvxrobust.core.programs.gated.program import GatedProgram
@@ -133,7 +132,7 @@ class GatedForm:
     @cached_property
     def block(self) -> LossBlock:
         """The loss of every sample and output."""
-        return loss_by_name(self.program.loss).block(self.program.labels.ravel())
+        return self.program.loss_function.block(self.program.labels.ravel())
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
@@ -148,7 +147,7 @@ class GatedForm:
         """Numbers of rows: margins, pairs, excesses >= 0, slot norms, sample norms, group norms, loss."""
         K, C, D = self.program.shape
         n = self.program.X.shape[0]
-        margins = n * C + (self.attacked.size * C if self.program.loss == "squared" else 0)
+        margins = n * C + (self.attacked.size * C if self.block.equality else 0)
         pairs = self.pairs[0].size * C
         norms = self.slot_norms.rows, self.sample_norms.rows
         return margins, pairs, self.widths[4], *norms, K * (C * D + 1), self.block.rhs.size

@@ -13,7 +13,6 @@ from cvxrobust.core.conic.program import ConicProgram, join_programs, split_solu
 from cvxrobust.core.contracts.estimate import ConicSize
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import (
@@ -265,7 +264,7 @@ class ReLUProblem(ReLUData):
 
     def at_once(self) -> Certificate:
         """Bounds of the network without neurons, without any gates."""
-        loss, targets = loss_by_name(self.loss), [self.labels]
+        loss, targets = self.loss_function, [self.labels]
         if self.one_versus_all and self.classes is not None:
             targets = [signs[:, None] for signs in class_signs(self.y, self.classes)]
         upper = sum(float(np.mean(loss.value(np.zeros_like(labels), labels).sum(axis=1))) for labels in targets)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import check_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
-from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.validation import as_numbers, checked_inputs, checked_labels
 from cvxrobust.problems.data.parameters import checked_beta, checked_radius
 from cvxrobust.problems.relu.fields import ReLUFields
@@ -79,8 +79,8 @@ def _formulation(problem: ReLUFields, margin: bool) -> dict[str, Any]:
         raise UnknownNameError("formulation", formulation, FORMULATIONS)
     if formulation == "one-sided" and not margin:
         raise InputError(
-            "the one-sided formulation needs a margin loss (hinge, squared_hinge, logistic), because it only bounds "
-            'outputs from one side; with the squared loss use formulation="cone" or "gated".'
+            f"the one-sided formulation needs a margin loss ({', '.join(MARGIN_LOSSES)}), because it only bounds "
+            f'outputs from one side; with the {problem.loss} loss use formulation="cone" or "gated".'
         )
     if problem.bound is not None and problem.bound not in BOUNDS:
         raise UnknownNameError("bound", problem.bound, BOUNDS)
@@ -113,7 +113,8 @@ def _labels(problem: ReLUFields, n: int, margin: bool) -> dict[str, Any]:
         y = targets[:, 0] if targets.shape[1] == 1 else targets
         return {"y": y, "_labels": targets, "_classes": None, "_fits_labels": False}
     # Labels are labels here, whatever the loss: two classes must be -1 and +1.
-    y, classes = checked_labels(problem.y, n, True, problem.loss)
+    instead = {} if margin else {"instead": "leave multiclass out"}
+    y, classes = checked_labels(problem.y, n, True, problem.loss, **instead)
     fits = not margin
     if classes is None:
         return {"y": y, "_labels": y[:, None], "_classes": None, "_fits_labels": fits}

@@ -31,7 +31,7 @@ def begin(model: Model, interior: Interior, worth: float, given: Tensor | None, 
     """
     data = model.data
     (n, K, C, _), beta = data.shape, data.program.beta
-    kinked = data.one_sided and data.program.loss == "hinge"
+    kinked = data.one_sided and data.loss.kinked
     mu = share * (KINKED if kinked else COMPLEMENTARITY) * worth / model.cones.degree
     count = data.live.sum(1) * C if data.program.formulation == "cone" else torch.zeros_like(data.signs)
     size = torch.linalg.vector_norm(interior.u, dim=1)

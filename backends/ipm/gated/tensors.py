@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvxrobust.backends.ipm.losses import LOSSES, InteriorLoss
 from cvxrobust.core import GatedProgram
 
 PACKED = 16_000_000
@@ -73,9 +74,14 @@ class GatedTensors:
         return self.program.formulation == "one-sided"
 
     @property
+    def loss(self) -> InteriorLoss:
+        """The loss."""
+        return LOSSES[self.program.loss]
+
+    @property
     def margin(self) -> bool:
-        """Whether the loss is one of margins."""
-        return self.program.loss != "squared"
+        """Whether it is one of margins."""
+        return self.program.loss_function.margin
 
     @cached_property
     def turned(self) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cvxrobust.backends.torch.losses import LOSSES, TorchLoss
 from cvxrobust.core import GatedProgram
 from cvxrobust.core.programs.gated.evaluation import harmful
 
@@ -108,6 +109,16 @@ class GatedTensors:
             tensor(np.where(active, program.radius[:, None], 0.0)),
             attacked,
         )
+
+    @property
+    def loss(self) -> TorchLoss:
+        """The loss."""
+        return LOSSES[self.program.loss]
+
+    @property
+    def margin(self) -> bool:
+        """Whether it is one of margins, not of residuals."""
+        return self.program.loss_function.margin
 
     @property
     def cone(self) -> bool:

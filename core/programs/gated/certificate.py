@@ -36,10 +36,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import steepest
-from cvxrobust.core.losses.base import Loss
-from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.losses.base import Loss, output_signs
 from cvxrobust.core.programs.gated.batch_repair import shortened
-from cvxrobust.core.programs.gated.evaluation import EPS, harmful, slopes, sums, values
+from cvxrobust.core.programs.gated.evaluation import EPS, goals, harmful, slopes, sums, values
 from cvxrobust.core.programs.gated.program import GatedProgram
 from cvxrobust.core.programs.gated.slot_repair import generated, into_ball, repair_slot, slot_part
 
@@ -115,10 +114,9 @@ def gated_bound(program: GatedProgram, multipliers: GatedMultipliers) -> GatedBo
     violations = lengths(B) + allowance + _moved(program, m)
     gamma = float(violations.max(initial=0.0))
     limit = program.beta / gamma if gamma > 0.0 else math.inf
-    loss = loss_by_name(program.loss)
-    value, scale = (
-        (-math.inf, 0.0) if not np.isfinite(gamma) else best_scaled(loss, m.theta, m.omega, program.labels, limit)
-    )
+    value, scale = (-math.inf, 0.0)
+    if np.isfinite(gamma):
+        value, scale = best_scaled(program.loss_function, m.theta, m.omega, program.labels, limit)
     return GatedBound(value, violations, m, scale)
 
 
@@ -200,13 +198,11 @@ def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
     """Multipliers that need no solver: derivatives of the loss, worst attacks and active terms at a point."""
     n, d = program.X.shape[0], program.attackable
     found, H = values(program, U), sums(program, U)
-    loss = loss_by_name(program.loss)
-    omega = None
-    if program.loss == "squared":
-        omega = 2.0 * found / n
-        theta = -omega * np.sign(np.einsum("id,icd->ic", program.X, H) - program.labels)
-    else:
-        theta = -loss.derivative(found, program.labels) / n
+    loss = program.loss_function
+    slope, omega = loss.derivative(found, goals(program)) / n, None
+    theta = -slope
+    if not loss.margin:
+        theta, omega = -slope * np.sign(np.einsum("id,icd->ic", program.X, H) - program.labels), slope
     K, C, _ = program.shape
     attacks = -steepest(H[..., :d].reshape(n * C, d), program.norm).reshape(n, C, d)
     directions = -steepest(U[..., :d].reshape(K * C, d), program.norm).reshape(K, C, d)
@@ -219,7 +215,7 @@ def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
 
 def clip_to_domain(program: GatedProgram, multipliers: GatedMultipliers) -> GatedMultipliers:
     """Multipliers inside all constraints but the one on ``||B_k||``; what is no number counts as zero."""
-    loss = loss_by_name(program.loss)
+    loss = program.loss_function
     theta = loss.clip(_numbers(multipliers.theta))
     omega = np.abs(theta)
     if not loss.margin and multipliers.omega is not None:
@@ -244,7 +240,7 @@ def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
     """The vectors B_k, shape (K, C, D), and the sizes of the terms that were summed, shape (K,)."""
     K, C, D = program.shape
     d = program.attackable
-    signs = np.ones_like(program.labels) if program.loss == "squared" else program.labels
+    signs = output_signs(program.loss_function, program.labels)
     omega = m.reach
     weights = program.gates * program.signs
     points = (signs * m.theta)[..., None] * program.X[:, None, :]

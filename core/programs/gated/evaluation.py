@@ -55,7 +55,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import NORMS, Norm
 from cvxrobust.core.errors import UnsupportedProgramError
-from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
+from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated.program import GatedProgram
 
@@ -120,12 +120,17 @@ def values(program: GatedProgram, U: Array) -> Array:
     H = sums(program, U)
     f = np.einsum("id,icd->ic", program.X, H)
     reach = program.radius[:, None] * dual_norms(H[..., : program.attackable], program.norm)
-    if program.loss == "squared":
+    if not program.loss_function.margin:
         return np.asarray(np.abs(f - program.labels) + reach)
     margins = program.labels * f - reach
     if program.formulation == "one-sided":
         margins -= excess(program, U).sum(axis=1, keepdims=True)
     return np.asarray(margins)
+
+
+def goals(program: GatedProgram) -> Array:
+    """What the loss compares `values` with: the labels, or nothing, where they are residuals; shape (n, C)."""
+    return program.labels if program.loss_function.margin else np.zeros_like(program.labels)
 
 
 def excess(program: GatedProgram, U: Array) -> Array:
@@ -145,10 +150,7 @@ def slopes(program: GatedProgram, U: Array) -> Array:
 
 def sample_losses(program: GatedProgram, U: Array) -> Array:
     """Loss of each sample, summed over outputs, at the programme's bounds; shape (n,)."""
-    found = values(program, U)
-    if program.loss == "squared":
-        return np.asarray((found**2).sum(axis=1))
-    return loss_by_name(program.loss).value(found[:, 0], program.labels[:, 0])
+    return np.asarray(program.loss_function.value(values(program, U), goals(program)).sum(axis=1))
 
 
 def penalty(U: Array) -> float:

@@ -63,7 +63,7 @@ class Lagrangian:
         self.attacked = bool((program.radius > 0.0).any()) and program.attackable > 0
         self.one_sided = program.formulation == "one-sided"
         self.positive = int((program.labels[:, 0] > 0.0).sum())
-        self.squared = program.loss == "squared"
+        self.squared = not program.loss_function.margin
         self.targets = self._tensor(program.labels[self.rows, 0])
         self.metric, self.inverse = _metric(program, device)
         self.choose(np.arange(program.signs.size))
