@@ -1,6 +1,9 @@
 """The losses as the interior-point method sees them: which slacks they have, where these start, and what is smooth.
 
-`LOSSES` is what the backend says that it knows. Any smooth loss of margins is one more `Smooth` here.
+`LOSSES` is what the backend says that it knows; others it refuses by name. A loss that is about as smooth as the
+logistic one is one more `Smooth` here. Newton's linearisation, which is all that these get, leads astray where second
+derivatives jump, or change much within a unit of margin: a hinge that a parabola of width 1/2 smooths needs slacks of
+its own, as hinges have, and until then stays out.
 
 Nothing here needs PyTorch before it computes: the backend is listed where that is missing.
 """

@@ -135,9 +135,9 @@ class Torch:
         entries = float(n) * math.prod(program.shape)
         attacked = bool((program.radius > 0.0).any())
         share = SHARES[program.formulation, program.norm if attacked else None]
-        if program.formulation == "gated" and attacked and not LOSSES[program.loss].kinked:
+        if not program.rules.paired and attacked and not LOSSES[program.loss].kinked:
             share *= SMOOTH
-        if program.formulation == "cone" and not attacked:
+        if program.rules.constrains_gates and not attacked:
             # Projections take long where cones are wide, and many directions to describe what is in them.
             D = program.shape[2]
             wide = (D / WIDE) ** 2 * min(1.0, WIDE * D / n)

@@ -1,8 +1,8 @@
 """The losses as the first-order methods see them: values and slopes on tensors, and what of them is to be smoothed.
 
 `LOSSES` is what the backend says that it knows. A loss of margins acts on the margin and has the slope turned round, so
-that slopes are multipliers, 0 or more; one of targets acts on the residual. No method asks for more than this, so that
-any smooth loss of margins is one more class here.
+that slopes are multipliers, 0 or more; one of targets acts on the residual. No method asks for more than this: any
+smooth loss of margins is one more class here, and second derivatives may jump.
 
 Nothing here needs PyTorch before it computes: the backend is listed where that is missing.
 """

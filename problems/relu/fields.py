@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
+from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.problems.relu.gates.slots import Slots
 
@@ -48,6 +49,11 @@ class ReLUFields:
     def loss_function(self) -> Loss:
         """The loss itself."""
         return loss_by_name(self.loss)
+
+    @property
+    def rules(self) -> GateRules:
+        """The formulation itself."""
+        return FORMULATIONS[self.formulation or "one-sided"]
 
     @cached_property
     def inputs(self) -> Array:

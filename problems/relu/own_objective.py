@@ -74,7 +74,7 @@ def own_objective(program: GatedProgram, network: ReLUNetwork, *, exact: bool, s
 def _from_gates(program: GatedProgram, network: ReLUNetwork, nothing: float) -> Array:
     """What the programme proves of the network's worst margins or residuals, shape (n, C); else `nothing`."""
     unknown = np.full(program.labels.shape, nothing)
-    placed = None if network.slots is None or program.formulation == "gated" else gated.apart(program, network)
+    placed = None if network.slots is None or not program.rules.signed_slots else gated.apart(program, network)
     return gated.values(*placed) if placed is not None and gated.is_feasible(*placed) else unknown
 
 

@@ -63,7 +63,7 @@ def _contributions(program: GatedProgram, U: Array) -> Array:
     added = program.signs[:, None, None] * program.gates.T[..., None] * z
     if program.loss_function.margin:
         added = added * program.labels
-    if program.formulation == "one-sided":
+    if program.rules.one_sided:
         added = added - excess(program, U).T[..., None]
     return np.asarray(added.reshape(K, -1))
 

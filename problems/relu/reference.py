@@ -32,7 +32,7 @@ def _single(program: GatedProgram) -> "cvxpy.Problem":
     values = []
     for c in range(C):
         size = cvxpy.norm(U[c][:, :d], q, axis=1)
-        if program.formulation == "cone":
+        if program.rules.constrains_gates:
             constraints += [cvxpy.multiply(turn[i], U[c] @ program.X[i]) >= program.radius[i] * size for i in range(n)]
         for i in range(n):
             x, r = program.X[i], program.radius[i]
@@ -42,7 +42,7 @@ def _single(program: GatedProgram) -> "cvxpy.Problem":
                 values.append(cvxpy.abs(x @ H - program.labels[i, c]) + reach)
                 continue
             margin = program.labels[i, 0] * (x @ H) - reach
-            if program.formulation == "one-sided":
+            if program.rules.one_sided:
                 harmful = (program.labels[i, 0] * program.signs < 0.0).astype(float)
                 margin -= harmful @ cvxpy.pos(cvxpy.multiply(-turn[i], U[c] @ x) + r * size)
             values.append(margin)

@@ -1,4 +1,4 @@
-"""Losses are asked for what matters, by the names of abilities: nobody compares their names."""
+"""Losses and formulations are asked for what matters, by meaning: nobody compares their names."""
 
 import ast
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OBJECTS = {"loss"}
+OBJECTS = {"loss", "formulation"}
 
 
 def is_name_of_one(node: ast.AST) -> bool:
-    """Whether an expression is the name of a loss: ``loss``, ``program.loss``, ``self._loss.name``."""
+    """Whether an expression is the name of one: ``loss``, ``program.loss``, ``self._loss.name``."""
     if isinstance(node, ast.Attribute) and node.attr == "name":
         node = node.value
     said = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
@@ -48,6 +48,7 @@ def test_nobody_asks_by_name(floor):
         "x = 1 if 'hinge' != self.loss else 2",
         "ready = loss in ('hinge', 'logistic')",
         "task._loss.name == 'squared'",
+        "cones = 0 if self.program.formulation == 'gated' else 1",
         "match program.loss:\n    case 'hinge': pass",
     ],
 )

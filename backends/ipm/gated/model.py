@@ -41,7 +41,7 @@ class Model:
         self.attacked, self.capped = data.rows.numel(), data.capped.numel()
         self.slot = Epigraph(program.norm, "slot", (self.capped, C, d)) if self.capped else None
         self.sample = Epigraph(program.norm, "sample", (self.attacked, C, d)) if self.attacked else None
-        self.paired = program.formulation != "gated"
+        self.paired = program.rules.paired
         self.hinged, self.kinked = data.loss.hinged, data.loss.kinked
         self.folded = not data.margin and self.attacked > 0
         self.curved = (self.hinged and not self.kinked) or self.folded

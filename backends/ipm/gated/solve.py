@@ -194,7 +194,7 @@ class _Solve:
         if (ended := progress.ended(0)) is not None:
             return ended
         data = answers.whole
-        if program.formulation == "cone":
+        if program.rules.constrains_gates:
             answers.interior = interiors(data, lambda: progress.monitor.should_stop)
             if answers.interior.reductions:
                 answers.offer_zero()

@@ -134,7 +134,7 @@ def tightened(
     is done slot by slot.
     """
     m = clip_to_domain(program, multipliers)
-    if program.formulation == "gated":
+    if not program.rules.paired:
         return m
     return tightened_from(program, m, brackets(program, m)[0], threshold, stopped, exact=exact)
 
@@ -149,25 +149,27 @@ def tightened_from(
     exact: int = EXACT,
 ) -> GatedMultipliers:
     """`tightened` for what `clip_to_domain` made, with its vectors B_k at hand; what changes is copied."""
-    over = np.flatnonzero(lengths(B) > program.beta * (1.0 + threshold))
-    if over.size == 0 or not np.isfinite(B[over]).all() or program.formulation == "gated":
+    rules, over = program.rules, np.flatnonzero(lengths(B) > program.beta * (1.0 + threshold))
+    if over.size == 0 or not np.isfinite(B[over]).all() or not rules.paired:
         return m
-    if program.formulation == "one-sided" and over.size * program.X.size > exact:
+    if rules.one_sided and over.size * program.X.size > exact:
         return _tightened_together(program, m, B, over, program.beta * (1.0 + threshold), stopped)
     mu, directions = m.mu.copy(), m.directions.copy()
-    free = harmful(program) if program.formulation == "one-sided" else np.ones(program.gates.shape, dtype=np.bool_)
+    free, attacked = rules.pairs(program), bool((program.radius > 0.0).any())
     for k in map(int, over):
         if stopped():
             break
         for c in range(program.shape[1]):
             fixed = B[k, c] - slot_part(program, k, mu[:, k, c], directions[k, c])
-            rows = np.flatnonzero(free[:, k] & ((m.theta[:, c] > 0.0) | (program.formulation == "cone")))
-            if program.formulation == "cone" and (program.radius > 0.0).any():
+            caps = rules.caps(m.theta[:, c])
+            rows = np.flatnonzero(free[:, k] if caps is None else free[:, k] & (caps > 0.0))
+            if rules.constrains_gates and attacked:
                 target = 0.5 * program.beta / math.sqrt(program.shape[1])
                 mu[:, k, c], directions[k, c] = generated(program, k, fixed, target, mu[:, k, c], directions[k, c])
             else:
+                caps = None if caps is None else caps[rows]
                 mu[:, k, c], directions[k, c] = repair_slot(
-                    program, k, rows, fixed, m.theta[rows, c], mu[:, k, c], directions[k, c]
+                    program, k, rows, fixed, caps, mu[:, k, c], directions[k, c]
                 )
     return replace(m, mu=mu, directions=directions)
 
@@ -207,7 +209,7 @@ def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
     attacks = -steepest(H[..., :d].reshape(n * C, d), program.norm).reshape(n, C, d)
     directions = -steepest(U[..., :d].reshape(K * C, d), program.norm).reshape(K, C, d)
     mu = np.zeros((n, K, C))
-    if program.formulation == "one-sided":
+    if program.rules.one_sided:
         argument = -slopes(program, U)
         mu = np.where(harmful(program)[..., None], 0.5 * (1.0 + np.sign(argument)) * theta[:, None, :], 0.0)
     return GatedMultipliers(theta, attacks, mu, directions, omega)
@@ -220,12 +222,7 @@ def clip_to_domain(program: GatedProgram, multipliers: GatedMultipliers) -> Gate
     omega = np.abs(theta)
     if not loss.margin and multipliers.omega is not None:
         omega = np.maximum(_numbers(multipliers.omega), omega)
-    mu = np.maximum(_numbers(multipliers.mu), 0.0)
-    if program.formulation == "one-sided":
-        # A cap on theta is a cap on what rests on it.
-        mu = np.where(harmful(program)[..., None], np.minimum(mu, theta[:, None, :]), 0.0)
-    elif program.formulation == "gated":
-        mu = np.zeros_like(mu)
+    mu = program.rules.clip(program, np.maximum(_numbers(multipliers.mu), 0.0), theta)
     largest = max(float(np.abs(part).max(initial=0.0)) for part in (theta, omega, mu))
     if largest > HUGE or 0.0 < largest < 1.0 / HUGE:
         # A common factor costs a bound nothing and keeps the arithmetic safe; up to 1/n every loss allows.

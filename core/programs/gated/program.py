@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cvxrobust.core.attacks.relu_bounds import Norm
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 
 Array = NDArray[np.float64]
 Formulation = Literal["cone", "one-sided", "gated"]
@@ -59,6 +60,11 @@ class GatedProgram:
             UnknownNameError: There is none of that name.
         """
         return loss_by_name(self.loss)
+
+    @property
+    def rules(self) -> GateRules:
+        """The formulation itself."""
+        return FORMULATIONS[self.formulation]
 
     @property
     def attackable(self) -> int:

@@ -117,7 +117,7 @@ def _worth(
     points[:, :d] += (program.radius * omega)[:, None] * m.attacks[:, column]
     z = X @ u.T
     gated = sign * (points @ u.T)
-    if program.formulation != "one-sided":
+    if not program.rules.one_sided:
         # Gates must be the signs of x'u; what an attack adds comes with them.
         gates = z >= 0.0
         return np.where(gates, gated, 0.0).sum(axis=0), sign * (gates.T @ points), np.asarray(gates)

@@ -119,7 +119,7 @@ class Sums:
         self.weight = U.new_zeros(U.shape[0])
         self.sizes, self.turns, self.slot_error = U.new_zeros(U.shape[0]), U[:, :0], U.new_zeros(U.shape[0])
         self.error = U.new_zeros(3)
-        if data.attacked and data.program.formulation == "one-sided":
+        if data.attacked and data.program.rules.one_sided:
             d = data.program.attackable
             self.sizes, self.turns = support(U[:, :d], centres.slots, widths.slots, data.program.norm)
             self.slot_error = dual_norm(U[:, :d], data.program.norm) - (self.turns * U[:, :d]).sum(1)
@@ -164,7 +164,8 @@ class Sums:
                     theta, theta[:0], none if directions is None else directions, none if kappa is None else kappa
                 )
             )
-        return losses.sum(dtype=torch.float64)
+        total: Tensor = losses.sum(dtype=torch.float64)
+        return total
 
     def _add_residuals(
         self,
@@ -191,7 +192,8 @@ class Sums:
                 self.error[0] += (omega * (residuals.abs() - sides * residuals)).sum()
                 self._judge_sums(omega, radius, H, directions)
             kept.append(PieceMultipliers(omega, sides, X[:, :0] if directions is None else directions, X[:, :0]))
-        return losses.sum(dtype=torch.float64)
+        total: Tensor = losses.sum(dtype=torch.float64)
+        return total
 
     def _relu(self, rows: slice) -> ReLU:
         """The ReLU of the hinges of some samples, close to their centre."""

@@ -212,10 +212,10 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
             H, program.norm, torch.as_tensor(widths.sums, dtype=U.dtype, device=U.device), True, old.sums
         )
         reach = data.radius * sums.value
-        if program.formulation != "gated":
+        if program.rules.paired:
             slots = smooth_norm(U[..., : program.attackable], program.norm, widths.slots, not data.cone, old.slots)
     arguments = None
-    if program.formulation != "gated":
+    if program.rules.paired:
         arguments = data.turned[..., None] * products
         if slots is not None:
             arguments = arguments + data.reach[..., None] * slots.value
