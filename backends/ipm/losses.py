@@ -1,7 +1,7 @@
 """The losses as the interior-point method sees them: which slacks they have, where these start, and what is smooth.
 
 `LOSSES` is what the backend says that it knows; others it refuses by name. A loss that is about as smooth as the
-logistic one is one more `Smooth` here. Newton's linearisation, which is all that these get, leads astray where second
+logistic one is two derivatives here. Newton's linearisation, which is all that these get, leads astray where second
 derivatives jump, or change much within a unit of margin: a hinge that a parabola of width 1/2 smooths needs slacks of
 its own, as hinges have, and until then stays out.
 
@@ -9,7 +9,7 @@ Nothing here needs PyTorch before it computes: the backend is listed where that 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,23 +17,22 @@ if TYPE_CHECKING:
     from cvxrobust.backends.ipm.loss_sides import LossSide, Slopes
 
 
-class InteriorLoss(Protocol):
-    """What the methods ask of a loss."""
+@dataclass(frozen=True)
+class InteriorLoss:
+    """What the methods ask of a loss.
+
+    Args:
+        derivatives: First and second ones at values t, given targets; None for a function of ``xi >= 1 - margin``.
+        kinked: Whether it is this slack itself, so that ``xi >= 0`` has multipliers of its own; else its square.
+    """
+
+    derivatives: "Slopes | None" = None
+    kinked: bool = False
 
     @property
     def hinged(self) -> bool:
-        """Whether it is a function of a slack ``xi >= 1 - margin``."""
-        ...
-
-    @property
-    def kinked(self) -> bool:
-        """Whether it is that slack itself, so that ``xi >= 0`` has multipliers of its own; else its square."""
-        ...
-
-    @property
-    def derivatives(self) -> "Slopes | None":
-        """First and second ones at values t, given targets; None where it is hinged."""
-        ...
+        """Whether it is a function of a slack."""
+        return self.derivatives is None
 
     def side(self, w: "Tensor", goal: "Tensor", N: int, mu: float) -> "LossSide":
         """The state of a polynomial programme to start from.
@@ -44,48 +43,11 @@ class InteriorLoss(Protocol):
             N: Samples in the average.
             mu: Complementarity to start from.
         """
-        ...
+        from cvxrobust.backends.ipm.loss_sides import HingeSide, SmoothSide, SquaredHingeSide
 
-
-@dataclass(frozen=True)
-class Hinge:
-    """``max(0, 1 - t)``."""
-
-    hinged, kinked, derivatives = True, True, None
-
-    def side(self, w: "Tensor", goal: "Tensor", N: int, mu: float) -> "LossSide":
-        """See `InteriorLoss`."""
-        from cvxrobust.backends.ipm.loss_sides import HingeSide
-
-        return HingeSide.start(w, N, mu)
-
-
-@dataclass(frozen=True)
-class SquaredHinge:
-    """``max(0, 1 - t)^2``."""
-
-    hinged, kinked, derivatives = True, False, None
-
-    def side(self, w: "Tensor", goal: "Tensor", N: int, mu: float) -> "LossSide":
-        """See `InteriorLoss`."""
-        from cvxrobust.backends.ipm.loss_sides import SquaredHingeSide
-
-        return SquaredHingeSide.start(w, N, mu)
-
-
-@dataclass(frozen=True)
-class Smooth:
-    """A loss with two derivatives; polynomial programmes have no slacks of it, nor gated ones, unless labels are
-    targets and attacked."""
-
-    derivatives: "Slopes"
-    hinged, kinked = False, False
-
-    def side(self, w: "Tensor", goal: "Tensor", N: int, mu: float) -> "LossSide":
-        """See `InteriorLoss`."""
-        from cvxrobust.backends.ipm.loss_sides import SmoothSide
-
-        return SmoothSide(N, w, goal, self.derivatives)
+        if self.derivatives is not None:
+            return SmoothSide(N, w, goal, self.derivatives)
+        return HingeSide.start(w, N, mu) if self.kinked else SquaredHingeSide.start(w, N, mu)
 
 
 def _logistic(t: "Tensor", target: "Tensor") -> "tuple[Tensor, Tensor]":
@@ -99,9 +61,9 @@ def _squared(t: "Tensor", target: "Tensor") -> "tuple[Tensor, Tensor]":
 
 
 LOSSES: dict[str, InteriorLoss] = {
-    "hinge": Hinge(),
-    "squared_hinge": SquaredHinge(),
-    "logistic": Smooth(_logistic),
-    "squared": Smooth(_squared),
+    "hinge": InteriorLoss(kinked=True),
+    "squared_hinge": InteriorLoss(),
+    "logistic": InteriorLoss(_logistic),
+    "squared": InteriorLoss(_squared),
 }
 """By their names in `cvxrobust.core.losses`."""

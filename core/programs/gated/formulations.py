@@ -1,7 +1,7 @@
 """The three formulations of gated programmes, each as one object that says how it holds slots to their gates.
 
 `cvxrobust.core.programs.gated.evaluation` has the mathematics. Nobody compares names of formulations: what matters to
-somebody is a flag or a method here. `FORMULATIONS` has them by name.
+somebody is a flag or a method here.
 """
 
 from dataclasses import dataclass
@@ -14,114 +14,63 @@ Array = NDArray[np.float64]
 
 
 class Signed(Protocol):
-    """What of a programme the pairs of its samples and slots rest on."""
+    """What of a programme its pairs rest on."""
 
     @property
     def labels(self) -> Array:
         """Labels or targets, shape (n, C)."""
-        ...
 
     @property
     def signs(self) -> Array:
         """Signs of the slots, shape (K,)."""
-        ...
 
 
-class GateRules(Protocol):
+@dataclass(frozen=True)
+class GateRules:
     """What a formulation makes of slots and gates.
 
-    Attributes:
+    Args:
         name: What users call it.
-        constrains_gates: Whether vectors are confined to the cones of their gates. Else every point is feasible.
-        one_sided: Whether what the loss sees is less than the margin by what slots could do beyond their gates: only
-            lower bounds of margins, so only losses of margins, and harmful slots have a ReLU each.
-        signed_slots: Whether a slot holds one neuron, whose output weight has the slot's sign. Else it holds the
-            difference of two, and has the sign +1.
+        constrains_gates: Whether vectors are confined to the cones of their gates; else every point is feasible.
+        one_sided: Whether margins are lowered by what harmful slots may add beyond their gates, a ReLU each, so that
+            they are lower bounds only, and the loss one of margins.
+        signed_slots: Whether a slot holds one neuron, whose output weight has the slot's sign; else the difference of
+            two, and all signs are +1.
     """
 
     name: str
-    constrains_gates: bool
-    one_sided: bool
-    signed_slots: bool
+    constrains_gates: bool = False
+    one_sided: bool = False
+    signed_slots: bool = True
 
     @property
     def paired(self) -> bool:
-        """Whether samples and slots have constraints or ReLUs of their own, with multipliers mu."""
-        ...
+        """Whether some samples and slots have a constraint or a ReLU of their own, with a multiplier mu."""
+        return self.constrains_gates or self.one_sided
 
     def pairs(self, program: Signed) -> NDArray[np.bool_]:
-        """Which samples and slots have, shape (n, K)."""
-        ...
+        """Which have, shape (n, K): all in cones; the harmful ones, ``y_i s_k = -1``, where one-sided; else none."""
+        if self.one_sided:
+            return np.asarray(program.labels * program.signs < 0.0)
+        return np.full((program.labels.shape[0], program.signs.size), self.constrains_gates)
 
     def clip(self, program: Signed, mu: Array, theta: Array) -> Array:
-        """Multipliers mu of 0 or more, shape (n, K, C), into their domain, given theta of shape (n, C)."""
-        ...
-
-    def caps(self, theta: Array) -> Array | None:
-        """How large the mu of samples with such theta may be, of the same shape; None for as large as they like."""
-        ...
-
-
-@dataclass(frozen=True)
-class ConeRules:
-    """Every ReLU stays in its gate over the whole ball."""
-
-    name = "cone"
-    constrains_gates = paired = signed_slots = True
-    one_sided = False
-
-    def pairs(self, program: Signed) -> NDArray[np.bool_]:
-        """All."""
-        return np.ones((program.labels.shape[0], program.signs.size), dtype=np.bool_)
-
-    def clip(self, program: Signed, mu: Array, theta: Array) -> Array:
-        """As they are."""
-        return mu
-
-    def caps(self, theta: Array) -> Array | None:
-        """None."""
-        return None
-
-
-@dataclass(frozen=True)
-class OneSidedRules:
-    """What harmful slots may add beyond their gates is taken off the margins."""
-
-    name = "one-sided"
-    one_sided = paired = signed_slots = True
-    constrains_gates = False
-
-    def pairs(self, program: Signed) -> NDArray[np.bool_]:
-        """The harmful ones, ``y_i s_k = -1``."""
-        return np.asarray(program.labels * program.signs < 0.0)
-
-    def clip(self, program: Signed, mu: Array, theta: Array) -> Array:
-        """No larger than the theta that they rest on, and only where slots are harmful."""
+        """Multipliers mu >= 0, shape (n, K, C), into their domain, given theta, shape (n, C), on which ReLUs rest."""
+        if self.constrains_gates:
+            return mu
         return np.where(self.pairs(program)[..., None], np.minimum(mu, theta[:, None, :]), 0.0)
 
     def caps(self, theta: Array) -> Array | None:
-        """Theta itself."""
-        return theta
+        """How large the mu of samples with such theta may be, of the same shape; None for as large as they like."""
+        return None if self.constrains_gates else theta
 
 
-@dataclass(frozen=True)
-class GatedRules:
-    """The relaxation: nothing holds slots to their gates."""
-
-    name = "gated"
-    constrains_gates = one_sided = paired = signed_slots = False
-
-    def pairs(self, program: Signed) -> NDArray[np.bool_]:
-        """None."""
-        return np.zeros((program.labels.shape[0], program.signs.size), dtype=np.bool_)
-
-    def clip(self, program: Signed, mu: Array, theta: Array) -> Array:
-        """Zero."""
-        return np.zeros_like(mu)
-
-    def caps(self, theta: Array) -> Array | None:
-        """Zero."""
-        return np.zeros_like(theta)
-
-
-FORMULATIONS: dict[str, GateRules] = {rules.name: rules for rules in (OneSidedRules(), ConeRules(), GatedRules())}
+FORMULATIONS: dict[str, GateRules] = {
+    rules.name: rules
+    for rules in (
+        GateRules("one-sided", one_sided=True),
+        GateRules("cone", constrains_gates=True),
+        GateRules("gated", signed_slots=False),
+    )
+}
+"""By name."""
