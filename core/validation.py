@@ -180,7 +180,13 @@ def check_finite_labels(labels: NDArray[Any]) -> None:
         raise InputError(f"y holds NaN or inf at position {place}; every row needs a label.")
 
 
-def checked_labels(y: ArrayLike, n: int, margin: bool, loss: str) -> tuple[NDArray[Any], tuple[Any, ...] | None]:
+def checked_labels(
+    y: ArrayLike,
+    n: int,
+    margin: bool,
+    loss: str,
+    instead: str = "use loss='squared' (StandardSDP, ConvexReLU)",
+) -> tuple[NDArray[Any], tuple[Any, ...] | None]:
     """Labels as the loss needs them, and the classes where labels are not -1 and +1.
 
     Args:
@@ -188,6 +194,7 @@ def checked_labels(y: ArrayLike, n: int, margin: bool, loss: str) -> tuple[NDArr
         n: Number of rows of X.
         margin: Whether the loss is a margin loss (labels) or not (real targets).
         loss: The loss's name, for messages.
+        instead: What to do with real targets that were taken for classes.
 
     Returns:
         Float labels in {-1, +1} (or real targets) and None; or the labels as given and the sorted classes: three or
@@ -217,7 +224,6 @@ def checked_labels(y: ArrayLike, n: int, margin: bool, loss: str) -> tuple[NDArr
             "for 0/1 labels pass 2 * y - 1."
         )
     if numeric and look_continuous(classes, n):
-        instead = "leave multiclass out" if loss == "squared" else "use loss='squared' (StandardSDP, ConvexReLU)"
         raise InputError(
             f"y holds {classes.size} different numbers in {n} rows, which look like real targets rather than classes, "
             f"but {loss} loss needs classes here; {instead}, or sort the targets into classes first."

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cvxrobust.backends.ipm.coupling_orders import work
+from cvxrobust.backends.ipm.losses import LOSSES
 from cvxrobust.core import (
     BackendDescription,
     Capabilities,
@@ -87,7 +88,7 @@ def polynomial_work(program: PolynomialProgram) -> float:
 def gated_work(program: GatedProgram) -> float:
     """Multiplications of an iteration, about: `cvxrobust.backends.ipm.gated.coupling`."""
     n, (K, C, D) = program.X.shape[0], program.shape
-    one_sided, attacked = program.formulation == "one-sided", bool((program.radius > 0.0).any())
+    one_sided, attacked = program.rules.one_sided, bool((program.radius > 0.0).any())
     groups = np.unique(program.gates, axis=1).shape[1]
     slots = K * (D + attacked) if one_sided else groups * C * D
     orders = work(n * C, slots, groups * C * D if attacked else None)
@@ -117,6 +118,7 @@ class InteriorPoint:
     name = "ipm"
     capabilities = Capabilities(
         structured=frozenset({"polynomial", "gated"}),
+        losses=frozenset(LOSSES),
         devices=("cpu", "cuda"),
         warm_start=True,
         monitored=True,
@@ -153,7 +155,7 @@ class InteriorPoint:
         attacked = bool((program.radius > 0.0).any())
         if isinstance(program, GatedProgram):
             kind, size = ("attacked " if attacked else "") + program.formulation, gated_work(program)
-            cones = 0 if program.formulation == "gated" else program.X.shape[0] * program.shape[0] * program.shape[1]
+            cones = program.X.shape[0] * program.shape[0] * program.shape[1] if program.rules.paired else 0
         else:
             kind, size, cones = "attacked" if attacked else "clean", polynomial_work(program), 0
         if isinstance(program, GatedProgram):

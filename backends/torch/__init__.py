@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from cvxrobust.backends.torch.gated.sizes import NARROW
+from cvxrobust.backends.torch.losses import LOSSES
 from cvxrobust.core import (
     PSD,
     BackendDescription,
@@ -91,6 +92,7 @@ class Torch:
     capabilities = Capabilities(
         cones=frozenset({Zero, NonNegative, SecondOrder, PSD, Exponential}),
         structured=frozenset({"polynomial", "gated"}),
+        losses=frozenset(LOSSES),
         devices=("cpu", "cuda", "mps"),
         dtypes=("float64", "float32"),
         warm_start=True,
@@ -133,9 +135,9 @@ class Torch:
         entries = float(n) * math.prod(program.shape)
         attacked = bool((program.radius > 0.0).any())
         share = SHARES[program.formulation, program.norm if attacked else None]
-        if program.formulation == "gated" and attacked and program.loss != "hinge":
+        if not program.rules.paired and attacked and not LOSSES[program.loss].kinked:
             share *= SMOOTH
-        if program.formulation == "cone" and not attacked:
+        if program.rules.constrains_gates and not attacked:
             # Projections take long where cones are wide, and many directions to describe what is in them.
             D = program.shape[2]
             wide = (D / WIDE) ** 2 * min(1.0, WIDE * D / n)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.discovery.registry import problems
+from cvxrobust.core.losses.by_name import LOSSES, MARGIN_LOSSES
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,19 @@ class Case:
 
 
 def _cases() -> tuple[Case, ...]:
-    margin = ("hinge", "squared_hinge", "logistic")
     gates = {"n_gates": 3, "seed": 1}
-    standard = [Case("standard-sdp", {"loss": loss}) for loss in (*margin, "squared")]
-    adversarial = [Case("adversarial-sdp", {"loss": loss, "radius": 0.2}) for loss in margin]
-    convex = [Case("convex-relu", {"loss": loss} | gates) for loss in margin]
-    convex += [Case("convex-relu", {"loss": "squared", "formulation": form} | gates) for form in ("cone", "gated")]
+    standard = [Case("standard-sdp", {"loss": loss}) for loss in LOSSES]
+    adversarial = [Case("adversarial-sdp", {"loss": loss, "radius": 0.2}) for loss in MARGIN_LOSSES]
+    convex = [Case("convex-relu", {"loss": loss} | gates) for loss in MARGIN_LOSSES]
+    targets = [name for name in LOSSES if name not in MARGIN_LOSSES]
+    convex += [
+        Case("convex-relu", {"loss": loss, "formulation": form} | gates)
+        for loss in targets
+        for form in ("cone", "gated")
+    ]
     attacked: list[Case] = [
         Case("adversarial-relu", {"loss": loss, "norm": norm, "radius": 0.1} | gates)
-        for loss, norm in zip(margin, ("inf", 2, 1), strict=True)
+        for loss, norm in zip(MARGIN_LOSSES, cycle(("inf", 2, 1)), strict=False)
     ]
     cone: dict[str, Any] = {"loss": "hinge", "formulation": "cone", "radius": 0.05}
     attacked += [Case("adversarial-relu", cone | {"norm": norm} | gates) for norm in ("inf", 2)]

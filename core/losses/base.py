@@ -5,7 +5,7 @@ squared loss, which also takes the target. Averages over samples are the caller'
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +35,18 @@ class LossBlock:
 
 
 class Loss(Protocol):
-    """A convex loss of one real variable, vectorised over samples; `target` only matters to the squared loss."""
+    """A convex loss of one real variable, vectorised over samples; `target` only matters to the squared loss.
+
+    Attributes:
+        name: What users call it.
+        margin: Whether it is one of margins, whose labels are signs. Else labels are targets, and what programmes and
+            certificates know of such a loss is that it squares the residual.
+        attains_infimum: Whether some t has the least value; else every sample pulls, however large its margin.
+    """
 
     name: str
     margin: bool
+    attains_infimum: bool
 
     def value(self, t: Array, target: Array) -> Array:
         """Loss of each sample, shape (n,)."""
@@ -63,6 +71,15 @@ class Loss(Protocol):
     def block(self, target: Array) -> LossBlock:
         """The conic form for n samples."""
         ...
+
+    def expression(self, t: Any, target: Any) -> Any:
+        """The loss of each sample in cvxpy, of an expression t; for references that are easy to read."""
+        ...
+
+
+def output_signs(loss: Loss, labels: Array) -> Array:
+    """The sign with which each sample's loss sees the output: its label, or 1 where labels are targets."""
+    return labels if loss.margin else np.ones_like(labels)
 
 
 def square_block(n: int, lift: sparse.csr_array, shift: Array, equality: bool) -> LossBlock:

@@ -9,6 +9,9 @@ from cvxrobust.core.losses.squared_hinge import SquaredHinge
 
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in (Hinge(), SquaredHinge(), Logistic(), Squared())}
 
+MARGIN_LOSSES = tuple(name for name, loss in LOSSES.items() if loss.margin)
+"""Names of those of margins."""
+
 
 def loss_by_name(name: str, allowed: tuple[str, ...] = tuple(LOSSES)) -> Loss:
     """The loss called `name`.

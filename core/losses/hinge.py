@@ -1,5 +1,7 @@
 """The hinge loss."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -15,6 +17,7 @@ class Hinge:
 
     name = "hinge"
     margin = True
+    attains_infimum = True
 
     def value(self, t: Array, target: Array) -> Array:
         """Loss of each sample."""
@@ -43,3 +46,9 @@ class Hinge:
         n = target.size
         eye = sparse.eye_array(n, format="csr")
         return LossBlock(np.full(n, 1.0 / n), -eye, np.zeros(n), (NonNegative(n),), -eye, np.ones(n))
+
+    def expression(self, t: Any, target: Any) -> Any:
+        """In cvxpy."""
+        import cvxpy  # for references only
+
+        return cvxpy.pos(1 - t)

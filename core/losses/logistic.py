@@ -1,5 +1,7 @@
 """The logistic loss."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -15,6 +17,7 @@ class Logistic:
 
     name = "logistic"
     margin = True
+    attains_infimum = False
 
     def value(self, t: Array, target: Array) -> Array:
         """Loss of each sample, without overflow."""
@@ -85,3 +88,9 @@ class Logistic:
         matrix = sparse.csr_array((values, (rows, columns)), shape=(7 * n, 4 * n))
         cones: tuple[Cone, ...] = ((Exponential(),) * (2 * n)) + (NonNegative(n),)
         return LossBlock(cost, matrix, rhs, cones, lift, np.zeros(n))
+
+    def expression(self, t: Any, target: Any) -> Any:
+        """In cvxpy."""
+        import cvxpy  # for references only
+
+        return cvxpy.logistic(-t)

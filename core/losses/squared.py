@@ -1,5 +1,7 @@
 """The squared loss, for regression."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -14,6 +16,7 @@ class Squared:
 
     name = "squared"
     margin = False
+    attains_infimum = True
 
     def value(self, t: Array, target: Array) -> Array:
         """Loss of each sample."""
@@ -41,3 +44,9 @@ class Squared:
     def block(self, target: Array) -> LossBlock:
         """Variables (residual, tau) with ``t = target + residual`` and ``||residual||^2 / n <= tau``."""
         return square_block(target.size, sparse.eye_array(target.size, format="csr"), target, equality=True)
+
+    def expression(self, t: Any, target: Any) -> Any:
+        """In cvxpy."""
+        import cvxpy  # for references only
+
+        return cvxpy.square(t - target)

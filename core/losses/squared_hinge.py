@@ -1,5 +1,7 @@
 """The squared hinge loss."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -14,6 +16,7 @@ class SquaredHinge:
 
     name = "squared_hinge"
     margin = True
+    attains_infimum = True
 
     def value(self, t: Array, target: Array) -> Array:
         """Loss of each sample."""
@@ -42,3 +45,9 @@ class SquaredHinge:
         """Variables (xi, tau) with ``t >= 1 - xi`` and ``||xi||^2 / n <= tau``."""
         n = target.size
         return square_block(n, -sparse.eye_array(n, format="csr"), np.ones(n), equality=False)
+
+    def expression(self, t: Any, target: Any) -> Any:
+        """In cvxpy."""
+        import cvxpy  # for references only
+
+        return cvxpy.square(cvxpy.pos(1 - t))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from cvxrobust.core.losses.by_name import MARGIN_LOSSES
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
 
@@ -41,5 +42,5 @@ class AdversarialSDP(PolynomialProblem):
     loss: str = "hinge"
     activation: tuple[float, float, float] = DEFAULT_ACTIVATION
 
-    losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic")
+    losses: ClassVar[tuple[str, ...]] = MARGIN_LOSSES
     family: ClassVar[str] = "adversarial-sdp"

@@ -60,7 +60,7 @@ class PolynomialProblem(PolynomialTraining):
     @property
     def cones(self) -> frozenset[type]:
         """The cone types of its programmes, known before any assembly."""
-        rows: set[type] = {Zero, PSD} if self.loss == "squared" else {Zero, PSD, NonNegative}
+        rows: set[type] = {Zero, PSD, NonNegative} if self._loss.margin else {Zero, PSD}
         return frozenset(rows | {type(cone) for cone in self._loss.block(np.ones(1)).cones})
 
     @property
@@ -205,7 +205,7 @@ class PolynomialProblem(PolynomialTraining):
     @property
     def needs_every_sample(self) -> bool:
         """Whether the loss only approaches its infimum, so that masters need a point of every sample."""
-        return self.loss == "logistic"
+        return not self._loss.attains_infimum
 
     def losses_at_points(self, network: PolynomialNetwork, owners: NDArray[np.intp], points: Array) -> Array:
         """Loss of the samples `owners` names at given points, shape (k,)."""

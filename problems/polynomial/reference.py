@@ -35,7 +35,7 @@ def _binary(task: Task) -> "cvxpy.Problem":
     for x, y, r in zip(task.X, task.target, task.radius, strict=True):
         half_gradient = a * T[:d, :d] @ x + 0.5 * b * T[:d, d]
         f = a * cvxpy.sum(cvxpy.multiply(T[:d, :d], np.outer(x, x))) + b * x @ T[:d, d] + c * T[d, d]
-        if task.loss.name == "squared":
+        if not task.loss.margin:
             values.append(f)
         elif r == 0.0:
             values.append(y * f)
@@ -45,12 +45,6 @@ def _binary(task: Task) -> "cvxpy.Problem":
             corner = cvxpy.reshape(-lam * r**2 + y * f - w, (1, 1), order="C")
             constraints.append(cvxpy.bmat([[lam * np.eye(d) + y * a * T[:d, :d], border], [border.T, corner]]) >> 0)
             values.append(w)
-    margins = cvxpy.hstack(values)
-    losses = {
-        "hinge": lambda: cvxpy.sum(cvxpy.pos(1 - margins)),
-        "squared_hinge": lambda: cvxpy.sum_squares(cvxpy.pos(1 - margins)),
-        "logistic": lambda: cvxpy.sum(cvxpy.logistic(-margins)),
-        "squared": lambda: cvxpy.sum_squares(margins - task.target),
-    }
-    objective = losses[task.loss.name]() / n + task.beta * (Z[d, d] + Zp[d, d])
+    losses = task.loss.expression(cvxpy.hstack(values), task.target)
+    objective = cvxpy.sum(losses) / n + task.beta * (Z[d, d] + Zp[d, d])
     return cvxpy.Problem(cvxpy.Minimize(objective), constraints)

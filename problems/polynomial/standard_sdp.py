@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
 
@@ -43,5 +44,5 @@ class StandardSDP(PolynomialProblem):
     loss: str = "hinge"
     activation: tuple[float, float, float] = DEFAULT_ACTIVATION
 
-    losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic", "squared")
+    losses: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     family: ClassVar[str] = "standard-sdp"

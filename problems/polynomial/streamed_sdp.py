@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
+from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.problems.data.batches import Batches
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Array, PolynomialTraining
 
@@ -28,7 +29,7 @@ class StreamedSDP(PolynomialTraining):
         InputError: Data or parameters are unusable; the message says which and what was expected.
     """
 
-    losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic", "squared")
+    losses: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     family: ClassVar[str] = "streamed-sdp"
 
     def __init__(
@@ -42,8 +43,8 @@ class StreamedSDP(PolynomialTraining):
         if not isinstance(data, Batches):
             raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
         self._set(X=data.X, y=data.y, radius=radius, beta=beta, loss=loss, activation=activation)
-        if loss == "squared" and (self.radius > 0.0).any():
-            raise InputError("the squared loss has no adversary; expected radius 0 for every sample.")
+        if not self._loss.margin and (self.radius > 0.0).any():
+            raise InputError(f"the {loss} loss has no adversary; expected radius 0 for every sample.")
 
     def _relabelled(self, y: Array) -> Self:
         same = object.__new__(type(self))

@@ -18,9 +18,7 @@ from cvxrobust.core.conic.cones import Cone, NonNegative, SecondOrder, Zero
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.contracts.estimate import ConicSize
 from cvxrobust.core.losses.base import LossBlock
-from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers
-from cvxrobust.core.programs.gated.evaluation import harmful
 from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
@@ -108,14 +106,8 @@ class GatedForm:
     @cached_property
     def pairs(self) -> tuple[Index, Index]:
         """Samples and slots of the cone constraints, or of the harmful ReLUs; none for the gated form."""
-        program = self.program
-        if program.formulation == "one-sided":
-            rows, slots = np.nonzero(harmful(program))
-            return rows, slots
-        if program.formulation == "cone":
-            rows, slots = (index.ravel() for index in np.indices(program.gates.shape))
-            return rows, slots
-        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+        rows, slots = np.nonzero(self.program.rules.pairs(self.program))
+        return rows, slots
 
     @cached_property
     def sample_norms(self) -> _NormBlock:
@@ -133,13 +125,13 @@ class GatedForm:
     @cached_property
     def block(self) -> LossBlock:
         """The loss of every sample and output."""
-        return loss_by_name(self.program.loss).block(self.program.labels.ravel())
+        return self.program.loss_function.block(self.program.labels.ravel())
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
         """Numbers of variables: U, t, slot auxiliaries, sample auxiliaries, excesses, loss."""
         K, C, D = self.program.shape
-        excesses = self.pairs[0].size if self.program.formulation == "one-sided" else 0
+        excesses = self.pairs[0].size if self.program.rules.one_sided else 0
         slots, samples = self.slot_norms.auxiliaries, self.sample_norms.auxiliaries
         return K * C * D, K, slots, samples, excesses, self.block.cost.size
 
@@ -148,7 +140,7 @@ class GatedForm:
         """Numbers of rows: margins, pairs, excesses >= 0, slot norms, sample norms, group norms, loss."""
         K, C, D = self.program.shape
         n = self.program.X.shape[0]
-        margins = n * C + (self.attacked.size * C if self.program.loss == "squared" else 0)
+        margins = n * C + (self.attacked.size * C if self.block.equality else 0)
         pairs = self.pairs[0].size * C
         norms = self.slot_norms.rows, self.sample_norms.rows
         return margins, pairs, self.widths[4], *norms, K * (C * D + 1), self.block.rhs.size
@@ -271,7 +263,7 @@ class GatedForm:
             (np.ones(radius.size), (self.attacked, np.arange(radius.size))), (shift.size, radius.size)
         )
         parts = {0: -(sparse.diags_array(program.labels[:, 0]) @ f), 3: place @ reach, 5: lift}
-        if program.formulation == "one-sided":
+        if program.rules.one_sided:
             count = self.pairs[0].size
             parts[4] = sparse.csr_array((np.ones(count), (self.pairs[0], np.arange(count))), (shift.size, count))
         return self._row(parts, shift.size), -shift
@@ -310,7 +302,7 @@ class GatedForm:
         if self.slot_norms.m:
             reach = sparse.csr_array((program.radius[sample], (np.arange(count), slot * C + output)), (count, K * C))
             parts[2] = reach @ self.slot_norms.read
-        if program.formulation == "one-sided":
+        if program.rules.one_sided:
             parts[4] = -sparse.eye_array(count)
         return self._row(parts, count)
 

@@ -13,7 +13,6 @@ from cvxrobust.core.conic.program import ConicProgram, join_programs, split_solu
 from cvxrobust.core.contracts.estimate import ConicSize
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import (
@@ -80,7 +79,7 @@ class ReLUProblem(ReLUData):
         about all slots, and multipliers for those left out are found by least squares.
         """
         K = self.program.signs.size
-        if self.program.formulation != "cone" or not (self.radius > 0.0).any():
+        if not self.rules.constrains_gates or not (self.radius > 0.0).any():
             return np.arange(K)
         return np.array([k for k in range(K) if self._carries(self.program.gates[:, k])], dtype=np.intp)
 
@@ -93,7 +92,7 @@ class ReLUProblem(ReLUData):
 
     def _fresh_carriers(self) -> NDArray[np.bool_] | None:
         """For attacked cones, further patterns that can carry a neuron: what prices well otherwise rarely can."""
-        if self.formulation != "cone" or not (self.radius > 0.0).any():
+        if not self.rules.constrains_gates or not (self.radius > 0.0).any():
             return None
         try:
             seed = self.seed + self.program.signs.size
@@ -254,7 +253,7 @@ class ReLUProblem(ReLUData):
         shapes += [np.shape(self.gates), (0, relu_choices.wanted_gates(self.n_gates, self.X.shape))]
         gates = max(shape[1] for shape in shapes if len(shape) == 2)
         slots = 2 * gates if self.slots is None else np.size(self.slots.signs)
-        cones = gates if attacked and self.formulation == "cone" else 0
+        cones = gates if attacked and self.rules.constrains_gates else 0
         n, d = self.inputs.shape
         spanned = self.norm == 2 or not attacked
         one = seconds_of_a_look(n, d, int(slots), attacked=attacked, spanned=spanned, cones=cones)
@@ -265,7 +264,7 @@ class ReLUProblem(ReLUData):
 
     def at_once(self) -> Certificate:
         """Bounds of the network without neurons, without any gates."""
-        loss, targets = loss_by_name(self.loss), [self.labels]
+        loss, targets = self.loss_function, [self.labels]
         if self.one_versus_all and self.classes is not None:
             targets = [signs[:, None] for signs in class_signs(self.y, self.classes)]
         upper = sum(float(np.mean(loss.value(np.zeros_like(labels), labels).sum(axis=1))) for labels in targets)
@@ -286,7 +285,7 @@ class ReLUProblem(ReLUData):
 
     def regated(self, network: ReLUNetwork) -> Self | None:
         """The problem with better gates for this network (`problems.relu.gates.regating`); None if none are better."""
-        if self.program.formulation != "one-sided":
+        if not self.rules.one_sided:
             return None
         gates = regated(self.program, self.point(network))
         return None if gates is None else self.with_slots(Slots(gates, self.program.signs))
@@ -331,7 +330,7 @@ class ReLUProblem(ReLUData):
         }
         if self.span is not None:
             said["reduced"] = self.span.report()
-        if programs[0].formulation == "cone" and bool((self.radius > 0.0).any()):
+        if self.rules.constrains_gates and bool((self.radius > 0.0).any()):
             said["gates_that_can_carry_a_neuron"] = self.carriers
         return said
 

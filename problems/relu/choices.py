@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import check_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
-from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
+from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 from cvxrobust.core.validation import as_numbers, checked_inputs, checked_labels
 from cvxrobust.problems.data.parameters import checked_beta, checked_radius
 from cvxrobust.problems.relu.fields import ReLUFields
@@ -17,7 +18,6 @@ from cvxrobust.problems.relu.gates.patterns import GateSet
 from cvxrobust.problems.relu.gates.slots import BOUNDS, Slots, crossings, signed_slots, with_bound
 
 Array = NDArray[np.float64]
-FORMULATIONS = ("one-sided", "cone", "gated")
 MULTICLASS = ("one-versus-all", "vector-output")
 
 
@@ -64,7 +64,7 @@ def checked(problem: ReLUFields) -> dict[str, Any]:
         **_labels(problem, X.shape[0], loss.margin),
     }
     if problem.slots is not None:
-        _check_slots(problem.slots, X.shape[0], str(found["formulation"]))
+        _check_slots(problem.slots, X.shape[0], FORMULATIONS[found["formulation"]])
     given = [name for name in ("patterns", "gates") if getattr(problem, name) is not None]
     if len(given) > 1:
         raise InputError("both patterns and gates are given; pass one of them, patterns follow from gates.")
@@ -76,26 +76,27 @@ def checked(problem: ReLUFields) -> dict[str, Any]:
 def _formulation(problem: ReLUFields, margin: bool) -> dict[str, Any]:
     formulation = problem.formulation or ("one-sided" if margin else "cone")
     if formulation not in FORMULATIONS:
-        raise UnknownNameError("formulation", formulation, FORMULATIONS)
-    if formulation == "one-sided" and not margin:
+        raise UnknownNameError("formulation", formulation, tuple(FORMULATIONS))
+    one_sided = FORMULATIONS[formulation].one_sided
+    if one_sided and not margin:
         raise InputError(
-            "the one-sided formulation needs a margin loss (hinge, squared_hinge, logistic), because it only bounds "
-            'outputs from one side; with the squared loss use formulation="cone" or "gated".'
+            f"the one-sided formulation needs a margin loss ({', '.join(MARGIN_LOSSES)}), because it only bounds "
+            f'outputs from one side; with the {problem.loss} loss use formulation="cone" or "gated".'
         )
     if problem.bound is not None and problem.bound not in BOUNDS:
         raise UnknownNameError("bound", problem.bound, BOUNDS)
-    if problem.bound is not None and formulation != "one-sided":
+    if problem.bound is not None and not one_sided:
         raise InputError(f"bound={problem.bound!r} belongs to the one-sided formulation; this is {formulation!r}.")
-    if problem.regate and formulation != "one-sided":
+    if problem.regate and not one_sided:
         raise InputError(
             f"regate={problem.regate} belongs to the one-sided formulation; {formulation!r} keeps its gates (use 0)."
         )
-    if problem.resample and formulation == "one-sided":
+    if problem.resample and one_sided:
         raise InputError(
             "resample=True looks for gates whose cones hold neurons, which the one-sided formulation does not need; "
             'use it with formulation="cone" or "gated".'
         )
-    bound = (problem.bound or "soft-cone") if formulation == "one-sided" else None
+    bound = (problem.bound or "soft-cone") if one_sided else None
     return {"formulation": formulation, "bound": bound}
 
 
@@ -113,7 +114,8 @@ def _labels(problem: ReLUFields, n: int, margin: bool) -> dict[str, Any]:
         y = targets[:, 0] if targets.shape[1] == 1 else targets
         return {"y": y, "_labels": targets, "_classes": None, "_fits_labels": False}
     # Labels are labels here, whatever the loss: two classes must be -1 and +1.
-    y, classes = checked_labels(problem.y, n, True, problem.loss)
+    instead = {} if margin else {"instead": "leave multiclass out"}
+    y, classes = checked_labels(problem.y, n, True, problem.loss, **instead)
     fits = not margin
     if classes is None:
         return {"y": y, "_labels": y[:, None], "_classes": None, "_fits_labels": fits}
@@ -164,7 +166,7 @@ def _flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
-def _check_slots(slots: Slots, n: int, formulation: str) -> None:
+def _check_slots(slots: Slots, n: int, rules: GateRules) -> None:
     if not isinstance(slots, Slots):
         raise InputError(
             f"slots is {type(slots).__name__}; expected cvxrobust.problems.relu.gates.slots.Slots(gates, signs)."
@@ -174,7 +176,7 @@ def _check_slots(slots: Slots, n: int, formulation: str) -> None:
         raise InputError(
             f"slots has gates of shape {gates_given.shape} and dtype {gates_given.dtype}; expected ({n}, K), bool."
         )
-    allowed = (1.0,) if formulation == "gated" else (-1.0, 1.0)
+    allowed = (-1.0, 1.0) if rules.signed_slots else (1.0,)
     if signs.shape != gates_given.shape[1:] or not np.isin(signs, allowed).all():
         raise InputError(
             f"slots has signs {signs!r}; expected one of {allowed} for each of {gates_given.shape[1]} slots."
@@ -222,13 +224,13 @@ def _pair(problem: ReLUFields) -> tuple[GateSet, GateSet]:
 
 def slots(problem: ReLUFields, found: GateSet, labels: Array) -> Slots:
     """The slots of a single (not one-versus-all) problem: those of its patterns, unless slots are given."""
-    if problem.formulation == "gated":
+    if not problem.rules.signed_slots:
         return Slots(found.patterns, np.ones(found.patterns.shape[1]))
     positive = negative = found.patterns
     if isinstance(problem.patterns, tuple):
         positive, negative = (part.patterns for part in _pair(problem))
     signed = signed_slots(positive, negative)
-    if problem.formulation == "cone":
+    if not problem.rules.one_sided:
         return signed
     crossing = None
     if problem.bound == "mixed":

@@ -92,7 +92,7 @@ class ReLUData(ReLUFields):
         if not self.one_versus_all:
             return [network]
         if network.alpha.ndim == 1:
-            return [network.replace(classes=None, regression=self.loss == "squared")]
+            return [network.replace(classes=None, regression=not self.loss_function.margin)]
         columns = []
         for column in network.alpha.T:
             used = np.flatnonzero(column)
@@ -168,7 +168,7 @@ class ReLUData(ReLUFields):
 
     def network_fields(self) -> dict[str, Any]:
         """What every network of this problem says about its outputs."""
-        return {"regression": self.loss == "squared" and not self._labelled, "classes": self.classes}
+        return {"regression": not self.loss_function.margin and not self._labelled, "classes": self.classes}
 
     @property
     def _labelled(self) -> bool:

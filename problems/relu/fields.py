@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.losses.base import Loss
+from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
+from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.problems.relu.gates.slots import Slots
 
@@ -39,8 +42,18 @@ class ReLUFields:
     grow: int = 10
     grow_gain: float = 0.01
 
-    losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic", "squared")
+    losses: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     family: ClassVar[str]
+
+    @property
+    def loss_function(self) -> Loss:
+        """The loss itself."""
+        return loss_by_name(self.loss)
+
+    @property
+    def rules(self) -> GateRules:
+        """The formulation itself."""
+        return FORMULATIONS[self.formulation or "one-sided"]
 
     @cached_property
     def inputs(self) -> Array:

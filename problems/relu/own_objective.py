@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks import relu_bounds
 from cvxrobust.core.attacks.relu_bounds import Contests
-from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.program import GatedProgram
@@ -46,7 +45,8 @@ def own_objective(program: GatedProgram, network: ReLUNetwork, *, exact: bool, s
     """
     alpha = network.alpha.reshape(network.n_neurons, program.shape[1])
     weight = program.beta * float(np.linalg.norm(network.u, axis=1) @ np.linalg.norm(alpha, axis=1))
-    if program.loss == "squared":
+    loss = program.loss_function
+    if not loss.margin:
         f = network.decision_function(program.X[:, : network.n_features]).reshape(program.labels.shape)
         above = _extremes(program, network, 1.0, exact, seed) if (program.radius > 0.0).any() else (f, f)
         below = _extremes(program, network, -1.0, exact, seed) if (program.radius > 0.0).any() else (-f, -f)
@@ -56,9 +56,10 @@ def own_objective(program: GatedProgram, network: ReLUNetwork, *, exact: bool, s
         )
         found = np.maximum(found, np.abs(f - program.labels))
         certain = np.minimum(certain, _from_gates(program, network, np.inf))
-        values = [np.mean((np.maximum(part, 0.0) ** 2).sum(axis=1)) for part in (found, certain)]
+        goals = gated.goals(program)
+        values = [np.mean(loss.value(np.maximum(part, 0.0), goals).sum(axis=1)) for part in (found, certain)]
     else:
-        loss, y = loss_by_name(program.loss), program.labels[:, 0]
+        y = program.labels[:, 0]
         margins = y * network.decision_function(program.X[:, : network.n_features])
         found, certain = margins, margins
         if (program.radius > 0.0).any():
@@ -73,7 +74,7 @@ def own_objective(program: GatedProgram, network: ReLUNetwork, *, exact: bool, s
 def _from_gates(program: GatedProgram, network: ReLUNetwork, nothing: float) -> Array:
     """What the programme proves of the network's worst margins or residuals, shape (n, C); else `nothing`."""
     unknown = np.full(program.labels.shape, nothing)
-    placed = None if network.slots is None or program.formulation == "gated" else gated.apart(program, network)
+    placed = None if network.slots is None or not program.rules.signed_slots else gated.apart(program, network)
     return gated.values(*placed) if placed is not None and gated.is_feasible(*placed) else unknown
 
 

@@ -61,9 +61,9 @@ def _contributions(program: GatedProgram, U: Array) -> Array:
     K = program.shape[0]
     z = np.einsum("id,kcd->kic", program.X, U)
     added = program.signs[:, None, None] * program.gates.T[..., None] * z
-    if program.loss != "squared":
+    if program.loss_function.margin:
         added = added * program.labels
-    if program.formulation == "one-sided":
+    if program.rules.one_sided:
         added = added - excess(program, U).T[..., None]
     return np.asarray(added.reshape(K, -1))
 

@@ -21,10 +21,10 @@ Memory = dict[bytes, ConeInterior | None]
 
 def network(program: GatedProgram, U: Array, memory: Memory, **fields: Any) -> ReLUNetwork:
     """The network of a point, shape (K, C, D), moved into the cones first where there are any, and pruned."""
-    if program.formulation == "cone":
+    if program.rules.constrains_gates:
         U = into_cones(program, U, memory)
     U = pruned(program, U)
-    if program.formulation != "gated":
+    if program.rules.signed_slots:
         return to_network(program, U, **fields)
     return decomposed(program, U, memory, **fields)
 

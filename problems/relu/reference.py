@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cvxrobust.core.programs.gated.evaluation import goals
 from cvxrobust.core.programs.gated.program import GatedProgram
 
 if TYPE_CHECKING:
@@ -31,26 +32,20 @@ def _single(program: GatedProgram) -> "cvxpy.Problem":
     values = []
     for c in range(C):
         size = cvxpy.norm(U[c][:, :d], q, axis=1)
-        if program.formulation == "cone":
+        if program.rules.constrains_gates:
             constraints += [cvxpy.multiply(turn[i], U[c] @ program.X[i]) >= program.radius[i] * size for i in range(n)]
         for i in range(n):
             x, r = program.X[i], program.radius[i]
             H = (program.gates[i] * program.signs) @ U[c]
             reach = r * cvxpy.norm(H[:d], q)
-            if program.loss == "squared":
+            if not program.loss_function.margin:
                 values.append(cvxpy.abs(x @ H - program.labels[i, c]) + reach)
                 continue
             margin = program.labels[i, 0] * (x @ H) - reach
-            if program.formulation == "one-sided":
+            if program.rules.one_sided:
                 harmful = (program.labels[i, 0] * program.signs < 0.0).astype(float)
                 margin -= harmful @ cvxpy.pos(cvxpy.multiply(-turn[i], U[c] @ x) + r * size)
             values.append(margin)
-    t = cvxpy.hstack(values)
-    losses = {
-        "hinge": lambda: cvxpy.sum(cvxpy.pos(1 - t)),
-        "squared_hinge": lambda: cvxpy.sum_squares(cvxpy.pos(1 - t)),
-        "logistic": lambda: cvxpy.sum(cvxpy.logistic(-t)),
-        "squared": lambda: cvxpy.sum(cvxpy.square(t)),
-    }
+    losses = program.loss_function.expression(cvxpy.hstack(values), goals(program).T.ravel())
     groups = cvxpy.norm(cvxpy.hstack(U) if C > 1 else U[0], 2, axis=1)
-    return cvxpy.Problem(cvxpy.Minimize(losses[program.loss]() / n + program.beta * cvxpy.sum(groups)), constraints)
+    return cvxpy.Problem(cvxpy.Minimize(cvxpy.sum(losses) / n + program.beta * cvxpy.sum(groups)), constraints)

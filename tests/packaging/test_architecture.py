@@ -28,11 +28,13 @@ ROOMS = {
     "problems": "data < polynomial | relu < sklearn_estimators",
     "problems.relu": "gates < *",
     "backends": "cvxopt_keeping < clarabel | scs | cvxpy | mosek | torch | ipm",
-    "backends.torch": "process_group, stopping, checkpoint, lbfgs < conic | polynomial | gated",
+    "backends.torch": "process_group, stopping, checkpoint, lbfgs, losses < conic | polynomial | gated",
     "backends.torch.gated": (
         "sizes, tensors, smoothing, averages, best_so_far, balls < newton | multipliers | columns < solve"
     ),
-    "backends.ipm": "best_so_far, complementarity, coupling_orders, symmetric < polynomial | gated",
+    "backends.ipm": (
+        "best_so_far, complementarity, coupling_orders, symmetric, loss_sides < losses < polynomial | gated"
+    ),
     "bench": "metrics, streams, display, data < workflows < harness < demo | studies < gpu < cli",
     "bench.harness": "suite < results < run < analysis < report",
 }

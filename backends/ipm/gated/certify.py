@@ -147,6 +147,6 @@ class Answers:
     def tighten(self) -> None:
         """Repair the best multipliers by least squares, as a last resort."""
         progress = self.progress
-        if progress.dual is None or self.program.formulation == "gated":
+        if progress.dual is None or not self.program.rules.paired:
             return
         self.offer_multipliers(tightened(self.program, progress.dual, 0.0, lambda: progress.monitor.should_stop))

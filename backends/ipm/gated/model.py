@@ -41,14 +41,14 @@ class Model:
         self.attacked, self.capped = data.rows.numel(), data.capped.numel()
         self.slot = Epigraph(program.norm, "slot", (self.capped, C, d)) if self.capped else None
         self.sample = Epigraph(program.norm, "sample", (self.attacked, C, d)) if self.attacked else None
-        self.paired = program.formulation != "gated"
-        self.hinged = program.loss in ("hinge", "squared_hinge")
-        self.folded = program.loss == "squared" and self.attacked > 0
-        self.curved = program.loss == "squared_hinge" or self.folded
-        self.smooth = program.loss == "logistic" or (program.loss == "squared" and self.attacked < n)
+        self.paired = program.rules.paired
+        self.hinged, self.kinked = data.loss.hinged, data.loss.kinked
+        self.folded = not data.margin and self.attacked > 0
+        self.curved = (self.hinged and not self.kinked) or self.folded
+        self.smooth = not self.hinged and (data.margin or self.attacked < n)
         self.variables = FlatLayout(self._variables())
         self.cones = self._cones()
-        # The squared loss is smooth where there is no attack.
+        # Losses of residuals are smooth where there is no attack.
         self.plain = (data.radius == 0.0).to(data.X.dtype)[:, None]
         self.offset = self._offset()
 
@@ -70,7 +70,7 @@ class Model:
         if self.data.one_sided:
             shapes["ReLU"] = (K, n)
         if self.hinged:
-            shapes |= {"loss": (n, 1)} | ({"hinge": (n, 1)} if self.data.program.loss == "hinge" else {})
+            shapes |= {"loss": (n, 1)} | ({"hinge": (n, 1)} if self.kinked else {})
         if self.folded:
             shapes |= {"over": (self.attacked, C), "under": (self.attacked, C)}
         for epigraph in epigraphs:
@@ -96,7 +96,7 @@ class Model:
         """
         weight = min(1.0, CONES / self.data.shape[1] ** 0.5)
         attacked = self.slot is not None or self.sample is not None
-        if not self.paired or attacked or self.data.program.loss != "hinge" or weight == 1.0:
+        if not self.paired or attacked or not self.kinked or weight == 1.0:
             return None
         found = self.data.X.new_ones(layout.size)
         views = layout.views(found)
@@ -226,13 +226,13 @@ class Model:
 
     def loss_slopes(self, seen: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """First and second derivative of the smooth loss in what it sees, each of shape (n, C)."""
-        if seen is None:
+        derivatives, n = self.data.loss.derivatives, self.data.shape[0]
+        if seen is None or derivatives is None:
             return None, None
-        n = self.data.shape[0]
+        slope, curvature = derivatives(seen, self.data.y)
         if self.data.margin:
-            p, q = torch.sigmoid(-seen), torch.sigmoid(seen)
-            return -p / n, p * q / n
-        return 2.0 / n * self.plain * (seen - self.data.y), (2.0 / n * self.plain).expand(seen.shape)
+            return slope / n, curvature / n
+        return self.plain / n * slope, self.plain / n * curvature
 
     def cost(self, x: Tensor) -> Tensor:
         """The gradient of the objective's part that is linear or quadratic in t and xi."""

@@ -194,7 +194,7 @@ class _Solve:
         if (ended := progress.ended(0)) is not None:
             return ended
         data = answers.whole
-        if program.formulation == "cone":
+        if program.rules.constrains_gates:
             answers.interior = interiors(data, lambda: progress.monitor.should_stop)
             if answers.interior.reductions:
                 answers.offer_zero()
@@ -228,7 +228,7 @@ class _Solve:
         known = min(1.0, (progress.upper - progress.lower) / self.worth)
         # The better a start, the more of what seems to be left is the weakness of its own multipliers' bound.
         share = known * (LACKS + (1.0 - LACKS) * known)
-        if program.loss == "hinge":
+        if self.answers.whole.loss.kinked:
             return max(share, KINKED)
         longer, shorter = (gated.objective(program, (1.0 + step) * given) for step in (STEP, -STEP))
         penalty = program.beta * np.linalg.norm(given, axis=(1, 2)).sum()

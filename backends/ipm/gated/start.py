@@ -31,9 +31,9 @@ def begin(model: Model, interior: Interior, worth: float, given: Tensor | None, 
     """
     data = model.data
     (n, K, C, _), beta = data.shape, data.program.beta
-    kinked = data.one_sided and data.program.loss == "hinge"
+    kinked = data.one_sided and data.loss.kinked
     mu = share * (KINKED if kinked else COMPLEMENTARITY) * worth / model.cones.degree
-    count = data.live.sum(1) * C if data.program.formulation == "cone" else torch.zeros_like(data.signs)
+    count = data.live.sum(1) * C if data.program.rules.constrains_gates else torch.zeros_like(data.signs)
     size = torch.linalg.vector_norm(interior.u, dim=1)
     # Where the barrier of the cone and the penalty balance.
     size = count * mu / (beta * C**0.5 * torch.where(size > 0.0, size, 1.0))
@@ -44,7 +44,7 @@ def begin(model: Model, interior: Interior, worth: float, given: Tensor | None, 
     if furthest > FURTHEST * typical:
         size, u = size * (FURTHEST * typical / furthest), u * (FURTHEST * typical / furthest)
     v: dict[str, Tensor] = {}
-    if model.slot is not None and data.program.formulation == "cone":
+    if model.slot is not None and data.program.rules.constrains_gates:
         v["c"] = (size * interior.c)[data.capped, None].expand(-1, C).clone()
         v["slota"] = (size[:, None] * interior.a)[data.capped, None].expand(-1, C, -1).clone()
     if given is not None:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvxrobust.backends.ipm.losses import LOSSES, InteriorLoss
 from cvxrobust.core import GatedProgram
 
 PACKED = 16_000_000
@@ -49,12 +50,8 @@ class GatedTensors:
         if program.attackable == 0:
             radius = torch.zeros_like(radius)
         gates, signs, y = tensor(program.gates.T), tensor(program.signs), tensor(program.labels)
-        some = ((X != 0.0).any(1) | (radius > 0.0)).to(X.dtype).expand(gates.shape)
-        if program.formulation == "one-sided":
-            some = some * (signs[:, None] * y[:, 0] < 0.0)
-        elif program.formulation == "gated":
-            some = torch.zeros_like(gates)
-        return cls(program, X, y, radius, gates, signs, some)
+        live = tensor(program.rules.pairs(program).T) * ((X != 0.0).any(1) | (radius > 0.0))
+        return cls(program, X, y, radius, gates, signs, live)
 
     def part(self, kept: NDArray[np.intp], live: Tensor, faces: Tensor | None) -> "GatedTensors":
         """Some of the slots, with the constraints and subspaces of these."""
@@ -70,12 +67,17 @@ class GatedTensors:
     @property
     def one_sided(self) -> bool:
         """Whether harmful ReLUs are paid for."""
-        return self.program.formulation == "one-sided"
+        return self.program.rules.one_sided
+
+    @property
+    def loss(self) -> InteriorLoss:
+        """The loss."""
+        return LOSSES[self.program.loss]
 
     @property
     def margin(self) -> bool:
-        """Whether the loss is one of margins."""
-        return self.program.loss != "squared"
+        """Whether it is one of margins."""
+        return self.program.loss_function.margin
 
     @cached_property
     def turned(self) -> Tensor:

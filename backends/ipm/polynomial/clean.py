@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cvxrobust.backends.ipm.polynomial.losses import LossSide, LossTarget
+from cvxrobust.backends.ipm.loss_sides import LossSide, LossTarget
 from cvxrobust.backends.ipm.polynomial.samples import Activation
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import count, products, products_after, steps
+from cvxrobust.backends.ipm.loss_sides import LossSide
 from cvxrobust.backends.ipm.polynomial.attacked import Linearised
 from cvxrobust.backends.ipm.polynomial.clean import CleanData, CleanLinearised
-from cvxrobust.backends.ipm.polynomial.losses import LossSide
 from cvxrobust.backends.ipm.polynomial.samples import Activation, Aim, AttackedData, AttackedDirection, AttackedPoint
 from cvxrobust.backends.ipm.polynomial.scaling import Basis, Scaled
 from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, KernelSchur, RowsSchur, SampleForces, Solved

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import Pair
-from cvxrobust.backends.ipm.polynomial.losses import LossSide, LossTarget
+from cvxrobust.backends.ipm.loss_sides import LossSide, LossTarget
 
 CACHED = 2**17
 """Entries of the matrices of a block of samples that a processor's cache holds, with room for a few temporaries."""

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import Pair
+from cvxrobust.backends.ipm.losses import LOSSES, InteriorLoss
 from cvxrobust.backends.ipm.polynomial.certify import Bounds
 from cvxrobust.backends.ipm.polynomial.clean import CleanData
-from cvxrobust.backends.ipm.polynomial.losses import loss_side
 from cvxrobust.backends.ipm.polynomial.newton_system import Data, PolynomialPoint
 from cvxrobust.backends.ipm.polynomial.samples import Activation, AttackedData, AttackedPoint, Moments, rotated
 from cvxrobust.backends.ipm.symmetric import lift
@@ -107,7 +107,7 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
         attacked = AttackedData(bounds.X[rows], bounds.sign[rows], bounds.radius[rows], activation)
     if others.numel():
         clean = CleanData(torch.hstack([bounds.X[others], one[others, None]]), bounds.sign[others], activation)
-        clean_point = loss_side(bounds.program.loss, torch.zeros_like(one[others]), y[others], n, mu)
+        clean_point = LOSSES[bounds.program.loss].side(torch.zeros_like(one[others]), y[others], n, mu)
     data = Data(activation, bounds.program.beta, attacked, clean)
     if rows.numel():
         attacked_point = _attacked_start(bounds, one[rows], y[rows], mu, data.weights.inequalities * mu)
@@ -141,9 +141,9 @@ def warm_start(
     data, attacked_point, clean_point = cold.data, None, None
     if data.attacked is not None:
         inner = data.weights.inequalities * mu
-        attacked_point = _centred(data.attacked, T, bounds.program.loss, y[bounds.attacked], n, mu, inner)
+        attacked_point = _centred(data.attacked, T, LOSSES[bounds.program.loss], y[bounds.attacked], n, mu, inner)
     if data.clean is not None:
-        clean_point = loss_side(bounds.program.loss, data.clean.values(T), y[bounds.clean], n, mu)
+        clean_point = LOSSES[bounds.program.loss].side(data.clean.values(T), y[bounds.clean], n, mu)
     U, Up = (data.weights.matrices * mu * torch.linalg.inv(part) for part in (Z, Zp))
     return PolynomialIterate(data, PolynomialPoint(Z, Zp, U, Up, (0.0, 0.0), attacked_point, clean_point), cold.frame)
 
@@ -161,11 +161,13 @@ def _attacked_start(bounds: Bounds, one: Tensor, y: Tensor, mu: float, inner: fl
     w = -(1.0 + lam) * one
     cov = torch.diag_embed((inner / lam * one)[:, None].expand(-1, d))
     moments = Moments(inner * one, one.new_zeros(one.numel(), d), cov.contiguous())
-    loss = loss_side(bounds.program.loss, w, y, bounds.X.shape[0], mu)
+    loss = LOSSES[bounds.program.loss].side(w, y, bounds.X.shape[0], mu)
     return AttackedPoint(Pair.centred(lam * one, inner), w, moments, loss)
 
 
-def _centred(data: AttackedData, T: Tensor, loss: str, y: Tensor, N: int, mu: float, inner: float) -> AttackedPoint:
+def _centred(
+    data: AttackedData, T: Tensor, loss: InteriorLoss, y: Tensor, N: int, mu: float, inner: float
+) -> AttackedPoint:
     """For a given T, the samples' variables on the central path, by bisection in theta and, within it, in lam.
 
     ``theta (1 - |p|^2) = inner / lam + inner tr D^-1`` is stationarity in lam, ``s theta = inner`` that in w, and what
@@ -188,7 +190,7 @@ def _centred(data: AttackedData, T: Tensor, loss: str, y: Tensor, N: int, mu: fl
     def small(log_theta: Tensor) -> Tensor:
         theta = torch.exp(log_theta)
         margin = inside.primal(turned, lam_at(theta), none).s
-        return loss_side(loss, margin - inner / theta, y, N, mu).theta > theta
+        return loss.side(margin - inner / theta, y, N, mu).theta > theta
 
     most = torch.full_like(none, math.log(LARGEST / N))
     theta = torch.exp(_bisected(small, torch.full_like(none, math.log(inner) - RANGE), most))
@@ -196,7 +198,7 @@ def _centred(data: AttackedData, T: Tensor, loss: str, y: Tensor, N: int, mu: fl
     at = inside.primal(turned, lam, none)
     w = at.s - s
     moments = Moments(theta, at.attack @ V.T, V @ torch.diag_embed(inner / at.D) @ V.T)
-    return AttackedPoint(Pair.centred(lam, inner), w, moments, loss_side(loss, w, y, N, mu))
+    return AttackedPoint(Pair.centred(lam, inner), w, moments, loss.side(w, y, N, mu))
 
 
 def _multipliers(data: AttackedData, T: Tensor) -> Tensor:

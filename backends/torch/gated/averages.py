@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core import GatedMultipliers, GatedProgram, loss_by_name
+from cvxrobust.core import GatedMultipliers, GatedProgram
 from cvxrobust.core.programs.gated.certificate import best_scaled, lengths
 
 Array = NDArray[np.float64]
@@ -38,7 +38,7 @@ def average(program: GatedProgram, first: GatedMultipliers, second: GatedMultipl
 def _omega(program: GatedProgram, first: GatedMultipliers, second: GatedMultipliers, share: float) -> Array | None:
     """The average of what the attacks weigh, where that is not the size of the average theta."""
     given = first.omega is not None or second.omega is not None or bool((program.radius > 0.0).any())
-    return (1.0 - share) * first.reach + share * second.reach if program.loss == "squared" and given else None
+    return None if program.loss_function.margin or not given else (1.0 - share) * first.reach + share * second.reach
 
 
 def _mean(weight: Array, one: Array, other_weight: Array, other: Array) -> Array:
@@ -54,7 +54,7 @@ def proves(program: GatedProgram, m: GatedMultipliers, B: Array) -> float:
 
 def _proves(program: GatedProgram, theta: Array, omega: Array | None, longest: float) -> float:
     limit = program.beta / longest if longest > 0.0 else math.inf
-    return best_scaled(loss_by_name(program.loss), theta, omega, program.labels, limit)[0]
+    return best_scaled(program.loss_function, theta, omega, program.labels, limit)[0]
 
 
 def best_share(

@@ -32,19 +32,6 @@ def smooth_abs(z: Tensor, width: float) -> tuple[Tensor, Tensor, Tensor]:
     return root - width, z / root, width * width / root**3
 
 
-def smooth_loss(name: str, t: Tensor, width: float, carried: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss of each value t, minus its slope for margins (its slope for residuals), and its second derivative."""
-    if name == "hinge":
-        return smooth_relu(1.0 - t, width, carried)
-    if name == "squared_hinge":
-        violation = torch.relu(1.0 - t)
-        return violation**2, 2.0 * violation, 2.0 * (violation > 0.0).to(t.dtype)
-    if name == "logistic":
-        p = torch.sigmoid(-t)
-        return torch.nn.functional.softplus(-t), p, p * (1.0 - p)
-    return t * t, 2.0 * t, torch.full_like(t, 2.0)
-
-
 @dataclass(frozen=True)
 class SmoothNorm:
     """A smoothed dual norm ``N(g)`` of vectors along the last axis and its derivatives there.

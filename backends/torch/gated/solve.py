@@ -100,9 +100,9 @@ def solve_gated(
 def at_scale(program: GatedProgram) -> bool:
     """Whether a programme goes to the method of multipliers."""
     (K, _, D), n = program.shape, program.X.shape[0]
-    least = LARGE_GATED if program.formulation == "gated" else LARGE
+    least = LARGE if program.rules.paired else LARGE_GATED
     large = n * K * D >= least or n * K * D * D >= WIDE
-    return program.formulation != "cone" and program.shape[1] == 1 and large
+    return not program.rules.constrains_gates and program.shape[1] == 1 and large
 
 
 def by_columns(program: GatedProgram) -> bool:

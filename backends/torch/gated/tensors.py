@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cvxrobust.backends.torch.losses import LOSSES, TorchLoss
 from cvxrobust.core import GatedProgram
-from cvxrobust.core.programs.gated.evaluation import harmful
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,9 @@ class GatedTensors:
             return torch.as_tensor(np.array(array, dtype=np.float64), device=device).to(dtype)
 
         sides = 1.0 - 2.0 * program.gates
-        if program.formulation == "cone":
-            active = np.broadcast_to((program.X != 0.0).any(axis=1, keepdims=True), program.gates.shape)
-        else:
-            active = harmful(program)
+        active = program.rules.pairs(program)
+        if program.rules.constrains_gates:
+            active = active & (program.X != 0.0).any(axis=1, keepdims=True)
         attacked = bool((program.radius > 0.0).any()) and program.attackable > 0
         return cls(
             program,
@@ -110,14 +109,24 @@ class GatedTensors:
         )
 
     @property
+    def loss(self) -> TorchLoss:
+        """The loss."""
+        return LOSSES[self.program.loss]
+
+    @property
+    def margin(self) -> bool:
+        """Whether it is one of margins, not of residuals."""
+        return self.program.loss_function.margin
+
+    @property
     def cone(self) -> bool:
         """Whether slots are confined to cones."""
-        return self.program.formulation == "cone"
+        return self.program.rules.constrains_gates
 
     @property
     def one_sided(self) -> bool:
         """Whether margins lose what harmful slots may add."""
-        return self.program.formulation == "one-sided"
+        return self.program.rules.one_sided
 
 
 def linear_parts(data: GatedTensors, U: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cvxrobust.backends.torch.losses import LOSSES
 from cvxrobust.backends.torch.polynomial.attacks import RandomAttacks
 from cvxrobust.backends.torch.polynomial.neurons import network_of
 from cvxrobust.backends.torch.polynomial.objective import Array, Form, ObjectiveEvaluation, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import Block, Target
 from cvxrobust.core import Loss, PolynomialNetwork, PolynomialProgram
 from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.losses.base import output_signs
 from cvxrobust.core.programs.polynomial.certificate import DualBound, dual_bound
 from cvxrobust.core.programs.polynomial.moments import SecondMoments
 
@@ -45,7 +47,7 @@ class SmoothedMultipliers:
     def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
         """Means and variances of the attacks' coordinates in a block of samples."""
         program, task, device = self.program, self.form.query.task, self.form.vectors.device
-        sides = np.ones(X.shape[0]) if program.loss == "squared" else program.labels[rows, task]
+        sides = output_signs(program.loss_function, program.labels[rows, task])
         radius = program.radius[rows]
         tensors = (torch.tensor(part, device=device) for part in (sides, radius, X))
         target = Target.of(next(tensors), next(tensors), bool((radius > 0.0).any()))
@@ -123,9 +125,7 @@ class _Case:
             exact = torch.as_tensor(self.quadratic.expand(X)[0])
         self.sums[0] += float(self.loss.value(_numpy(exact), _numpy(labels)).sum())
         smoothed, weights = self.evaluation.margins[rows], self.evaluation.weights[rows]
-        if program.loss == "hinge":
-            slack = 1.0 - smoothed
-            self.sums[1] += (slack.clamp(min=0.0) - weights * slack).sum()
+        self.sums[1] += LOSSES[program.loss].smoothed_off(smoothed, weights).sum()
         mean = variance = None
         if self.form.attacked:
             self.sums[2] += (weights * (exact - smoothed)).sum()

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvxrobust.backends.torch.losses import LOSSES
 from cvxrobust.backends.torch.polynomial.attacks import RandomAttacks, Spectrum, smoothed_attacks, varying_coordinates
 from cvxrobust.backends.torch.polynomial.samples import Block, LocalSamples, Target
 from cvxrobust.core import PolynomialProgram, torch_threads
@@ -48,6 +49,12 @@ class PolynomialSmoothing:
     attack: float
     centre: Tensor
     penalty: float = 1.0
+
+    def relu(self, z: Tensor, rows: slice | Tensor) -> tuple[Tensor, Tensor]:
+        """Values and slopes p of the hinges' ReLUs at ``z = 1 - t``, smoothed, of some samples."""
+        centre = self.centre[rows]
+        p = (centre + z / self.hinge).clamp(0.0, 1.0)
+        return p * z - 0.5 * self.hinge * (p - centre) ** 2, p
 
 
 @dataclass(frozen=True)
@@ -183,6 +190,7 @@ class SmoothedObjective:
 
     def __init__(self, program: PolynomialProgram, samples: LocalSamples) -> None:
         self.program, self.samples = program, samples
+        self.loss, self.margin = LOSSES[program.loss], program.loss_function.margin
         self._guesses: dict[int, Tensor] = {}
         self._pool: ThreadPoolExecutor | None = None
 
@@ -310,16 +318,8 @@ class SmoothedObjective:
 
     def _loss(self, query: Query, rows: slice | Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """Losses and their negative derivatives."""
-        match self.program.loss:
-            case "hinge":
-                mu, centre = query.smoothing.hinge, query.smoothing.centre[rows]
-                p = (centre + (1.0 - t) / mu).clamp(0.0, 1.0)
-                return p * (1.0 - t) - 0.5 * mu * (p - centre) ** 2, p
-            case "squared_hinge":
-                violation = (1.0 - t).clamp(min=0.0)
-                return violation * violation, 2.0 * violation
-            case "logistic":
-                return torch.nn.functional.softplus(-t), torch.sigmoid(-t)
-            case _:
-                residual = t - self.samples.labels[rows, query.task]
-                return residual * residual, -2.0 * residual
+        if self.margin:
+            return self.loss.first_order(t, lambda z: query.smoothing.relu(z, rows))
+        residual = t - self.samples.labels[rows, query.task]
+        losses, slopes = self.loss.first_order(residual, lambda z: query.smoothing.relu(z, rows))
+        return losses, -slopes

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dgeqrf, dorgqr, dsyevd
-from scipy.special import expit
 
 from cvxrobust.backends.torch.polynomial.attacks import FADED, NEWTON_STEPS, SETTLED, START, TINY
 from cvxrobust.backends.torch.polynomial.objective import ObjectiveEvaluation, Query, SmoothedObjective
@@ -62,6 +61,7 @@ class SmallObjective(SmoothedObjective):
         super().__init__(program, samples)
         self._X, self._radius = samples.X.numpy(), samples.radius.numpy()
         self._columns: dict[int, _Side] = {}
+        self._exact = program.loss_function
 
     def evaluate(self, queries: Sequence[Query]) -> list[ObjectiveEvaluation]:
         """Values and gradients.
@@ -142,20 +142,15 @@ class SmallObjective(SmoothedObjective):
 
     def _losses(self, query: Query, labels: Array, t: Array) -> tuple[Array, Array]:
         """Losses and their negative derivatives."""
-        match self.program.loss:
-            case "hinge":
-                mu, centre = query.smoothing.hinge, query.smoothing.centre.numpy()
-                slack = 1.0 - t
-                p = np.minimum(np.maximum(centre + slack / mu, 0.0), 1.0)
-                return p * slack - 0.5 * mu * (p - centre) ** 2, p
-            case "squared_hinge":
-                violation = np.maximum(1.0 - t, 0.0)
-                return violation * violation, 2.0 * violation
-            case "logistic":
-                return np.logaddexp(0.0, -t), np.asarray(expit(-t))
-            case _:
-                residual = t - labels
-                return residual * residual, -2.0 * residual
+        if not self.loss.kinked:
+            return self._exact.value(t, labels), -self._exact.derivative(t, labels)
+        mu, centre = query.smoothing.hinge, query.smoothing.centre.numpy()
+
+        def relu(z: Array) -> tuple[Array, Array]:
+            p = np.minimum(np.maximum(centre + z / mu, 0.0), 1.0)
+            return p * z - 0.5 * mu * (p - centre) ** 2, p
+
+        return self.loss.first_order(t, relu)
 
 
 class _Attacks:

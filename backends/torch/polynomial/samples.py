@@ -102,7 +102,7 @@ class LocalSamples:
         self.dtype, self.team, self._stopping = dtype, team, stopping
         self.rows = team.share(self.total)
         self.labels = self._tensor(program.labels[self.rows])
-        self.sides = torch.ones_like(self.labels) if program.loss == "squared" else self.labels
+        self.sides = self.labels if program.loss_function.margin else torch.ones_like(self.labels)
         self.radius = self._tensor(program.radius[self.rows])
         self.attacked = bool((program.radius > 0.0).any())
         self._targets: dict[int, Target] = {}

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.checkpoint import Checkpoint, State
 from cvxrobust.backends.torch.lbfgs import Descent, Memory, descending
+from cvxrobust.backends.torch.losses import LOSSES
 from cvxrobust.backends.torch.polynomial.certify import Judgement
 from cvxrobust.backends.torch.polynomial.checkpoint import PAIRS, best_state, restored, search_state
 from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, random_neurons, with_priced_neurons
@@ -215,7 +216,7 @@ class Training:
         """Share of beta that descent aims at."""
         if self.certificates < DOUBT or self.best.network.n_neurons > 0:
             return 1.0
-        violated = min(self.violated, self.best.gap) if self.program.loss == "hinge" else self.violated
+        violated = min(self.violated, self.best.gap) if LOSSES[self.program.loss].kinked else self.violated
         return 1.0 - min(AHEAD * violated, MOST_AHEAD * 0.5 ** (self.idle // YIELD))
 
     def judged(self, judgement: Judgement) -> None:

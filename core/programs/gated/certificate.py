@@ -36,10 +36,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import steepest
-from cvxrobust.core.losses.base import Loss
-from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.losses.base import Loss, output_signs
 from cvxrobust.core.programs.gated.batch_repair import shortened
-from cvxrobust.core.programs.gated.evaluation import EPS, harmful, slopes, sums, values
+from cvxrobust.core.programs.gated.evaluation import EPS, goals, harmful, slopes, sums, values
 from cvxrobust.core.programs.gated.program import GatedProgram
 from cvxrobust.core.programs.gated.slot_repair import generated, into_ball, repair_slot, slot_part
 
@@ -115,10 +114,9 @@ def gated_bound(program: GatedProgram, multipliers: GatedMultipliers) -> GatedBo
     violations = lengths(B) + allowance + _moved(program, m)
     gamma = float(violations.max(initial=0.0))
     limit = program.beta / gamma if gamma > 0.0 else math.inf
-    loss = loss_by_name(program.loss)
-    value, scale = (
-        (-math.inf, 0.0) if not np.isfinite(gamma) else best_scaled(loss, m.theta, m.omega, program.labels, limit)
-    )
+    value, scale = (-math.inf, 0.0)
+    if np.isfinite(gamma):
+        value, scale = best_scaled(program.loss_function, m.theta, m.omega, program.labels, limit)
     return GatedBound(value, violations, m, scale)
 
 
@@ -136,7 +134,7 @@ def tightened(
     is done slot by slot.
     """
     m = clip_to_domain(program, multipliers)
-    if program.formulation == "gated":
+    if not program.rules.paired:
         return m
     return tightened_from(program, m, brackets(program, m)[0], threshold, stopped, exact=exact)
 
@@ -151,25 +149,27 @@ def tightened_from(
     exact: int = EXACT,
 ) -> GatedMultipliers:
     """`tightened` for what `clip_to_domain` made, with its vectors B_k at hand; what changes is copied."""
-    over = np.flatnonzero(lengths(B) > program.beta * (1.0 + threshold))
-    if over.size == 0 or not np.isfinite(B[over]).all() or program.formulation == "gated":
+    rules, over = program.rules, np.flatnonzero(lengths(B) > program.beta * (1.0 + threshold))
+    if over.size == 0 or not np.isfinite(B[over]).all() or not rules.paired:
         return m
-    if program.formulation == "one-sided" and over.size * program.X.size > exact:
+    if rules.one_sided and over.size * program.X.size > exact:
         return _tightened_together(program, m, B, over, program.beta * (1.0 + threshold), stopped)
     mu, directions = m.mu.copy(), m.directions.copy()
-    free = harmful(program) if program.formulation == "one-sided" else np.ones(program.gates.shape, dtype=np.bool_)
+    free, attacked = rules.pairs(program), bool((program.radius > 0.0).any())
     for k in map(int, over):
         if stopped():
             break
         for c in range(program.shape[1]):
             fixed = B[k, c] - slot_part(program, k, mu[:, k, c], directions[k, c])
-            rows = np.flatnonzero(free[:, k] & ((m.theta[:, c] > 0.0) | (program.formulation == "cone")))
-            if program.formulation == "cone" and (program.radius > 0.0).any():
+            caps = rules.caps(m.theta[:, c])
+            rows = np.flatnonzero(free[:, k] if caps is None else free[:, k] & (caps > 0.0))
+            if rules.constrains_gates and attacked:
                 target = 0.5 * program.beta / math.sqrt(program.shape[1])
                 mu[:, k, c], directions[k, c] = generated(program, k, fixed, target, mu[:, k, c], directions[k, c])
             else:
+                caps = None if caps is None else caps[rows]
                 mu[:, k, c], directions[k, c] = repair_slot(
-                    program, k, rows, fixed, m.theta[rows, c], mu[:, k, c], directions[k, c]
+                    program, k, rows, fixed, caps, mu[:, k, c], directions[k, c]
                 )
     return replace(m, mu=mu, directions=directions)
 
@@ -200,18 +200,16 @@ def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
     """Multipliers that need no solver: derivatives of the loss, worst attacks and active terms at a point."""
     n, d = program.X.shape[0], program.attackable
     found, H = values(program, U), sums(program, U)
-    loss = loss_by_name(program.loss)
-    omega = None
-    if program.loss == "squared":
-        omega = 2.0 * found / n
-        theta = -omega * np.sign(np.einsum("id,icd->ic", program.X, H) - program.labels)
-    else:
-        theta = -loss.derivative(found, program.labels) / n
+    loss = program.loss_function
+    slope, omega = loss.derivative(found, goals(program)) / n, None
+    theta = -slope
+    if not loss.margin:
+        theta, omega = -slope * np.sign(np.einsum("id,icd->ic", program.X, H) - program.labels), slope
     K, C, _ = program.shape
     attacks = -steepest(H[..., :d].reshape(n * C, d), program.norm).reshape(n, C, d)
     directions = -steepest(U[..., :d].reshape(K * C, d), program.norm).reshape(K, C, d)
     mu = np.zeros((n, K, C))
-    if program.formulation == "one-sided":
+    if program.rules.one_sided:
         argument = -slopes(program, U)
         mu = np.where(harmful(program)[..., None], 0.5 * (1.0 + np.sign(argument)) * theta[:, None, :], 0.0)
     return GatedMultipliers(theta, attacks, mu, directions, omega)
@@ -219,17 +217,12 @@ def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
 
 def clip_to_domain(program: GatedProgram, multipliers: GatedMultipliers) -> GatedMultipliers:
     """Multipliers inside all constraints but the one on ``||B_k||``; what is no number counts as zero."""
-    loss = loss_by_name(program.loss)
+    loss = program.loss_function
     theta = loss.clip(_numbers(multipliers.theta))
     omega = np.abs(theta)
     if not loss.margin and multipliers.omega is not None:
         omega = np.maximum(_numbers(multipliers.omega), omega)
-    mu = np.maximum(_numbers(multipliers.mu), 0.0)
-    if program.formulation == "one-sided":
-        # A cap on theta is a cap on what rests on it.
-        mu = np.where(harmful(program)[..., None], np.minimum(mu, theta[:, None, :]), 0.0)
-    elif program.formulation == "gated":
-        mu = np.zeros_like(mu)
+    mu = program.rules.clip(program, np.maximum(_numbers(multipliers.mu), 0.0), theta)
     largest = max(float(np.abs(part).max(initial=0.0)) for part in (theta, omega, mu))
     if largest > HUGE or 0.0 < largest < 1.0 / HUGE:
         # A common factor costs a bound nothing and keeps the arithmetic safe; up to 1/n every loss allows.
@@ -244,7 +237,7 @@ def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
     """The vectors B_k, shape (K, C, D), and the sizes of the terms that were summed, shape (K,)."""
     K, C, D = program.shape
     d = program.attackable
-    signs = np.ones_like(program.labels) if program.loss == "squared" else program.labels
+    signs = output_signs(program.loss_function, program.labels)
     omega = m.reach
     weights = program.gates * program.signs
     points = (signs * m.theta)[..., None] * program.X[:, None, :]

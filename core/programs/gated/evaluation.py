@@ -55,8 +55,9 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import NORMS, Norm
 from cvxrobust.core.errors import UnsupportedProgramError
-from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
+from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.programs.gated.formulations import FORMULATIONS
 from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
@@ -70,18 +71,23 @@ def require_meaning(program: GatedProgram) -> None:
     """Refuse what this module gives no meaning to.
 
     Raises:
-        UnsupportedProgramError: A one-sided programme whose loss is not of one margin, or an unknown loss or norm.
+        UnsupportedProgramError: A one-sided programme whose loss is not of one margin, or an unknown loss, norm or
+            formulation.
     """
     loss = LOSSES.get(program.loss)
     if loss is None:
         raise UnsupportedProgramError(f"loss {program.loss!r} is none of {sorted(LOSSES)}, which this solver knows.")
     if program.norm not in NORMS:
         raise UnsupportedProgramError(f"norm {program.norm!r} is none of {list(NORMS)}, which this solver knows.")
+    if program.formulation not in FORMULATIONS:
+        raise UnsupportedProgramError(
+            f"formulation {program.formulation!r} is none of {list(FORMULATIONS)}, which this solver knows."
+        )
     if program.labels.shape[1] != 1 and loss.margin:
         raise UnsupportedProgramError("a margin loss needs one output; solve one programme per class.")
-    if program.formulation == "one-sided" and not loss.margin:
+    if program.rules.one_sided and not loss.margin:
         raise UnsupportedProgramError(
-            'the one-sided formulation bounds margins, which the squared loss has none of; use "cone" or "gated".'
+            f'the one-sided formulation bounds margins, which the {loss.name} loss has none of; use "cone" or "gated".'
         )
 
 
@@ -106,9 +112,8 @@ def sums(program: GatedProgram, U: Array) -> Array:
 
 def harmful(program: GatedProgram) -> NDArray[np.bool_]:
     """Which slots can only lower which margins, ``y_i s_k = -1``; shape (n, K), all False but for one-sided ones."""
-    if program.formulation != "one-sided":
-        return np.zeros(program.gates.shape, dtype=np.bool_)
-    return np.asarray(program.labels * program.signs < 0.0)
+    rules = program.rules
+    return rules.pairs(program) if rules.one_sided else np.zeros(program.gates.shape, dtype=np.bool_)
 
 
 def values(program: GatedProgram, U: Array) -> Array:
@@ -120,12 +125,17 @@ def values(program: GatedProgram, U: Array) -> Array:
     H = sums(program, U)
     f = np.einsum("id,icd->ic", program.X, H)
     reach = program.radius[:, None] * dual_norms(H[..., : program.attackable], program.norm)
-    if program.loss == "squared":
+    if not program.loss_function.margin:
         return np.asarray(np.abs(f - program.labels) + reach)
     margins = program.labels * f - reach
-    if program.formulation == "one-sided":
+    if program.rules.one_sided:
         margins -= excess(program, U).sum(axis=1, keepdims=True)
     return np.asarray(margins)
+
+
+def goals(program: GatedProgram) -> Array:
+    """What the loss compares `values` with: the labels, or nothing, where they are residuals; shape (n, C)."""
+    return program.labels if program.loss_function.margin else np.zeros_like(program.labels)
 
 
 def excess(program: GatedProgram, U: Array) -> Array:
@@ -145,10 +155,7 @@ def slopes(program: GatedProgram, U: Array) -> Array:
 
 def sample_losses(program: GatedProgram, U: Array) -> Array:
     """Loss of each sample, summed over outputs, at the programme's bounds; shape (n,)."""
-    found = values(program, U)
-    if program.loss == "squared":
-        return np.asarray((found**2).sum(axis=1))
-    return loss_by_name(program.loss).value(found[:, 0], program.labels[:, 0])
+    return np.asarray(program.loss_function.value(values(program, U), goals(program)).sum(axis=1))
 
 
 def penalty(U: Array) -> float:
@@ -158,7 +165,7 @@ def penalty(U: Array) -> float:
 
 def is_feasible(program: GatedProgram, U: Array) -> bool:
     """Whether a point satisfies the cone constraints, up to rounding; always, where there are none."""
-    if program.formulation != "cone":
+    if not program.rules.constrains_gates:
         return True
     rounding = FEASIBLE * np.linalg.norm(program.X, axis=1)
     if program.uncertainty is not None:
@@ -224,7 +231,7 @@ def from_network(program: GatedProgram, network: ReLUNetwork) -> Array:
     for c in range(C):
         vectors = alpha[:, c, None] * network.u * program.signs[slots[:, c], None]
         # A neuron of the wrong sign would need a negative output weight, which no slot of these has.
-        fits = (program.formulation == "gated") | (alpha[:, c] * program.signs[slots[:, c]] > 0.0)
+        fits = (not program.rules.signed_slots) | (alpha[:, c] * program.signs[slots[:, c]] > 0.0)
         np.add.at(U[:, c], slots[fits, c], vectors[fits])
     return U
 
@@ -248,7 +255,7 @@ def apart(program: GatedProgram, network: ReLUNetwork) -> tuple[GatedProgram, Ar
     """
     if not holds(program, network):
         return None
-    if program.formulation == "gated" or program.shape[1] > 1 or network.n_neurons == 0:
+    if not program.rules.signed_slots or program.shape[1] > 1 or network.n_neurons == 0:
         return program, from_network(program, network)
     slots = _slots_of(program, network)[:, 0]
     spread = replace(program, gates=program.gates[:, slots], signs=program.signs[slots])
@@ -268,7 +275,7 @@ def _slots_of(program: GatedProgram, network: ReLUNetwork) -> NDArray[np.intp]:
 
 def holds(program: GatedProgram, network: ReLUNetwork) -> bool:
     """Whether the programme has a slot of the right sign for every neuron of a network."""
-    if program.formulation == "gated":
+    if not program.rules.signed_slots:
         return program.signs.size > 0 or network.n_neurons == 0
     present = {float(sign) for sign in program.signs}
     return all(float(sign) in present for sign in np.unique(np.sign(network.alpha[network.alpha != 0.0])))
@@ -278,6 +285,6 @@ def _closest_slots(program: GatedProgram, u: Array, alpha: Array) -> NDArray[np.
     z = u @ program.X.T
     # Agreement of gates with signs, weighted: sum_i |z_i| [g_ik == (z_i >= 0)] = const + sum_i z_i (2 g_ik - 1) / 2.
     agreement = z @ (2.0 * program.gates - 1.0)
-    if program.formulation != "gated":
+    if program.rules.signed_slots:
         agreement[np.sign(alpha)[:, None] != program.signs] = -np.inf
     return np.asarray(np.argmax(agreement, axis=1), dtype=np.intp)

@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.losses.base import Loss
+from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 
 Array = NDArray[np.float64]
 Formulation = Literal["cone", "one-sided", "gated"]
@@ -48,6 +51,20 @@ class GatedProgram:
     uncertainty: Array | None = None
 
     kind = "gated"
+
+    @property
+    def loss_function(self) -> Loss:
+        """The loss itself.
+
+        Raises:
+            UnknownNameError: There is none of that name.
+        """
+        return loss_by_name(self.loss)
+
+    @property
+    def rules(self) -> GateRules:
+        """The formulation itself."""
+        return FORMULATIONS[self.formulation]
 
     @property
     def attackable(self) -> int:

@@ -30,7 +30,7 @@ def slot_part(program: GatedProgram, k: int, mu: Array, direction: Array) -> Arr
 
 
 def repair_slot(
-    program: GatedProgram, k: int, rows: NDArray[np.intp], fixed: Array, caps: Array, mu: Array, direction: Array
+    program: GatedProgram, k: int, rows: NDArray[np.intp], fixed: Array, caps: Array | None, mu: Array, direction: Array
 ) -> tuple[Array, Array]:
     """The best mu and q found for one slot and output: B = fixed + sum_i mu_i (turned x_i + r_i q)."""
     d = direction.size
@@ -41,7 +41,7 @@ def repair_slot(
         generators = turned.copy()
         generators[:, :d] += program.radius[rows, None] * direction
         found = np.zeros_like(mu)
-        found[rows] = _least_squares(generators, fixed, None if program.formulation == "cone" else caps, best[0][rows])
+        found[rows] = _least_squares(generators, fixed, caps, best[0][rows])
         bracket = fixed + slot_part(program, k, found, direction)
         # For this mu, the q that shortens B most lies opposite to it.
         turned_direction = _shortening(bracket[:d], float(program.radius @ found), direction, program.norm)

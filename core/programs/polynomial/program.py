@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.losses.base import Loss
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.programs.rows import Rows
 
 Array = NDArray[np.float64]
@@ -35,3 +37,12 @@ class PolynomialProgram:
     beta: float
 
     kind = "polynomial"
+
+    @property
+    def loss_function(self) -> Loss:
+        """The loss itself.
+
+        Raises:
+            UnknownNameError: There is none of that name.
+        """
+        return loss_by_name(self.loss)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.relu_bounds import steepest
+from cvxrobust.core.losses.base import output_signs
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers, brackets, lengths, tightened
 from cvxrobust.core.programs.gated.evaluation import dual_norms
 from cvxrobust.core.programs.gated.program import GatedProgram
@@ -111,12 +112,12 @@ def _worth(
     """What neurons u, shape (B, D), add to the margins with the gates that suit them best: value, gradient, gates."""
     X, theta = program.X, m.theta[:, column]
     omega = np.abs(theta) if m.omega is None else m.omega[:, column]
-    labels = np.ones(theta.size) if program.loss == "squared" else program.labels[:, column]
+    labels = output_signs(program.loss_function, program.labels[:, column])
     points = (labels * theta)[:, None] * X
     points[:, :d] += (program.radius * omega)[:, None] * m.attacks[:, column]
     z = X @ u.T
     gated = sign * (points @ u.T)
-    if program.formulation != "one-sided":
+    if not program.rules.one_sided:
         # Gates must be the signs of x'u; what an attack adds comes with them.
         gates = z >= 0.0
         return np.where(gates, gated, 0.0).sum(axis=0), sign * (gates.T @ points), np.asarray(gates)

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.smoothing import SmoothNorm, smooth_loss, smooth_norm
+from cvxrobust.backends.torch.gated.smoothing import SmoothNorm, smooth_norm, smooth_relu
+from cvxrobust.backends.torch.losses import LOSSES
 from cvxrobust.core import GatedProgram
 
 ARMIJO = 1e-4
@@ -91,7 +92,7 @@ class Master:
         self.X, self.radius = tensor(program.X), tensor(program.radius)
         self.labels, self.gates = tensor(program.labels[:, 0]), tensor(program.gates * program.signs)
         self.noise = 4.0 * torch.finfo(dtype).eps
-        self.margin = program.loss != "squared"
+        self.loss, self.margin = LOSSES[program.loss], program.loss_function.margin
         self.attacked = bool((program.radius > 0.0).any()) and self.d > 0
         self.clear()
 
@@ -176,16 +177,18 @@ class Master:
             width = torch.as_tensor(smoothing.sums, dtype=H.dtype, device=H.device)
             sums = smooth_norm(H, program.norm, width, True, self.carried_sums)
         if self.margin:
-            values = values if sums is None else values - self.radius * sums.value
-            losses, omega, curvature = smooth_loss(program.loss, values, smoothing.loss, self.carried_loss)
-            theta = omega
+            worst = values if sums is None else values - self.radius * sums.value
         else:
             worst = values - self.labels
             if sums is not None:
                 width = torch.as_tensor(smoothing.loss, dtype=worst.dtype, device=worst.device)
                 residuals = smooth_norm(worst[:, None], 2, width, True, self.carried_residuals)
                 worst = residuals.value + self.radius * sums.value
-            losses, omega, curvature = worst**2, 2.0 * worst, torch.full_like(values, 2.0)
+        losses, omega, curvature = self.loss.second_order(
+            worst, lambda z: smooth_relu(z, smoothing.loss, self.carried_loss)
+        )
+        theta = omega
+        if not self.margin:
             theta = -omega if residuals is None else -omega * residuals.gradient[:, 0]
         roots = torch.sqrt((U * U).sum(1, keepdim=True) + smoothing.lengths**2)
         value = losses.sum() / n + program.beta * roots.sum() - smoothing.barrier * torch.log(c).sum()
@@ -281,7 +284,7 @@ class Master:
     def _carry(self, here: Place, J: Tensor, unit: Tensor, step: Tensor, length: float) -> None:
         """Move the carried derivatives as far as the step is taken."""
         V = self.points(step)
-        if self.program.loss == "hinge":
+        if self.loss.kinked:
             old = here.theta if self.carried_loss is None else self.carried_loss
             new = here.theta + here.curvature * (J @ step.to(self.dtype)).to(torch.float64)
             self.carried_loss = (old + length * (new - old)).clamp(0.0, 1.0)

@@ -257,7 +257,7 @@ def suits(program: GatedProgram) -> bool:
     """Whether the method knows a programme: cones, one output, no attack on a zero input."""
     attacked = program.radius > 0.0
     flat = bool((attacked & ~program.X.any(axis=1)).any()) and program.attackable > 0
-    return program.formulation == "cone" and program.shape[1] == 1 and program.shape[0] > 0 and not flat
+    return program.rules.constrains_gates and program.shape[1] == 1 and program.shape[0] > 0 and not flat
 
 
 def _array(tensor: Tensor) -> Array:

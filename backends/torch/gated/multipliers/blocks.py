@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.torch.gated.balls import dual_norm, into_ball
+from cvxrobust.backends.torch.losses import LOSSES, ReLU
 from cvxrobust.core import GatedProgram
 from cvxrobust.core.attacks.relu_bounds import Norm
 
@@ -113,11 +114,12 @@ class Sums:
 
     def __init__(self, data: Restricted, centres: Centres, widths: Widths, U: Tensor) -> None:
         self.data, self.centres, self.width, self.U = data, centres, widths, U
+        self.loss, self.margin = LOSSES[data.program.loss], data.program.loss_function.margin
         self.total = torch.zeros_like(U)
         self.weight = U.new_zeros(U.shape[0])
         self.sizes, self.turns, self.slot_error = U.new_zeros(U.shape[0]), U[:, :0], U.new_zeros(U.shape[0])
         self.error = U.new_zeros(3)
-        if data.attacked and data.program.formulation == "one-sided":
+        if data.attacked and data.program.rules.one_sided:
             d = data.program.attackable
             self.sizes, self.turns = support(U[:, :d], centres.slots, widths.slots, data.program.norm)
             self.slot_error = dual_norm(U[:, :d], data.program.norm) - (self.turns * U[:, :d]).sum(1)
@@ -136,7 +138,7 @@ class Sums:
         else:
             z = X @ U.T
             margins = (gates * z).sum(1)
-        if data.program.loss == "squared":
+        if not self.margin:
             return self._add_residuals(rows, margins - data.targets[rows], reach, H, directions, kept)
         margins = margins if reach is None else margins - reach
         side = 0 if label.sign > 0.0 else 1
@@ -152,7 +154,7 @@ class Sums:
             kappa = torch.add(centre, excess, alpha=1.0 / self.width.relu).clamp_(0.0, 1.0)
             moved = kappa - centre
             margins = margins - (kappa * excess).sum(1) + 0.5 * self.width.relu * (moved * moved).sum(1)
-        losses, theta = _loss(data.program.loss, margins, self.centres.loss[rows], self.width.loss)
+        losses, theta = self.loss.first_order(margins, self._relu(rows))
         self._pull(X, gates, radius, theta, theta, directions, harm, turned, kappa, z is not None)
         if kept is not None:
             self._judge(margins, theta, radius, H, directions, excess, kappa, rows)
@@ -162,7 +164,8 @@ class Sums:
                     theta, theta[:0], none if directions is None else directions, none if kappa is None else kappa
                 )
             )
-        return losses.sum(dtype=torch.float64)
+        total: Tensor = losses.sum(dtype=torch.float64)
+        return total
 
     def _add_residuals(
         self,
@@ -182,14 +185,26 @@ class Sums:
             sizes, side = support(residuals[:, None], self.centres.outputs[rows, None], self.width.loss, 2)
             # Smoothed from below, an absolute residual may be less than nothing.
             worst, sides = torch.relu(sizes + reach), side[:, 0]
-        omega = 2.0 * worst
+        losses, omega = self.loss.first_order(worst, self._relu(rows))
         self._pull(X, gates, radius, -omega * sides, omega, directions, slice(0, 0), None, None, H is None)
         if kept is not None:
             if H is not None and directions is not None:
                 self.error[0] += (omega * (residuals.abs() - sides * residuals)).sum()
                 self._judge_sums(omega, radius, H, directions)
             kept.append(PieceMultipliers(omega, sides, X[:, :0] if directions is None else directions, X[:, :0]))
-        return (worst * worst).sum(dtype=torch.float64)
+        total: Tensor = losses.sum(dtype=torch.float64)
+        return total
+
+    def _relu(self, rows: slice) -> ReLU:
+        """The ReLU of the hinges of some samples, close to their centre."""
+        centre, width = self.centres.loss[rows], self.width.loss
+
+        def smoothed(z: Tensor) -> tuple[Tensor, Tensor]:
+            p = torch.add(centre, z, alpha=1.0 / width).clamp_(0.0, 1.0)
+            moved = p - centre
+            return p * z - 0.5 * width * moved * moved, p
+
+        return smoothed
 
     def _pull(
         self,
@@ -233,9 +248,7 @@ class Sums:
         rows: slice,
     ) -> None:
         """Add samples to the errors that smoothing makes."""
-        if self.data.program.loss == "hinge":
-            violation = 1.0 - margins
-            self.error[0] += (torch.relu(violation) - theta * violation).sum()
+        self.error[0] += self.loss.smoothed_off(margins, theta).sum()
         if excess is not None and kappa is not None:
             self.error[1] += theta @ (torch.relu(excess) - kappa * excess).sum(1)
         if H is not None and directions is not None:
@@ -278,16 +291,3 @@ def support(G: Tensor, centre: Tensor, width: float, norm: Norm) -> tuple[Tensor
     p = into_ball(torch.add(centre, G, alpha=1.0 / width), norm)
     moved = p - centre
     return (p * G).sum(-1) - 0.5 * width * (moved * moved).sum(-1), p
-
-
-def _loss(name: str, margins: Tensor, centre: Tensor, width: float) -> tuple[Tensor, Tensor]:
-    """Losses and minus their derivatives."""
-    if name == "squared_hinge":
-        violation = torch.relu(1.0 - margins)
-        return violation * violation, 2.0 * violation
-    if name == "logistic":
-        return torch.nn.functional.softplus(-margins), torch.sigmoid(-margins)
-    violation = 1.0 - margins
-    theta = torch.add(centre, violation, alpha=1.0 / width).clamp_(0.0, 1.0)
-    moved = theta - centre
-    return theta * violation - 0.5 * width * moved * moved, theta

@@ -61,9 +61,9 @@ class Lagrangian:
         self.X = self._tensor(program.X[self.rows])
         self.radius = self._tensor(program.radius[self.rows, None])
         self.attacked = bool((program.radius > 0.0).any()) and program.attackable > 0
-        self.one_sided = program.formulation == "one-sided"
+        self.one_sided = program.rules.one_sided
         self.positive = int((program.labels[:, 0] > 0.0).sum())
-        self.squared = program.loss == "squared"
+        self.squared = not program.loss_function.margin
         self.targets = self._tensor(program.labels[self.rows, 0])
         self.metric, self.inverse = _metric(program, device)
         self.choose(np.arange(program.signs.size))

@@ -67,7 +67,7 @@ class MultiplierMethod:
         self.centres = self.whole.centres()
         self.scale = max(float(np.sqrt((best.program.X**2).sum(axis=1).mean())), 1e-150)
         # Margins are about 1; residuals about as large as what the zero network leaves.
-        zero = float(np.sqrt((best.program.labels**2).mean())) if best.program.loss == "squared" else 1.0
+        zero = 1.0 if best.program.loss_function.margin else float(np.sqrt((best.program.labels**2).mean()))
         self.unit = max(zero, 1e-150)
         self.widths = self._first_widths()
         self.evaluations = self.idle = 0

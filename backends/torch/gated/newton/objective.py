@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.smoothing import SmoothNorm, smooth_abs, smooth_loss, smooth_norm, smooth_relu
+from cvxrobust.backends.torch.gated.smoothing import SmoothNorm, smooth_abs, smooth_norm, smooth_relu
 from cvxrobust.backends.torch.gated.tensors import Carried, GatedTensors, SmoothingWidths, linear_parts
 from cvxrobust.core import GatedMultipliers
 
@@ -212,14 +212,14 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
             H, program.norm, torch.as_tensor(widths.sums, dtype=U.dtype, device=U.device), True, old.sums
         )
         reach = data.radius * sums.value
-        if program.formulation != "gated":
+        if program.rules.paired:
             slots = smooth_norm(U[..., : program.attackable], program.norm, widths.slots, not data.cone, old.slots)
     arguments = None
-    if program.formulation != "gated":
+    if program.rules.paired:
         arguments = data.turned[..., None] * products
         if slots is not None:
             arguments = arguments + data.reach[..., None] * slots.value
-    if program.loss == "squared":
+    if not data.margin:
         size, sigma, bend = smooth_abs(outputs - data.labels, widths.values) if data.attacked else (
             torch.abs(outputs - data.labels), torch.sign(outputs - data.labels), torch.zeros_like(outputs)
         )  # fmt: skip
@@ -232,9 +232,9 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
             kappa, stiff = kappa * known, stiff * known
             bends = stiff
             found = found - (excess * known).sum(1)
-    losses, slope, curvature = smooth_loss(program.loss, found, widths.values, old.loss)
+    losses, slope, curvature = data.loss.second_order(found, lambda z: smooth_relu(z, widths.values, old.loss))
     omega = slope / n
-    if not data.attacked and program.loss == "squared":
+    if not data.attacked and not data.margin:
         sigma, curvature = torch.where(sigma == 0.0, 1.0, sigma), torch.full_like(outputs, 2.0)
     roots = torch.sqrt((U * U).sum((1, 2), keepdim=True) + widths.lengths**2)
     value = losses.sum() / n + program.beta * roots.sum()

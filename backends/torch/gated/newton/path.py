@@ -153,7 +153,7 @@ def begin(best: GatedIncumbent, warm: bool, device: str, dtype: torch.dtype) -> 
     """The beginning of the path: at the best point if `warm`, else at zero; in cones moved inside."""
     program, zero = best.program, best.U * 0.0
     worth = gated.objective(program, zero)
-    scale = 1.0 if program.loss != "squared" else float(np.sqrt(worth / program.shape[1]))
+    scale = 1.0 if program.loss_function.margin else float(np.sqrt(worth / program.shape[1]))
     data, kept, inside = GatedTensors.of(program, device, dtype), np.arange(program.shape[0]), None
     if data.cone:
         # Cones can be thin: found in float64 whatever the iterates are.

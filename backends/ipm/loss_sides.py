@@ -166,58 +166,26 @@ class SquaredHingeSide:
         return SquaredHingeSide(self.N, xi, replace(s, slack=_or(xi - 1.0 + w, s.slack)))
 
 
-@dataclass(frozen=True)
-class LogisticSide:
-    """``mean log(1 + exp(-w))``: smooth, so Newton's own linearisation."""
-
-    N: int
-    w: Tensor
-    linear = False
-
-    @classmethod
-    def start(cls, w: Tensor, N: int, mu: float) -> "LogisticSide":
-        """Nothing but the margins."""
-        return cls(N, w)
-
-    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
-        """See `LossSide`."""
-        p = torch.sigmoid(-self.w)
-        return LossTarget(p / self.N, torch.clamp(p * (1.0 - p), min=1e-30) / self.N)
-
-    def move(self, aim: LossTarget, dw: Tensor) -> "LogisticSide":
-        """See `LossSide`."""
-        return LogisticSide(self.N, dw)
-
-    @property
-    def pairs(self) -> tuple[Pair, ...]:
-        """See `LossSide`."""
-        return ()
-
-    @property
-    def theta(self) -> Tensor:
-        """See `LossSide`."""
-        return torch.sigmoid(-self.w) / self.N
-
-    def step(self, direction: "LossSide", primal: float, dual: float, w: Tensor) -> "LogisticSide":
-        """See `LossSide`."""
-        assert isinstance(direction, LogisticSide)
-        return LogisticSide(self.N, _kept(self.w + primal * direction.w, w))
+Slopes = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""First and second derivatives of a smooth loss at values t, given targets."""
 
 
 @dataclass(frozen=True)
-class SquaredSide:
-    """``mean (w - target)^2`` of outputs w."""
+class SmoothSide:
+    """The mean of a smooth loss at margins, or outputs, w: Newton's own linearisation."""
 
     N: int
     w: Tensor
     goal: Tensor
+    derivatives: Slopes
     linear = False
 
     def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
         """See `LossSide`."""
-        return LossTarget(-2.0 * (self.w - self.goal) / self.N, torch.full_like(self.w, 2.0 / self.N))
+        slope, curvature = self.derivatives(self.w, self.goal)
+        return LossTarget(-slope / self.N, torch.clamp(curvature, min=1e-30) / self.N)
 
-    def move(self, aim: LossTarget, dw: Tensor) -> "SquaredSide":
+    def move(self, aim: LossTarget, dw: Tensor) -> "SmoothSide":
         """See `LossSide`."""
         return replace(self, w=dw)
 
@@ -229,32 +197,12 @@ class SquaredSide:
     @property
     def theta(self) -> Tensor:
         """See `LossSide`."""
-        return -2.0 * (self.w - self.goal) / self.N
+        return -self.derivatives(self.w, self.goal)[0] / self.N
 
-    def step(self, direction: "LossSide", primal: float, dual: float, w: Tensor) -> "SquaredSide":
+    def step(self, direction: "LossSide", primal: float, dual: float, w: Tensor) -> "SmoothSide":
         """See `LossSide`."""
-        assert isinstance(direction, SquaredSide)
+        assert isinstance(direction, SmoothSide)
         return replace(self, w=_kept(self.w + primal * direction.w, w))
-
-
-def loss_side(name: str, w: Tensor, goal: Tensor, N: int, mu: float) -> LossSide:
-    """The state to start from at margins (outputs for the squared loss) w.
-
-    Args:
-        name: Name of the loss.
-        w: Shape (n,).
-        goal: Targets, for the squared loss, shape (n,).
-        N: Samples in the average.
-        mu: Complementarity to start from.
-    """
-    if name == "squared":
-        return SquaredSide(N, w, goal)
-    starts: dict[str, Callable[[Tensor, int, float], LossSide]] = {
-        "hinge": HingeSide.start,
-        "squared_hinge": SquaredHingeSide.start,
-        "logistic": LogisticSide.start,
-    }
-    return starts[name](w, N, mu)
 
 
 def _kept(updated: Tensor, exact: Tensor) -> Tensor:
