@@ -26,7 +26,7 @@ class FlatLayout:
     def views(self, flat: Tensor) -> dict[str, Tensor]:
         """The parts of a vector, each in its shape."""
         lead = flat.shape[:-1]
-        pieces = flat.split(self._lengths, dim=-1)
+        pieces = torch.split_with_sizes(flat, self._lengths, dim=-1)
         return {
             name: piece if len(shape) == 1 else piece.view(lead + shape)
             for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
