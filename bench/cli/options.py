@@ -76,7 +76,7 @@ def given_parameters(norm: str | None, **values: Any) -> dict[str, Any]:
     Raises:
         InputError: There is no such norm.
     """
-    from cvxrobust.core.attacks.relu_bounds import check_norm
+    from cvxrobust.core.attacks.norms import check_norm
 
     found = {"norm": None if norm is None else check_norm(norm), **values}
     return {name: value for name, value in found.items() if value is not None}

@@ -26,7 +26,7 @@ import numpy as np
 
 from cvxrobust.bench.data.teachers import relu_teacher
 from cvxrobust.bench.display import console, make_table
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.files import write_whole
 
 METHODS = ("torch, directions", "torch, barrier", "clarabel", "scs")

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
@@ -187,6 +188,11 @@ class PolynomialTraining:
             raise InputError(f"the network has activation {network.activation}; this problem has {self.activation}.")
         return network
 
+    @property
+    def attack(self) -> AttackBall:
+        """The attacks on the inputs as they were given."""
+        return AttackBall(2, self.radius, self.X.shape[1])
+
     # -- fewer coordinates --------------------------------------------------------------------------------------
 
     @cached_property
@@ -195,7 +201,7 @@ class PolynomialTraining:
 
         `cvxrobust.problems.polynomial.coordinates` says how.
         """
-        return None if is_streamed(self.X) or bool((self.radius > 0.0).any()) else row_span(self.X, further=1)
+        return None if is_streamed(self.X) or self.attack.present else row_span(self.X, further=1)
 
     @cached_property
     def coordinates(self) -> Any:
@@ -241,8 +247,9 @@ class PolynomialTraining:
 
     def to_structured(self) -> PolynomialProgram:
         """The same for backends that know the mathematics: one column of labels per class."""
-        labels = np.stack([part.y for part in self.parts], axis=1)
-        return PolynomialProgram(self.coordinates, labels, self.loss, self.activation, self.radius, self.beta)
+        labels, X = np.stack([part.y for part in self.parts], axis=1), self.coordinates
+        attack = replace(self.attack, attackable=X.shape[1])
+        return PolynomialProgram(X, labels, self.loss, self.activation, attack, self.beta)
 
     def trivial_network(self) -> PolynomialNetwork:
         """The network without neurons: always feasible, so there is always an upper bound."""

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.problems.relu.gates.slots import Slots
 
@@ -41,6 +42,11 @@ class ReLUFields:
 
     losses: ClassVar[tuple[str, ...]] = ("hinge", "squared_hinge", "logistic", "squared")
     family: ClassVar[str]
+
+    @property
+    def attack(self) -> AttackBall:
+        """The attacks on the inputs, once `radius` and `norm` are checked."""
+        return AttackBall(self.norm, self.radius, self.X.shape[1])
 
     @cached_property
     def inputs(self) -> Array:

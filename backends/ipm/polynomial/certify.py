@@ -82,7 +82,7 @@ class Bounds:
         self.program, self.loss = program, loss_by_name(program.loss)
         self.y = program.labels[:, 0]
         self.device = device
-        self.X, self.radius = (torch.tensor(part, device=device) for part in (X, program.radius))
+        self.X, self.radius = (torch.tensor(part, device=device) for part in (X, program.attack.radius))
         self.sign = torch.tensor(self.y if self.loss.margin else np.ones_like(self.y), device=device)
         self.attacked = torch.nonzero(self.radius > 0.0)[:, 0]
         self.clean = torch.nonzero(self.radius == 0.0)[:, 0]

@@ -97,15 +97,15 @@ class GatedTensors:
             active = np.broadcast_to((program.X != 0.0).any(axis=1, keepdims=True), program.gates.shape)
         else:
             active = harmful(program)
-        attacked = bool((program.radius > 0.0).any()) and program.attackable > 0
+        attacked = program.attack.present
         return cls(
             program,
             tensor(program.X),
             tensor(program.labels),
-            tensor(program.radius[:, None]),
+            tensor(program.attack.radius[:, None]),
             tensor(program.gates * program.signs),
             tensor(np.where(active, sides, 0.0)),
-            tensor(np.where(active, program.radius[:, None], 0.0)),
+            tensor(np.where(active, program.attack.radius[:, None], 0.0)),
             attacked,
         )
 

@@ -46,7 +46,7 @@ class SmoothedMultipliers:
         """Means and variances of the attacks' coordinates in a block of samples."""
         program, task, device = self.program, self.form.query.task, self.form.vectors.device
         sides = np.ones(X.shape[0]) if program.loss == "squared" else program.labels[rows, task]
-        radius = program.radius[rows]
+        radius = program.attack.radius[rows]
         tensors = (torch.tensor(part, device=device) for part in (sides, radius, X))
         target = Target.of(next(tensors), next(tensors), bool((radius > 0.0).any()))
         form = self.form.against(target)

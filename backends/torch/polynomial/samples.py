@@ -103,8 +103,8 @@ class LocalSamples:
         self.rows = team.share(self.total)
         self.labels = self._tensor(program.labels[self.rows])
         self.sides = torch.ones_like(self.labels) if program.loss == "squared" else self.labels
-        self.radius = self._tensor(program.radius[self.rows])
-        self.attacked = bool((program.radius > 0.0).any())
+        self.radius = self._tensor(program.attack.radius[self.rows])
+        self.attacked = program.attack.present
         self._targets: dict[int, Target] = {}
         self._source = program.X
         self.streamed = not isinstance(program.X, np.ndarray)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.programs.rows import Rows
 
 Array = NDArray[np.float64]
@@ -23,7 +24,7 @@ class PolynomialProgram:
         labels: Labels in {-1, +1} (targets for the squared loss), shape (n, K).
         loss: Name of a loss in `cvxrobust.core.losses`.
         activation: Coefficients (a, b, c) of ``a t^2 + b t + c``.
-        radius: l2 attack radius of each sample, shape (n,), in the units of X.
+        attack: The attacks on each sample, in the units of X: l2 balls of n radii.
         beta: Weight of the penalty.
     """
 
@@ -31,7 +32,13 @@ class PolynomialProgram:
     labels: Array
     loss: str
     activation: tuple[float, float, float]
-    radius: Array
+    attack: AttackBall
     beta: float
 
     kind = "polynomial"
+
+    @property
+    def radius(self) -> Array:
+        """l2 attack radius of each sample, shape (n,), in the units of X."""
+        found: Array = self.attack.radius
+        return found

@@ -300,7 +300,8 @@ def test_samples_that_are_zero_do_no_harm(formulation, radius):
     program = moons(formulation=formulation, radius=radius).program
     X = program.X.copy()
     X[:2] = 0.0
-    program = replace(program, X=X, radius=np.where(np.arange(len(X)) == 0, 0.0, program.radius))
+    radius = np.where(np.arange(len(X)) == 0, 0.0, program.radius)
+    program = replace(program, X=X, attack=replace(program.attack, radius=radius))
     assert gap(program, solve_gated(program, TIGHT)) <= 1e-7
 
 

@@ -89,7 +89,7 @@ def test_projections_are_inside_nearest_and_come_with_their_multipliers(radius, 
         other = P
         mu, q = (part.numpy() for part in cones.multipliers())
         assert (mu >= 0.0).all()
-        assert (gated.dual_norms(q, {"inf": 1, 1: "inf", 2: 2}[norm]) <= 1.0 + 1e-9).all()
+        assert (program.attack.geometry.size(q) <= 1.0 + 1e-9).all()
         added = np.where(program.gates, mu, -mu).T @ program.X + (program.radius @ mu)[:, None] * q
         np.testing.assert_allclose(Z + added, P, atol=1e-9)
 
@@ -207,7 +207,8 @@ def test_vectors_of_multipliers_are_those_that_were_projected():
 @pytest.mark.parametrize("factor", [1e-4, 1e4])
 def test_the_units_of_the_data_do_not_matter(by_columns, factor):
     program = problem(radius=0.01, norm=2).program
-    other = replace(program, X=factor * program.X, radius=factor * program.radius, beta=factor * program.beta)
+    attack = replace(program.attack, radius=factor * program.radius)
+    other = replace(program, X=factor * program.X, attack=attack, beta=factor * program.beta)
     here, there = (gated_torch.solve_gated(each, Settings(tolerance=1e-4)) for each in (program, other))
     assert there.termination is Termination.CONVERGED
     assert certified(program, here)[0] == pytest.approx(certified(other, there)[0], rel=2e-4)
@@ -334,7 +335,7 @@ def test_what_does_not_suit_goes_another_way():
     assert columns.suits(problem(radius=0.01, loss="squared").program)
     zero = np.vstack([program.X[:-1], np.zeros((1, 4))])
     assert columns.suits(replace(program, X=zero))
-    assert not columns.suits(replace(program, X=zero, radius=np.full(80, 0.1)))
+    assert not columns.suits(replace(program, X=zero, attack=replace(program.attack, radius=np.full(80, 0.1))))
     outputs = problem(loss="squared").program
     assert not columns.suits(replace(outputs, labels=np.tile(outputs.labels, 2)))
 
