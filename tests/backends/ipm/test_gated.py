@@ -232,8 +232,8 @@ def with_gates(X, y, gates, **fields):
     """A cone programme with slots of both signs for each column of gates."""
     program = moons(formulation="cone").program
     both, signs = np.hstack([gates, gates]), np.repeat([1.0, -1.0], gates.shape[1])
-    given = {"X": X, "labels": y[:, None], "gates": both, "signs": signs, "radius": np.zeros(len(X))} | fields
-    return replace(program, **given)
+    attack = replace(program.attack, radius=np.zeros(len(X)), attackable=X.shape[1])
+    return replace(program, X=X, labels=y[:, None], gates=both, signs=signs, attack=attack, **fields)
 
 
 def interior_of(program):

@@ -125,9 +125,8 @@ def test_cones_without_interior_are_bounded_and_get_no_direction():
     # Opposite samples that share a gate leave a plane.
     X = np.vstack([program.X, -program.X[:1]])
     gates = np.vstack([program.gates, program.gates[:1]])
-    flat = replace(
-        program, X=X, gates=gates, labels=np.vstack([program.labels, program.labels[:1]]), radius=np.zeros(61)
-    )
+    labels, attack = np.vstack([program.labels, program.labels[:1]]), replace(program.attack, radius=np.zeros(61))
+    flat = replace(program, X=X, gates=gates, labels=labels, attack=attack)
     Z = np.random.default_rng(4).standard_normal((program.shape[0], 3))
     P, inside = projections.ConeProjections(flat, CPU).project(torch.tensor(Z), 0.0)
     assert not inside.any()
