@@ -74,6 +74,18 @@ class AttackBall:
         near = self.nearest(P)
         return near / np.maximum(self.geometry.size(near) * (1.0 + 4.0 * EPS), 1.0)[..., None]
 
+    def size(self, D: Array) -> Array:
+        """What multiple of the unit ball attacks of shape (..., d) need, shape (...)."""
+        return self.geometry.size(D)
+
+    def contains(self, D: Array) -> Array:
+        """Which rows of D, shape (n, d), are attacks on their samples, shape (n,)."""
+        return self.size(D) <= self.radius
+
+    def gram(self, basis: Array) -> Array:
+        """Products of the columns of a basis, shape (d, k), in which unit l2 attacks have at most length 1; (k, k)."""
+        return basis.T @ basis
+
     def project(self, D: Array) -> Array:
         """The attack on each sample that is nearest to a row of D, shape (n, d)."""
         return self.geometry.project(D, self.radius)

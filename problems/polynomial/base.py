@@ -60,13 +60,13 @@ class NetworkAttacks:
         theta: Multiplier of each sample, shape (n,).
         quadratic: The network.
         signs: Labels as signs of the output, shape (n,).
-        radius: Shape (n,).
+        attack: The attacks on each sample.
     """
 
     theta: Array
     quadratic: Quadratic
     signs: Array
-    radius: Array
+    attack: AttackBall
 
     @property
     def basis(self) -> Array:
@@ -75,7 +75,7 @@ class NetworkAttacks:
 
     def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
         """The attacks on a block of samples."""
-        _, _, moves = self.quadratic.worst_case(X, self.signs[rows], self.radius[rows])
+        _, _, moves = self.quadratic.worst_case(X, self.signs[rows], self.attack.of(rows))
         return moves, None
 
 
@@ -264,7 +264,7 @@ class PolynomialTraining:
         theta = -self._loss.derivative(self._values(network), self.y) / self.X.shape[0]
         if self.span is not None:  # the samples themselves: nobody need know how the network bends
             return PointMultipliers(theta, np.arange(theta.size), self.X)
-        return NetworkAttacks(theta, network.quadratic(network.alpha), self.signs, self.radius)
+        return NetworkAttacks(theta, network.quadratic(network.alpha), self.signs, self.attack)
 
     def multiplier_candidates(
         self, solution: Solution, network: PolynomialNetwork, stopped: Callable[[], bool] = lambda: False
@@ -301,8 +301,8 @@ class PolynomialTraining:
             return np.concatenate([network.decision_function(block) for _, block in row_blocks(self.X)])
         if self.span is not None:
             return self.signs * network.decision_function(self.X) - outputs_allowance(network, self.X)
-        quadratic, signs = network.quadratic(network.alpha), self.signs
-        found = [quadratic.worst_margins(block, signs[rows], self.radius[rows]) for rows, block in row_blocks(self.X)]
+        quadratic, signs, attack = network.quadratic(network.alpha), self.signs, self.attack
+        found = [quadratic.worst_margins(block, signs[rows], attack.of(rows)) for rows, block in row_blocks(self.X)]
         return np.concatenate(found)
 
     def _objective(self, network: PolynomialNetwork, values: Array) -> float:
@@ -331,12 +331,12 @@ class PolynomialTraining:
         if self.span is not None:
             return self._moments_within(self.span, multipliers, precise=precise)
         if isinstance(multipliers, MomentMultipliers):
-            theta, moments = repair_moments(multipliers, self.radius, loss)
+            theta, moments = repair_moments(multipliers, self.attack, loss)
             return theta, *shift_moments(moments, self.X, signs, multipliers.basis, precise=precise)
         if not isinstance(multipliers, PointMultipliers):
-            theta, sums = span_moments(multipliers, self.X, signs, self.radius, loss, precise=precise)
+            theta, sums = span_moments(multipliers, self.X, signs, self.attack, loss, precise=precise)
         else:
-            theta, weights, points = repair_points(multipliers, self.X, self.radius, loss)
+            theta, weights, points = repair_points(multipliers, self.X, self.attack, loss)
             sums = SecondMoments(np.empty((self.X.shape[1], 0)), precise)
             sums.add(points, weights * signs[multipliers.owners])
         return theta, sums.matrix(), sums.mass, sums.error

@@ -42,7 +42,7 @@ class StreamedSDP(PolynomialTraining):
         if not isinstance(data, Batches):
             raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
         self._set(X=data.X, y=data.y, radius=radius, beta=beta, loss=loss, activation=activation)
-        if loss == "squared" and (self.radius > 0.0).any():
+        if loss == "squared" and self.attack.present:
             raise InputError("the squared loss has no adversary; expected radius 0 for every sample.")
 
     def _relabelled(self, y: Array) -> Self:

@@ -4,7 +4,7 @@ One pass over the data serves both bounds of every query.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -117,8 +117,8 @@ class _Case:
         labels = self.samples.labels[rows, self.query.task]
         X = self._native(block.X)
         if self.loss.margin:
-            where = (self._native(part[rows]) for part in (target.sides, target.radius))
-            exact = torch.as_tensor(self.quadratic.worst_margins(X, *where))
+            sides, radius = (self._native(part[rows]) for part in (target.sides, target.radius))
+            exact = torch.as_tensor(self.quadratic.worst_margins(X, sides, replace(program.attack, radius=radius)))
         else:
             exact = torch.as_tensor(self.quadratic.expand(X)[0])
         self.sums[0] += float(self.loss.value(_numpy(exact), _numpy(labels)).sum())
