@@ -102,9 +102,9 @@ def test_attacks_see_a_vector_through_their_axes_and_nothing_of_the_rest(norm):
 @pytest.mark.parametrize("floor", ["core", "problems", "backends"])
 def test_nothing_asks_for_a_norm_by_name(floor):
     """Norms are looked up in tables, which have no silent default."""
-    asked = re.compile(r"\bnorm (==|!=) ")
+    asked = re.compile(r"""\bnorm (==|!=) ["12]""")
     for path in (Path(cvxrobust.__file__).parent / floor).rglob("*.py"):
-        found = [line for line in path.read_text().splitlines() if asked.search(line) and '"""' not in line]
+        found = [line for line in path.read_text().splitlines() if asked.search(line)]
         assert not found, f"{path.name}: {found}"
 
 
