@@ -4,6 +4,7 @@ Whoever writes a backend, a problem family or a metric imports from here (and fr
 rooms are called is nobody else's business.
 """
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.trust_region import minimize_on_sphere
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, smat, svec, svec_indices
@@ -70,6 +71,7 @@ from cvxrobust.core.solving.solve import solve
 __all__ = [
     "DTYPES",
     "PSD",
+    "AttackBall",
     "Attacks",
     "Backend",
     "BackendDescription",

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.networks.standardizer import Standardizer, constant_columns
 from cvxrobust.core.programs.gated.program import Formulation

@@ -80,7 +80,7 @@ def polynomial_work(program: PolynomialProgram) -> float:
     """Multiplications of an iteration, about: `cvxrobust.backends.ipm.polynomial.solve`, section 4."""
     n, d = (float(size) for size in program.X.shape)
     p = 0.5 * (d + 1) * (d + 2)
-    if (program.radius > 0.0).any():
+    if program.attack.present:
         return n * p * p + 10.0 * n * d**3 + p**3 / 3.0
     return min(n * p * p + p**3 / 3.0, n * n * d + n**3 / 3.0 + 20.0 * d**3)
 
@@ -88,7 +88,7 @@ def polynomial_work(program: PolynomialProgram) -> float:
 def gated_work(program: GatedProgram) -> float:
     """Multiplications of an iteration, about: `cvxrobust.backends.ipm.gated.coupling`."""
     n, (K, C, D) = program.X.shape[0], program.shape
-    one_sided, attacked = program.rules.one_sided, bool((program.radius > 0.0).any())
+    one_sided, attacked = program.rules.one_sided, program.attack.present
     groups = np.unique(program.gates, axis=1).shape[1]
     slots = K * (D + attacked) if one_sided else groups * C * D
     orders = work(n * C, slots, groups * C * D if attacked else None)
@@ -102,7 +102,7 @@ def memory(program: PolynomialProgram | GatedProgram) -> float:
     n, d = (float(size) for size in program.X.shape)
     if isinstance(program, PolynomialProgram):
         p = 0.5 * (d + 1) * (d + 2)
-        attacked = bool((program.radius > 0.0).any())
+        attacked = program.attack.present
         numbers = (
             2.0 * n * d + 5.0 * (p * p if attacked else min(p * p, n * n)) + (8.0 * n * d * d if attacked else 0.0)
         )
@@ -152,7 +152,7 @@ class InteriorPoint:
 
     def estimate(self, program: PolynomialProgram | GatedProgram) -> Estimate | None:
         """What a solve would cost; data that is streamed is read into memory."""
-        attacked = bool((program.radius > 0.0).any())
+        attacked = program.attack.present
         if isinstance(program, GatedProgram):
             kind, size = ("attacked " if attacked else "") + program.formulation, gated_work(program)
             cones = program.X.shape[0] * program.shape[0] * program.shape[1] if program.rules.paired else 0

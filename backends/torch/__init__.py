@@ -128,13 +128,13 @@ class Torch:
             return None
         n, d = program.X.shape
         if isinstance(program, PolynomialProgram):
-            attacked = 1.0 if bool((program.radius > 0.0).any()) else 0.5
+            attacked = 1.0 if program.attack.present else 0.5
             evaluations = min(EVALUATIONS[0] + EVALUATIONS[1] * d, EVALUATIONS[2])
             step = attacked * (EVALUATION[0] + EVALUATION[1] * n * (d + ALONG))
             return Estimate(STALLED + evaluations * step, 32.0 * n * d, 20.0 * step)
         entries = float(n) * math.prod(program.shape)
-        attacked = bool((program.radius > 0.0).any())
-        share = SHARES[program.formulation, program.norm if attacked else None]
+        attacked = program.attack.present
+        share = SHARES[program.formulation, program.attack.norm if attacked else None]
         if not program.rules.paired and attacked and not LOSSES[program.loss].kinked:
             share *= SMOOTH
         if program.rules.constrains_gates and not attacked:

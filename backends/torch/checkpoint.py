@@ -12,7 +12,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +129,14 @@ def checkpoint_of(program: Any, settings: Settings) -> Checkpoint | None:
 
 
 def fingerprint(program: Any) -> str:
-    """A hash of everything in a structured programme (a dataclass of arrays, numbers and strings)."""
+    """A hash of everything in a structured programme: a dataclass of arrays, numbers, strings and such dataclasses."""
     digest = hashlib.sha256(type(program).__name__.encode())
     for part in fields(program):
         value = getattr(program, part.name)
         digest.update(part.name.encode())
-        if isinstance(value, np.ndarray):
+        if is_dataclass(value):
+            digest.update(fingerprint(value).encode())
+        elif isinstance(value, np.ndarray):
             digest.update(f"{value.shape}{value.dtype}".encode())
             digest.update(np.ascontiguousarray(value).data)
         else:

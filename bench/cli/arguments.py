@@ -168,7 +168,7 @@ class TrainingOptions:
         Raises:
             InputError: There is no such norm.
         """
-        from cvxrobust.core.attacks.relu_bounds import check_norm
+        from cvxrobust.core.attacks.norms import check_norm
 
         found = {
             "norm": None if self.norm is None else check_norm(self.norm), "radius": self.radius, "beta": self.beta,

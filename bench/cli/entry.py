@@ -220,7 +220,7 @@ def evaluate(
         from cvxrobust.bench.cli.printing import print_evaluation
         from cvxrobust.bench.workflows.evaluation import EvaluationRequest
         from cvxrobust.bench.workflows.evaluation import evaluate as evaluate_network
-        from cvxrobust.core.attacks.relu_bounds import check_norm
+        from cvxrobust.core.attacks.norms import check_norm
 
         request = EvaluationRequest(
             network,
@@ -266,7 +266,7 @@ def predict(
     with clean_errors():
         from cvxrobust.bench.workflows.prediction import PredictionRequest
         from cvxrobust.bench.workflows.prediction import predict as predict_rows
-        from cvxrobust.core.attacks.relu_bounds import check_norm
+        from cvxrobust.core.attacks.norms import check_norm
         from cvxrobust.core.files import write_whole
 
         form = source.form()

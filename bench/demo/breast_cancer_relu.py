@@ -16,7 +16,7 @@ from cvxrobust.bench.demo.setting import COLOURS, SEED, new_picture, save_pictur
 from cvxrobust.bench.display import console, make_table, percent
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, bracketed_accuracies
 from cvxrobust.bench.workflows.training import CARRIERS, STANDARDISED_UNIT, Training, clean_accuracy
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.norms import Norm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -58,6 +58,7 @@ class Cost:
 
 def measure(n: int, d: int, settings: "Settings") -> Cost:
     """Time one size."""
+    from cvxrobust.core.attacks.ball import AttackBall
     from cvxrobust.core.discovery.registry import get_backend
     from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 
@@ -65,7 +66,7 @@ def measure(n: int, d: int, settings: "Settings") -> Cost:
     rng = np.random.default_rng(n + d)
     X = rng.standard_normal((n, d)) / d**0.5
     labels = np.where(rng.random((n, 1)) < 0.5, -1.0, 1.0)
-    program = PolynomialProgram(X, labels, "hinge", (0.09, 0.5, 0.47), np.full(n, RADIUS), 0.01)
+    program = PolynomialProgram(X, labels, "hinge", (0.09, 0.5, 0.47), AttackBall(2, np.full(n, RADIUS), d), 0.01)
     gradient = backend.robust_gradient(program, settings)
     signs = np.where(np.arange(NEURONS) % 2 == 0, 1.0, -1.0)
     # Neighbouring points, as a descent visits them.

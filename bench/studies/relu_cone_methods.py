@@ -29,7 +29,7 @@ from cvxrobust.bench.studies.common import markdown, print_rows, study_parser, t
 from cvxrobust.bench.studies.reference_instance import breast_cancer
 from cvxrobust.bench.studies.relu_scaling import samples
 from cvxrobust.bench.studies.scnn_comparison import distinct_gates
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.files import write_whole
 
 METHODS = ("torch, directions", "torch, barrier", "clarabel", "scs")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cvxrobust.bench.data.images import even_odd, load_mnist
 from cvxrobust.bench.data.teachers import relu_teacher
 from cvxrobust.bench.studies.common import number, print_rows, study_parser
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.programs.gated.program import Formulation
 
 GAPS = (1e-1, 1e-2, 3e-3, 1e-3)

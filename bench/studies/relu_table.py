@@ -20,7 +20,7 @@ from cvxrobust.bench.studies.reference_instance import breast_cancer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cvxrobust.core.attacks.relu_bounds import Norm
+    from cvxrobust.core.attacks.norms import Norm
 
 BETA = 0.01
 N_TRAIN = 200

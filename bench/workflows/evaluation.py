@@ -22,7 +22,7 @@ from cvxrobust.bench.workflows.robustness import (
     trained_norm,
 )
 from cvxrobust.bench.workflows.training import clean_accuracy, describe, in_network_terms, radius_unit
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 

@@ -17,7 +17,7 @@ from cvxrobust.bench.workflows.evaluation import feature_names
 from cvxrobust.bench.workflows.output_files import check_writable
 from cvxrobust.bench.workflows.robustness import load_network, trained_norm
 from cvxrobust.bench.workflows.training import radius_unit
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cvxrobust.bench.data.dataset import Dataset
-from cvxrobust.core.attacks.relu_bounds import Norm, check_norm
+from cvxrobust.core.attacks.norms import Norm, check_norm
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.load import load
 from cvxrobust.core.networks.polynomial import PolynomialNetwork

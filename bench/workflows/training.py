@@ -20,7 +20,7 @@ from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import constant_columns
 
 if TYPE_CHECKING:
-    from cvxrobust.core.attacks.relu_bounds import Norm
+    from cvxrobust.core.attacks.norms import Norm
     from cvxrobust.core.contracts.result import Callback, Result
     from cvxrobust.core.networks.base import TwoLayerNetwork
     from cvxrobust.core.networks.standardizer import Standardizer

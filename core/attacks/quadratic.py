@@ -13,6 +13,7 @@ from typing import Any
 
 from array_api_compat import array_namespace, device
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.trust_region import Decomposition, distance_to_zero, minimize_in_ball
 
 Array = Any
@@ -70,42 +71,42 @@ class Quadratic:
         half = inside * self.values + self.linear
         return xp.sum((half + self.linear) * inside, axis=1) + self.constant, half
 
-    def worst_margins(self, X: Array, sign: Array, radius: Array) -> Array:
-        """Rigorous lower bounds of ``min sign f(x + D)`` over ``||D|| <= radius``, shape (n,).
+    def worst_margins(self, X: Array, sign: Array, attack: AttackBall) -> Array:
+        """Rigorous lower bounds of ``min sign f(x + D)`` over the attacks D on each sample, l2 balls; shape (n,).
 
         They differ from the minima by rounding only.
 
         Args:
             X: Shape (n, d).
             sign: -1 or +1, shape (n,).
-            radius: Shape (n,).
+            attack: Of n radii, of the kind of X.
         """
         xp = array_namespace(X)
-        return xp.concat([found[1] for _, found in self._worst(X, sign, radius)])
+        return xp.concat([found[1] for _, found in self._worst(X, sign, attack)])
 
-    def worst_case(self, X: Array, sign: Array, radius: Array) -> tuple[Array, Array, Array]:
+    def worst_case(self, X: Array, sign: Array, attack: AttackBall) -> tuple[Array, Array, Array]:
         """The worst attacks.
 
         Args:
             X: Shape (n, d).
             sign: -1 or +1, shape (n,).
-            radius: Shape (n,).
+            attack: Of n radii, of the kind of X.
 
         Returns:
             Margins at the attacked points, shape (n,); rigorous lower bounds of the margins over the balls, shape
             (n,); and the attacks in the coordinates of the span, shape (n, k): ``D = vectors @ move``.
         """
         xp = array_namespace(X)
-        parts = [found for _, found in self._worst(X, sign, radius)]
+        parts = [found for _, found in self._worst(X, sign, attack)]
         margins, lower, moves = (xp.concat([part[k] for part in parts]) for k in range(3))
         return margins, lower, moves
 
-    def _worst(self, X: Array, sign: Array, radius: Array) -> Iterator[tuple[slice, tuple[Array, Array, Array]]]:
-        xp = array_namespace(X)
+    def _worst(self, X: Array, sign: Array, attack: AttackBall) -> Iterator[tuple[slice, tuple[Array, Array, Array]]]:
+        xp, radius = array_namespace(X), attack.radius
         sides = {side: _diagonal(xp, side * self.values) for side in (1.0, -1.0)}
         for rows in blocks(X.shape[0], self.values.shape[0]):
             value, half = self.expand(X[rows])
-            reach = xp.sqrt(xp.sum(X[rows] ** 2, axis=1)) + radius[rows]
+            reach = xp.sqrt(xp.sum(X[rows] ** 2, axis=1)) + radius[rows] * attack.euclidean_reach
             margins = sign[rows] * value
             lower = margins - self.uncertainty * (reach * reach + 1.0)
             moves = xp.zeros_like(half)

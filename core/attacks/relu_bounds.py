@@ -1,110 +1,38 @@
-"""How small a margin of a ReLU network gets inside a ball: attacks bound it from above, linear relaxations from below.
-
-For the norms inf, 2 and 1 of an attack, q is the dual norm: 1, 2 and inf.
-"""
+"""How small margins of ReLU networks get inside balls: attacks bound them from above, linear relaxations from below."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.errors import UnknownNameError
+from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.norms import EPS
 
 Array = NDArray[np.float64]
-Norm = Literal["inf", 1, 2]
-NORMS: tuple[Norm, ...] = ("inf", 2, 1)
-EPS = float(np.finfo(np.float64).eps)
-
-
-def check_norm(norm: object) -> Norm:
-    """The norm of the attack, if it is one of ``"inf"``, 2 and 1, as a number or in words.
-
-    ``float("inf")`` is ``"inf"``, and ``"2"`` is 2.
-
-    Raises:
-        UnknownNameError: It is none of these.
-    """
-    spelled = norm.strip().lower() if isinstance(norm, str) else norm
-    number = isinstance(norm, int | float | np.integer | np.floating) and not isinstance(norm, bool)
-    for known in NORMS:
-        if spelled == str(known) or (number and norm == float(known)):
-            return known
-    raise UnknownNameError("norm", norm, [str(known) for known in NORMS], 'Write norm="inf", norm=2 or norm=1.')
-
-
-def dual_norm(G: Array, norm: Norm) -> Array:
-    """``||g||_q`` of each row g: the largest ``g'z`` over ``||z||_p <= 1``."""
-    if norm == "inf":
-        return np.asarray(np.abs(G).sum(axis=1))
-    return np.asarray(np.linalg.norm(G, axis=1) if norm == 2 else np.abs(G).max(axis=1))
-
-
-def steepest(G: Array, norm: Norm) -> Array:
-    """A z with ``||z||_p <= 1`` that attains ``g'z = ||g||_q``, for each row g; shape of G."""
-    if norm == "inf":
-        return np.sign(G)
-    if norm == 2:
-        length = np.linalg.norm(G, axis=1, keepdims=True)
-        return np.asarray(G / np.where(length > 0.0, length, 1.0))
-    rows, largest = np.arange(G.shape[0]), np.abs(G).argmax(axis=1)
-    z = np.zeros_like(G)
-    z[rows, largest] = np.sign(G[rows, largest])
-    return z
-
-
-def project(D: Array, radius: Array, norm: Norm) -> Array:
-    """The point of the ball of each row's radius that is nearest to that row of D, in the Euclidean sense.
-
-    The l1 projection is Duchi et al. (2008), Efficient projections onto the l1-ball, Fig. 1.
-    """
-    r = radius[:, None]
-    if norm == "inf":
-        return np.clip(D, -r, r)
-    if norm == 2:
-        length = np.linalg.norm(D, axis=1, keepdims=True)
-        return np.asarray(D * np.where(length > r, r / np.where(length > 0.0, length, 1.0), 1.0))
-    sizes = -np.sort(-np.abs(D), axis=1)
-    excess = (np.cumsum(sizes, axis=1) - r) / np.arange(1, D.shape[1] + 1)
-    last = np.maximum((sizes > excess).sum(axis=1), 1) - 1
-    threshold = np.maximum(excess[np.arange(D.shape[0]), last], 0.0)[:, None]
-    return np.asarray(np.sign(D) * np.maximum(np.abs(D) - threshold, 0.0))
-
-
-def sample_ball(shape: tuple[int, int], radius: Array, norm: Norm, rng: np.random.Generator) -> Array:
-    """One uniformly distributed point of the ball for each row."""
-    if norm == "inf":
-        return np.asarray(radius[:, None] * rng.uniform(-1.0, 1.0, shape))
-    direction = rng.standard_normal(shape) if norm == 2 else rng.laplace(size=shape)
-    length = np.linalg.norm(direction, ord=norm, axis=1)
-    distance = radius * rng.uniform(size=shape[0]) ** (1.0 / shape[1])
-    return np.asarray(direction * (distance / np.where(length > 0.0, length, 1.0))[:, None])
 
 
 @dataclass(frozen=True)
 class Contests:
-    """Margins ``g_i(x) = sum_j C_ij relu(v_j'x + b_j)``, each over its own ball ``||x - x_i||_p <= radius_i``.
+    """Margins ``g_i(x) = sum_j C_ij relu(v_j'x + b_j)``, each over its own ball around x_i.
 
     Args:
         V: Neurons without the bias, shape (m, d).
         b: Biases, shape (m,).
         C: Output weights, own class less rival, shape (n, m).
         X: Centres, shape (n, d).
-        radius: Shape (n,).
-        norm: p.
+        attack: The balls, of n radii.
     """
 
     V: Array
     b: Array
     C: Array
     X: Array
-    radius: Array
-    norm: Norm
+    attack: AttackBall
 
     def row(self, i: int) -> "Contests":
         """The i-th contest alone."""
         one = slice(i, i + 1)
-        return Contests(self.V, self.b, self.C[one], self.X[one], self.radius[one], self.norm)
+        return Contests(self.V, self.b, self.C[one], self.X[one], self.attack.of(one))
 
     def expand(self, X: Array) -> tuple[Array, Array]:
         """Values, shape (n,), and gradients, shape (n, d), at one point per contest."""
@@ -114,7 +42,7 @@ class Contests:
     def intervals(self) -> tuple[Array, Array, Array]:
         """Pre-activations t at the centres and rigorous bounds of them over the balls, all of shape (n, m)."""
         t = self.X @ self.V.T + self.b
-        width = self.radius[:, None] * dual_norm(self.V, self.norm)
+        width = self.attack.radius[:, None] * self.attack.dual_norm(self.V)
         slack = (4.0 + self.V.shape[1]) * EPS * self._sizes()
         return t, t - width - slack, t + width + slack
 
@@ -126,7 +54,7 @@ class Contests:
     def _sizes(self) -> Array:
         """Sums of the absolute values of the terms of each pre-activation are at most this, shape (n, m)."""
         centres = np.linalg.norm(self.X, axis=1)[:, None] * np.linalg.norm(self.V, axis=1)
-        return np.asarray(centres + np.abs(self.b) + self.radius[:, None] * dual_norm(self.V, self.norm))
+        return np.asarray(centres + np.abs(self.b) + self.attack.radius[:, None] * self.attack.dual_norm(self.V))
 
 
 def attack(contests: Contests, steps: int, restarts: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -139,7 +67,7 @@ def attack(contests: Contests, steps: int, restarts: int, rng: np.random.Generat
     Returns:
         The best points, shape (n, d), and the values there, shape (n,); no value is above the centre's.
     """
-    g, r = contests, contests.radius
+    g, ball, r = contests, contests.attack, contests.attack.radius
     best, points = g.expand(g.X)[0], g.X.copy()
 
     def visit(D: Array) -> Array:
@@ -149,13 +77,13 @@ def attack(contests: Contests, steps: int, restarts: int, rng: np.random.Generat
         return gradient
 
     for start in range(restarts + 1):
-        D = np.zeros_like(g.X) if start == 0 else sample_ball(g.X.shape, r, g.norm, rng)
+        D = np.zeros_like(g.X) if start == 0 else ball.sample(rng)
         for k in range(steps):
             step = 0.5 * r * (1.0 - k / steps)
-            D = project(D - step[:, None] * steepest(visit(D), g.norm), r, g.norm)
+            D = ball.project(D - step[:, None] * ball.maximiser(visit(D)))
         visit(D)
     for _ in range(4):
-        visit(-r[:, None] * steepest(g.expand(points)[1], g.norm))
+        visit(-r[:, None] * ball.maximiser(g.expand(points)[1]))
     return points, best
 
 
@@ -169,7 +97,7 @@ def lower_bounds(contests: Contests, steps: int) -> Array:
 
     Source: Zhang et al. (2018), arXiv:1811.00866 (CROWN); Xu et al. (2021), arXiv:2011.13824 (optimised slopes).
     """
-    C, r, V = contests.C, contests.radius, contests.V
+    C, ball, r, V = contests.C, contests.attack, contests.attack.radius, contests.V
     t, low, high = contests.intervals()
     crossing = (low < 0.0) & (high > 0.0)
     free = crossing & (C > 0.0)
@@ -181,7 +109,7 @@ def lower_bounds(contests: Contests, steps: int) -> Array:
     def visit(candidate: Array) -> Array:
         weights = C * candidate
         G = weights @ V
-        value = np.einsum("ij,ij->i", weights, t) + constant - r * dual_norm(G, contests.norm)
+        value = np.einsum("ij,ij->i", weights, t) + constant - r * ball.dual_norm(G)
         better = value > best
         best[better], slopes[better] = value[better], candidate[better]
         return G
@@ -191,7 +119,7 @@ def lower_bounds(contests: Contests, steps: int) -> Array:
     if free.any():
         current = slopes.copy()
         for k in range(steps):
-            D = -r[:, None] * steepest(visit(current), contests.norm)
+            D = -r[:, None] * ball.maximiser(visit(current))
             ascent = np.where(free, C * (t + D @ V.T), 0.0)
             size = np.abs(ascent).max(axis=1, initial=0.0, keepdims=True)
             current = np.clip(current + ascent / np.where(size > 0.0, size, 1.0) / (1.0 + k) ** 0.5, 0.0, 1.0)

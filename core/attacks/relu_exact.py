@@ -6,13 +6,16 @@ linear or convex in the input.
 
 import heapq
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import EPS, Array, Contests, Norm, attack, dual_norm, lower_bounds, project
+from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.norms import EPS, Norm
+from cvxrobust.core.attacks.relu_bounds import Array, Contests, attack, lower_bounds
 
 # A sample counts as proven when its margin is known to this fraction of the most that the ball could change it.
 TOLERANCE = 1e-5
@@ -38,26 +41,42 @@ class UnitBall:
     c: Array
     a: Array
     W: Array
-    norm: Norm
+    attack: AttackBall
 
     @classmethod
     def of(cls, contest: Contests) -> "UnitBall":
         """From a single contest."""
         t, low, high = (bounds[0] for bounds in contest.intervals())
-        C, radius = contest.C[0], float(contest.radius[0])
+        C, radius = contest.C[0], float(contest.attack.radius[0])
         crossing, active = (low < 0.0) & (high > 0.0), low >= 0.0
         half = 0.5 * (high - low)[crossing]
         g = radius * (C * active) @ contest.V
         c = C[crossing] * half
-        scale = float(dual_norm(g[None], contest.norm)[0] + np.abs(c).sum())
+        scale = float(contest.attack.dual_norm(g) + np.abs(c).sum())
         unit = scale if scale > 0.0 else 1.0
         W = radius * contest.V[crossing] / half[:, None]
         base = float((C * active) @ t)
-        return cls(base, scale, g / unit, c / unit, t[crossing] / half, W, contest.norm)
+        return cls(base, scale, g / unit, c / unit, t[crossing] / half, W, contest.attack)
 
     def value(self, z: Array) -> float:
         """The margin at z."""
         return self.base + self.scale * float(self.g @ z + self.c @ np.maximum(self.a + self.W @ z, 0.0))
+
+
+@dataclass(frozen=True)
+class _Polytope:
+    """A unit ball as ``z = Z @ parts`` with ``least <= parts <= 1`` and, where `shared`, ``sum parts <= 1``."""
+
+    Z: Array
+    least: float
+    shared: bool
+
+
+POLYTOPES: dict[Norm, Callable[[int], _Polytope]] = {
+    "inf": lambda d: _Polytope(np.eye(d), -1.0, False),
+    # The positive and the negative part.
+    1: lambda d: _Polytope(np.hstack([np.eye(d), -np.eye(d)]), 0.0, True),
+}
 
 
 def mixed_integer(ball: UnitBall, seconds: float) -> tuple[Array, float]:
@@ -74,38 +93,37 @@ def mixed_integer(ball: UnitBall, seconds: float) -> tuple[Array, float]:
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     d, k, b = ball.g.size, ball.c.size, int((ball.c < 0.0).sum())
-    # z = Z @ parts; for l1 its positive and its negative part.
-    Z = np.eye(d) if ball.norm == "inf" else np.hstack([np.eye(d), -np.eye(d)])
-    n_z = Z.shape[1]
-    smallest = np.concatenate([np.full(n_z, -1.0 if ball.norm == "inf" else 0.0), np.zeros(k + b)])
+    polytope = POLYTOPES[ball.attack.norm](d)
+    Z, n_z = polytope.Z, polytope.Z.shape[1]
+    smallest = np.concatenate([np.full(n_z, polytope.least), np.zeros(k + b)])
     found = milp(
         OBJECTIVE_SCALE * np.concatenate([ball.g @ Z, ball.c, np.zeros(b)]),
         integrality=np.concatenate([np.zeros(n_z + k), np.ones(b)]),
         bounds=Bounds(smallest, np.concatenate([np.ones(n_z), ball.a + 1.0, np.ones(b)])),
-        constraints=[LinearConstraint(A, -np.inf, upper) for A, upper in _big_m(ball, Z) if A.shape[0]],
+        constraints=[LinearConstraint(A, -np.inf, upper) for A, upper in _big_m(ball, polytope) if A.shape[0]],
         options={"time_limit": seconds, "mip_rel_gap": 0.0},
     )
     # A linear programme reports no bound of its own; there the optimum is one.
     bound = found.mip_dual_bound if b else (found.fun if found.status == 0 else None)
-    z = np.zeros(d) if found.x is None else project((Z @ found.x[:n_z])[None], np.ones(1), ball.norm)[0]
+    z = np.zeros(d) if found.x is None else ball.attack.nearest(Z @ found.x[:n_z])
     lower = -np.inf if bound is None or np.isnan(bound) else bound / OBJECTIVE_SCALE - HIGHS_ALLOWANCE
     return z, ball.base + ball.scale * lower
 
 
-def _big_m(ball: UnitBall, Z: Array) -> list[tuple[Array, Array]]:
+def _big_m(ball: UnitBall, polytope: _Polytope) -> list[tuple[Array, Array]]:
     """Constraints ``A x <= upper`` on x: the parts of z, outputs h >= 0 of the neurons, choices e of those with c < 0.
 
     Where c > 0, ``h >= a + w'z``. Where c < 0, ``h <= a + w'z - (a - 1) (1 - e)`` and ``h <= (a + 1) e``.
     """
     k, up, down = ball.c.size, np.flatnonzero(ball.c > 0.0), np.flatnonzero(ball.c < 0.0)
-    t, h, e = ball.W @ Z, np.eye(k), np.zeros((k, down.size))
+    t, h, e = ball.W @ polytope.Z, np.eye(k), np.zeros((k, down.size))
     e[down, np.arange(down.size)] = 1.0
     above = np.hstack([t, -h, 0.0 * e])
     below = np.hstack([-t, h, -e * (ball.a - 1.0)[:, None]])
     gated = np.hstack([0.0 * t, h, -e * (ball.a + 1.0)[:, None]])
     constraints = [(above[up], -ball.a[up]), (below[down], np.ones(down.size)), (gated[down], np.zeros(down.size))]
-    if ball.norm == 1:
-        total = np.concatenate([np.ones(Z.shape[1]), np.zeros(k + down.size)])
+    if polytope.shared:
+        total = np.concatenate([np.ones(polytope.Z.shape[1]), np.zeros(k + down.size)])
         constraints.append((total[None], np.ones(1)))
     return constraints
 
@@ -220,6 +238,14 @@ class _CentralPath:
         return self.w, z
 
 
+METHODS: dict[Norm, Callable[[UnitBall, float, float], tuple[Array, float]]] = {
+    "inf": lambda ball, incumbent, seconds: mixed_integer(ball, seconds),
+    1: lambda ball, incumbent, seconds: mixed_integer(ball, seconds),
+    2: branch_and_bound,
+}
+"""The minimiser and a lower bound, from the value of a known attack and a time limit."""
+
+
 class Clock:
     """Shares what is left of a time limit equally among the samples that are left.
 
@@ -278,11 +304,8 @@ def worst_cases(contests: Contests, samples: int, clock: Clock) -> Solved:
             closed = values[i] - lower[i] <= 2.0 * allowance[i] + GAP * ball.scale
             if closed or seconds <= 0.0 or lower[i] >= values[rivals].min():
                 continue
-            if ball.norm == 2:
-                z, bound = branch_and_bound(ball, float(values[i]), seconds)
-            else:
-                z, bound = mixed_integer(ball, seconds)
-            point = contest.X + contest.radius[0] * z
+            z, bound = METHODS[ball.attack.norm](ball, float(values[i]), seconds)
+            point = contest.X + contest.attack.radius[0] * z
             value = float(contest.expand(point)[0][0])
             if value < values[i]:
                 points[i], values[i] = point[0], value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
@@ -113,10 +114,10 @@ class PolynomialNetwork(TwoLayerNetwork):
         inputs = self._inputs(X)
         n = inputs.shape[0]
         index = self._label_index(y, n)
-        radii = self._radii(radius, n, "l2 radii")
+        ball = AttackBall(2, self._radii(radius, n, "l2 radii"), self.n_features)
         best = WorstCase(inputs.copy(), np.full(n, np.inf), np.full(n, np.inf))
         for quadratic, rows, sign in self._contests(index):
-            margins, lower, moves = quadratic.worst_case(inputs[rows], sign, radii[rows])
+            margins, lower, moves = quadratic.worst_case(inputs[rows], sign, ball.of(rows))
             better = margins < best.margins[rows]
             best.points[rows[better]] = inputs[rows[better]] + moves[better] @ quadratic.vectors.T
             best.margins[rows] = np.minimum(best.margins[rows], margins)
@@ -127,12 +128,12 @@ class PolynomialNetwork(TwoLayerNetwork):
         """``worst_case(X, y, radius).lower``, shape (n,), in less memory: no attacked points."""
         inputs = self._inputs(X)
         index = self._label_index(y, inputs.shape[0])
-        radii = self._radii(radius, inputs.shape[0], "l2 radii")
+        ball = AttackBall(2, self._radii(radius, inputs.shape[0], "l2 radii"), self.n_features)
         lower = np.full(inputs.shape[0], np.inf)
         for quadratic, rows, sign in self._contests(index):
             # Most often the rows are all there are: no copy then.
             chosen = inputs if rows.size == inputs.shape[0] else inputs[rows]
-            lower[rows] = np.minimum(lower[rows], quadratic.worst_margins(chosen, sign, radii[rows]))
+            lower[rows] = np.minimum(lower[rows], quadratic.worst_margins(chosen, sign, ball.of(rows)))
         return lower
 
     def distance_to_boundary(self, X: ArrayLike) -> Array:

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks import relu_bounds, relu_exact
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.largest_radius import largest_certified
-from cvxrobust.core.attacks.relu_bounds import Array, Contests, Norm, check_norm
+from cvxrobust.core.attacks.norms import Norm, check_norm
+from cvxrobust.core.attacks.relu_bounds import Array, Contests
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.fields import flag, whole_numbers
@@ -147,10 +149,10 @@ class ReLUNetwork(TwoLayerNetwork):
         """
         if steps < 1 or restarts < 0:
             raise InputError(f"steps is {steps} and restarts {restarts}; expected at least 1 and at least 0.")
-        inputs, index, radii, norm = self._attackable(X, y, radius, norm)
+        inputs, index, ball = self._attackable(X, y, radius, norm)
         inner = self.inner
         points, margins = inputs.copy(), inner.margins(inputs, y)
-        for number, (rows, contests) in enumerate(self._contests(inputs, index, radii, norm)):
+        for number, (rows, contests) in enumerate(self._contests(inputs, index, ball)):
             rng = np.random.default_rng([seed, number])
             found, values = relu_bounds.attack(contests, steps, restarts, rng)
             candidates = _worst_rival(found, values, rows.size)
@@ -178,9 +180,9 @@ class ReLUNetwork(TwoLayerNetwork):
         """
         if steps < 0:
             raise InputError(f"steps is {steps}; expected 0 or more.")
-        inputs, index, radii, norm = self._attackable(X, y, radius, norm)
+        inputs, index, ball = self._attackable(X, y, radius, norm)
         lower = np.full(inputs.shape[0], np.inf)
-        for rows, contests in self._contests(inputs, index, radii, norm):
+        for rows, contests in self._contests(inputs, index, ball):
             lower[rows] = relu_bounds.lower_bounds(contests, steps).reshape(rows.size, -1).min(axis=1)
         return lower
 
@@ -205,13 +207,13 @@ class ReLUNetwork(TwoLayerNetwork):
         """
         if time_limit is not None and not time_limit >= 0.0:
             raise InputError(f"time_limit is {time_limit!r}; expected seconds of 0 or more, or None.")
-        inputs, index, radii, norm = self._attackable(X, y, radius, norm)
+        inputs, index, ball = self._attackable(X, y, radius, norm)
         n = inputs.shape[0]
         inner = self.inner
         points, margins = inputs.copy(), inner.margins(inputs, y)
         lower, proven = np.full(n, np.inf), np.ones(n, dtype=np.bool_)
         clock = relu_exact.Clock(time_limit, n)
-        for rows, contests in self._contests(inputs, index, radii, norm):
+        for rows, contests in self._contests(inputs, index, ball):
             found = relu_exact.worst_cases(contests, rows.size, clock)
             candidates = _worst_rival(found.points, found.values, rows.size)
             reached = inner.margins(candidates, label_array(y)[rows])
@@ -338,13 +340,13 @@ class ReLUNetwork(TwoLayerNetwork):
 
     def _attackable(
         self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, norm: object
-    ) -> tuple[Array, NDArray[np.intp], Array, Norm]:
-        """Inputs, indices of labels, radii and norm, checked."""
+    ) -> tuple[Array, NDArray[np.intp], AttackBall]:
+        """Inputs, indices of labels and the attacks on them, checked."""
         inputs = self._inputs(X)
         n = inputs.shape[0]
         index = self._label_index(y, n)
         radii = self._radii(radius, n)
-        return inputs, index, radii, check_norm(norm)
+        return inputs, index, AttackBall(check_norm(norm), radii, self.n_features)
 
     def _judged(
         self, X: ArrayLike, y: ArrayLike, radii: ArrayLike, norm: object
@@ -361,7 +363,7 @@ class ReLUNetwork(TwoLayerNetwork):
         return inputs, labels, asked, np.asarray(self.inner.predict(inputs) == labels)
 
     def _contests(
-        self, inputs: Array, index: NDArray[np.intp], radii: Array, norm: Norm
+        self, inputs: Array, index: NDArray[np.intp], ball: AttackBall
     ) -> Iterator[tuple[NDArray[np.intp], Contests]]:
         """Blocks of samples, with the functions whose smallest is the margin: one per sample, or one per rival."""
         V, b = self._layers()
@@ -376,7 +378,7 @@ class ReLUNetwork(TwoLayerNetwork):
                 others = (index[rows, None] + np.arange(1, K)) % K
                 C = (self.alpha.T[index[rows], None] - self.alpha.T[others]).reshape(rows.size * rivals, -1)
             spread = np.repeat(rows, rivals)
-            yield rows, Contests(V, b, C, inputs[spread], radii[spread], norm)
+            yield rows, Contests(V, b, C, inputs[spread], ball.of(spread))
 
 
 def _worst_rival(points: Array, values: Array, samples: int) -> Array:

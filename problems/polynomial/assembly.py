@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.conic.cones import PSD, Cone, NonNegative, Zero, smat, svec_indices
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.losses.base import Loss, LossBlock
@@ -21,7 +22,7 @@ class Task:
 
     X: Array
     target: Array
-    radius: Array
+    attack: AttackBall
     loss: Loss
     activation: tuple[float, float, float]
     beta: float
@@ -49,7 +50,8 @@ def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
     points of the samples with radius 0, LMIs, lambda >= 0, loss, PSD.
     """
     block = task.loss.block(task.target)
-    clean, attacked = np.flatnonzero(task.radius == 0.0), np.flatnonzero(task.radius > 0.0)
+    radius = task.attack.radius
+    clean, attacked = np.flatnonzero(radius == 0.0), np.flatnonzero(radius > 0.0)
     plain, plain_rhs, plain_cones = point_rows(task, block, frame, clean, task.X[clean])
     k = attacked.size
     plain = sparse.hstack([plain[:, : frame.size], sparse.csr_array((clean.size, k)), plain[:, frame.size :]])
@@ -93,7 +95,7 @@ def _lmi_rows(task: Task, block: LossBlock, d: int, attacked: Index) -> tuple[sp
     rows, columns, _ = svec_indices(m)
     place = np.zeros((m, m), dtype=np.intp)
     place[rows, columns] = place[columns, rows] = np.arange(p)
-    X, y, r = task.X[attacked], task.signs[attacked], task.radius[attacked]
+    X, y, r = task.X[attacked], task.signs[attacked], task.attack.radius[attacked]
     inner = np.flatnonzero(rows < d)
     k, j = (index.ravel() for index in np.meshgrid(np.arange(d), np.arange(d), indexing="ij"))
     # In svec coordinates an off-diagonal T_kj is t / sqrt(2) and the row itself carries a factor sqrt(2).
@@ -162,7 +164,7 @@ def attack_moments(task: Task, duals: Array) -> Array:
     """
     d = task.X.shape[1]
     moments = smat(duals.reshape(-1, PSD(d + 1).dim))
-    radius = task.radius[task.radius > 0.0]
+    radius = task.attack.radius[task.attack.radius > 0.0]
     moments[:, :d, :] *= radius[:, None, None]
     moments[:, :, :d] *= radius[:, None, None]
     return moments

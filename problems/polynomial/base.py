@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
@@ -59,13 +60,13 @@ class NetworkAttacks:
         theta: Multiplier of each sample, shape (n,).
         quadratic: The network.
         signs: Labels as signs of the output, shape (n,).
-        radius: Shape (n,).
+        attack: The attacks on each sample.
     """
 
     theta: Array
     quadratic: Quadratic
     signs: Array
-    radius: Array
+    attack: AttackBall
 
     @property
     def basis(self) -> Array:
@@ -74,7 +75,7 @@ class NetworkAttacks:
 
     def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
         """The attacks on a block of samples."""
-        _, _, moves = self.quadratic.worst_case(X, self.signs[rows], self.radius[rows])
+        _, _, moves = self.quadratic.worst_case(X, self.signs[rows], self.attack.of(rows))
         return moves, None
 
 
@@ -187,6 +188,11 @@ class PolynomialTraining:
             raise InputError(f"the network has activation {network.activation}; this problem has {self.activation}.")
         return network
 
+    @property
+    def attack(self) -> AttackBall:
+        """The attacks on the inputs as they were given."""
+        return AttackBall(2, self.radius, self.X.shape[1])
+
     # -- fewer coordinates --------------------------------------------------------------------------------------
 
     @cached_property
@@ -195,7 +201,7 @@ class PolynomialTraining:
 
         `cvxrobust.problems.polynomial.coordinates` says how.
         """
-        return None if is_streamed(self.X) or bool((self.radius > 0.0).any()) else row_span(self.X, further=1)
+        return None if is_streamed(self.X) or self.attack.present else row_span(self.X, further=1)
 
     @cached_property
     def coordinates(self) -> Any:
@@ -241,8 +247,9 @@ class PolynomialTraining:
 
     def to_structured(self) -> PolynomialProgram:
         """The same for backends that know the mathematics: one column of labels per class."""
-        labels = np.stack([part.y for part in self.parts], axis=1)
-        return PolynomialProgram(self.coordinates, labels, self.loss, self.activation, self.radius, self.beta)
+        labels, X = np.stack([part.y for part in self.parts], axis=1), self.coordinates
+        attack = replace(self.attack, attackable=X.shape[1])
+        return PolynomialProgram(X, labels, self.loss, self.activation, attack, self.beta)
 
     def trivial_network(self) -> PolynomialNetwork:
         """The network without neurons: always feasible, so there is always an upper bound."""
@@ -257,7 +264,7 @@ class PolynomialTraining:
         theta = -self._loss.derivative(self._values(network), self.y) / self.X.shape[0]
         if self.span is not None:  # the samples themselves: nobody need know how the network bends
             return PointMultipliers(theta, np.arange(theta.size), self.X)
-        return NetworkAttacks(theta, network.quadratic(network.alpha), self.signs, self.radius)
+        return NetworkAttacks(theta, network.quadratic(network.alpha), self.signs, self.attack)
 
     def multiplier_candidates(
         self, solution: Solution, network: PolynomialNetwork, stopped: Callable[[], bool] = lambda: False
@@ -294,8 +301,8 @@ class PolynomialTraining:
             return np.concatenate([network.decision_function(block) for _, block in row_blocks(self.X)])
         if self.span is not None:
             return self.signs * network.decision_function(self.X) - outputs_allowance(network, self.X)
-        quadratic, signs = network.quadratic(network.alpha), self.signs
-        found = [quadratic.worst_margins(block, signs[rows], self.radius[rows]) for rows, block in row_blocks(self.X)]
+        quadratic, signs, attack = network.quadratic(network.alpha), self.signs, self.attack
+        found = [quadratic.worst_margins(block, signs[rows], attack.of(rows)) for rows, block in row_blocks(self.X)]
         return np.concatenate(found)
 
     def _objective(self, network: PolynomialNetwork, values: Array) -> float:
@@ -324,12 +331,12 @@ class PolynomialTraining:
         if self.span is not None:
             return self._moments_within(self.span, multipliers, precise=precise)
         if isinstance(multipliers, MomentMultipliers):
-            theta, moments = repair_moments(multipliers, self.radius, loss)
+            theta, moments = repair_moments(multipliers, self.attack, loss)
             return theta, *shift_moments(moments, self.X, signs, multipliers.basis, precise=precise)
         if not isinstance(multipliers, PointMultipliers):
-            theta, sums = span_moments(multipliers, self.X, signs, self.radius, loss, precise=precise)
+            theta, sums = span_moments(multipliers, self.X, signs, self.attack, loss, precise=precise)
         else:
-            theta, weights, points = repair_points(multipliers, self.X, self.radius, loss)
+            theta, weights, points = repair_points(multipliers, self.X, self.attack, loss)
             sums = SecondMoments(np.empty((self.X.shape[1], 0)), precise)
             sums.add(points, weights * signs[multipliers.owners])
         return theta, sums.matrix(), sums.mass, sums.error

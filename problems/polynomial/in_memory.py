@@ -51,7 +51,7 @@ class PolynomialProblem(PolynomialTraining):
         """The problem as assembly sees it; binary and regression problems only."""
         if self.classes is not None:
             raise InputError("a one-versus-all problem is several tasks; use its `parts`.")
-        return Task(self.coordinates, self.y, self.radius, self._loss, self.activation, self.beta)
+        return Task(self.coordinates, self.y, self.attack, self._loss, self.activation, self.beta)
 
     @property
     def _frame(self) -> Frame:
@@ -95,7 +95,7 @@ class PolynomialProblem(PolynomialTraining):
         """The convex programme in standard form; one block per class for one-versus-all problems."""
         if self.classes is not None:
             return join_programs([part.to_conic() for part in self.parts])
-        if (self.radius > 0.0).any():
+        if self.attack.present:
             return lmi_program(self.task, FullFrame(self.X.shape[1]))
         n = self.X.shape[0]
         return points_program(self.task, self._frame, np.arange(n), self.coordinates)
@@ -166,7 +166,7 @@ class PolynomialProblem(PolynomialTraining):
     def look(self) -> float:
         """Seconds that it takes to judge one network, about."""
         n, d = self.X.shape
-        return len(self.targets) * seconds_of_a_look(n, d, bool((self.radius > 0.0).any()))
+        return len(self.targets) * seconds_of_a_look(n, d, self.attack.present)
 
     def at_once(self) -> Certificate:
         """Bounds of the network without neurons, without any eigendecomposition."""
@@ -189,7 +189,7 @@ class PolynomialProblem(PolynomialTraining):
 
         Where the worst case is the hard case of the trust-region subproblem, both are equally bad.
         """
-        if not (self.radius > 0.0).any():
+        if not self.attack.present:
             return attacks.points  # nobody left the samples
         _, axes = np.linalg.eigh((network.u.T * network.alpha) @ network.u)
         steepest = np.where((self.signs * self.activation[0] > 0.0)[:, None], axes[:, 0], axes[:, -1])

@@ -32,7 +32,7 @@ def _binary(task: Task) -> "cvxpy.Problem":
     T = Z - Zp
     constraints: list[Any] = [cvxpy.trace(M[:d, :d]) == M[d, d] for M in (Z, Zp)]
     values: list[cvxpy.Expression] = []
-    for x, y, r in zip(task.X, task.target, task.radius, strict=True):
+    for x, y, r in zip(task.X, task.target, task.attack.radius, strict=True):
         half_gradient = a * T[:d, :d] @ x + 0.5 * b * T[:d, d]
         f = a * cvxpy.sum(cvxpy.multiply(T[:d, :d], np.outer(x, x))) + b * x @ T[:d, d] + c * T[d, d]
         if not task.loss.margin:

@@ -43,7 +43,7 @@ class StreamedSDP(PolynomialTraining):
         if not isinstance(data, Batches):
             raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
         self._set(X=data.X, y=data.y, radius=radius, beta=beta, loss=loss, activation=activation)
-        if not self._loss.margin and (self.radius > 0.0).any():
+        if not self._loss.margin and self.attack.present:
             raise InputError(f"the {loss} loss has no adversary; expected radius 0 for every sample.")
 
     def _relabelled(self, y: Array) -> Self:

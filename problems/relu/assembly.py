@@ -5,7 +5,7 @@ N(H_i) (see `_NormBlock`); one excess per harmful pair (one-sided); the loss's. 
 ReLUs or cone constraints; the norms; the group norms; the loss.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.conic.cones import Cone, NonNegative, SecondOrder, Zero
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.contracts.estimate import ConicSize
@@ -30,62 +30,89 @@ unknowns of a slot meet in all of its rows. Fitted to `cvxrobust.bench.studies.w
 
 
 @dataclass(frozen=True)
-class _NormBlock:
-    """Epigraphs of N(h) for m vectors h of d entries: auxiliaries a with ``N(h) <= read @ a``, ``place @ h + fill @ a``
-    in the cones.
+class _Epigraph:
+    """The epigraph of a dual norm: auxiliaries a of one vector h with ``N(h) <= read @ a``, and rows in a cone.
 
-    - N = l1 (attack inf): a holds bounds of all ``|h_l|``, rows ``a - h >= 0`` and ``a + h >= 0``;
-    - N = l2: one a per vector, rows (a, h) in a second-order cone;
-    - N = l-infinity (attack 1): one a per vector, rows ``a - h_l >= 0`` and ``a + h_l >= 0``.
+    Args:
+        layers: Pairs (P, F): rows ``P @ h + F @ a``.
+        read: Shape (1, auxiliaries).
+        round: Whether the rows of a vector are in a second-order cone; otherwise they are non-negative.
     """
+
+    layers: tuple[tuple[sparse.csr_array, sparse.csr_array], ...]
+    read: sparse.csr_array
+    round: bool = False
+
+
+def _absolute_sum(d: int) -> _Epigraph:
+    """The 1-norm, against attacks in the inf-norm: a holds bounds of all ``|h_l|``."""
+    each = sparse.csr_array(sparse.eye_array(d))
+    return _Epigraph(((-each, each), (each, each)), sparse.csr_array(np.ones((1, d))))
+
+
+def _length(d: int) -> _Epigraph:
+    """The 2-norm: rows (a, h)."""
+    both = sparse.csr_array(sparse.eye_array(d + 1))
+    return _Epigraph(((both[:, 1:], both[:, :1]),), both[:1, :1], True)
+
+
+def _largest(d: int) -> _Epigraph:
+    """The inf-norm, against attacks in the 1-norm: rows ``a - h_l`` and ``a + h_l``."""
+    each, top = sparse.csr_array(sparse.eye_array(d)), sparse.csr_array(np.ones((d, 1)))
+    return _Epigraph(((-each, top), (each, top)), sparse.csr_array(np.ones((1, 1))))
+
+
+EPIGRAPHS: dict[Norm, Callable[[int], _Epigraph]] = {"inf": _absolute_sum, 2: _length, 1: _largest}
+"""By the norm of the attack."""
+
+
+@dataclass(frozen=True)
+class _NormBlock:
+    """Epigraphs of N(h) for m vectors h of d entries, layer by layer of `_Epigraph`."""
 
     norm: Norm
     m: int
     d: int
 
+    @cached_property
+    def one(self) -> _Epigraph:
+        """The epigraph of a single vector."""
+        return EPIGRAPHS[self.norm](self.d)
+
     @property
     def auxiliaries(self) -> int:
         """How many there are."""
-        return self.m * self.d if self.norm == "inf" else self.m
+        return self.m * int(self.one.read.shape[1])
 
     @property
     def rows(self) -> int:
         """Rows that they take."""
-        return self.m * (self.d + 1) if self.norm == 2 else 2 * self.m * self.d
+        return self.m * sum(int(place.shape[0]) for place, _ in self.one.layers)
 
     @property
     def cones(self) -> tuple[Cone, ...]:
         """The cones of these rows."""
-        if self.norm == 2:
+        if self.one.round:
             return tuple(SecondOrder(self.d + 1) for _ in range(self.m))
         return (NonNegative(self.rows),)
 
     @cached_property
     def place(self) -> sparse.csr_array:
         """What h adds to the rows, shape (rows, m d)."""
-        each = sparse.eye_array(self.m * self.d, format="csr")
-        if self.norm != 2:
-            return sparse.csr_array(sparse.vstack([-each, each]))
-        one = sparse.vstack([sparse.csr_array((1, self.d)), sparse.eye_array(self.d)])
-        return sparse.csr_array(sparse.kron(sparse.eye_array(self.m), one))
+        return sparse.csr_array(sparse.vstack([self._for_all(place) for place, _ in self.one.layers]))
 
     @cached_property
     def fill(self) -> sparse.csr_array:
         """What the auxiliaries add to the rows, shape (rows, auxiliaries)."""
-        if self.norm == 2:
-            first = sparse.csr_array(([1.0], ([0], [0])), shape=(self.d + 1, 1))
-            return sparse.csr_array(sparse.kron(sparse.eye_array(self.m), first))
-        each = self._spread if self.norm == 1 else sparse.eye_array(self.m * self.d)
-        return sparse.csr_array(sparse.vstack([each, each]))
+        return sparse.csr_array(sparse.vstack([self._for_all(fill) for _, fill in self.one.layers]))
 
     @cached_property
     def read(self) -> sparse.csr_array:
         """The bounds of the norms from the auxiliaries, shape (m, auxiliaries)."""
-        return sparse.csr_array(self._spread.T) if self.norm == "inf" else sparse.eye_array(self.m, format="csr")
+        return self._for_all(self.one.read)
 
-    @property
-    def _spread(self) -> sparse.csr_array:
-        return sparse.csr_array(sparse.kron(sparse.eye_array(self.m), np.ones((self.d, 1))))
+    def _for_all(self, part: sparse.csr_array) -> sparse.csr_array:
+        return sparse.csr_array(sparse.kron(sparse.eye_array(self.m), part))
 
     def pulls(self, duals: Array) -> Array:
         """What the duals of the rows say of attacks on h: ``place' duals``, shape (m, d)."""
@@ -101,7 +128,7 @@ class GatedForm:
     @cached_property
     def attacked(self) -> Index:
         """Samples with a positive radius, where there is a slot: of nothing an attack can make nothing else."""
-        return np.flatnonzero((self.program.radius > 0.0) & (self.program.shape[0] > 0))
+        return np.flatnonzero((self.program.attack.radius > 0.0) & (self.program.shape[0] > 0))
 
     @cached_property
     def pairs(self) -> tuple[Index, Index]:
@@ -113,14 +140,14 @@ class GatedForm:
     def sample_norms(self) -> _NormBlock:
         """Norms of the H_i of attacked samples."""
         program = self.program
-        return _NormBlock(program.norm, self.attacked.size * program.shape[1], program.attackable)
+        return _NormBlock(program.attack.norm, self.attacked.size * program.shape[1], program.attackable)
 
     @cached_property
     def slot_norms(self) -> _NormBlock:
         """Norms of the u_k, where constraints under attack mention them."""
         K, C, _ = self.program.shape
         mentioned = self.attacked.size > 0 and self.pairs[0].size > 0
-        return _NormBlock(self.program.norm, K * C if mentioned else 0, self.program.attackable)
+        return _NormBlock(self.program.attack.norm, K * C if mentioned else 0, self.program.attackable)
 
     @cached_property
     def block(self) -> LossBlock:
@@ -215,11 +242,11 @@ class GatedForm:
         mu = np.zeros((n, K, C))
         mu[self.pairs] = pairs.reshape(-1, C)
         attacks, directions = np.zeros((n, C, d)), np.zeros((K, C, d))
-        mass = program.radius[:, None] * (theta if omega is None else omega)
+        mass = program.attack.radius[:, None] * (theta if omega is None else omega)
         with np.errstate(divide="ignore", invalid="ignore"):
             attacks[self.attacked] = self.sample_norms.pulls(samples).reshape(-1, C, d) / mass[self.attacked, :, None]
             if self.slot_norms.m:
-                pulled = np.einsum("i,ikc->kc", program.radius, mu)[..., None]
+                pulled = np.einsum("i,ikc->kc", program.attack.radius, mu)[..., None]
                 directions = self.slot_norms.pulls(slots).reshape(K, C, d) / pulled
         return GatedMultipliers(theta, attacks, mu, directions, omega)
 
@@ -255,7 +282,7 @@ class GatedForm:
         """Rows and right-hand sides that tie outputs, norms and excesses to the loss."""
         program, C = self.program, self.program.shape[1]
         f, lift, shift = self._outputs(), self.block.lift, self.block.shift
-        radius = np.repeat(program.radius[self.attacked], C)
+        radius = np.repeat(program.attack.radius[self.attacked], C)
         reach = sparse.diags_array(radius) @ self.sample_norms.read
         if self.block.equality:
             return self._residuals(f, sparse.csr_array(reach))
@@ -300,7 +327,9 @@ class GatedForm:
             0: sparse.csr_array((data, (np.repeat(np.arange(count), D), columns.ravel())), shape)
         }
         if self.slot_norms.m:
-            reach = sparse.csr_array((program.radius[sample], (np.arange(count), slot * C + output)), (count, K * C))
+            reach = sparse.csr_array(
+                (program.attack.radius[sample], (np.arange(count), slot * C + output)), (count, K * C)
+            )
             parts[2] = reach @ self.slot_norms.read
         if program.rules.one_sided:
             parts[4] = -sparse.eye_array(count)
@@ -310,8 +339,7 @@ class GatedForm:
         norms, (K, C, D) = self.slot_norms, self.program.shape
         if norms.m == 0:
             return self._row({}, 0)
-        touched = sparse.eye_array(self.program.attackable, D)
-        every = sparse.kron(sparse.eye_array(K * C), touched)
+        every = sparse.kron(sparse.eye_array(K * C), self.program.attack.axes(D))
         return self._row({0: -(norms.place @ every), 2: -norms.fill}, norms.rows)
 
     def _sample_norms(self) -> sparse.csr_array:
@@ -320,7 +348,7 @@ class GatedForm:
             return self._row({}, 0)
         _, C, D = program.shape
         weights = sparse.csr_array((program.gates * program.signs)[self.attacked])
-        touched = sparse.kron(sparse.eye_array(C), sparse.eye_array(program.attackable, D))
+        touched = sparse.kron(sparse.eye_array(C), program.attack.axes(D))
         every = sparse.kron(weights, touched)
         return self._row({0: -(norms.place @ every), 3: -norms.fill}, norms.rows)
 

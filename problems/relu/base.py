@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.program import ConicProgram, join_programs, split_solution
 from cvxrobust.core.contracts.estimate import ConicSize
@@ -61,7 +62,7 @@ class ReLUProblem(ReLUData):
         if slots is None:
             slots = relu_choices.slots(self, self.gate_set, self.labels)
         return GatedProgram(
-            self.coordinates, self.labels, self.loss, slots.gates, slots.signs, self.radius, self.norm, self.beta,
+            self.coordinates, self.labels, self.loss, slots.gates, slots.signs, self._attack_within, self.beta,
             self.formulation or "one-sided", self.bias,
             None if self.span is None else self.span.uncertainty(self.radius),
         )  # fmt: skip
@@ -69,7 +70,12 @@ class ReLUProblem(ReLUData):
     @cached_property
     def given_program(self) -> GatedProgram:
         """The programme on the data as it was given: what networks are judged by."""
-        return self.program if self.span is None else replace(self.program, X=self.inputs)
+        return self.program if self.span is None else replace(self.program, X=self.inputs, attack=self.attack)
+
+    @property
+    def _attack_within(self) -> AttackBall:
+        """The attacks in the coordinates of programmes."""
+        return replace(self.attack, attackable=self.coordinates.shape[1] - int(self.bias))
 
     @cached_property
     def carrying(self) -> NDArray[np.intp]:
@@ -79,24 +85,23 @@ class ReLUProblem(ReLUData):
         about all slots, and multipliers for those left out are found by least squares.
         """
         K = self.program.signs.size
-        if not self.rules.constrains_gates or not (self.radius > 0.0).any():
+        if not self.rules.constrains_gates or not self.attack.present:
             return np.arange(K)
         return np.array([k for k in range(K) if self._carries(self.program.gates[:, k])], dtype=np.intp)
 
     def _carries(self, pattern: NDArray[np.bool_]) -> bool:
         key = pattern.tobytes()
         if key not in self._carrier_memory:
-            attackable = self.coordinates.shape[1] - int(self.bias)
-            self._carrier_memory[key] = can_carry(self.coordinates, pattern, self.radius, self.norm, attackable)
+            self._carrier_memory[key] = can_carry(self.coordinates, pattern, self._attack_within)
         return self._carrier_memory[key]
 
     def _fresh_carriers(self) -> NDArray[np.bool_] | None:
         """For attacked cones, further patterns that can carry a neuron: what prices well otherwise rarely can."""
-        if not self.rules.constrains_gates or not (self.radius > 0.0).any():
+        if not self.rules.constrains_gates or not self.attack.present:
             return None
         try:
             seed = self.seed + self.program.signs.size
-            found = resampled(self.coordinates, 2 * self.grow, seed, self.radius, self.norm, self.program.attackable)
+            found = resampled(self.coordinates, 2 * self.grow, seed, self._attack_within)
         except InputError:
             return None
         return found.patterns
@@ -248,14 +253,14 @@ class ReLUProblem(ReLUData):
     @property
     def look(self) -> float:
         """Seconds that it takes to judge and report one network, about."""
-        attacked = bool((self.radius > 0.0).any())
+        attacked = self.attack.present
         shapes = [np.shape(part) for part in (self.patterns if isinstance(self.patterns, tuple) else [self.patterns])]
         shapes += [np.shape(self.gates), (0, relu_choices.wanted_gates(self.n_gates, self.X.shape))]
         gates = max(shape[1] for shape in shapes if len(shape) == 2)
         slots = 2 * gates if self.slots is None else np.size(self.slots.signs)
         cones = gates if attacked and self.rules.constrains_gates else 0
         n, d = self.inputs.shape
-        spanned = self.norm == 2 or not attacked
+        spanned = self.attack.isotropic
         one = seconds_of_a_look(n, d, int(slots), attacked=attacked, spanned=spanned, cones=cones)
         classes = () if self.classes is None or not self.one_versus_all else self.classes
         # Two classes are one problem; making the parts would find their gates.

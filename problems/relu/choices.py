@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import check_norm
+from cvxrobust.core.attacks.norms import check_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
@@ -204,7 +204,7 @@ def gate_set(problem: ReLUFields) -> GateSet:
         return gates.from_gates(problem.gates, inputs, bias=problem.bias)
     count = wanted_gates(problem.n_gates, problem.X.shape)
     if problem.resample:
-        found = gate_cones.resampled(inputs, count, problem.seed, problem.radius, problem.norm, problem.X.shape[1])
+        found = gate_cones.resampled(inputs, count, problem.seed, problem.attack)
         return gates.with_constant(found, inputs) if problem.bias else found
     if not gates.has_more_patterns(inputs, count):
         return gates.all_patterns(inputs)  # tiny data: sampling could only find fewer
@@ -239,6 +239,6 @@ def slots(problem: ReLUFields, found: GateSet, labels: Array) -> Slots:
                 "bound='mixed' needs to know where balls cross the boundaries of the gates: pass gates= or n_gates=, "
                 "not patterns=."
             )
-        crossed = crossings(problem.inputs, found.vectors, problem.radius, problem.norm, problem.X.shape[1])
+        crossed = crossings(problem.inputs, found.vectors, problem.attack)
         crossing = np.hstack([crossed, crossed])
     return with_bound(signed, labels[:, 0], BOUNDS[BOUNDS.index(problem.bound)], crossing)

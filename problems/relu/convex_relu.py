@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.problems.relu.base import ReLUProblem
 
 

@@ -122,7 +122,7 @@ class ReLUData(ReLUFields):
 
         `cvxrobust.problems.relu.coordinates` says how.
         """
-        return row_span(self.X) if self.norm == 2 or not bool((self.radius > 0.0).any()) else None
+        return row_span(self.X) if self.attack.isotropic else None
 
     @cached_property
     def coordinates(self) -> Array:

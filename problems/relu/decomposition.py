@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.programs.gated.cones import ConeInterior, GateCone, lowest, nonnegative_weights, well_inside
-from cvxrobust.core.programs.gated.evaluation import EPS, FEASIBLE, dual_norms
+from cvxrobust.core.programs.gated.evaluation import EPS, FEASIBLE
 
 Array = NDArray[np.float64]
 Patterns = NDArray[np.bool_]
@@ -55,9 +55,7 @@ def decompose(
     u: Array,
     X: Array,
     pattern: Patterns,
-    radius: Array,
-    norm: Norm,
-    attackable: int,
+    attack: AttackBall,
     inside: ConeInterior | None = None,
 ) -> Decomposition:
     """Two vectors of a pattern's cone with difference u and a small sum of lengths.
@@ -69,16 +67,14 @@ def decompose(
         u: The vector, shape (D,).
         X: Inputs, shape (n, D).
         pattern: Shape (n,).
-        radius: Shape (n,).
-        norm: Norm of the attack.
-        attackable: Number of leading coordinates that the attack touches.
+        attack: The attacks on each sample.
         inside: The cone's interior, if it is known.
     """
     size = float(np.abs(u).max(initial=0.0))
     none = np.zeros_like(u)
     if size == 0.0 or not np.isfinite(size):
         return Decomposition(u, none, size == 0.0)
-    cone = GateCone.of(X, pattern, radius, norm, attackable)
+    cone = GateCone.of(X, pattern, attack)
     unit = u / size
     if _holds(cone, unit, -FEASIBLE):
         return Decomposition(u, none, True)
@@ -178,6 +174,6 @@ def _moved_inside(cone: GateCone, pair: Pair, inside: ConeInterior | None) -> Pa
 
 def _holds(cone: GateCone, u: Array, least: float) -> bool:
     """Whether all slacks of a vector are at least so much, relative to its length."""
-    if cone.flat and float(dual_norms(u[: cone.attackable], cone.norm)) > 0.0:
+    if cone.flat and float(cone.attack.dual_norm(u)) > 0.0:
         return False
     return bool((cone.slacks(u) >= least * float(np.linalg.norm(u))).all())

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
@@ -54,6 +55,11 @@ class ReLUFields:
     def rules(self) -> GateRules:
         """The formulation itself."""
         return FORMULATIONS[self.formulation or "one-sided"]
+
+    @property
+    def attack(self) -> AttackBall:
+        """The attacks on the inputs, once `radius` and `norm` are checked."""
+        return AttackBall(self.norm, self.radius, self.X.shape[1])
 
     @cached_property
     def inputs(self) -> Array:

@@ -48,8 +48,8 @@ def own_objective(program: GatedProgram, network: ReLUNetwork, *, exact: bool, s
     loss = program.loss_function
     if not loss.margin:
         f = network.decision_function(program.X[:, : network.n_features]).reshape(program.labels.shape)
-        above = _extremes(program, network, 1.0, exact, seed) if (program.radius > 0.0).any() else (f, f)
-        below = _extremes(program, network, -1.0, exact, seed) if (program.radius > 0.0).any() else (-f, -f)
+        above = _extremes(program, network, 1.0, exact, seed) if program.attack.present else (f, f)
+        below = _extremes(program, network, -1.0, exact, seed) if program.attack.present else (-f, -f)
         # The smallest f and the smallest -f, each as (found, certified).
         found, certain = (
             np.maximum(program.labels - low, -program.labels - high) for low, high in zip(above, below, strict=True)
@@ -62,7 +62,7 @@ def own_objective(program: GatedProgram, network: ReLUNetwork, *, exact: bool, s
         y = program.labels[:, 0]
         margins = y * network.decision_function(program.X[:, : network.n_features])
         found, certain = margins, margins
-        if (program.radius > 0.0).any():
+        if program.attack.present:
             low, sure = (part[:, 0] for part in _extremes(program, network, program.labels, exact, seed))
             found = np.minimum(low, margins)
             certain = np.maximum(sure, _from_gates(program, network, -np.inf)[:, 0])
@@ -92,7 +92,7 @@ def _extremes(
     found, certain = np.empty((n, C)), np.empty((n, C))
     for c in range(C):
         weights = np.broadcast_to(signs, (n, C))[:, c, None] * alpha[:, c]
-        contests = Contests(V, b, weights, program.X[:, :d], program.radius, program.norm)
+        contests = Contests(V, b, weights, program.X[:, :d], program.attack)
         if exact:
             from cvxrobust.core.attacks import relu_exact
 

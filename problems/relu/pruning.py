@@ -28,7 +28,7 @@ def pruned(program: GatedProgram, U: Array) -> Array:
         U: A feasible point, shape (K, C, D).
     """
     smaller = _without_small(program, U)
-    if (program.radius > 0.0).any():
+    if program.attack.present:
         return smaller
     shrunk = _without_small(program, _caratheodory(program, smaller))
     return shrunk if objective(program, shrunk) <= objective(program, smaller) * (1.0 + NEGLIGIBLE) else smaller

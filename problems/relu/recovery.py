@@ -66,7 +66,7 @@ def _inside(program: GatedProgram, k: int, memory: Memory) -> ConeInterior | Non
     pattern = program.gates[:, k]
     key = pattern.tobytes()
     if key not in memory:
-        memory[key] = interior(program.X, pattern, program.radius, program.norm, program.attackable)
+        memory[key] = interior(program.X, pattern, program.attack)
     return memory[key]
 
 
@@ -79,9 +79,7 @@ def decomposed(program: GatedProgram, U: Array, memory: Memory, **fields: Any) -
             U[k, c],
             program.X,
             program.gates[:, k],
-            program.radius,
-            program.norm,
-            program.attackable,
+            program.attack,
             _inside(program, int(k), memory),
         )
         pairs[0, k, c], pairs[1, k, c] = found.v, found.w

@@ -9,8 +9,6 @@ from cvxrobust.core.programs.gated.program import GatedProgram
 if TYPE_CHECKING:
     import cvxpy
 
-DUAL = {"inf": 1, 2: 2, 1: "inf"}
-
 
 def reference_problem(programs: Sequence[GatedProgram]) -> "cvxpy.Problem":
     """The programmes of `cvxrobust.core.programs.gated.evaluation` in cvxpy, added up."""
@@ -24,20 +22,22 @@ def reference_problem(programs: Sequence[GatedProgram]) -> "cvxpy.Problem":
 def _single(program: GatedProgram) -> "cvxpy.Problem":
     import cvxpy
 
-    K, C, D = program.shape
-    n, d, q = program.X.shape[0], program.attackable, DUAL[program.norm]
+    (K, C, D), n = program.shape, program.X.shape[0]
+    axes, q = program.attack.axes(D).T, program.attack.geometry.dual
     U = [cvxpy.Variable((K, D)) for _ in range(C)]
     turn = 2.0 * program.gates - 1.0
     constraints: list[cvxpy.Constraint] = []
     values = []
     for c in range(C):
-        size = cvxpy.norm(U[c][:, :d], q, axis=1)
+        size = cvxpy.norm(U[c] @ axes, q, axis=1)
         if program.rules.constrains_gates:
-            constraints += [cvxpy.multiply(turn[i], U[c] @ program.X[i]) >= program.radius[i] * size for i in range(n)]
+            constraints += [
+                cvxpy.multiply(turn[i], U[c] @ program.X[i]) >= program.attack.radius[i] * size for i in range(n)
+            ]
         for i in range(n):
-            x, r = program.X[i], program.radius[i]
+            x, r = program.X[i], program.attack.radius[i]
             H = (program.gates[i] * program.signs) @ U[c]
-            reach = r * cvxpy.norm(H[:d], q)
+            reach = r * cvxpy.norm(H @ axes, q)
             if not program.loss_function.margin:
                 values.append(cvxpy.abs(x @ H - program.labels[i, c]) + reach)
                 continue

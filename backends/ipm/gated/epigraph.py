@@ -16,14 +16,16 @@ in closed form. With weights p+ of ``a + v``, p- of ``a - v`` and p0 of ``h - su
   ``alpha = c / eta^2``, ``b = 2 w0 w1 / c``, ``tau = w1``, ``gamma = 2 / (c eta^2)``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.ipm.gated.scaling import BallScaling, Scaling
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.backends.ipm.gated.scaling import Scaling
+from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.norms import Norm
 
 Parts = Mapping[str, Tensor]
 
@@ -69,89 +71,194 @@ class Form:
         return (ra + pull[..., None]) * inverse + self.b * v
 
 
-@dataclass(frozen=True)
-class Epigraph:
-    """A family of epigraphs of one dual norm.
+class Epigraph(Protocol):
+    """A family of epigraphs of one dual norm, of vectors v along the last axis of a shape (.., d).
 
-    Args:
-        norm: The attack's norm.
-        name: Begins the names of its slacks.
-        shape: Shape (.., d) of v.
+    Each has a name, with which those of its slacks begin, and this shape.
     """
 
-    norm: Norm
+    @property
+    def lines(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the slacks that are half-lines."""
+        ...
+
+    @property
+    def balls(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the slacks that are second-order cones."""
+        ...
+
+    @property
+    def extra(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of the further variables."""
+        ...
+
+    def slack(self, v: Tensor, h: Tensor, a: Tensor | None) -> dict[str, Tensor]:
+        """The slacks."""
+        ...
+
+    def adjoint(self, z: Parts) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The adjoint of `slack`: parts that belong to v, h and a."""
+        ...
+
+    def form(self, scaling: Scaling) -> Form:
+        """The quadratic form that is left of them."""
+        ...
+
+    def least(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The smallest h (and a)."""
+        ...
+
+    def above(self, v: Tensor, cost: Tensor, mu: Tensor) -> tuple[Tensor, Tensor | None]:
+        """An h (and a) above the norm of v: (nearly) on the central path where h costs `cost`."""
+        ...
+
+
+@dataclass(frozen=True)
+class _SumEpigraph:
+    """Of the 1-norm."""
+
     name: str
     shape: tuple[int, ...]
 
     @property
     def lines(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the slacks that are half-lines."""
-        if self.norm == 2:
-            return {}
-        sides = {f"{self.name}+": self.shape, f"{self.name}-": self.shape}
-        return sides | ({f"{self.name}0": self.shape[:-1]} if self.norm == "inf" else {})
+        return {f"{self.name}+": self.shape, f"{self.name}-": self.shape, f"{self.name}0": self.shape[:-1]}
 
     @property
     def balls(self) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the slacks that are second-order cones."""
-        return {self.name: (*self.shape[:-1], 1 + self.shape[-1])} if self.norm == 2 else {}
+        return {}
 
     @property
     def extra(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of the further variables."""
-        return {f"{self.name}a": self.shape} if self.norm == "inf" else {}
+        return {f"{self.name}a": self.shape}
 
     def slack(self, v: Tensor, h: Tensor, a: Tensor | None) -> dict[str, Tensor]:
-        """The slacks."""
-        if self.norm == 2:
-            return {self.name: torch.cat([h[..., None], v], dim=-1)}
-        top = h[..., None] if a is None else a
-        found = {f"{self.name}+": top + v, f"{self.name}-": top - v}
-        return found if a is None else found | {f"{self.name}0": h - a.sum(-1)}
+        a = torch.zeros_like(v) if a is None else a
+        return {f"{self.name}+": a + v, f"{self.name}-": a - v, f"{self.name}0": h - a.sum(-1)}
 
     def adjoint(self, z: Parts) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The adjoint of `slack`: parts that belong to v, h and a."""
-        if self.norm == 2:
-            part = z[self.name]
-            return part[..., 1:], part[..., 0], None
-        up, down = z[f"{self.name}+"], z[f"{self.name}-"]
-        if self.norm == 1:
-            return up - down, (up + down).sum(-1), None
-        top = z[f"{self.name}0"]
+        up, down, top = z[f"{self.name}+"], z[f"{self.name}-"], z[f"{self.name}0"]
         return up - down, top, up + down - top[..., None]
 
     def form(self, scaling: Scaling) -> Form:
-        """The quadratic form that is left of them."""
-        if self.norm == 2:
-            return _ball_form(scaling.balls[self.name])
         up, down = scaling.of[f"{self.name}+"], scaling.of[f"{self.name}-"]
         both, difference = up + down, up - down
-        if self.norm == 1:
-            alpha = both.sum(-1)
-            b = -difference / alpha[..., None]
-            return Form(both, alpha, b, alpha, b)
         inverse = 1.0 / both
         alpha = 1.0 / (1.0 / scaling.of[f"{self.name}0"] + inverse.sum(-1))
         return Form(4.0 * up * down * inverse, alpha, -difference * inverse, inverse=inverse)
 
+    def least(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
+        a = v.abs()
+        return a.sum(-1), a
+
     def above(self, v: Tensor, cost: Tensor, mu: Tensor) -> tuple[Tensor, Tensor | None]:
-        """An h (and a) above the norm of v: (nearly) on the central path where h costs `cost`."""
         width = mu / cost
-        if self.norm == 2:
-            return 0.5 * width + torch.sqrt(0.25 * width**2 + (v**2).sum(-1)), None
-        if self.norm == 1:
-            return v.abs().amax(-1) + 2.0 * v.shape[-1] * width, None
         a = width[..., None] + torch.sqrt(width[..., None] ** 2 + v**2)
         return a.sum(-1) + width, a
 
 
-def _ball_form(ball: BallScaling) -> Form:
+@dataclass(frozen=True)
+class _LengthEpigraph:
+    """Of the 2-norm."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def lines(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    @property
+    def balls(self) -> dict[str, tuple[int, ...]]:
+        return {self.name: (*self.shape[:-1], 1 + self.shape[-1])}
+
+    @property
+    def extra(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    def slack(self, v: Tensor, h: Tensor, a: Tensor | None) -> dict[str, Tensor]:
+        return {self.name: torch.cat([h[..., None], v], dim=-1)}
+
+    def adjoint(self, z: Parts) -> tuple[Tensor, Tensor, Tensor | None]:
+        part = z[self.name]
+        return part[..., 1:], part[..., 0], None
+
+    def form(self, scaling: Scaling) -> Form:
+        return ball_form(scaling, self.name)
+
+    def least(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
+        return torch.sqrt((v**2).sum(-1)), None
+
+    def above(self, v: Tensor, cost: Tensor, mu: Tensor) -> tuple[Tensor, Tensor | None]:
+        width = mu / cost
+        return 0.5 * width + torch.sqrt(0.25 * width**2 + (v**2).sum(-1)), None
+
+
+@dataclass(frozen=True)
+class _LargestEpigraph:
+    """Of the inf-norm."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def lines(self) -> dict[str, tuple[int, ...]]:
+        return {f"{self.name}+": self.shape, f"{self.name}-": self.shape}
+
+    @property
+    def balls(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    @property
+    def extra(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    def slack(self, v: Tensor, h: Tensor, a: Tensor | None) -> dict[str, Tensor]:
+        top = h[..., None]
+        return {f"{self.name}+": top + v, f"{self.name}-": top - v}
+
+    def adjoint(self, z: Parts) -> tuple[Tensor, Tensor, Tensor | None]:
+        up, down = z[f"{self.name}+"], z[f"{self.name}-"]
+        return up - down, (up + down).sum(-1), None
+
+    def form(self, scaling: Scaling) -> Form:
+        up, down = scaling.of[f"{self.name}+"], scaling.of[f"{self.name}-"]
+        both, difference = up + down, up - down
+        alpha = both.sum(-1)
+        b = -difference / alpha[..., None]
+        return Form(both, alpha, b, alpha, b)
+
+    def least(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
+        return v.abs().amax(-1), None
+
+    def above(self, v: Tensor, cost: Tensor, mu: Tensor) -> tuple[Tensor, Tensor | None]:
+        width = mu / cost
+        return v.abs().amax(-1) + 2.0 * v.shape[-1] * width, None
+
+
+EPIGRAPHS: dict[Norm, Callable[[str, tuple[int, ...]], Epigraph]] = {
+    "inf": _SumEpigraph,
+    2: _LengthEpigraph,
+    1: _LargestEpigraph,
+}
+"""By the norm of the attack."""
+
+
+def epigraph(attack: AttackBall, name: str, *shape: int) -> Epigraph:
+    """Epigraphs of an attack's dual norm, for vectors of its coordinates along the last axis of a shape (*shape, d).
+
+    Args:
+        attack: The attack.
+        name: Begins the names of its slacks.
+        shape: How many vectors there are.
+    """
+    return EPIGRAPHS[attack.norm](name, (*shape, attack.attackable))
+
+
+def ball_form(scaling: Scaling, name: str) -> Form:
+    """The quadratic form that is left of a second-order cone ``||v|| <= h``."""
+    ball = scaling.balls[name]
     size = (ball.w1**2).sum(-1)
     c, scale = 1.0 + 2.0 * size, 1.0 / ball.eta**2
     b = (2.0 * ball.w0 / c)[..., None] * ball.w1
     return Form(scale[..., None].expand(ball.w1.shape), scale * c, b, 2.0 * scale / c, ball.w1)
-
-
-def ball_form(scaling: Scaling, name: str) -> Form:
-    """The same for a second-order cone ``||v|| <= h``."""
-    return _ball_form(scaling.balls[name])

@@ -91,8 +91,9 @@ def interiors(data: GatedTensors, stopped: Callable[[], bool] = lambda: False) -
     lengths = torch.linalg.vector_norm(data.X, dim=1)
     scale = 1.0 / torch.where(lengths > 0.0, lengths, 1.0)
     X = data.X * scale[:, None]
-    norm, d = data.program.norm, data.program.attackable
-    question = PhaseOneProblem(X, Packed(X), data.radius * scale, norm, d, data.turned[at], data.live[at], None)
+    question = PhaseOneProblem(
+        X, Packed(X), data.radius * scale, data.program.attack, data.turned[at], data.live[at], None
+    )
     found = _reduced(question, stopped)
     reductions = []
     for reduction in found.reductions:
@@ -154,8 +155,8 @@ def _face(question: PhaseOneProblem, answer: PhaseOneResult, place: int, before:
     forced = (weights > FORCED * weights.max()) & (weights > slacks)
     normals = question.X[forced]
     if bool((question.reach[forced] > 0.0).any()):
-        unit = torch.eye(before.shape[0], dtype=before.dtype, device=before.device)
-        normals = torch.cat([normals, unit[: question.attackable]])
+        axes = torch.as_tensor(question.attack.axes(before.shape[0]).toarray(), device=before.device)
+        normals = torch.cat([normals, axes])
     if normals.shape[0] == 0:
         return torch.zeros_like(before)
     # Together with what was given up before, so that the subspace is found in one go.

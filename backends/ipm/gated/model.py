@@ -21,7 +21,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.ipm.gated.epigraph import Epigraph
+from cvxrobust.backends.ipm.gated.epigraph import epigraph
 from cvxrobust.backends.ipm.gated.flat_vectors import FlatLayout
 from cvxrobust.backends.ipm.gated.scaling import Cones
 from cvxrobust.backends.ipm.gated.tensors import GatedTensors
@@ -37,10 +37,10 @@ class Model:
 
     def __init__(self, data: GatedTensors) -> None:
         self.data, program = data, data.program
-        (n, _, C, _), d = data.shape, program.attackable
+        n, _, C, _ = data.shape
         self.attacked, self.capped = data.rows.numel(), data.capped.numel()
-        self.slot = Epigraph(program.norm, "slot", (self.capped, C, d)) if self.capped else None
-        self.sample = Epigraph(program.norm, "sample", (self.attacked, C, d)) if self.attacked else None
+        self.slot = epigraph(program.attack, "slot", self.capped, C) if self.capped else None
+        self.sample = epigraph(program.attack, "sample", self.attacked, C) if self.attacked else None
         self.paired = program.rules.paired
         self.hinged, self.kinked = data.loss.hinged, data.loss.kinked
         self.folded = not data.margin and self.attacked > 0
@@ -65,7 +65,7 @@ class Model:
 
     def _cones(self) -> Cones:
         n, K, C, D = self.data.shape
-        epigraphs = [epigraph for epigraph in (self.slot, self.sample) if epigraph is not None]
+        norms = [norm for norm in (self.slot, self.sample) if norm is not None]
         shapes: dict[str, tuple[int, ...]] = {"pair": (K, C, n)} if self.paired else {}
         if self.data.one_sided:
             shapes["ReLU"] = (K, n)
@@ -73,11 +73,11 @@ class Model:
             shapes |= {"loss": (n, 1)} | ({"hinge": (n, 1)} if self.kinked else {})
         if self.folded:
             shapes |= {"over": (self.attacked, C), "under": (self.attacked, C)}
-        for epigraph in epigraphs:
-            shapes |= epigraph.lines
+        for norm in norms:
+            shapes |= norm.lines
         balls: dict[str, tuple[int, ...]] = {"length": (K, 1 + C * D)}
-        for epigraph in epigraphs:
-            balls |= epigraph.balls
+        for norm in norms:
+            balls |= norm.balls
         layout = FlatLayout(shapes | balls)
         live = None
         if self.paired and not bool((self.data.live > 0.0).all()):

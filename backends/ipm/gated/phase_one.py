@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.gated.coupling import cholesky
-from cvxrobust.backends.ipm.gated.epigraph import Epigraph, Form
+from cvxrobust.backends.ipm.gated.epigraph import Form, epigraph
 from cvxrobust.backends.ipm.gated.flat_vectors import FlatLayout
 from cvxrobust.backends.ipm.gated.scaling import Cones, Scaling
 from cvxrobust.backends.ipm.gated.tensors import Packed
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.ball import AttackBall
 
 THIN = 1e-10
 """Slack, relative to the lengths of sample and vector, up to which a cone counts as one without interior."""
@@ -38,8 +38,7 @@ class PhaseOneProblem:
         X: Samples, of length 1 or 0, shape (n, D).
         packed: Their products.
         reach: Radii, scaled as the samples are, shape (n,).
-        norm: Of the attack.
-        attackable: Number of coordinates that can be attacked.
+        attack: What can be done to a sample, but for how far.
         turned: ``2 g - 1``, shape (B, n).
         live: 1 for constraints that count, shape (B, n).
         faces: Projectors onto the subspaces that are left, shape (B, D, D); None for no restriction.
@@ -48,8 +47,7 @@ class PhaseOneProblem:
     X: Tensor
     packed: Packed
     reach: Tensor
-    norm: Norm
-    attackable: int
+    attack: AttackBall
     turned: Tensor
     live: Tensor
     faces: Tensor | None
@@ -57,9 +55,7 @@ class PhaseOneProblem:
     def part(self, some: Tensor) -> "PhaseOneProblem":
         """Some of the cones."""
         faces = None if self.faces is None else self.faces[some]
-        return PhaseOneProblem(
-            self.X, self.packed, self.reach, self.norm, self.attackable, self.turned[some], self.live[some], faces
-        )
+        return PhaseOneProblem(self.X, self.packed, self.reach, self.attack, self.turned[some], self.live[some], faces)
 
 
 @dataclass(frozen=True)
@@ -89,9 +85,9 @@ class _Cones:
     """The phase-one problems of some cones."""
 
     def __init__(self, question: PhaseOneProblem) -> None:
-        self.q, (n, D), d = question, question.X.shape, question.attackable
+        self.q, (n, D), d = question, question.X.shape, question.attack.attackable
         self.capped = bool((question.reach > 0.0).any()) and d > 0
-        self.norm = Epigraph(question.norm, "slot", (d,)) if self.capped else None
+        self.norm = epigraph(question.attack, "slot") if self.capped else None
         variables: dict[str, tuple[int, ...]] = {"u": (D,), "s": ()}
         lines: dict[str, tuple[int, ...]] = {"pair": (n,), "limit": ()}
         balls: dict[str, tuple[int, ...]] = {"unit": (1 + D,)}
@@ -115,7 +111,7 @@ class _Cones:
         found = {"limit": -v["s"]}
         if self.norm is not None:
             pair = pair - v["c"][:, None] * q.reach
-            found |= self.norm.slack(v["u"][:, : q.attackable], v["c"], v.get("slota"))
+            found |= self.norm.slack(v["u"][:, : q.attack.attackable], v["c"], v.get("slota"))
         found["pair"] = pair * q.live
         found["unit"] = torch.nn.functional.pad(v["u"], (1, 0))
         return self.cones.layout.join(found)
@@ -128,7 +124,7 @@ class _Cones:
         found = {"s": -pair.sum(1) - v["limit"]}
         if self.norm is not None:
             gv, gc, ga = self.norm.adjoint(v)
-            u[:, : q.attackable] += gv
+            u[:, : q.attack.attackable] += gv
             found["c"] = gc - pair @ q.reach
             if ga is not None:
                 found["slota"] = ga
@@ -145,7 +141,7 @@ class _Cones:
 
     def start(self) -> Tensor:
         """A point inside all constraints."""
-        B, (_, D), d = self.q.turned.shape[0], self.q.X.shape, self.q.attackable
+        B, (_, D), d = self.q.turned.shape[0], self.q.X.shape, self.q.attack.attackable
         one = self.q.X.new_ones(B)
         parts = {"u": self.q.X.new_zeros((B, D)), "s": -one}
         if self.norm is not None:
@@ -165,7 +161,7 @@ class _Cones:
         M[:, -1, m:-1] = -(lam * q.turned) @ q.X
         M[:, -1, -1] = lam.sum(1) + scaling.of["limit"]
         if form is not None:
-            d = q.attackable
+            d = q.attack.attackable
             M[:, 0, 0] = lam @ q.reach**2 + form.alpha
             M[:, -1, 0] = lam @ q.reach
             M[:, m:-1, 0] = -(lam * q.reach * q.turned) @ q.X
@@ -191,7 +187,7 @@ class _Cones:
             u, head = r["u"].clone(), []
             if form is not None:
                 rv, rc = form.reduce(torch.zeros_like(form.delta), r["c"], r.get("slota"))
-                u[:, : q.attackable] += rv
+                u[:, : q.attack.attackable] += rv
                 head = [rc[:, None]]
             block = torch.cat([*head, u, r["s"][:, None]], dim=1)
             block = torch.cholesky_solve(block[..., None], factor)[..., 0]
@@ -201,7 +197,7 @@ class _Cones:
             if form is not None:
                 v["c"] = block[:, 0]
                 if "slota" in r:
-                    v["slota"] = form.further(v["u"][:, : q.attackable], v["c"], r["slota"])
+                    v["slota"] = form.further(v["u"][:, : q.attack.attackable], v["c"], r["slota"])
             return self.variables.join(v)
 
         return solve
@@ -243,7 +239,7 @@ def corrected(question: PhaseOneProblem, z: Tensor, B: Tensor) -> tuple[Tensor, 
     change = scaling.squared(problem.forward(w)).nan_to_num(0.0, 0.0, 0.0)
     whole = change + 1.01 / problem.cones.step(z, change)[:, None] * z
     parts = problem.cones.layout.views(whole)
-    pull = B[:, : question.attackable] * 0.0 if problem.norm is None else problem.norm.adjoint(parts)[0]
+    pull = B[:, : question.attack.attackable] * 0.0 if problem.norm is None else problem.norm.adjoint(parts)[0]
     return (parts["pair"] * question.live).clamp_min(0.0), pull
 
 

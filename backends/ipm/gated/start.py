@@ -50,8 +50,8 @@ def begin(model: Model, interior: Interior, worth: float, given: Tensor | None, 
     if given is not None:
         u = u + given
         if "c" in v and model.slot is not None:
-            norms, parts = _norms(given[data.capped][..., : data.program.attackable], data.program.norm)
-            v["c"], v["slota"] = v["c"] + norms, v["slota"] + parts if v["slota"].numel() else v["slota"]
+            c, a = model.slot.least(given[data.capped][..., : data.program.attackable])
+            v["c"], v["slota"] = v["c"] + c, v["slota"] if a is None else v["slota"] + a
     width = data.X.new_tensor(mu)
     v["u"] = u
     lengths = torch.sqrt((u**2).sum((1, 2)))
@@ -81,13 +81,6 @@ def _balanced(model: Model, z: Tensor, seen: Tensor | None) -> Tensor:
     tail = ball[:, 1:] + model.variables.views(model.adjoint(-z, slope))["u"].reshape(K, -1)
     first = torch.maximum(ball[:, 0], LEAD * torch.linalg.vector_norm(tail, dim=1))
     return torch.cat([z[: place.start], torch.cat([first[:, None], tail], dim=1).flatten(), z[place.stop :]])
-
-
-def _norms(v: Tensor, norm: object) -> tuple[Tensor, Tensor]:
-    if norm == "inf":
-        return v.abs().sum(-1), v.abs()
-    found = torch.sqrt((v**2).sum(-1)) if norm == 2 else v.abs().amax(-1)
-    return found, v.abs()
 
 
 def _samples(model: Model, v: dict[str, Tensor], mu: Tensor, worth: float) -> None:

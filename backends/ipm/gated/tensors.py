@@ -46,7 +46,7 @@ class GatedTensors:
         def tensor(values: NDArray[np.float64] | NDArray[np.bool_]) -> Tensor:
             return torch.as_tensor(np.array(values, dtype=np.float64, order="C"), device=device)
 
-        X, radius = tensor(program.X), tensor(program.radius)
+        X, radius = tensor(program.X), tensor(program.attack.radius)
         if program.attackable == 0:
             radius = torch.zeros_like(radius)
         gates, signs, y = tensor(program.gates.T), tensor(program.signs), tensor(program.labels)

@@ -1,6 +1,6 @@
 """What an iterate of the polynomial programme proves: the objective of its network, the bound of its multipliers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -82,8 +82,9 @@ class Bounds:
         self.program, self.loss = program, loss_by_name(program.loss)
         self.y = program.labels[:, 0]
         self.device = device
-        self.X, self.radius = (torch.tensor(part, device=device) for part in (X, program.radius))
+        self.X, self.radius = (torch.tensor(part, device=device) for part in (X, program.attack.radius))
         self.sign = torch.tensor(self.y if self.loss.margin else np.ones_like(self.y), device=device)
+        self.attack = replace(program.attack, radius=self.radius)
         self.attacked = torch.nonzero(self.radius > 0.0)[:, 0]
         self.clean = torch.nonzero(self.radius == 0.0)[:, 0]
 
@@ -116,7 +117,7 @@ class Bounds:
             u, alpha = (torch.tensor(part, device=self.device) for part in (network.u, network.alpha))
             quadratic = Quadratic.of(u, alpha, self.program.activation)
             if self.loss.margin:
-                values = quadratic.worst_margins(self.X, self.sign, self.radius).cpu().numpy()
+                values = quadratic.worst_margins(self.X, self.sign, self.attack).cpu().numpy()
             else:
                 values = quadratic.expand(self.X)[0].cpu().numpy()
         return float(np.mean(self.loss.value(values, self.y))) + self.program.beta * network.penalty

@@ -183,7 +183,7 @@ def _in_subspace(program: PolynomialProgram, X: Array, settings: Settings) -> bo
     if asked is not None:
         return bool(asked)
     n, d = X.shape
-    attacked = bool((program.radius > 0.0).any())
+    attacked = program.attack.present
     return d > FULL and (attacked or min(n, d * d // 2) > LARGE)
 
 

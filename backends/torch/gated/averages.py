@@ -24,7 +24,7 @@ def average(program: GatedProgram, first: GatedMultipliers, second: GatedMultipl
     """``1 - share`` of the first multipliers and `share` of the second."""
     mu = (1.0 - share) * first.mu
     mu += share * second.mu
-    pulls = [np.einsum("i,ikc->kc", program.radius, m.mu) for m in (first, second)]
+    pulls = [np.einsum("i,ikc->kc", program.attack.radius, m.mu) for m in (first, second)]
     weights = first.reach, second.reach
     return GatedMultipliers(
         (1.0 - share) * first.theta + share * second.theta,
@@ -37,7 +37,7 @@ def average(program: GatedProgram, first: GatedMultipliers, second: GatedMultipl
 
 def _omega(program: GatedProgram, first: GatedMultipliers, second: GatedMultipliers, share: float) -> Array | None:
     """The average of what the attacks weigh, where that is not the size of the average theta."""
-    given = first.omega is not None or second.omega is not None or bool((program.radius > 0.0).any())
+    given = first.omega is not None or second.omega is not None or program.attack.present
     return None if program.loss_function.margin or not given else (1.0 - share) * first.reach + share * second.reach
 
 

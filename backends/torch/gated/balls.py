@@ -1,44 +1,188 @@
-"""The unit balls of the attacks' norms, on tensors: nearest points and dual norms."""
+"""The unit balls of the attacks' norms as smooth methods need them, on tensors: nearest points, smoothed dual norms.
+
+What is exact about them is `cvxrobust.core.attacks.ball`. A smoothed dual norm is within a constant times its width of
+what it stands for, and its derivative is a feasible multiplier: in the unit ball of the attack (Nesterov 2005, Smooth
+minimization of non-smooth functions).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.norms import Norm
 
 
-def dual_norm(G: Tensor, norm: Norm) -> Tensor:
-    """The dual norm of an attack's norm, along the last axis."""
-    if norm == "inf":
-        return G.abs().sum(-1)
-    found: Tensor = G.norm(dim=-1) if norm == 2 else G.abs().amax(-1)
-    return found
+@dataclass(frozen=True)
+class SmoothNorm:
+    """A smoothed dual norm ``N(g)`` of vectors along the last axis and its derivatives there.
+
+    Args:
+        value: ``N`` above 0 at most; shape (...).
+        gradient: In the unit ball of the attack's norm, shape (..., d).
+        weight: Diagonal part of the second derivative, shape (..., d).
+        factor: It takes ``factor * (gradient other' + other gradient') / 2`` off, shape (..., 1).
+        other: The gradient, or one carried along that it approaches, shape (..., d).
+    """
+
+    value: Tensor
+    gradient: Tensor
+    weight: Tensor
+    factor: Tensor
+    other: Tensor
+
+    def curve(self, V: Tensor) -> Tensor:
+        """The second derivative times vectors, shape (..., d)."""
+        mine = (self.gradient * V).sum(-1, keepdim=True)
+        others = (self.other * V).sum(-1, keepdim=True)
+        return self.weight * V - 0.5 * self.factor * (mine * self.other + others * self.gradient)
+
+    def carried(self, V: Tensor) -> Tensor:
+        """The gradient that the linearised ``other * root = g`` predicts after a move by V, shape (..., d)."""
+        return self.gradient + self.weight * V - self.factor * (self.gradient * V).sum(-1, keepdim=True) * self.other
+
+    @property
+    def diagonal(self) -> Tensor:
+        """Diagonal of the second derivative, shape (..., d)."""
+        return self.weight - self.factor * self.gradient * self.other
 
 
-def into_ball(P: Tensor, norm: Norm) -> Tensor:
-    """The nearest points of the unit ball of an attack's norm."""
-    if norm == "inf":
+class SmoothBall(Protocol):
+    """The unit ball of a norm, for smooth methods."""
+
+    @property
+    def carries(self) -> bool:
+        """Whether smoothed norms make use of gradients carried along."""
+        ...
+
+    @property
+    def even(self) -> bool:
+        """Whether the weights of all coordinates are the same in second derivatives."""
+        ...
+
+    @property
+    def separable(self) -> bool:
+        """Whether second derivatives are diagonal."""
+        ...
+
+    def terms(self, d: int) -> int:
+        """How many coordinates add up in the dual norm."""
+        ...
+
+    def nearest(self, P: Tensor) -> Tensor:
+        """The nearest points of the ball."""
+        ...
+
+    def smoothed(self, G: Tensor, width: Tensor, centred: bool, carried: Tensor | None = None) -> SmoothNorm:
+        """The dual norm, smoothed.
+
+        Args:
+            G: Vectors, shape (..., d).
+            width: Of the smoothing, shape (..., 1) or ().
+            centred: Shifted so that ``N(0) = 0``, instead of lying above the norm.
+            carried: A gradient carried along.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class _SmoothBox:
+    """Of the inf-norm."""
+
+    carries: ClassVar[bool] = True
+    even: ClassVar[bool] = False
+    separable: ClassVar[bool] = True
+
+    def terms(self, d: int) -> int:
+        return d
+
+    def nearest(self, P: Tensor) -> Tensor:
         return P.clamp(-1.0, 1.0)
-    if norm == 2:
+
+    def smoothed(self, G: Tensor, width: Tensor, centred: bool, carried: Tensor | None = None) -> SmoothNorm:
+        root = torch.sqrt(G * G + width * width)
+        value = (root - width).sum(-1) if centred else root.sum(-1)
+        gradient = G / root
+        other = gradient if carried is None else carried
+        weight = torch.maximum((width / root) ** 2, 1.0 - other * gradient) / root
+        return SmoothNorm(value, gradient, weight, torch.zeros_like(G[..., :1]), gradient)
+
+
+@dataclass(frozen=True)
+class _SmoothEuclidean:
+    """Of the 2-norm."""
+
+    carries: ClassVar[bool] = True
+    even: ClassVar[bool] = True
+    separable: ClassVar[bool] = False
+
+    def terms(self, d: int) -> int:
+        return 1
+
+    def nearest(self, P: Tensor) -> Tensor:
         found: Tensor = P / P.norm(dim=-1, keepdim=True).clamp_min(1.0)
         return found
-    return _into_l1_ball(P)
+
+    def smoothed(self, G: Tensor, width: Tensor, centred: bool, carried: Tensor | None = None) -> SmoothNorm:
+        root = torch.sqrt((G * G).sum(-1, keepdim=True) + width * width)
+        value = (root - width if centred else root)[..., 0]
+        gradient = G / root
+        other = gradient if carried is None else carried
+        return SmoothNorm(value, gradient, (1.0 / root).expand_as(G), 1.0 / root, other)
 
 
-def _into_l1_ball(P: Tensor) -> Tensor:
-    """The nearest points of the l1 ball.
+@dataclass(frozen=True)
+class _SmoothCross:
+    """Of the 1-norm."""
 
-    ``sign(p) max(|p| - t, 0)`` with the t at which these sum to 1, or 0. Convex, that sum falls with t, so Newton's
-    method from the left ends at the root after some five passes (Michelot 1986, J. Optim. Theory Appl. 50; Condat 2016,
-    Math. Program. 158): a fourth of what sorting takes.
-    """
-    size, least = P.abs(), 4.0 * torch.finfo(P.dtype).eps
-    threshold = torch.maximum((size.sum(-1, keepdim=True) - 1.0) / P.shape[-1], size.amax(-1, keepdim=True) - 1.0)
-    threshold.clamp_(min=0.0)
-    # Each pass drops an entry at least, or is the last.
-    for _ in range(P.shape[-1] + 1):
-        left = torch.sub(size, threshold).clamp_(min=0.0)
-        step = (left.sum(-1, keepdim=True) - 1.0) / left.sign().sum(-1, keepdim=True).clamp_(min=1.0)
-        if not bool((step > least * threshold).any()):
-            break
-        threshold += step.clamp_(min=0.0)
-    return left.mul_(P.sign())
+    carries: ClassVar[bool] = False
+    even: ClassVar[bool] = False
+    separable: ClassVar[bool] = False
+
+    def terms(self, d: int) -> int:
+        return 1
+
+    def nearest(self, P: Tensor) -> Tensor:
+        """``sign(p) max(|p| - t, 0)`` with the t at which these sum to 1, or 0.
+
+        Convex, that sum falls with t, so Newton's method from the left ends at the root after some five passes
+        (Michelot 1986, J. Optim. Theory Appl. 50; Condat 2016, Math. Program. 158): a fourth of what sorting takes.
+        """
+        size, least = P.abs(), 4.0 * torch.finfo(P.dtype).eps
+        threshold = torch.maximum((size.sum(-1, keepdim=True) - 1.0) / P.shape[-1], size.amax(-1, keepdim=True) - 1.0)
+        threshold.clamp_(min=0.0)
+        # Each pass drops an entry at least, or is the last.
+        for _ in range(P.shape[-1] + 1):
+            left = torch.sub(size, threshold).clamp_(min=0.0)
+            step = (left.sum(-1, keepdim=True) - 1.0) / left.sign().sum(-1, keepdim=True).clamp_(min=1.0)
+            if not bool((step > least * threshold).any()):
+                break
+            threshold += step.clamp_(min=0.0)
+        return left.mul_(P.sign())
+
+    def smoothed(self, G: Tensor, width: Tensor, centred: bool, carried: Tensor | None = None) -> SmoothNorm:
+        d = max(1, G.shape[-1])
+        both = torch.cat([G, -G], -1) / width
+        shares = torch.softmax(both, -1)
+        least = torch.log(torch.tensor(2.0 * d, dtype=G.dtype)) if centred else 0.0
+        value = ((torch.logsumexp(both, -1, keepdim=True) - least) * width)[..., 0]
+        up, down = shares[..., : G.shape[-1]], shares[..., G.shape[-1] :]
+        return SmoothNorm(value, up - down, (up + down) / width, torch.zeros_like(G[..., :1]) + 1.0 / width, up - down)
+
+
+SMOOTH_BALLS: dict[Norm, SmoothBall] = {"inf": _SmoothBox(), 2: _SmoothEuclidean(), 1: _SmoothCross()}
+"""By the norm of the attack."""
+
+
+def smooth_ball(attack: AttackBall) -> SmoothBall:
+    """The unit ball of an attack."""
+    return SMOOTH_BALLS[attack.norm]
+
+
+def support(G: Tensor, centre: Tensor, width: float, ball: SmoothBall) -> tuple[Tensor, Tensor]:
+    """``max_{||p|| <= 1} p'g - width / 2 ||p - centre||^2`` of vectors along the last axis, and the maximising p."""
+    p = ball.nearest(torch.add(centre, G, alpha=1.0 / width))
+    moved = p - centre
+    return (p * G).sum(-1) - 0.5 * width * (moved * moved).sum(-1), p

@@ -96,15 +96,15 @@ class GatedTensors:
         active = program.rules.pairs(program)
         if program.rules.constrains_gates:
             active = active & (program.X != 0.0).any(axis=1, keepdims=True)
-        attacked = bool((program.radius > 0.0).any()) and program.attackable > 0
+        attacked = program.attack.present
         return cls(
             program,
             tensor(program.X),
             tensor(program.labels),
-            tensor(program.radius[:, None]),
+            tensor(program.attack.radius[:, None]),
             tensor(program.gates * program.signs),
             tensor(np.where(active, sides, 0.0)),
-            tensor(np.where(active, program.radius[:, None], 0.0)),
+            tensor(np.where(active, program.attack.radius[:, None], 0.0)),
             attacked,
         )
 

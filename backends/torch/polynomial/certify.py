@@ -4,7 +4,7 @@ One pass over the data serves both bounds of every query.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class SmoothedMultipliers:
         """Means and variances of the attacks' coordinates in a block of samples."""
         program, task, device = self.program, self.form.query.task, self.form.vectors.device
         sides = output_signs(program.loss_function, program.labels[rows, task])
-        radius = program.radius[rows]
+        radius = program.attack.radius[rows]
         tensors = (torch.tensor(part, device=device) for part in (sides, radius, X))
         target = Target.of(next(tensors), next(tensors), bool((radius > 0.0).any()))
         form = self.form.against(target)
@@ -119,8 +119,8 @@ class _Case:
         labels = self.samples.labels[rows, self.query.task]
         X = self._native(block.X)
         if self.loss.margin:
-            where = (self._native(part[rows]) for part in (target.sides, target.radius))
-            exact = torch.as_tensor(self.quadratic.worst_margins(X, *where))
+            sides, radius = (self._native(part[rows]) for part in (target.sides, target.radius))
+            exact = torch.as_tensor(self.quadratic.worst_margins(X, sides, replace(program.attack, radius=radius)))
         else:
             exact = torch.as_tensor(self.quadratic.expand(X)[0])
         self.sums[0] += float(self.loss.value(_numpy(exact), _numpy(labels)).sum())

@@ -104,7 +104,7 @@ class Restored:
         loss, labels = loss_by_name(program.loss), program.labels[:, task]
         quadratic = network.quadratic(network.alpha)
         found = [
-            quadratic.worst_margins(X, labels[rows], program.radius[rows])
+            quadratic.worst_margins(X, labels[rows], program.attack.of(rows))
             if loss.margin
             else network.decision_function(X)
             for rows, X in row_blocks(program.X)
@@ -118,7 +118,7 @@ class Restored:
         program = self._program
         loss, labels = loss_by_name(program.loss), program.labels[:, self._task]
         signs = labels if loss.margin else np.ones_like(labels)
-        theta, sums = span_moments(self.multipliers, program.X, signs, program.radius, loss)
+        theta, sums = span_moments(self.multipliers, program.X, signs, program.attack, loss)
         bound = dual_bound(
             theta, sums.matrix(), sums.mass, loss=loss, target=labels, activation=program.activation, beta=program.beta
         )

@@ -103,8 +103,8 @@ class LocalSamples:
         self.rows = team.share(self.total)
         self.labels = self._tensor(program.labels[self.rows])
         self.sides = self.labels if program.loss_function.margin else torch.ones_like(self.labels)
-        self.radius = self._tensor(program.radius[self.rows])
-        self.attacked = bool((program.radius > 0.0).any())
+        self.radius = self._tensor(program.attack.radius[self.rows])
+        self.attacked = program.attack.present
         self._targets: dict[int, Target] = {}
         self._source = program.X
         self.streamed = not isinstance(program.X, np.ndarray)

@@ -235,7 +235,7 @@ class _Drive:
 def _check(program: PolynomialProgram, settings: Settings, starts: Sequence[PolynomialNetwork | None]) -> None:
     check_options(settings, OPTIONS, "torch")
     loss = loss_by_name(program.loss)
-    if not loss.margin and (program.radius > 0.0).any():
+    if not loss.margin and program.attack.present:
         raise InputError("the squared loss has no adversary; expected radius 0 for every sample.")
     for name, least in (("neurons", 1), ("batch", 0), ("epochs", 0)):
         number = settings.options.get(name, least)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import Norm, project
 from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
@@ -79,13 +78,13 @@ class _Slots:
         caps: Array,
         q: Array,
     ) -> None:
-        self.X, self.radius = program.X[rows], program.radius[rows]
-        self.norm: Norm = program.norm
+        self.X, self.attack = program.X[rows], program.attack.of(rows)
+        self.radius = self.attack.radius
         self.sides = np.where(program.gates[np.ix_(rows, slots)], 1.0, -1.0)
         self.fixed, self.caps, self.q = fixed, caps[:, None], q.copy()
         self.attacked = bool((self.radius > 0.0).any()) and q.shape[1] > 0
-        # ||[x_i + r_i q]|| <= ||X|| + ||r|| ||q||; what the 2-norm of q can be depends on the ball.
-        reach = q.shape[1] ** 0.5 if self.norm == "inf" else 1.0
+        # ||[x_i + r_i q]|| <= ||X|| + ||r|| ||q||.
+        reach = self.attack.euclidean_reach
         size = float(np.sqrt(np.linalg.eigvalsh(self.X.T @ self.X)[-1]))
         self.curvature = (size + float(np.linalg.norm(self.radius)) * reach * self.attacked) ** 2
 
@@ -142,8 +141,4 @@ class _Slots:
         some = mass > 0.0
         d = self.q.shape[1]
         wanted = self.q[some] - B[some, :d] / mass[some, None]
-        self.q[some] = _into_ball(wanted, self.norm)
-
-
-def _into_ball(directions: Array, norm: Norm) -> Array:
-    return project(directions, np.ones(directions.shape[0]), norm)
+        self.q[some] = self.attack.nearest(wanted)

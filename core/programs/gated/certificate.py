@@ -35,12 +35,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import steepest
 from cvxrobust.core.losses.base import Loss, output_signs
 from cvxrobust.core.programs.gated.batch_repair import shortened
 from cvxrobust.core.programs.gated.evaluation import EPS, goals, harmful, slopes, sums, values
 from cvxrobust.core.programs.gated.program import GatedProgram
-from cvxrobust.core.programs.gated.slot_repair import generated, into_ball, repair_slot, slot_part
+from cvxrobust.core.programs.gated.slot_repair import generated, repair_slot, slot_part
 
 Array = NDArray[np.float64]
 HUGE = 1e100
@@ -155,7 +154,7 @@ def tightened_from(
     if rules.one_sided and over.size * program.X.size > exact:
         return _tightened_together(program, m, B, over, program.beta * (1.0 + threshold), stopped)
     mu, directions = m.mu.copy(), m.directions.copy()
-    free, attacked = rules.pairs(program), bool((program.radius > 0.0).any())
+    free = rules.pairs(program)
     for k in map(int, over):
         if stopped():
             break
@@ -163,7 +162,7 @@ def tightened_from(
             fixed = B[k, c] - slot_part(program, k, mu[:, k, c], directions[k, c])
             caps = rules.caps(m.theta[:, c])
             rows = np.flatnonzero(free[:, k] if caps is None else free[:, k] & (caps > 0.0))
-            if rules.constrains_gates and attacked:
+            if rules.constrains_gates and program.attack.present:
                 target = 0.5 * program.beta / math.sqrt(program.shape[1])
                 mu[:, k, c], directions[k, c] = generated(program, k, fixed, target, mu[:, k, c], directions[k, c])
             else:
@@ -188,7 +187,9 @@ def _tightened_together(
         slots = over[program.signs[over] == sign]
         if slots.size:
             own = np.where(program.gates[:, slots], m.mu[:, slots, 0], -m.mu[:, slots, 0]).T @ program.X
-            own[:, : program.attackable] += (program.radius @ m.mu[:, slots, 0])[:, None] * m.directions[slots, 0]
+            own[:, : program.attackable] += (program.attack.radius @ m.mu[:, slots, 0])[:, None] * m.directions[
+                slots, 0
+            ]
             fixed, theta = B[slots, 0] - own, m.theta[:, 0]
             mu[:, slots, 0], directions[slots, 0] = shortened(
                 program, slots, fixed, theta, m.mu[:, slots, 0], m.directions[slots, 0], target, stopped
@@ -198,7 +199,7 @@ def _tightened_together(
 
 def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
     """Multipliers that need no solver: derivatives of the loss, worst attacks and active terms at a point."""
-    n, d = program.X.shape[0], program.attackable
+    n = program.X.shape[0]
     found, H = values(program, U), sums(program, U)
     loss = program.loss_function
     slope, omega = loss.derivative(found, goals(program)) / n, None
@@ -206,8 +207,7 @@ def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
     if not loss.margin:
         theta, omega = -slope * np.sign(np.einsum("id,icd->ic", program.X, H) - program.labels), slope
     K, C, _ = program.shape
-    attacks = -steepest(H[..., :d].reshape(n * C, d), program.norm).reshape(n, C, d)
-    directions = -steepest(U[..., :d].reshape(K * C, d), program.norm).reshape(K, C, d)
+    attacks, directions = -program.attack.maximiser(H), -program.attack.maximiser(U)
     mu = np.zeros((n, K, C))
     if program.rules.one_sided:
         argument = -slopes(program, U)
@@ -228,8 +228,9 @@ def clip_to_domain(program: GatedProgram, multipliers: GatedMultipliers) -> Gate
         # A common factor costs a bound nothing and keeps the arithmetic safe; up to 1/n every loss allows.
         factor = 1.0 / (largest * theta.shape[0])
         theta, omega, mu = factor * theta, factor * omega, factor * mu
-    attacks = into_ball(_numbers(multipliers.attacks), program.norm)
-    directions = into_ball(_numbers(multipliers.directions), program.norm)
+    attacks, directions = (
+        program.attack.inside(_numbers(part)) for part in (multipliers.attacks, multipliers.directions)
+    )
     return GatedMultipliers(theta, attacks, mu, directions, omega)
 
 
@@ -241,16 +242,15 @@ def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
     omega = m.reach
     weights = program.gates * program.signs
     points = (signs * m.theta)[..., None] * program.X[:, None, :]
-    points[..., :d] += (program.radius[:, None] * omega)[..., None] * m.attacks
+    points[..., :d] += (program.attack.radius[:, None] * omega)[..., None] * m.attacks
     B = (weights.T @ points.reshape(-1, C * D)).reshape(K, C, D)
     if m.mu.any():
         turned = np.where(program.gates[..., None], m.mu, -m.mu)
         B += np.einsum("ikc,id->kcd", turned, program.X, optimize=True)
-        pull = np.einsum("i,ikc->kc", program.radius, m.mu)
+        pull = np.einsum("i,ikc->kc", program.attack.radius, m.mu)
         B[..., :d] += pull[..., None] * m.directions
     lengths = np.linalg.norm(program.X, axis=1)
-    # No p-ball of radius r reaches further than r sqrt(d) in the Euclidean norm.
-    reach = lengths + program.radius * (math.sqrt(d) if program.norm == "inf" else 1.0)
+    reach = lengths + program.attack.radius * program.attack.euclidean_reach
     mass = program.gates.T @ (omega.sum(axis=1) * reach) + np.einsum("ikc,i->k", m.mu, reach, optimize=True)
     return B, np.asarray(mass)
 

@@ -5,14 +5,13 @@ of the pattern is ``{u : s_i x_i'u >= r_i N(u) for all i}``. It is convex: each 
 concave and positively homogeneous, hence superadditive. Samples that are 0 leave ``r_i N(u) <= 0``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import Norm, steepest
-from cvxrobust.core.programs.gated.evaluation import dual_norms
+from cvxrobust.core.attacks.ball import AttackBall
 
 Array = NDArray[np.float64]
 Patterns = NDArray[np.bool_]
@@ -50,40 +49,36 @@ class GateCone:
 
     Args:
         turned: ``s_i x_i / ||x_i||_2``, shape (m, D).
-        reach: ``r_i / ||x_i||_2``, shape (m,).
-        norm: Norm of the attack.
-        attackable: Number of leading coordinates that the attack touches.
+        attack: The attacks, their radii divided likewise: ``r_i / ||x_i||_2``, shape (m,).
         flat: Whether some sample is 0 and attacked, so that every vector of the cone has ``N(u) = 0``.
     """
 
     turned: Array
-    reach: Array
-    norm: Norm
-    attackable: int
+    attack: AttackBall
     flat: bool
 
     @classmethod
-    def of(cls, X: Array, pattern: Patterns, radius: Array, norm: Norm, attackable: int) -> Self:
+    def of(cls, X: Array, pattern: Patterns, attack: AttackBall) -> Self:
         """The cone of a pattern of shape (n,)."""
         sizes = np.linalg.norm(X, axis=1)
         some = sizes > 0.0
         sides = np.where(pattern[some], 1.0, -1.0) / sizes[some]
-        flat = attackable > 0 and bool((radius[~some] > 0.0).any())
-        return cls(sides[:, None] * X[some], radius[some] / sizes[some], norm, attackable, flat)
+        near = replace(attack, radius=attack.radius[some] / sizes[some])
+        return cls(sides[:, None] * X[some], near, attack.of(~some).present)
 
     def slacks(self, u: Array) -> Array:
         """``(s_i x_i'u - r_i N(u)) / ||x_i||``; u is in the cone if none is negative (and N(u) = 0 if it is flat)."""
-        return np.asarray(self.turned @ u - self.reach * float(dual_norms(u[: self.attackable], self.norm)))
+        return np.asarray(self.turned @ u - self.attack.radius * float(self.attack.dual_norm(u)))
 
     def cuts(self, u: Array, rows: NDArray[np.intp]) -> Array:
         """Rows a with ``a'v >= slack_i(v)`` for every v, equality at v = u; shape (rows.size, D)."""
         a: Array = self.turned[rows].copy()
-        if self.attackable:
-            a[:, : self.attackable] -= self.reach[rows, None] * steepest(u[None, : self.attackable], self.norm)
+        if d := self.attack.attackable:
+            a[:, :d] -= self.attack.radius[rows, None] * self.attack.maximiser(u)
         return a
 
 
-def interior(X: Array, pattern: Patterns, radius: Array, norm: Norm, attackable: int) -> ConeInterior | None:
+def interior(X: Array, pattern: Patterns, attack: AttackBall) -> ConeInterior | None:
     """A vector whose margin is at least `NEAR` of the largest; None if the cone has no interior.
 
     The largest of ``min_i slack_i(u)`` over ``||u||_2 <= 1`` is the distance from 0 to the convex hull of all cuts, and
@@ -94,16 +89,14 @@ def interior(X: Array, pattern: Patterns, radius: Array, norm: Norm, attackable:
     Args:
         X: Inputs, shape (n, D).
         pattern: Shape (n,).
-        radius: Shape (n,).
-        norm: Norm of the attack.
-        attackable: Number of leading coordinates that the attack touches.
+        attack: The attacks on each sample.
     """
-    return well_inside(GateCone.of(X, pattern, radius, norm, attackable))
+    return well_inside(GateCone.of(X, pattern, attack))
 
 
-def interiors(X: Array, patterns: Patterns, radius: Array, norm: Norm, attackable: int) -> list[ConeInterior | None]:
+def interiors(X: Array, patterns: Patterns, attack: AttackBall) -> list[ConeInterior | None]:
     """`interior` for every column of patterns, shape (n, P)."""
-    return [interior(X, pattern, radius, norm, attackable) for pattern in patterns.T]
+    return [interior(X, pattern, attack) for pattern in patterns.T]
 
 
 def well_inside(cone: GateCone) -> ConeInterior | None:
@@ -111,7 +104,7 @@ def well_inside(cone: GateCone) -> ConeInterior | None:
     return _search(cone)[0]
 
 
-def can_carry(X: Array, pattern: Patterns, radius: Array, norm: Norm, attackable: int) -> bool:
+def can_carry(X: Array, pattern: Patterns, attack: AttackBall) -> bool:
     """Whether the cone of a pattern holds a vector that is active, ``x_i'u > 0``, at some sample of the pattern.
 
     So it is where the cone has an interior. Otherwise it may still hold vectors on the boundary of some constraints,
@@ -121,14 +114,12 @@ def can_carry(X: Array, pattern: Patterns, radius: Array, norm: Norm, attackable
     Args:
         X: Inputs, shape (n, D).
         pattern: Shape (n,).
-        radius: Shape (n,).
-        norm: Norm of the attack.
-        attackable: Number of leading coordinates that the attack touches.
+        attack: The attacks on each sample.
     """
     opened = pattern[np.linalg.norm(X, axis=1) > 0.0]
     if not opened.any():
         return False
-    cone = GateCone.of(X, pattern, radius, norm, attackable)
+    cone = GateCone.of(X, pattern, attack)
     found, cuts = _search(cone)
     return found is not None or _is_active(cone, cone.turned[opened].sum(axis=0), cuts)
 
@@ -190,7 +181,7 @@ def _is_active(cone: GateCone, effect: Array, cuts: Array) -> bool:
     D = effect.size
     limit = np.ones(D)
     if cone.flat:
-        limit[: cone.attackable] = 0.0
+        limit[: cone.attack.attackable] = 0.0
     box = [(-float(most), float(most)) for most in limit]
     for _ in range(ROUNDS):
         found = linprog(

@@ -53,7 +53,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import NORMS, Norm
+from cvxrobust.core.attacks.norms import GEOMETRIES, NORMS
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.networks.relu import ReLUNetwork
@@ -77,8 +77,10 @@ def require_meaning(program: GatedProgram) -> None:
     loss = LOSSES.get(program.loss)
     if loss is None:
         raise UnsupportedProgramError(f"loss {program.loss!r} is none of {sorted(LOSSES)}, which this solver knows.")
-    if program.norm not in NORMS:
-        raise UnsupportedProgramError(f"norm {program.norm!r} is none of {list(NORMS)}, which this solver knows.")
+    if program.attack.norm not in GEOMETRIES:
+        raise UnsupportedProgramError(
+            f"norm {program.attack.norm!r} is none of {list(NORMS)}, which this solver knows."
+        )
     if program.formulation not in FORMULATIONS:
         raise UnsupportedProgramError(
             f"formulation {program.formulation!r} is none of {list(FORMULATIONS)}, which this solver knows."
@@ -89,13 +91,6 @@ def require_meaning(program: GatedProgram) -> None:
         raise UnsupportedProgramError(
             f'the one-sided formulation bounds margins, which the {loss.name} loss has none of; use "cone" or "gated".'
         )
-
-
-def dual_norms(U: Array, norm: Norm) -> Array:
-    """``N(u) = ||u||_q`` of vectors along the last axis, 1/p + 1/q = 1."""
-    if norm == "inf":
-        return np.asarray(np.abs(U).sum(axis=-1))
-    return np.asarray(np.sqrt((U**2).sum(axis=-1)) if norm == 2 else np.abs(U).max(axis=-1, initial=0.0))
 
 
 def sums(program: GatedProgram, U: Array) -> Array:
@@ -124,7 +119,7 @@ def values(program: GatedProgram, U: Array) -> Array:
         program, U = replace(program, gates=program.gates[:, used], signs=program.signs[used]), U[used]
     H = sums(program, U)
     f = np.einsum("id,icd->ic", program.X, H)
-    reach = program.radius[:, None] * dual_norms(H[..., : program.attackable], program.norm)
+    reach = program.attack.radius[:, None] * program.attack.dual_norm(H)
     if not program.loss_function.margin:
         return np.asarray(np.abs(f - program.labels) + reach)
     margins = program.labels * f - reach
@@ -149,8 +144,7 @@ def slopes(program: GatedProgram, U: Array) -> Array:
     K, C, D = U.shape
     z = (program.X @ U.reshape(K * C, D).T).reshape(program.X.shape[0], K, C)
     turned = np.where(program.gates[..., None], z, -z)
-    reach = dual_norms(U[..., : program.attackable], program.norm)
-    return np.asarray(turned - program.radius[:, None, None] * reach)
+    return np.asarray(turned - program.attack.radius[:, None, None] * program.attack.dual_norm(U))
 
 
 def sample_losses(program: GatedProgram, U: Array) -> Array:

@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import Norm
+from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
@@ -29,8 +30,7 @@ class GatedProgram:
         loss: Name of a loss in `cvxrobust.core.losses`.
         gates: Shape (n, K), bool.
         signs: Shape (K,), each -1 or +1; all +1 where the formulation is ``"gated"``.
-        radius: Attack radius of each sample, shape (n,), in the units of X.
-        norm: Norm of the attack: "inf", 2 or 1.
+        attack: The attacks on each sample, in the units of X; of n radii.
         beta: Weight of the group penalty.
         formulation: ``"cone"``, ``"one-sided"`` or ``"gated"``.
         bias: Whether the last column of X is the constant of a bias.
@@ -43,8 +43,7 @@ class GatedProgram:
     loss: str
     gates: NDArray[np.bool_]
     signs: Array
-    radius: Array
-    norm: Norm
+    attack: AttackBall
     beta: float
     formulation: Formulation
     bias: bool = False
@@ -67,9 +66,20 @@ class GatedProgram:
         return FORMULATIONS[self.formulation]
 
     @property
+    def radius(self) -> Array:
+        """Attack radius of each sample, shape (n,), in the units of X."""
+        found: Array = self.attack.radius
+        return found
+
+    @property
+    def norm(self) -> Norm:
+        """Norm of the attack: "inf", 2 or 1."""
+        return self.attack.norm
+
+    @property
     def attackable(self) -> int:
         """Number of coordinates that an attack can touch."""
-        return int(self.X.shape[1]) - int(self.bias)
+        return self.attack.attackable
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -7,13 +7,10 @@ Notation of `cvxrobust.core.programs.gated.certificate`: ``min_mu ||B_k||`` is a
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import Norm, project, steepest
-from cvxrobust.core.programs.gated.evaluation import EPS, dual_norms
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
-
-DUAL: dict[Norm, Norm] = {"inf": 1, 1: "inf", 2: 2}
 
 REPAIR_ROUNDS = 4
 """Alternations between the multipliers mu of a slot and its direction q (one-sided form)."""
@@ -25,7 +22,7 @@ GENERATION_ROUNDS = 60
 def slot_part(program: GatedProgram, k: int, mu: Array, direction: Array) -> Array:
     """What mu and q add to the vector of a slot, shape (D,)."""
     part = np.where(program.gates[:, k], mu, -mu) @ program.X
-    part[: direction.size] += (program.radius @ mu) * direction
+    part[: direction.size] += (program.attack.radius @ mu) * direction
     return np.asarray(part)
 
 
@@ -36,15 +33,15 @@ def repair_slot(
     d = direction.size
     turned = np.where(program.gates[rows, k, None], program.X[rows], -program.X[rows])
     best = mu, direction, float(np.linalg.norm(fixed + slot_part(program, k, mu, direction)))
-    attacked = bool((program.radius[rows] > 0.0).any())
+    attacked = program.attack.of(rows).present
     for _ in range(REPAIR_ROUNDS if attacked else 1):
         generators = turned.copy()
-        generators[:, :d] += program.radius[rows, None] * direction
+        generators[:, :d] += program.attack.radius[rows, None] * direction
         found = np.zeros_like(mu)
         found[rows] = _least_squares(generators, fixed, caps, best[0][rows])
         bracket = fixed + slot_part(program, k, found, direction)
         # For this mu, the q that shortens B most lies opposite to it.
-        turned_direction = _shortening(bracket[:d], float(program.radius @ found), direction, program.norm)
+        turned_direction = _shortening(program.attack, bracket[:d], float(program.attack.radius @ found), direction)
         length = float(np.linalg.norm(fixed + slot_part(program, k, found, turned_direction)))
         if not length < best[2]:
             break
@@ -66,7 +63,7 @@ def generated(
     """
     from scipy.optimize import nnls  # slow to import, and rarely needed
 
-    d, radius = direction.size, program.radius
+    d, radius = direction.size, program.attack.radius
     turned = np.where(program.gates[:, k, None], program.X, -program.X)
     owners, directions = np.flatnonzero(mu > 0.0), np.tile(direction, (int((mu > 0.0).sum()), 1))
     bracket = fixed + slot_part(program, k, mu, direction)
@@ -75,9 +72,9 @@ def generated(
     for round_ in range(GENERATION_ROUNDS):
         if best[2] <= target:
             break
-        reach = float(dual_norms(bracket[:d], program.norm))
+        reach = float(program.attack.dual_norm(bracket))
         slack = turned @ bracket - radius * reach
-        worst = -steepest(bracket[None, :d], program.norm)[0]
+        worst = -program.attack.maximiser(bracket)
         new = np.flatnonzero(slack < -1e-12 * (1.0 + np.abs(slack).max(initial=0.0)))
         if round_ > 0:
             kept = weights > 0.0
@@ -123,18 +120,8 @@ def _least_squares(generators: Array, fixed: Array, caps: Array | None, start: A
         return start
 
 
-def _shortening(bracket: Array, mass: float, direction: Array, norm: Norm) -> Array:
+def _shortening(attack: AttackBall, bracket: Array, mass: float, direction: Array) -> Array:
     """The q of the unit ball that makes ``||rest + mass q||`` least, where ``bracket = rest + mass direction``."""
     if mass <= 0.0:
         return direction
-    wanted = direction - bracket / mass
-    return np.asarray(into_ball(wanted[None, :], norm)[0])
-
-
-def into_ball(directions: Array, norm: Norm) -> Array:
-    """The nearest points of the unit ball, just inside where rounding could leave them outside."""
-    flat = directions.reshape(-1, directions.shape[-1])
-    near = project(flat, np.ones(flat.shape[0]), norm)
-    lengths = dual_norms(near, DUAL[norm])  # the p-norm is dual to the q-norm
-    near = near / np.maximum(lengths * (1.0 + 4.0 * EPS), 1.0)[:, None]
-    return np.asarray(near.reshape(directions.shape))
+    return np.asarray(attack.inside(direction - bracket / mass))

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.trust_region import Decomposition, decompose, minimize_on_sphere
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses.base import Loss
@@ -178,14 +179,14 @@ def price_neurons(G: Array) -> tuple[Array, Array]:
 
 
 def repair_points(
-    multipliers: PointMultipliers, X: Array | Rows, radius: Array, loss: Loss
+    multipliers: PointMultipliers, X: Array | Rows, attack: AttackBall, loss: Loss
 ) -> tuple[Array, Array, Array]:
     """Make point multipliers dual feasible: points inside the balls, sums of weights in the conjugate's domain.
 
     Args:
         multipliers: Of any origin.
         X: Shape (n, d).
-        radius: Shape (n,).
+        attack: The attacks on each sample.
         loss: The loss.
 
     Returns:
@@ -203,12 +204,11 @@ def repair_points(
     # A point that is no point, or is absurdly far away, becomes the sample itself.
     sane = (np.abs(points) < HUGE).all(axis=1, keepdims=True)
     points = np.where(sane, points, centres)
-    moves = points - centres
-    lengths = np.linalg.norm(moves, axis=1)
-    outside = lengths > radius[owners]
+    moves, balls = points - centres, attack.of(owners)
+    outside = ~balls.contains(moves)
     if outside.any():
-        factor = np.ones_like(lengths)
-        factor[outside] = radius[owners][outside] * (1.0 - 4.0 * EPS) / lengths[outside]
+        factor = np.ones(outside.shape)
+        factor[outside] = balls.radius[outside] * (1.0 - 4.0 * EPS) / balls.size(moves[outside])
         points = centres + factor[:, None] * moves
     total = np.bincount(owners, weights, minlength=n).astype(np.float64)
     theta = loss.clip(total)
@@ -217,7 +217,7 @@ def repair_points(
     return theta, weights * ratio[owners], points
 
 
-def repair_moments(multipliers: MomentMultipliers, radius: Array, loss: Loss) -> tuple[Array, Array]:
+def repair_moments(multipliers: MomentMultipliers, attack: AttackBall, loss: Loss) -> tuple[Array, Array]:
     """Make moment matrices of attacks feasible: psd, within the trace bound, mass in the conjugate's domain.
 
     Returns:
@@ -226,7 +226,7 @@ def repair_moments(multipliers: MomentMultipliers, radius: Array, loss: Loss) ->
     Raises:
         InputError: The basis is not finite.
     """
-    basis = multipliers.basis
+    basis, radius = multipliers.basis, attack.radius
     if basis is not None and not (np.abs(basis) < HUGE).all():
         raise InputError("the basis of the moments holds numbers that are not finite.")
     finite = np.isfinite(multipliers.moments).all(axis=(1, 2), keepdims=True)
@@ -247,7 +247,7 @@ def repair_moments(multipliers: MomentMultipliers, radius: Array, loss: Loss) ->
         theta = np.einsum("ik,ik->i", factors[:, d], factors[:, d])
         spread = np.einsum("ijk,ijk->i", factors[:, :d], factors[:, :d])
         # What a basis stretches, at most: the largest row sum of |B'B| bounds its largest eigenvalue.
-        stretch = 1.0 if basis is None else max(1.0, float(np.abs(basis.T @ basis).sum(axis=0).max(initial=0.0)))
+        stretch = 1.0 if basis is None else max(1.0, float(np.abs(attack.gram(basis)).sum(axis=0).max(initial=0.0)))
         excess = spread * stretch > radius**2 * theta
         shrink = np.where(excess, np.sqrt(radius**2 * theta / (spread * stretch)) * (1.0 - 4.0 * EPS), 1.0)
     factors[:, :d] *= shrink[:, None, None]

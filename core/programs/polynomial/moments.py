@@ -14,6 +14,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.quadratic import blocks
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.programs.polynomial.certificate import EPS, HUGE, TINY, moderate
@@ -77,7 +78,13 @@ class SpanMultipliers:
 
 
 def span_moments(
-    multipliers: AttackMultipliers, X: Array | Rows, signs: Array, radius: Array, loss: Loss, *, precise: bool = False
+    multipliers: AttackMultipliers,
+    X: Array | Rows,
+    signs: Array,
+    attack: AttackBall,
+    loss: Loss,
+    *,
+    precise: bool = False,
 ) -> tuple[Array, "SecondMoments"]:
     """Repaired multipliers and the signed second moments of their attacks, for `dual_bound`.
 
@@ -85,7 +92,7 @@ def span_moments(
         multipliers: Of any origin: theta is moved into the conjugate's domain, attacks into their balls.
         X: Shape (n, d).
         signs: Labels as signs of the output, shape (n,).
-        radius: Shape (n,).
+        attack: The attacks on each sample.
         loss: The loss.
         precise: Whether to sum what samples add without their attacks to twice the working precision.
 
@@ -98,7 +105,7 @@ def span_moments(
     basis = basis if (np.abs(basis) < HUGE).all() else np.zeros_like(basis)
     sums = SecondMoments(basis, precise)
     for rows, block in row_blocks(X):
-        attacks = repaired_attacks(*multipliers.attacks(rows, block), basis, radius[rows])
+        attacks = repaired_attacks(*multipliers.attacks(rows, block), basis, attack.of(rows))
         sums.add(block, theta[rows] * signs[rows], *attacks)
     return theta, sums
 
@@ -109,12 +116,14 @@ def repaired_theta(theta: Array, loss: Loss) -> Array:
     return loss.clip(moderate(np.maximum(finite, 0.0) if loss.margin else finite))
 
 
-def repaired_attacks(mean: Array, variance: Array | None, basis: Array, radius: Array) -> tuple[Array, Array | None]:
+def repaired_attacks(
+    mean: Array, variance: Array | None, basis: Array, attack: AttackBall
+) -> tuple[Array, Array | None]:
     """Attacks shortened to ``E ||D||^2 <= radius^2``; those that are none, or absurdly long, become none."""
     sane: NDArray[np.bool_] = np.all(np.abs(mean) < HUGE, axis=1)
     if variance is not None:
         sane &= np.all((variance >= 0.0) & (variance < HUGE), axis=1)
-    gram = basis.T @ basis
+    gram, radius = attack.gram(basis), attack.radius
     with np.errstate(invalid="ignore", over="ignore"):
         length = np.einsum("ij,ij->i", mean @ gram, mean)
         if variance is not None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.programs.rows import Rows
@@ -25,7 +26,7 @@ class PolynomialProgram:
         labels: Labels in {-1, +1} (targets for the squared loss), shape (n, K).
         loss: Name of a loss in `cvxrobust.core.losses`.
         activation: Coefficients (a, b, c) of ``a t^2 + b t + c``.
-        radius: l2 attack radius of each sample, shape (n,), in the units of X.
+        attack: The attacks on each sample, in the units of X: l2 balls of n radii.
         beta: Weight of the penalty.
     """
 
@@ -33,7 +34,7 @@ class PolynomialProgram:
     labels: Array
     loss: str
     activation: tuple[float, float, float]
-    radius: Array
+    attack: AttackBall
     beta: float
 
     kind = "polynomial"
@@ -46,3 +47,9 @@ class PolynomialProgram:
             UnknownNameError: There is none of that name.
         """
         return loss_by_name(self.loss)
+
+    @property
+    def radius(self) -> Array:
+        """l2 attack radius of each sample, shape (n,), in the units of X."""
+        found: Array = self.attack.radius
+        return found

@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import Norm, steepest
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.programs.gated.cones import GateCone, unit_rows
-from cvxrobust.core.programs.gated.evaluation import dual_norms
 from cvxrobust.problems.relu.gates.patterns import GateSet, checked_count, distinct, first_seen
 
 Array = NDArray[np.float64]
@@ -23,9 +22,7 @@ LONG = 1.9
 """Polyak steps of any length below 2 approach, those beyond 1 arrive; on Breast Cancer these clear most candidates."""
 
 
-def resampled(
-    X: Array, n_gates: int, seed: int, radius: Array, norm: Norm, attackable: int, tries: int = 2_048
-) -> GateSet:
+def resampled(X: Array, n_gates: int, seed: int, attack: AttackBall, tries: int = 2_048) -> GateSet:
     """Patterns that can carry a neuron under this attack, with vectors that prove it.
 
     Under attack almost every hyperplane crosses some ball. So standard normal vectors are moved until theirs crosses
@@ -37,9 +34,7 @@ def resampled(
         X: Inputs, shape (n, D).
         n_gates: Most patterns to return.
         seed: Seed of the candidates.
-        radius: Shape (n,).
-        norm: Norm of the attack.
-        attackable: Number of leading coordinates that the attack touches.
+        attack: The attacks on each sample.
         tries: Most candidates to try.
 
     Returns:
@@ -50,11 +45,11 @@ def resampled(
     """
     wanted, tries = checked_count(n_gates, "n_gates", 1), checked_count(tries, "tries", 1)
     rng = np.random.default_rng(checked_count(seed, "seed", 0))
-    cone = GateCone.of(X, np.ones(X.shape[0], dtype=np.bool_), radius, norm, attackable)
+    cone = GateCone.of(X, np.ones(X.shape[0], dtype=np.bool_), attack)
     vectors, seen, asked = np.empty((X.shape[1], 0)), np.empty(0, dtype=np.intp), 0
     while asked < tries and seen.size < wanted:
         starts = rng.standard_normal((min(BATCH, tries - asked), X.shape[1]))
-        if asked == 0 and attackable < X.shape[1]:
+        if asked == 0 and attack.attackable < X.shape[1]:
             starts[0] = np.eye(X.shape[1])[-1]
         asked += len(starts)
         vectors = np.hstack([vectors, _cleared(cone, starts).T])
@@ -76,7 +71,7 @@ def _cleared(cone: GateCone, starts: Array) -> Array:
         cone: The cone of the pattern that is open for all samples.
         starts: One per row.
     """
-    d = cone.attackable
+    d, attack = cone.attack.attackable, cone.attack
     U = starts.copy()
     if cone.flat:
         U[:, :d] = 0.0  # and stays so: without N(u) nothing is ever missing
@@ -84,7 +79,7 @@ def _cleared(cone: GateCone, starts: Array) -> Array:
     moving = np.arange(len(U))
     for _ in range(STEPS):
         products = U[moving] @ cone.turned.T
-        slacks = np.abs(products) - dual_norms(U[moving, :d], cone.norm)[:, None] * cone.reach
+        slacks = np.abs(products) - attack.dual_norm(U[moving])[:, None] * attack.radius
         crossing = slacks <= 0.0
         stuck = crossing.any(axis=1)
         moving, products, slacks, crossing = moving[stuck], products[stuck], slacks[stuck], crossing[stuck]
@@ -92,7 +87,7 @@ def _cleared(cone: GateCone, starts: Array) -> Array:
             break
         ascent = np.where(crossing, np.where(products >= 0.0, 1.0, -1.0), 0.0) @ cone.turned
         if d:
-            ascent[:, :d] -= (crossing @ cone.reach)[:, None] * steepest(U[moving, :d], cone.norm)
+            ascent[:, :d] -= (crossing @ attack.radius)[:, None] * attack.maximiser(U[moving])
         missing = np.where(crossing, -slacks, 0.0).sum(axis=1)
         length = np.maximum((ascent**2).sum(axis=1), np.finfo(np.float64).tiny)
         U[moving] = unit_rows(U[moving] + (LONG * missing / length)[:, None] * ascent)

@@ -15,10 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import steepest
 from cvxrobust.core.losses.base import output_signs
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers, brackets, lengths, tightened
-from cvxrobust.core.programs.gated.evaluation import dual_norms
 from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
@@ -114,14 +112,14 @@ def _worth(
     omega = np.abs(theta) if m.omega is None else m.omega[:, column]
     labels = output_signs(program.loss_function, program.labels[:, column])
     points = (labels * theta)[:, None] * X
-    points[:, :d] += (program.radius * omega)[:, None] * m.attacks[:, column]
+    points[:, :d] += (program.attack.radius * omega)[:, None] * m.attacks[:, column]
     z = X @ u.T
     gated = sign * (points @ u.T)
     if not program.rules.one_sided:
         # Gates must be the signs of x'u; what an attack adds comes with them.
         gates = z >= 0.0
         return np.where(gates, gated, 0.0).sum(axis=0), sign * (gates.T @ points), np.asarray(gates)
-    reach = program.radius[:, None] * dual_norms(u[:, :d], program.norm)
+    reach = program.attack.radius[:, None] * program.attack.dual_norm(u)
     bad = (labels * sign < 0.0)[:, None]
     closed = np.where(bad, -theta[:, None] * np.maximum(z + reach, 0.0), 0.0)
     opened = gated - np.where(bad, theta[:, None] * np.maximum(reach - z, 0.0), 0.0)
@@ -129,9 +127,9 @@ def _worth(
     value = np.where(gates, opened, closed).sum(axis=0)
     rising = np.where(bad & ~gates & (z + reach > 0.0), theta[:, None], 0.0)
     falling = np.where(bad & gates & (reach - z > 0.0), theta[:, None], 0.0)
-    pull = program.radius @ (rising + falling)
+    pull = program.attack.radius @ (rising + falling)
     gradient = sign * (gates.T @ points) - (rising - falling).T @ X
-    gradient[:, :d] -= pull[:, None] * steepest(u[:, :d], program.norm)
+    gradient[:, :d] -= pull[:, None] * program.attack.maximiser(u)
     return value, gradient, np.asarray(gates)
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.programs.gated.evaluation import dual_norms, harmful, values
+from cvxrobust.core.programs.gated.evaluation import harmful, values
 from cvxrobust.core.programs.gated.program import GatedProgram
 
 Array = NDArray[np.float64]
@@ -34,7 +34,7 @@ def regated(program: GatedProgram, U: Array) -> NDArray[np.bool_] | None:
     """
     u = U[:, 0]
     z = program.X @ u.T
-    reach = program.radius[:, None] * dual_norms(u[:, : program.attackable], program.norm)
+    reach = program.attack.radius[:, None] * program.attack.dual_norm(u)
     used = np.linalg.norm(u, axis=1) > 0.0
     signs = np.where(used, z > 0.0, program.gates)
     nothing = np.zeros_like(program.gates)

@@ -6,8 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.attacks.relu_bounds import Norm
-from cvxrobust.core.programs.gated.evaluation import dual_norms
+from cvxrobust.core.attacks.ball import AttackBall
 
 Array = NDArray[np.float64]
 Patterns = NDArray[np.bool_]
@@ -54,15 +53,12 @@ def with_bound(slots: Slots, labels: Array, bound: Bound, crossing: Patterns | N
     return Slots(slots.gates & ~zeroed, slots.signs)
 
 
-def crossings(X: Array, vectors: Array, radius: Array, norm: Norm, attackable: int) -> Patterns:
+def crossings(X: Array, vectors: Array, attack: AttackBall) -> Patterns:
     """Where an attack can carry a sample across the boundary of a gate vector, shape (n, P).
 
     Args:
         X: Inputs, shape (n, D).
         vectors: Gate vectors, shape (D, P).
-        radius: Shape (n,).
-        norm: Norm of the attack.
-        attackable: Number of leading coordinates that an attack can touch.
+        attack: The attacks on each sample.
     """
-    reach = dual_norms(vectors[:attackable].T, norm)
-    return np.asarray(np.abs(X @ vectors) < radius[:, None] * reach)
+    return np.asarray(np.abs(X @ vectors) < attack.radius[:, None] * attack.dual_norm(vectors.T))

@@ -232,8 +232,8 @@ def with_gates(X, y, gates, **fields):
     """A cone programme with slots of both signs for each column of gates."""
     program = moons(formulation="cone").program
     both, signs = np.hstack([gates, gates]), np.repeat([1.0, -1.0], gates.shape[1])
-    given = {"X": X, "labels": y[:, None], "gates": both, "signs": signs, "radius": np.zeros(len(X))} | fields
-    return replace(program, **given)
+    attack = replace(program.attack, radius=np.zeros(len(X)), attackable=X.shape[1])
+    return replace(program, X=X, labels=y[:, None], gates=both, signs=signs, attack=attack, **fields)
 
 
 def interior_of(program):
@@ -300,7 +300,8 @@ def test_samples_that_are_zero_do_no_harm(formulation, radius):
     program = moons(formulation=formulation, radius=radius).program
     X = program.X.copy()
     X[:2] = 0.0
-    program = replace(program, X=X, radius=np.where(np.arange(len(X)) == 0, 0.0, program.radius))
+    radius = np.where(np.arange(len(X)) == 0, 0.0, program.radius)
+    program = replace(program, X=X, attack=replace(program.attack, radius=radius))
     assert gap(program, solve_gated(program, TIGHT)) <= 1e-7
 
 

@@ -182,8 +182,8 @@ def test_every_part_of_a_programme_counts_in_its_fingerprint():
     X[3, 2] += 1e-9
     labels[5] *= -1.0
     radius[-1] = 0.0
-    changes = ({"X": X}, {"labels": labels}, {"radius": radius}, {"beta": 0.02}, {"loss": "logistic"},
-               {"activation": (0.1, 0.5, 0.47)})  # fmt: skip
+    changes = ({"X": X}, {"labels": labels}, {"attack": replace(program.attack, radius=radius)}, {"beta": 0.02},
+               {"loss": "logistic"}, {"activation": (0.1, 0.5, 0.47)})  # fmt: skip
     marks = {fingerprint(program), *(fingerprint(replace(program, **change)) for change in changes)}
     assert len(marks) == 1 + len(changes)
 

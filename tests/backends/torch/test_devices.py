@@ -17,6 +17,7 @@ from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.backends.torch.polynomial.solve import solve_polynomials
 from cvxrobust.backends.torch.process_group import Team
 from cvxrobust.backends.torch.stopping import Stops
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
@@ -159,10 +160,10 @@ def test_exact_margins_are_the_same_everywhere_and_in_blocks_of_any_size(request
         u /= np.linalg.norm(u, axis=1, keepdims=True)
         arrays = u, rng.standard_normal(m)
         data = rng.standard_normal((700, 9)), rng.choice([-1.0, 1.0], 700), rng.choice([0.0, 1e-3, 0.5, 3.0], 700)
-        usual = Quadratic.of(*arrays, (0.09, 0.5, 0.47)).worst_margins(*data)
+        usual = Quadratic.of(*arrays, (0.09, 0.5, 0.47)).worst_margins(*data[:2], AttackBall(2, data[2], 9))
         request.getfixturevalue("small_blocks")
         u, alpha, *samples = (torch.tensor(part, device=device) for part in (*arrays, *data))
-        found = Quadratic.of(u, alpha, (0.09, 0.5, 0.47)).worst_margins(*samples)
+        found = Quadratic.of(u, alpha, (0.09, 0.5, 0.47)).worst_margins(*samples[:2], AttackBall(2, samples[2], 9))
         assert found.device.type == device
         assert found.cpu().numpy() == pytest.approx(usual, rel=1e-8, abs=1e-8)
 

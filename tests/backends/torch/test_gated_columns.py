@@ -89,7 +89,7 @@ def test_projections_are_inside_nearest_and_come_with_their_multipliers(radius, 
         other = P
         mu, q = (part.numpy() for part in cones.multipliers())
         assert (mu >= 0.0).all()
-        assert (gated.dual_norms(q, {"inf": 1, 1: "inf", 2: 2}[norm]) <= 1.0 + 1e-9).all()
+        assert (program.attack.geometry.size(q) <= 1.0 + 1e-9).all()
         added = np.where(program.gates, mu, -mu).T @ program.X + (program.radius @ mu)[:, None] * q
         np.testing.assert_allclose(Z + added, P, atol=1e-9)
 
@@ -125,9 +125,8 @@ def test_cones_without_interior_are_bounded_and_get_no_direction():
     # Opposite samples that share a gate leave a plane.
     X = np.vstack([program.X, -program.X[:1]])
     gates = np.vstack([program.gates, program.gates[:1]])
-    flat = replace(
-        program, X=X, gates=gates, labels=np.vstack([program.labels, program.labels[:1]]), radius=np.zeros(61)
-    )
+    labels, attack = np.vstack([program.labels, program.labels[:1]]), replace(program.attack, radius=np.zeros(61))
+    flat = replace(program, X=X, gates=gates, labels=labels, attack=attack)
     Z = np.random.default_rng(4).standard_normal((program.shape[0], 3))
     P, inside = projections.ConeProjections(flat, CPU).project(torch.tensor(Z), 0.0)
     assert not inside.any()
@@ -207,7 +206,8 @@ def test_vectors_of_multipliers_are_those_that_were_projected():
 @pytest.mark.parametrize("factor", [1e-4, 1e4])
 def test_the_units_of_the_data_do_not_matter(by_columns, factor):
     program = problem(radius=0.01, norm=2).program
-    other = replace(program, X=factor * program.X, radius=factor * program.radius, beta=factor * program.beta)
+    attack = replace(program.attack, radius=factor * program.radius)
+    other = replace(program, X=factor * program.X, attack=attack, beta=factor * program.beta)
     here, there = (gated_torch.solve_gated(each, Settings(tolerance=1e-4)) for each in (program, other))
     assert there.termination is Termination.CONVERGED
     assert certified(program, here)[0] == pytest.approx(certified(other, there)[0], rel=2e-4)
@@ -334,7 +334,7 @@ def test_what_does_not_suit_goes_another_way():
     assert columns.suits(problem(radius=0.01, loss="squared").program)
     zero = np.vstack([program.X[:-1], np.zeros((1, 4))])
     assert columns.suits(replace(program, X=zero))
-    assert not columns.suits(replace(program, X=zero, radius=np.full(80, 0.1)))
+    assert not columns.suits(replace(program, X=zero, attack=replace(program.attack, radius=np.full(80, 0.1))))
     outputs = problem(loss="squared").program
     assert not columns.suits(replace(outputs, labels=np.tile(outputs.labels, 2)))
 

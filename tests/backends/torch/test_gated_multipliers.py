@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cvxrobust import AdversarialReLU, ConvexReLU, Settings
-from cvxrobust.core.attacks.relu_bounds import project
+from cvxrobust.core.attacks.norms import GEOMETRIES
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import InputError
@@ -18,6 +18,7 @@ from cvxrobust.core.programs.gated.certificate import brackets, gated_bound, net
 torch = pytest.importorskip("torch")
 gated_torch = pytest.importorskip("cvxrobust.backends.torch.gated.solve")
 averages = pytest.importorskip("cvxrobust.backends.torch.gated.averages")
+balls = pytest.importorskip("cvxrobust.backends.torch.gated.balls")
 gated_best = pytest.importorskip("cvxrobust.backends.torch.gated.best_so_far")
 checkpoints = pytest.importorskip("cvxrobust.backends.torch.checkpoint")
 lagrangian = pytest.importorskip("cvxrobust.backends.torch.gated.multipliers.lagrangian")
@@ -96,13 +97,12 @@ def test_smoothing_errors_are_what_smoothing_takes_off_the_loss(norm):
 @pytest.mark.parametrize("norm", ["inf", 2, 1])
 def test_balls_are_projected_onto(norm):
     P = 2.0 * torch.randn((50, 5), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    near = pieces.into_ball(P, norm)
+    ball = balls.SMOOTH_BALLS[norm]
+    near = ball.nearest(P)
     order = {"inf": float("inf"), 2: 2, 1: 1}[norm]
     assert float(torch.linalg.vector_norm(near, order, dim=1).max()) <= 1.0 + 1e-12
     # A projection's residual makes an obtuse angle with every point of the ball.
-    other = pieces.into_ball(
-        torch.randn((50, 5), generator=torch.Generator().manual_seed(3), dtype=torch.float64), norm
-    )
+    other = ball.nearest(torch.randn((50, 5), generator=torch.Generator().manual_seed(3), dtype=torch.float64))
     assert float(((P - near) * (other - near)).sum(1).max()) <= 1e-12
 
 
@@ -111,8 +111,8 @@ def test_balls_are_projected_onto(norm):
 def test_l1_balls_are_projected_onto_as_by_sorting(scale, dtype):
     P = scale * torch.randn((40, 60), generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     P[0], P[1, 1:], P[2] = 0.0, 0.0, scale  # nothing, one coordinate, all alike
-    expected = project(P.numpy(), np.ones(40), 1)
-    near = pieces.into_ball(P.to(dtype), 1).numpy()
+    expected = GEOMETRIES[1].project(P.numpy(), np.ones(40))
+    near = balls.SMOOTH_BALLS[1].nearest(P.to(dtype)).numpy()
     assert near == pytest.approx(expected, abs=8.0 * max(1.0, scale) * torch.finfo(dtype).eps)
 
 
@@ -131,7 +131,8 @@ def test_the_gap_closes(at_scale, form, loss, norm):
 @pytest.mark.parametrize("factor", [1e-4, 1e4])
 def test_the_units_of_the_data_do_not_matter(at_scale, factor):
     program = noisy(150, 5, radius=0.05)
-    other = replace(program, X=factor * program.X, radius=factor * program.radius, beta=factor * program.beta)
+    attack = replace(program.attack, radius=factor * program.radius)
+    other = replace(program, X=factor * program.X, attack=attack, beta=factor * program.beta)
     here, there = (gated_torch.solve_gated(each, Settings(tolerance=2e-3)) for each in (program, other))
     assert there.termination is Termination.CONVERGED
     assert there.iterations <= 2 * here.iterations

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cvxrobust.core.attacks import relu_bounds, relu_exact
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.networks import relu as relu_network
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
@@ -156,25 +157,27 @@ def test_projections_are_the_nearest_points_of_the_ball(norm):
     rng = np.random.default_rng(0)
     D = rng.standard_normal((200, 4)) * rng.uniform(0.1, 3.0, (200, 1))
     radius = np.concatenate([np.zeros(5), rng.uniform(0.1, 3.0, 195)])
-    near = relu_bounds.project(D, radius, norm)
+    ball = AttackBall(norm, radius, 4)
+    near = ball.project(D)
     assert (length(near, norm) <= radius * (1.0 + 1e-12)).all()
     inside = length(D, norm) <= radius
     assert inside.any()
     assert near[inside] == pytest.approx(D[inside])
-    others = relu_bounds.sample_ball((200, 4), radius, norm, rng)
+    others = ball.sample(rng)
     assert (length(others, norm) <= radius * (1.0 + 1e-12)).all()
-    for point in (others, radius[:, None] * relu_bounds.steepest(D - near, norm)):
+    for point in (others, radius[:, None] * ball.maximiser(D - near)):
         assert (np.einsum("ij,ij->i", D - near, point - near) <= 1e-12).all()
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_steepest_direction_attains_the_dual_norm(norm):
     G = np.vstack([np.random.default_rng(0).standard_normal((50, 4)), np.zeros((1, 4))])
-    z = relu_bounds.steepest(G, norm)
+    ball = AttackBall(norm, np.ones(51), 4)
+    z = ball.maximiser(G)
     assert (length(z, norm) <= 1.0 + 1e-12).all()
-    assert np.einsum("ij,ij->i", G, z) == pytest.approx(relu_bounds.dual_norm(G, norm))
-    others = relu_bounds.sample_ball(G.shape, np.ones(51), norm, np.random.default_rng(1))
-    assert (np.einsum("ij,ij->i", G, others) <= relu_bounds.dual_norm(G, norm)).all()
+    assert np.einsum("ij,ij->i", G, z) == pytest.approx(ball.dual_norm(G))
+    others = ball.sample(np.random.default_rng(1))
+    assert (np.einsum("ij,ij->i", G, others) <= ball.dual_norm(G)).all()
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -233,7 +236,7 @@ def test_the_solvers_need_no_attack_to_start_from(norm):
         alpha = network.alpha - (seed % 3)  # more and more neurons that push down
         X = np.random.default_rng(seed).standard_normal((1, 2))
         V, b = network.u[:, :-1], network.u[:, -1]
-        contest = relu_bounds.Contests(V, b, alpha[None], X, np.array([1.0]), norm)
+        contest = relu_bounds.Contests(V, b, alpha[None], X, AttackBall(norm, np.array([1.0]), 2))
         ball = relu_exact.UnitBall.of(contest)
         points = X + cover
         values = np.maximum(points @ V.T + b, 0.0) @ alpha
@@ -254,7 +257,7 @@ def test_poorly_optimised_multipliers_make_bounds_loose_but_never_wrong(monkeypa
     monkeypatch.setattr(relu_exact, "LAST_BARRIER", 1.0)
     network = random_network(2, neurons=7, bias=True)
     V, b, X = network.u[:, :-1], network.u[:, -1], np.zeros((1, 2))
-    contest = relu_bounds.Contests(V, b, network.alpha[None], X, np.array([1.0]), 2)
+    contest = relu_bounds.Contests(V, b, network.alpha[None], X, AttackBall(2, np.array([1.0]), 2))
     ball = relu_exact.UnitBall.of(contest)
     z, bound = relu_exact.branch_and_bound(ball, np.inf, np.inf)
     assert bound <= min(ball.value(point) for point in grid(2, 2)[::7])
@@ -323,7 +326,7 @@ def test_radii_may_differ_and_radius_zero_changes_nothing(norm):
 def test_the_relaxation_is_exact_where_no_neuron_changes_its_sign(norm):
     for network, X, y in instances(5):
         t = X @ network._layers()[0].T + network._layers()[1]
-        reach = relu_bounds.dual_norm(network._layers()[0], norm)
+        reach = AttackBall(norm, radius=np.ones(1), attackable=5).dual_norm(network._layers()[0])
         radius = 0.9 * (np.abs(t) / reach).min(axis=1)
         lower, found = network.lower_bound(X, y, radius, norm), network.attack(X, y, radius, norm)
         assert (lower < network.margins(X, y)).all()
@@ -438,7 +441,7 @@ def test_blocks_of_samples_do_not_change_the_answers(monkeypatch):
     network, X, y = list(instances(2))[3]
     whole = network.lower_bound(X, y, 0.5), network.exact_worst_case(X, y, 0.5).margins
     monkeypatch.setattr(relu_network, "BLOCK", 30)
-    assert len(list(network._contests(X, network._label_index(y, 6), np.ones(6), "inf"))) == 3
+    assert len(list(network._contests(X, network._label_index(y, 6), AttackBall("inf", np.ones(6), 2)))) == 3
     assert network.lower_bound(X, y, 0.5) == pytest.approx(whole[0], rel=1e-9)
     assert network.exact_worst_case(X, y, 0.5).margins == pytest.approx(whole[1], abs=1e-4)
     assert (network.attack(X, y, 0.5).margins >= whole[1] - 1e-4).all()

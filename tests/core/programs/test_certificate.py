@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.losses.by_name import loss_by_name
@@ -175,7 +176,7 @@ def test_random_attacks_count_as_much_as_points_with_their_moments():
         problem = random_problem(rng, "logistic")
         given = random_span(rng, problem)
         theta = repaired_theta(given.theta, loss_by_name("logistic"))
-        mean, variance = repaired_attacks(given.mean, given.variance, given.basis, problem.radius)
+        mean, variance = repaired_attacks(given.mean, given.variance, given.basis, problem.attack)
         variance = np.zeros_like(mean) if variance is None else variance
         lengths = ((mean @ given.basis.T) ** 2).sum(axis=1) + variance @ (given.basis**2).sum(axis=0)
         assert (lengths <= problem.radius**2 * (1.0 + 1e-12)).all()
@@ -418,7 +419,7 @@ def test_repaired_moments_are_those_of_attacks_within_the_radius(seed):
     moments = random_moments(rng, problem).moments
     # A large block with a tiny corner must be shrunk by many orders without losing definiteness.
     moments[0, d, d] = 10.0 ** rng.uniform(-20, -5)
-    theta, repaired = repair_moments(MomentMultipliers(moments), problem.radius, loss_by_name("hinge"))
+    theta, repaired = repair_moments(MomentMultipliers(moments), problem.attack, loss_by_name("hinge"))
     assert (theta >= 0.0).all()
     assert (theta <= 1.0 / n).all()
     for i in range(n):
@@ -438,7 +439,7 @@ def test_moments_of_real_attacks_are_left_alone():
     D /= 2.0 * np.linalg.norm(D, axis=1, keepdims=True)
     lifted = np.hstack([D, np.ones((5, 1))])
     moments = 0.1 * lifted[:, :, None] * lifted[:, None, :]
-    theta, repaired = repair_moments(MomentMultipliers(moments), np.ones(5), loss_by_name("hinge"))
+    theta, repaired = repair_moments(MomentMultipliers(moments), AttackBall(2, np.ones(5), 3), loss_by_name("hinge"))
     assert theta == pytest.approx(np.full(5, 0.1))
     assert repaired == pytest.approx(moments, rel=1e-9, abs=1e-15)
 
@@ -447,7 +448,9 @@ def test_what_is_negative_in_a_moment_matrix_is_dropped():
     attack, across = np.array([0.3, 0.4, 1.0]), np.array([0.8, -0.6, 0.0])
     moment = 0.1 * np.outer(attack, attack)
     spoilt = moment - 0.05 * np.outer(across, across)
-    theta, repaired = repair_moments(MomentMultipliers(spoilt[None]), np.ones(1), loss_by_name("hinge"))
+    theta, repaired = repair_moments(
+        MomentMultipliers(spoilt[None]), AttackBall(2, np.ones(1), 2), loss_by_name("hinge")
+    )
     assert theta == pytest.approx([0.1])
     assert repaired[0] == pytest.approx(moment, abs=1e-15)
 
@@ -458,7 +461,7 @@ def test_repaired_points_lie_in_their_balls_and_their_weights_add_up(loss):
         rng = np.random.default_rng(seed)
         problem = random_problem(rng, loss)
         given = random_points(rng, problem)
-        theta, weights, points = repair_points(given, problem.X, problem.radius, loss_by_name(loss))
+        theta, weights, points = repair_points(given, problem.X, problem.attack, loss_by_name(loss))
         assert np.bincount(given.owners, weights, minlength=theta.size) == pytest.approx(theta, rel=1e-12)
         assert (weights >= 0.0).all()
         assert np.array_equal(loss_by_name(loss).clip(theta), theta)

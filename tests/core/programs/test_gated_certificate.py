@@ -9,6 +9,7 @@ from random_relu import any_gates, random_recipe
 from scipy.optimize import nnls
 
 from cvxrobust import ReLUNetwork, Settings, solve
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import (
     GatedMultipliers,
@@ -42,7 +43,12 @@ def random_program(seed, norm, bias=False, n=7, d=3, K=6, loss="hinge", formulat
     signs = rng.choice([-1.0, 1.0], K)
     radius = rng.uniform(0.0, 0.8, n) * (rng.random(n) < 0.8)
     y = rng.choice([-1.0, 1.0], (n, 1))
-    return GatedProgram(X, y, loss, rng.random((n, K)) < 0.5, signs, radius, norm, 0.05, formulation, bias), rng
+    attack = AttackBall(norm, radius, d)
+    return GatedProgram(X, y, loss, rng.random((n, K)) < 0.5, signs, attack, 0.05, formulation, bias), rng
+
+
+def unattacked(program):
+    return replace(program.attack, radius=np.zeros_like(program.radius))
 
 
 def attacks(rng, norm, d, count=400):
@@ -78,7 +84,7 @@ def test_without_attack_the_bound_is_the_margin_where_helpful_gates_are_the_sign
     U = rng.standard_normal(program.shape)
     signs = (program.X @ U[:, 0].T) > 0.0
     gates = np.where(gated.harmful(program), rng.random(signs.shape) < 0.5, signs)
-    still = replace(program, gates=gates, radius=np.zeros(7))
+    still = replace(program, gates=gates, attack=unattacked(program))
     margins = program.labels[:, 0] * gated.to_network(program, U).decision_function(program.X)
     np.testing.assert_allclose(gated.values(still, U)[:, 0], margins, atol=1e-12)
 
@@ -180,7 +186,7 @@ def test_a_network_that_knows_no_slots_goes_where_its_signs_agree(seed):
     patterns = np.unique(program.X @ rng.standard_normal((3, 40)) >= 0.0, axis=1)[:, 1:4]
     program = replace(program, gates=np.hstack([patterns, patterns]), signs=np.repeat([1.0, -1.0], 3))
     U = relu_recovery.into_cones(
-        replace(program, formulation="cone", radius=np.zeros(7)), rng.standard_normal(program.shape), {}
+        replace(program, formulation="cone", attack=unattacked(program)), rng.standard_normal(program.shape), {}
     )
     U[rng.integers(0, 6)] = 0.0
     network = gated.to_network(program, U)
@@ -325,7 +331,7 @@ def test_multipliers_too_small_to_be_squared_are_scaled_all_the_same(size):
     program, _ = random_program(1, 2, formulation="cone")
     X = program.X.copy()
     X[0] = 0.0
-    program = replace(program, X=X, radius=np.zeros(7))
+    program = replace(program, X=X, attack=unattacked(program))
     ones = replace(
         network_multipliers(program, np.zeros(program.shape)), theta=np.full((7, 1), 1.0 / 7), mu=np.zeros((7, 6, 1))
     )

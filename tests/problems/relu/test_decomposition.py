@@ -4,6 +4,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.programs.gated.cones import interior
 from cvxrobust.core.programs.gated.evaluation import EPS, FEASIBLE
 from cvxrobust.problems.relu import decomposition
@@ -22,20 +23,20 @@ def cone(norm, bias, scale, n=40, d=6, seed=0):
     rng = np.random.default_rng([seed, n, d])
     X = rng.standard_normal((n, d))
     X = np.hstack([X, np.ones((n, 1))]) if bias else X
-    radius = scale * rng.uniform(0.3, 1.0, n)
-    return X, resampled(X, 4, 1, radius, norm, d), radius, norm, d
+    attack = AttackBall(norm, scale * rng.uniform(0.3, 1.0, n), d)
+    return X, resampled(X, 4, 1, attack), attack
 
 
-def slacks(u, X, pattern, radius, norm, attackable):
-    reach = np.linalg.norm(u[:attackable], DUAL[norm])
-    return np.where(pattern, 1.0, -1.0) * (X @ u) - radius * reach
+def slacks(u, X, pattern, attack):
+    reach = np.linalg.norm(u[: attack.attackable], DUAL[attack.norm])
+    return np.where(pattern, 1.0, -1.0) * (X @ u) - attack.radius * reach
 
 
-def assert_decomposes(found, u, X, pattern, radius, norm, attackable):
+def assert_decomposes(found, u, X, pattern, attack):
     assert found.exact
     for part in (found.v, found.w):
         rounding = FEASIBLE * np.linalg.norm(X, axis=1) * np.linalg.norm(part)
-        assert (slacks(part, X, pattern, radius, norm, attackable) >= -rounding).all()
+        assert (slacks(part, X, pattern, attack) >= -rounding).all()
     np.testing.assert_allclose(found.v - found.w, u, rtol=0, atol=8e-16 * np.abs([found.v, found.w]).max())
 
 
@@ -43,11 +44,12 @@ def length(found):
     return np.linalg.norm(found.v) + np.linalg.norm(found.w)
 
 
-def shortest(u, X, pattern, radius, norm, attackable):
+def shortest(u, X, pattern, attack):
     """The least sum of lengths, from a conic model."""
     v, w = cp.Variable(u.size), cp.Variable(u.size)
     turned = np.where(pattern, 1.0, -1.0)[:, None] * X
-    held = [turned @ part >= radius * cp.norm(part[:attackable], DUAL[norm]) for part in (v, w)]
+    reach = [attack.radius * cp.norm(part[: attack.attackable], DUAL[attack.norm]) for part in (v, w)]
+    held = [turned @ v >= reach[0], turned @ w >= reach[1]]
     return float(cp.Problem(cp.Minimize(cp.norm(v) + cp.norm(w)), [v - w == u, *held]).solve(solver="CLARABEL"))
 
 
@@ -80,16 +82,16 @@ def test_a_vector_that_fits_stays_whole(norm, bias, scale):
 
 def test_a_vector_on_the_boundary_up_to_rounding_stays_whole():
     X, pattern = np.eye(2), np.ones(2, dtype=bool)
-    found = decompose(np.array([1.0, -1e-16]), X, pattern, np.zeros(2), 2, 2)
+    found = decompose(np.array([1.0, -1e-16]), X, pattern, AttackBall(2, np.zeros(2), 2))
     assert found.exact
     assert found.w.tolist() == [0.0, 0.0]
-    found = decompose(np.array([1.0, -1e-12]), X, pattern, np.zeros(2), 2, 2)
+    found = decompose(np.array([1.0, -1e-12]), X, pattern, AttackBall(2, np.zeros(2), 2))
     assert found.w[1] >= 1e-12
 
 
 def test_positive_and_negative_parts_are_found_in_the_orthant():
     u = np.array([3.0, -4.0, 0.5, 0.0])
-    found = decompose(u, np.eye(4), np.ones(4, dtype=bool), np.zeros(4), "inf", 4)
+    found = decompose(u, np.eye(4), np.ones(4, dtype=bool), AttackBall("inf", np.zeros(4), 4))
     np.testing.assert_allclose(found.v, np.maximum(u, 0.0), atol=1e-7)
     np.testing.assert_allclose(found.w, np.maximum(-u, 0.0), atol=1e-7)
 
@@ -127,14 +129,14 @@ def test_without_least_squares_the_interior_is_enough(norm, scale, monkeypatch):
 @pytest.mark.parametrize("norm", ["inf", 2, 1])
 def test_thin_cones_make_long_but_exact_parts(norm):
     X = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, -1.0]])
-    pattern, radius = np.ones(3, dtype=bool), np.full(3, 1.0 - 1e-6)
+    pattern, attack = np.ones(3, dtype=bool), AttackBall(norm, np.full(3, 1.0 - 1e-6), 2)
     u = np.array([0.0, 1.0])
-    found = decompose(u, X, pattern, radius, norm, 2)
-    assert_decomposes(found, u, X, pattern, radius, norm, 2)
+    found = decompose(u, X, pattern, attack)
+    assert_decomposes(found, u, X, pattern, attack)
     assert length(found) > 1e2
     for part in (found.v, found.w):
         # No constraint is met by rounding alone.
-        precise = slacks(part.astype(np.longdouble), X.astype(np.longdouble), pattern, radius, norm, 2)
+        precise = slacks(part.astype(np.longdouble), X.astype(np.longdouble), pattern, attack)
         assert (precise > 2.0 * EPS * np.linalg.norm(X, axis=1) * np.linalg.norm(part)).all()
 
 
@@ -152,17 +154,17 @@ OPPOSITE = np.array([[1.0, 2.0, 0.0], [-0.5, -1.0, 0.0], [0.0, 0.0, 1.0]])
 
 @pytest.mark.parametrize("norm", ["inf", 2, 1])
 def test_in_a_flat_cone_only_vectors_of_its_plane_have_parts(norm):
-    pattern, radius = np.ones(3, dtype=bool), np.zeros(3)
+    pattern, attack = np.ones(3, dtype=bool), AttackBall(norm, np.zeros(3), 3)
     # The plane has an orthant of two sides, and this vector lies in neither it nor its negative.
     X, u = np.zeros((4, 4)), np.array([2.0, -1.0, -3.0, 1.0])
     X[:3, :3] = OPPOSITE
     X[3, 3] = 1.0
-    rest = (X, np.ones(4, dtype=bool), np.zeros(4), norm, 4)
+    rest = (X, np.ones(4, dtype=bool), AttackBall(norm, np.zeros(4), 4))
     found = decompose(u, *rest)
     assert_decomposes(found, u, *rest)
     np.testing.assert_allclose(found.w, [0.0, 0.0, 3.0, 0.0], atol=3.0)
     u = np.array([2.0, -0.9, -3.0])
-    found = decompose(u, OPPOSITE, pattern, radius, norm, 3)
+    found = decompose(u, OPPOSITE, pattern, attack)
     assert not found.exact
     np.testing.assert_array_equal(found.v, u)
     np.testing.assert_array_equal(found.w, np.zeros(3))
@@ -171,7 +173,7 @@ def test_in_a_flat_cone_only_vectors_of_its_plane_have_parts(norm):
 @pytest.mark.parametrize("norm", ["inf", 2, 1])
 def test_where_the_cone_is_a_point_only_zero_has_parts(norm):
     X = np.random.default_rng(0).standard_normal((30, 3))
-    rest = (X, X[:, 0] > 0.0, np.full(30, 3.0), norm, 3)
+    rest = (X, X[:, 0] > 0.0, AttackBall(norm, np.full(30, 3.0), 3))
     assert interior(*rest) is None
     u = np.ones(3)
     found = decompose(u, *rest)
@@ -184,7 +186,7 @@ def test_where_the_cone_is_a_point_only_zero_has_parts(norm):
 
 def test_attacked_samples_that_are_zero_leave_only_the_bias():
     X = np.array([[0.0, 0.0], [1.0, 1.0]])
-    rest = (X, np.ones(2, dtype=bool), np.full(2, 0.1), "inf", 1)
+    rest = (X, np.ones(2, dtype=bool), AttackBall("inf", np.full(2, 0.1), 1))
     assert decompose(np.array([0.0, 1.0]), *rest).exact
     assert not decompose(np.array([1.0, 1.0]), *rest).exact
 
@@ -192,6 +194,6 @@ def test_attacked_samples_that_are_zero_leave_only_the_bias():
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_vectors_that_are_not_finite_come_back_as_they_are(value):
     u = np.array([1.0, value])
-    found = decompose(u, np.eye(2), np.ones(2, dtype=bool), np.zeros(2), 2, 2)
+    found = decompose(u, np.eye(2), np.ones(2, dtype=bool), AttackBall(2, np.zeros(2), 2))
     assert not found.exact
     np.testing.assert_array_equal(found.v, u)

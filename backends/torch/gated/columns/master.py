@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.smoothing import SmoothNorm, smooth_norm, smooth_relu
+from cvxrobust.backends.torch.gated.balls import SMOOTH_BALLS, SmoothNorm, smooth_ball
+from cvxrobust.backends.torch.gated.smoothing import smooth_relu
 from cvxrobust.backends.torch.losses import LOSSES
 from cvxrobust.core import GatedProgram
 
@@ -89,11 +90,12 @@ class Master:
             return torch.tensor(np.asarray(array, dtype=np.float64), device=device)
 
         self.program, self.dtype, self.d = program, dtype, program.attackable
-        self.X, self.radius = tensor(program.X), tensor(program.radius)
+        self.X, self.radius = tensor(program.X), tensor(program.attack.radius)
         self.labels, self.gates = tensor(program.labels[:, 0]), tensor(program.gates * program.signs)
+        self.ball = smooth_ball(program.attack)
         self.noise = 4.0 * torch.finfo(dtype).eps
         self.loss, self.margin = LOSSES[program.loss], program.loss_function.margin
-        self.attacked = bool((program.radius > 0.0).any()) and self.d > 0
+        self.attacked = program.attack.present
         self.clear()
 
     def clear(self) -> None:
@@ -175,14 +177,14 @@ class Master:
         if self.attacked:
             H = self.gates[:, self.used] @ U[:, : self.d]
             width = torch.as_tensor(smoothing.sums, dtype=H.dtype, device=H.device)
-            sums = smooth_norm(H, program.norm, width, True, self.carried_sums)
+            sums = self.ball.smoothed(H, width, True, self.carried_sums)
         if self.margin:
             worst = values if sums is None else values - self.radius * sums.value
         else:
             worst = values - self.labels
             if sums is not None:
                 width = torch.as_tensor(smoothing.loss, dtype=worst.dtype, device=worst.device)
-                residuals = smooth_norm(worst[:, None], 2, width, True, self.carried_residuals)
+                residuals = SMOOTH_BALLS[2].smoothed(worst[:, None], width, True, self.carried_residuals)
                 worst = residuals.value + self.radius * sums.value
         losses, omega, curvature = self.loss.second_order(
             worst, lambda z: smooth_relu(z, smoothing.loss, self.carried_loss)
@@ -265,8 +267,7 @@ class Master:
     def _attacked_curvature(self, sums: SmoothNorm, pull: Tensor) -> Tensor:
         """What the dual norms add to it."""
         A, gates = self.directions[:, : self.d], self.gates[:, self.used]
-        if self.program.norm == 2:
-            # The weights of all coordinates are the same.
+        if self.ball.even:
             among = (gates * (pull * sums.weight[:, 0])[:, None]).T @ gates
             H = among[self.group[:, None], self.group] * (A @ A.T)
         else:
@@ -274,7 +275,7 @@ class Master:
             for j in range(self.d):
                 among = (gates * (pull * sums.weight[:, j])[:, None]).T @ gates
                 H += among[self.group[:, None], self.group] * (A[:, j, None] * A[:, j])
-        if self.program.norm == "inf":
+        if self.ball.separable:
             return H
         open_ = self.gates[:, self.slots]
         mine, other = open_ * (sums.gradient @ A.T), open_ * (sums.other @ A.T)
@@ -288,14 +289,10 @@ class Master:
             old = here.theta if self.carried_loss is None else self.carried_loss
             new = here.theta + here.curvature * (J @ step.to(self.dtype)).to(torch.float64)
             self.carried_loss = (old + length * (new - old)).clamp(0.0, 1.0)
-        if here.sums is not None and self.program.norm != 1:
+        if here.sums is not None and self.ball.carries:
             sums = here.sums.gradient if self.carried_sums is None else self.carried_sums
             moved = here.sums.carried(self.gates[:, self.used] @ V[:, : self.d])
-            sums = sums + length * (moved - sums)
-            inside = self.program.norm == "inf"
-            self.carried_sums = (
-                sums.clamp(-1.0, 1.0) if inside else sums / sums.norm(dim=1, keepdim=True).clamp_min(1.0)
-            )
+            self.carried_sums = self.ball.nearest(sums + length * (moved - sums))
         if here.residuals is not None:
             moved = here.residuals.carried((self.features @ step.to(self.dtype)).to(torch.float64)[:, None])
             residuals = here.residuals.gradient if self.carried_residuals is None else self.carried_residuals

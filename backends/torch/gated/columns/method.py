@@ -158,7 +158,7 @@ class ColumnMethod:
 
     def _smoothing(self, count: int) -> MasterSmoothing:
         program, values = self.best.program, self.width * self.scale
-        reach = max(float(program.radius.max(initial=0.0)), TINY) * max(1, program.attackable) ** 0.5
+        reach = max(float(program.attack.radius.max(initial=0.0)), TINY) * max(1, program.attackable) ** 0.5
         cost, K = self.width * self.worth, program.shape[0]
         return MasterSmoothing(
             values, min(values / reach, 1e6), LENGTHS * cost / (program.beta * K**0.5), BARRIER * cost / max(1, count)
@@ -255,7 +255,7 @@ class ColumnMethod:
 
 def suits(program: GatedProgram) -> bool:
     """Whether the method knows a programme: cones, one output, no attack on a zero input."""
-    attacked = program.radius > 0.0
+    attacked = program.attack.radius > 0.0
     flat = bool((attacked & ~program.X.any(axis=1)).any()) and program.attackable > 0
     return program.rules.constrains_gates and program.shape[1] == 1 and program.shape[0] > 0 and not flat
 

@@ -18,10 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.balls import dual_norm
 from cvxrobust.core import GatedProgram
 from cvxrobust.core.arrays import worth_a_look
-from cvxrobust.core.attacks.relu_bounds import Norm
 
 ENTERING = 3
 """Generators that may enter a working set at a time: more save looks, and cost solves of which few are of use."""
@@ -56,7 +54,7 @@ class ConeProjections:
         self.X = X[some] / self.lengths[some, None]
         self.columns = self.X.T.contiguous()
         self.sides = tensor(2.0 * program.gates.T - 1.0)[:, some].contiguous()
-        self.reach = tensor(program.radius)[some] / self.lengths[some]
+        self.reach = tensor(program.attack.radius)[some] / self.lengths[some]
         self.attacked = bool((self.reach > 0.0).any()) and self.d > 0
         self.entering = min(ENTERING, self.rows.numel())
         self.width = X.shape[1] + 2 * self.entering
@@ -130,7 +128,7 @@ class ConeProjections:
             inputs = torch.as_tensor(np.array(self.program.X[:, : self.d]), device=self.device)[owners]
             gates = torch.as_tensor(np.array(self.program.gates.T), device=self.device)
             sides = torch.where(torch.gather(gates, 1, owners), 1.0, -1.0).to(weights.dtype)
-            radius = torch.as_tensor(np.array(self.program.radius), device=self.device)[owners]
+            radius = torch.as_tensor(np.array(self.program.attack.radius), device=self.device)[owners]
             # A generator is t x / ||x|| plus r / ||x|| times its direction.
             clean = scaled[..., None] * sides[..., None] * inputs
             pull = (weights[..., None] * self.generators[..., : self.d] - clean).sum(1)
@@ -193,7 +191,7 @@ class ConeProjections:
         """``(t x'p - r N(p)) / ||x||`` of all samples that are not zero, shape (slots, rows)."""
         found: Tensor = (P @ self.columns) * self.sides[slots]
         if self.attacked:
-            found = found - self.reach * dual_norm(P[:, : self.d], self.program.norm)[:, None]
+            found = found - self.reach * self.program.attack.dual_norm(P)[:, None]
         return found
 
     def _points(self, slots: Tensor, Z: Tensor) -> Tensor:
@@ -217,7 +215,7 @@ class ConeProjections:
         wanted = wanted & torch.gather(free, 1, places)
         new = self.X[rows] * torch.gather(self.sides[slots], 1, rows)[..., None]
         if self.attacked:
-            new[..., : self.d] -= self.reach[rows][..., None] * _steepest(P[:, : self.d], self.program.norm)[:, None]
+            new[..., : self.d] -= self.reach[rows][..., None] * self.program.attack.maximiser(P)[:, None]
         row, local = slots[:, None], torch.arange(slots.numel(), device=self.device)[:, None]
         new = torch.where(wanted[..., None], new, self.generators[row, places])
         owners = torch.where(free, -1, self.owners[slots])
@@ -290,14 +288,3 @@ def _pivot(
     rows = torch.arange(place.numel(), device=place.device)
     passive[rows, place] |= adding
     return stepped, passive, sound & (~whole | adding)
-
-
-def _steepest(P: Tensor, norm: Norm) -> Tensor:
-    """A q with ``||q||_p <= 1`` and ``q'p = N(p)``, shape of P."""
-    if norm == "inf":
-        return P.sign()
-    if norm == 2:
-        found: Tensor = P / P.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(P.dtype).tiny)
-        return found
-    place = P.abs().argmax(-1, keepdim=True)
-    return torch.zeros_like(P).scatter_(-1, place, torch.gather(P, -1, place).sign())

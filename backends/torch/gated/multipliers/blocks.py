@@ -10,10 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.balls import dual_norm, into_ball
+from cvxrobust.backends.torch.gated.balls import SMOOTH_BALLS, smooth_ball, support
 from cvxrobust.backends.torch.losses import LOSSES, ReLU
 from cvxrobust.core import GatedProgram
-from cvxrobust.core.attacks.relu_bounds import Norm
 
 CHUNK = 120_000
 """Entries of a piece of an (n, K) matrix."""
@@ -115,14 +114,15 @@ class Sums:
     def __init__(self, data: Restricted, centres: Centres, widths: Widths, U: Tensor) -> None:
         self.data, self.centres, self.width, self.U = data, centres, widths, U
         self.loss, self.margin = LOSSES[data.program.loss], data.program.loss_function.margin
+        self.ball = smooth_ball(data.program.attack)
         self.total = torch.zeros_like(U)
         self.weight = U.new_zeros(U.shape[0])
         self.sizes, self.turns, self.slot_error = U.new_zeros(U.shape[0]), U[:, :0], U.new_zeros(U.shape[0])
         self.error = U.new_zeros(3)
         if data.attacked and data.program.rules.one_sided:
             d = data.program.attackable
-            self.sizes, self.turns = support(U[:, :d], centres.slots, widths.slots, data.program.norm)
-            self.slot_error = dual_norm(U[:, :d], data.program.norm) - (self.turns * U[:, :d]).sum(1)
+            self.sizes, self.turns = support(U[:, :d], centres.slots, widths.slots, self.ball)
+            self.slot_error = data.program.attack.dual_norm(U) - (self.turns * U[:, :d]).sum(1)
 
     def add(self, label: Label, rows: slice, kept: list[PieceMultipliers] | None) -> Tensor:
         """Add samples to everything, and return the sum of their losses."""
@@ -133,7 +133,7 @@ class Sums:
         if data.attacked:
             H = gates @ U
             margins = (X * H).sum(1)
-            sizes, directions = support(H[:, :d], self.centres.sums[rows], self.width.sums, data.program.norm)
+            sizes, directions = support(H[:, :d], self.centres.sums[rows], self.width.sums, self.ball)
             reach = radius[:, 0] * sizes
         else:
             z = X @ U.T
@@ -182,7 +182,9 @@ class Sums:
         if reach is None:
             worst, sides = residuals, torch.ones_like(residuals)
         else:
-            sizes, side = support(residuals[:, None], self.centres.outputs[rows, None], self.width.loss, 2)
+            sizes, side = support(
+                residuals[:, None], self.centres.outputs[rows, None], self.width.loss, SMOOTH_BALLS[2]
+            )
             # Smoothed from below, an absolute residual may be less than nothing.
             worst, sides = torch.relu(sizes + reach), side[:, 0]
         losses, omega = self.loss.first_order(worst, self._relu(rows))
@@ -256,7 +258,7 @@ class Sums:
 
     def _judge_sums(self, omega: Tensor, radius: Tensor, H: Tensor, directions: Tensor) -> None:
         G = H[:, : directions.shape[1]]
-        lost = dual_norm(G, self.data.program.norm) - (directions * G).sum(1)
+        lost = self.data.program.attack.dual_norm(G) - (directions * G).sum(1)
         self.error[2] += (omega * radius[:, 0]) @ lost
 
     def derivative(self) -> Tensor:
@@ -284,10 +286,3 @@ class Sums:
         return Centres(
             loss, outputs, (relu[0], relu[1]), directions if self.data.attacked else self.centres.sums, turns
         )
-
-
-def support(G: Tensor, centre: Tensor, width: float, norm: Norm) -> tuple[Tensor, Tensor]:
-    """``max_{||p|| <= 1} p'g - width / 2 ||p - centre||^2`` of vectors along the last axis, and the maximising p."""
-    p = into_ball(torch.add(centre, G, alpha=1.0 / width), norm)
-    moved = p - centre
-    return (p * G).sum(-1) - 0.5 * width * (moved * moved).sum(-1), p

@@ -59,8 +59,8 @@ class Lagrangian:
         self.rows = np.argsort(-program.labels[:, 0], kind="stable")
         self.slots = np.argsort(-program.signs, kind="stable")
         self.X = self._tensor(program.X[self.rows])
-        self.radius = self._tensor(program.radius[self.rows, None])
-        self.attacked = bool((program.radius > 0.0).any()) and program.attackable > 0
+        self.radius = self._tensor(program.attack.radius[self.rows, None])
+        self.attacked = program.attack.present
         self.one_sided = program.rules.one_sided
         self.positive = int((program.labels[:, 0] > 0.0).sum())
         self.squared = not program.loss_function.margin

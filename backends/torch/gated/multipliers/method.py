@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cvxrobust.backends.torch.gated.balls import smooth_ball
 from cvxrobust.backends.torch.gated.best_so_far import GatedIncumbent
 from cvxrobust.backends.torch.gated.multipliers.blocks import Centres, Widths
 from cvxrobust.backends.torch.gated.multipliers.lagrangian import Lagrangian, LagrangianEvaluation
@@ -80,8 +81,8 @@ class MultiplierMethod:
         program = self.best.program
         d = max(1, program.attackable)
         # A norm may err about as much as a ReLU does.
-        share = {"inf": 1.0 / d, 2: 1.0, 1: 1.0}[program.norm]
-        reach = max(float(program.radius.max(initial=0.0)), 1e-3 * self.scale / d**0.5)
+        share = 1.0 / smooth_ball(program.attack).terms(d)
+        reach = max(float(program.attack.radius.max(initial=0.0)), 1e-3 * self.scale / d**0.5)
         norms = self.unit * RELU_WIDTH * share / reach
         return Widths(self.unit * LOSS_WIDTH, self.unit * RELU_WIDTH, norms, norms)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.smoothing import smooth_norm
+from cvxrobust.backends.torch.gated.balls import smooth_ball
 from cvxrobust.backends.torch.gated.tensors import GatedTensors
 from cvxrobust.core.arrays import worth_a_look
 
@@ -83,16 +83,9 @@ def _width(E: Tensor) -> Tensor:
 def _margins(data: GatedTensors, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor) -> Tensor:
     slack = sides * (X @ E.T)
     if data.attacked:
-        d = data.program.attackable
-        slack = slack - reach * _norms(E[:, :d], data.program.norm)
+        slack = slack - reach * data.program.attack.dual_norm(E)
     size = torch.sqrt((E**2).sum(1))
     return slack.amin(0) / torch.where(size > 0.0, size, 1.0)
-
-
-def _norms(E: Tensor, norm: object) -> Tensor:
-    if norm == "inf":
-        return E.abs().sum(1)
-    return torch.sqrt((E**2).sum(1)) if norm == 2 else E.abs().amax(1)
 
 
 def _values(
@@ -100,7 +93,8 @@ def _values(
 ) -> Tensor:
     slack = sides * (X @ E.T)
     if data.attacked:
-        slack = slack - reach * smooth_norm(E[:, : data.program.attackable], data.program.norm, width, False).value
+        ball, d = smooth_ball(data.program.attack), data.program.attackable
+        slack = slack - reach * ball.smoothed(E[:, :d], width, False).value
     return torch.nn.functional.softplus(-slack).sum(0) + 0.5 * decay * (E**2).sum(1)
 
 
@@ -110,7 +104,7 @@ def _step(
     """One damped Newton step for every slot, and the largest decrement."""
     d, D, width = data.program.attackable, X.shape[1], _width(E)
     slack = sides * (X @ E.T)
-    norms = smooth_norm(E[:, :d], data.program.norm, width, False) if data.attacked else None
+    norms = smooth_ball(data.program.attack).smoothed(E[:, :d], width, False) if data.attacked else None
     if norms is not None:
         slack = slack - reach * norms.value
     p = torch.sigmoid(-slack)

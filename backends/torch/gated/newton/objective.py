@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.smoothing import SmoothNorm, smooth_abs, smooth_norm, smooth_relu
+from cvxrobust.backends.torch.gated.balls import SmoothNorm, smooth_ball
+from cvxrobust.backends.torch.gated.smoothing import smooth_abs, smooth_relu
 from cvxrobust.backends.torch.gated.tensors import Carried, GatedTensors, SmoothingWidths, linear_parts
 from cvxrobust.core import GatedMultipliers
 
@@ -132,13 +133,12 @@ class NewtonPoint:
         along = (mine * V).sum((1, 2), keepdim=True)
         lengths = between(old.lengths, mine + (V - self.carried_lengths * along) / self.roots)
         lengths = lengths / torch.sqrt((lengths**2).sum((1, 2), keepdim=True)).clamp_min(1.0)
-        norm, d = self.data.program.norm, self.data.program.attackable
-        into = _of_box if norm == "inf" else _of_ball
+        ball, d = smooth_ball(self.data.program.attack), self.data.program.attackable
         on_sums = on_slots = None
-        if self.sums is not None and sums is not None:
-            on_sums = into(between(old.sums, self.sums.carried(sums)))
-        if self.slots is not None:
-            on_slots = into(between(old.slots, self.slots.carried(V[..., :d])))
+        if ball.carries and self.sums is not None and sums is not None:
+            on_sums = ball.nearest(between(old.sums, self.sums.carried(sums)))
+        if ball.carries and self.slots is not None:
+            on_slots = ball.nearest(between(old.slots, self.slots.carried(V[..., :d])))
         barrier = None
         if self.data.cone and self.mu is not None and self.stiff is not None:
             barrier = between(old.barrier, self.mu + self.stiff * (0.0 if steps is None else steps))
@@ -192,14 +192,6 @@ class NewtonPoint:
         return found
 
 
-def _of_box(directions: Tensor) -> Tensor:
-    return directions.clamp(-1.0, 1.0)
-
-
-def _of_ball(directions: Tensor) -> Tensor:
-    return directions / torch.sqrt((directions**2).sum(-1, keepdim=True)).clamp_min(1.0)
-
-
 def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried | None = None) -> NewtonPoint:
     """The smoothed objective at a point of shape (K, C, D)."""
     old = carried or Carried()
@@ -208,12 +200,11 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
     slots = kappa = bends = mu = stiff = bend = sums = None
     reach: Tensor | float = 0.0
     if H is not None:
-        sums = smooth_norm(
-            H, program.norm, torch.as_tensor(widths.sums, dtype=U.dtype, device=U.device), True, old.sums
-        )
+        ball, width = smooth_ball(program.attack), torch.as_tensor(widths.sums, dtype=U.dtype, device=U.device)
+        sums = ball.smoothed(H, width, True, old.sums)
         reach = data.radius * sums.value
         if program.rules.paired:
-            slots = smooth_norm(U[..., : program.attackable], program.norm, widths.slots, not data.cone, old.slots)
+            slots = ball.smoothed(U[..., : program.attackable], widths.slots, not data.cone, old.slots)
     arguments = None
     if program.rules.paired:
         arguments = data.turned[..., None] * products

@@ -185,7 +185,7 @@ def _barrier(path: Path) -> float:
 def _widths(path: Path) -> SmoothingWidths:
     """The smoothing of a stage."""
     program, values = path.data.program, path.width * path.scale
-    reach = max(float(program.radius.max(initial=0.0)), TINY) * max(1, program.attackable) ** 0.5
+    reach = max(float(program.attack.radius.max(initial=0.0)), TINY) * max(1, program.attackable) ** 0.5
     share = min(values / reach, 1e6)  # without attack it is never used
     K, C, _ = program.shape
     if path.data.cone:
