@@ -10,7 +10,7 @@ from dataclasses import fields
 import pytest
 from papers import REPORTS, ROOT, anchors, blocks, code_words, name_of, papers, prose, read, table_rows
 
-from cvxrobust.core.attacks.relu_bounds import NORMS
+from cvxrobust.core.attacks.norms import NORMS
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.result import Solution, Termination
 from cvxrobust.core.discovery.registry import problems
