@@ -1,29 +1,35 @@
 """The problem families, registered as a stranger's would be."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from cvxrobust.core.discovery.hookspecs import ProblemDescription, hookimpl
 
+if TYPE_CHECKING:
+    from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
+    from cvxrobust.problems.polynomial.standard_sdp import StandardSDP
+    from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
+    from cvxrobust.problems.relu.convex_relu import ConvexReLU
 
-def _standard_sdp() -> Any:
+
+def _standard_sdp() -> "type[StandardSDP]":
     from cvxrobust.problems.polynomial.standard_sdp import StandardSDP
 
     return StandardSDP
 
 
-def _adversarial_sdp() -> Any:
+def _adversarial_sdp() -> "type[AdversarialSDP]":
     from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 
     return AdversarialSDP
 
 
-def _convex_relu() -> Any:
+def _convex_relu() -> "type[ConvexReLU]":
     from cvxrobust.problems.relu.convex_relu import ConvexReLU
 
     return ConvexReLU
 
 
-def _adversarial_relu() -> Any:
+def _adversarial_relu() -> "type[AdversarialReLU]":
     from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 
     return AdversarialReLU

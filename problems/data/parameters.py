@@ -9,9 +9,10 @@ from cvxrobust.core.errors import InputError
 from cvxrobust.core.validation import as_numbers, frozen
 
 Array = NDArray[np.float64]
+Label = str | int | float | bool
 
 
-def class_signs(labels: NDArray[Any], classes: tuple[Any, ...]) -> list[Array]:
+def class_signs(labels: NDArray[Any], classes: tuple[Label, ...]) -> list[Array]:
     """Labels -1 and +1 for one problem per class against all others; of two classes the second alone is one.
 
     Args:
@@ -39,7 +40,7 @@ def checked_radius(radius: ArrayLike, n: int) -> Array:
     return frozen(radii)
 
 
-def checked_beta(beta: Any) -> float:
+def checked_beta(beta: object) -> float:
     """beta as a float.
 
     Raises:
@@ -54,7 +55,7 @@ def checked_beta(beta: Any) -> float:
     return weight
 
 
-def checked_activation(activation: Any) -> tuple[float, float, float]:
+def checked_activation(activation: object) -> tuple[float, float, float]:
     """(a, b, c) as floats.
 
     Raises:

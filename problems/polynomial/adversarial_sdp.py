@@ -1,14 +1,16 @@
 """Adversarial training of two-layer polynomial networks (Kuelbs, Lall and Pilanci, arXiv:2405.14033)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from numpy.typing import ArrayLike
 
 from cvxrobust.core.losses.by_name import MARGIN_LOSSES
-from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
+from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation
 from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class AdversarialSDP(PolynomialProblem):
     """Train a two-layer network with polynomial activation against every l2 attack of a given radius.
 
@@ -35,12 +37,16 @@ class AdversarialSDP(PolynomialProblem):
         InputError: Data or parameters are unusable; the message says which and what was expected.
     """
 
-    X: Any
-    y: Any
-    radius: Any
-    beta: float = 1e-2
-    loss: str = "hinge"
-    activation: tuple[float, float, float] = DEFAULT_ACTIVATION
-
     losses: ClassVar[tuple[str, ...]] = MARGIN_LOSSES
     family: ClassVar[str] = "adversarial-sdp"
+
+    def __init__(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        radius: ArrayLike,
+        beta: float = 1e-2,
+        loss: str = "hinge",
+        activation: Activation = DEFAULT_ACTIVATION,
+    ) -> None:
+        super().__init__(X, y, radius, beta, loss, activation)

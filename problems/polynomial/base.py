@@ -4,12 +4,12 @@ Everything here reads the inputs block by block, so they may lie in memory or be
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.quadratic import Quadratic
@@ -17,7 +17,6 @@ from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import loss_by_name
-from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import (
     DualBound,
@@ -32,10 +31,11 @@ from cvxrobust.core.programs.polynomial.certificate import (
 )
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SecondMoments, repaired_theta, span_moments
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
-from cvxrobust.core.programs.rows import Rows, is_streamed, row_blocks
+from cvxrobust.core.programs.rows import Rows, row_blocks
 from cvxrobust.core.validation import checked_inputs, checked_labels
-from cvxrobust.problems.data.parameters import checked_activation, checked_beta, checked_radius, class_signs
+from cvxrobust.problems.data.parameters import checked_activation, checked_beta, checked_radius
 from cvxrobust.problems.data.row_span import RowSpan, row_span
+from cvxrobust.problems.one_versus_all import OneVersusAll
 from cvxrobust.problems.polynomial.coordinates import (
     network_outside,
     network_within,
@@ -47,6 +47,7 @@ from cvxrobust.problems.polynomial.coordinates import (
 
 Array = NDArray[np.float64]
 Multipliers = PointMultipliers | MomentMultipliers | AttackMultipliers
+Activation = tuple[float, float, float]
 DEFAULT_ACTIVATION = (0.09, 0.5, 0.47)
 UNIT = 1e-12
 """How far from 1 rounding may leave the length of a neuron."""
@@ -79,105 +80,48 @@ class NetworkAttacks:
         return moves, None
 
 
-@dataclass(frozen=True, eq=False)
-class PolynomialTraining:
+@dataclass(frozen=True)
+class SharedSpan:
+    """What a one-versus-all problem found for all of its classes."""
+
+    span: RowSpan | None
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
     """Base of all polynomial problems; see `StandardSDP` and `AdversarialSDP` for the mathematics."""
 
-    X: Any
-    y: Any
-    radius: Any
     beta: float
     loss: str
-    activation: tuple[float, float, float]
+    activation: Activation
+    found: SharedSpan | None = field(init=False, repr=False, default=None)
 
     losses: ClassVar[tuple[str, ...]]
     family: ClassVar[str]
 
-    def __post_init__(self) -> None:
-        loss = loss_by_name(self.loss, self.losses)
-        X = self.X if isinstance(self.X, Rows) else checked_inputs(self.X)
-        y, classes = checked_labels(self.y, X.shape[0], loss.margin, self.loss)
-        values = {
-            "X": X,
-            "y": y,
-            "radius": checked_radius(self.radius, X.shape[0]),
-            "beta": checked_beta(self.beta),
-            "activation": checked_activation(self.activation),
-            "_classes": classes,
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+    def __init__(
+        self, X: ArrayLike | Rows, y: ArrayLike, radius: ArrayLike, beta: float, loss: str, activation: Activation
+    ) -> None:
+        margin = loss_by_name(loss, self.losses).margin
+        rows = X if isinstance(X, Rows) else checked_inputs(X)
+        labels, classes = checked_labels(y, rows.shape[0], margin, loss)
+        self._settle(
+            X=rows, y=labels, classes=classes, radius=checked_radius(radius, rows.shape[0]), beta=checked_beta(beta),
+            loss=loss, activation=checked_activation(activation),
+        )  # fmt: skip
 
     # -- one-versus-all -----------------------------------------------------------------------------------------
 
-    @property
-    def classes(self) -> tuple[Any, ...] | None:
-        """The classes, sorted, of labels that are not -1 and +1; None for those and for regression.
+    def _single(self, y: Array) -> Self:
+        return self._with(y=y, classes=None, refined=None, found=SharedSpan(self.span))
 
-        Two make one part, whose positive label is the second; more make one part each.
-        """
-        found: tuple[Any, ...] | None = self.__dict__["_classes"]
-        return found
-
-    @property
-    def parts(self) -> tuple[Self, ...]:
-        """The independent binary problems: one per class, or this problem alone."""
-        return self._parts
-
-    @cached_property
-    def _parts(self) -> tuple[Self, ...]:
-        return (self,) if self.classes is None else tuple(map(self._relabelled, self.targets))
-
-    @property
-    def targets(self) -> list[Array]:
-        """The labels of each part, -1 and +1 (or real targets), shape (n,)."""
-        return [self.y] if self.classes is None else class_signs(self.y, self.classes)
-
-    def _relabelled(self, y: Array) -> Self:
-        """The same problem with other labels."""
-        other = replace(self, y=y)
-        other.__dict__["span"] = self.span  # found once, for all classes
-        return other
-
-    def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
-        """One network with an output per part from the parts' networks."""
-        if self.classes is None:
-            return networks[0]
-        if len(networks) == 1:
-            return networks[0].replace(classes=self.classes)
-        u = np.vstack([network.u for network in networks])
-        alpha = np.zeros((u.shape[0], len(networks)))
-        start = 0
-        for k, network in enumerate(networks):
-            alpha[start : start + network.n_neurons, k] = network.alpha
-            start += network.n_neurons
-        return PolynomialNetwork(u, alpha, self.activation, self.classes)
-
-    def separate(self, network: TwoLayerNetwork) -> list[PolynomialNetwork]:
-        """The parts' networks from a combined one: what `combine` joined.
-
-        Raises:
-            InputError: The network is of another kind, or its inputs, outputs or activation are not this problem's.
-        """
-        network = self._fitting(network)
-        if network.alpha.ndim == 1:
-            return [network if network.classes is None else network.replace(classes=None)]
-        columns = []
-        for column in network.alpha.T:
-            used = column != 0.0
-            columns.append(PolynomialNetwork(network.u[used], column[used], self.activation))
-        return columns
-
-    def _fitting(self, network: TwoLayerNetwork) -> PolynomialNetwork:
+    def _own(self, network: object) -> PolynomialNetwork:
         if not isinstance(network, PolynomialNetwork):
             raise InputError(f"the network is a {type(network).__name__}; this problem trains a PolynomialNetwork.")
         network.check_inner()
-        shape = () if len(self.targets) == 1 else (len(self.targets),)
-        if network.n_features != self.X.shape[1] or network.alpha.shape[1:] != shape:
-            raise InputError(
-                f"the network has {network.n_features} inputs and outputs of shape {network.alpha.shape[1:]}; "
-                f"this problem needs {self.X.shape[1]} and {shape}."
-            )
+        return network
+
+    def _check_fit(self, network: PolynomialNetwork) -> None:
         lengths = np.linalg.norm(network.u, axis=1)
         if not (np.abs(lengths - 1.0) <= UNIT).all():
             raise InputError(
@@ -186,7 +130,13 @@ class PolynomialTraining:
             )
         if tuple(network.activation) != tuple(self.activation):
             raise InputError(f"the network has activation {network.activation}; this problem has {self.activation}.")
-        return network
+
+    def _blank(self) -> PolynomialNetwork:
+        return self._network_of(np.empty((0, self.X.shape[1])), np.empty(0))
+
+    def _network_of(self, u: Array, alpha: Array) -> PolynomialNetwork:
+        """A network of a single problem."""
+        return PolynomialNetwork(u, alpha, self.activation, regression=not self._loss.margin)
 
     @property
     def attack(self) -> AttackBall:
@@ -201,10 +151,14 @@ class PolynomialTraining:
 
         `cvxrobust.problems.polynomial.coordinates` says how.
         """
-        return None if is_streamed(self.X) or self.attack.present else row_span(self.X, further=1)
+        if self.found is not None:
+            return self.found.span
+        if not isinstance(self.X, np.ndarray) or self.attack.present:
+            return None
+        return row_span(self.X, further=1)
 
     @cached_property
-    def coordinates(self) -> Any:
+    def coordinates(self) -> Array | Rows:
         """The inputs as programmes have them: ``[X V, 0]``, shape (n, k + 1), in the span of the rows; X otherwise."""
         return self.X if self.span is None else padded(self.span)
 
@@ -212,22 +166,20 @@ class PolynomialTraining:
         """A network in the coordinates of the programmes."""
         return network if self.span is None else network_within(self.span, network)
 
-    def lifted(self, network: Any) -> PolynomialNetwork:
+    def lifted(self, network: object) -> PolynomialNetwork:
         """The network of one in the coordinates of the programmes.
 
         Raises:
             InputError: It is none.
         """
-        if not isinstance(network, PolynomialNetwork):
-            raise InputError(f"the network is a {type(network).__name__}; this problem trains a PolynomialNetwork.")
-        network.check_inner()
+        own = self._own(network)
         if self.span is None:
-            return network
-        if network.n_features != self.span.rank + 1:
+            return own
+        if own.n_features != self.span.rank + 1:
             raise InputError(
-                f"the network has {network.n_features} inputs; the programme of this problem has {self.span.rank + 1}."
+                f"the network has {own.n_features} inputs; the programme of this problem has {self.span.rank + 1}."
             )
-        return network_outside(self.span, network)
+        return network_outside(self.span, own)
 
     @property
     def _loss(self) -> Loss:
@@ -240,29 +192,21 @@ class PolynomialTraining:
         Raises:
             InputError: The problem is one-versus-all.
         """
-        if self.classes is not None:
-            raise InputError("a one-versus-all problem is several tasks; use its `parts`.")
-        labels: Array = self.y
+        labels = self._alone("tasks").y
         return labels if self._loss.margin else np.ones_like(labels)
 
     def to_structured(self) -> PolynomialProgram:
         """The same for backends that know the mathematics: one column of labels per class."""
-        labels, X = np.stack([part.y for part in self.parts], axis=1), self.coordinates
+        labels, X = np.stack(self.targets, axis=1), self.coordinates
         attack = replace(self.attack, attackable=X.shape[1])
         return PolynomialProgram(X, labels, self.loss, self.activation, attack, self.beta)
-
-    def trivial_network(self) -> PolynomialNetwork:
-        """The network without neurons: always feasible, so there is always an upper bound."""
-        empty = np.empty((0, self.X.shape[1]))
-        networks = [
-            PolynomialNetwork(empty, np.empty(0), self.activation, regression=not self._loss.margin) for _ in self.parts
-        ]
-        return self.combine(networks)
 
     def network_multipliers(self, network: PolynomialNetwork) -> Multipliers:
         """Multipliers that need no solver: ``theta_i = -loss'(margin_i) / n`` at the worst cases of a network."""
         theta = -self._loss.derivative(self._values(network), self.y) / self.X.shape[0]
-        if self.span is not None:  # the samples themselves: nobody need know how the network bends
+        if self.span is not None and isinstance(
+            self.X, np.ndarray
+        ):  # the samples themselves: nobody need know how the network bends
             return PointMultipliers(theta, np.arange(theta.size), self.X)
         return NetworkAttacks(theta, network.quadratic(network.alpha), self.signs, self.attack)
 
@@ -285,11 +229,7 @@ class PolynomialTraining:
 
         For one-versus-all problems the sum over the classes.
         """
-        if self.classes is not None:
-            pairs = zip(self.parts, self.separate(network), strict=True)
-            return sum(part.objective(column) for part, column in pairs)
-        network.check_inner()
-        return self._objective(network, self._values(network))
+        return sum(part._objective(own, part._values(own)) for part, own in self._apart(network))
 
     def report(self, network: PolynomialNetwork) -> dict[str, Any]:
         """Whether programmes were in the span of the rows, ready for JSON."""
@@ -299,7 +239,7 @@ class PolynomialTraining:
         """What the loss sees: rigorous lower bounds of worst-case margins, or outputs; shape (n,)."""
         if not self._loss.margin:
             return np.concatenate([network.decision_function(block) for _, block in row_blocks(self.X)])
-        if self.span is not None:
+        if self.span is not None and isinstance(self.X, np.ndarray):
             return self.signs * network.decision_function(self.X) - outputs_allowance(network, self.X)
         quadratic, signs, attack = network.quadratic(network.alpha), self.signs, self.attack
         found = [quadratic.worst_margins(block, signs[rows], attack.of(rows)) for rows, block in row_blocks(self.X)]
@@ -327,9 +267,9 @@ class PolynomialTraining:
 
     def _second_moments(self, multipliers: Multipliers, *, precise: bool) -> tuple[Array, Array, float, float]:
         """Repaired multipliers, their signed second moments, the size of what was summed, and what sums may lack."""
-        loss, signs = self._loss, self.signs
-        if self.span is not None:
-            return self._moments_within(self.span, multipliers, precise=precise)
+        loss, signs, inputs = self._loss, self.signs, self.coordinates
+        if self.span is not None and isinstance(inputs, np.ndarray):
+            return self._moments_within(inputs, multipliers, precise=precise)
         if isinstance(multipliers, MomentMultipliers):
             theta, moments = repair_moments(multipliers, self.attack, loss)
             return theta, *shift_moments(moments, self.X, signs, multipliers.basis, precise=precise)
@@ -342,7 +282,7 @@ class PolynomialTraining:
         return theta, sums.matrix(), sums.mass, sums.error
 
     def _moments_within(
-        self, span: RowSpan, multipliers: Multipliers, *, precise: bool
+        self, inputs: Array, multipliers: Multipliers, *, precise: bool
     ) -> tuple[Array, Array, float, float]:
         """The same in the span of the rows: without attack, multipliers are one number per sample."""
         loss = self._loss
@@ -354,6 +294,6 @@ class PolynomialTraining:
         else:
             given = multipliers.theta
         theta = repaired_theta(given, loss)
-        sums = SecondMoments(np.empty((span.rank + 1, 0)), precise)
-        sums.add(self.coordinates, theta * self.signs)
+        sums = SecondMoments(np.empty((inputs.shape[1], 0)), precise)
+        sums.add(inputs, theta * self.signs)
         return theta, sums.matrix(), sums.mass, sums.error

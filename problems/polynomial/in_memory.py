@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.cones import PSD, NonNegative, Zero
-from cvxrobust.core.conic.program import ConicProgram, join_programs, split_solution
+from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.contracts.estimate import ConicSize
 from cvxrobust.core.contracts.problem import Attacks
 from cvxrobust.core.contracts.result import Solution
@@ -20,7 +20,7 @@ from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMult
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
 from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program
 from cvxrobust.problems.polynomial.base import Multipliers, PolynomialTraining
-from cvxrobust.problems.polynomial.coordinates import neurons_within
+from cvxrobust.problems.polynomial.coordinates import neurons_within, padded
 from cvxrobust.problems.polynomial.first_bounds import bound_at_once, seconds_of_a_look
 from cvxrobust.problems.polynomial.matrix_variables import (
     COSTLY,
@@ -40,18 +40,24 @@ Array = NDArray[np.float64]
 Atoms = tuple[Array, Array]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class PolynomialProblem(PolynomialTraining):
     """Base of `StandardSDP` and `AdversarialSDP`, whose data is in memory, so that solvers may have all of it."""
+
+    X: Array
 
     # -- the programme ------------------------------------------------------------------------------------------
 
     @cached_property
     def task(self) -> Task:
         """The problem as assembly sees it; binary and regression problems only."""
-        if self.classes is not None:
-            raise InputError("a one-versus-all problem is several tasks; use its `parts`.")
-        return Task(self.coordinates, self.y, self.attack, self._loss, self.activation, self.beta)
+        one = self._alone("tasks")
+        return Task(one.coordinates, one.y, one.attack, one._loss, one.activation, one.beta)
+
+    @cached_property
+    def coordinates(self) -> Array:
+        """The inputs as programmes have them: ``[X V, 0]``, shape (n, k + 1), in the span of the rows; X otherwise."""
+        return self.X if self.span is None else padded(self.span)
 
     @property
     def _frame(self) -> Frame:
@@ -70,7 +76,7 @@ class PolynomialProblem(PolynomialTraining):
         triangle = PSD(d + 1).dim
         attacked = int(np.count_nonzero(self.radius))
         one = 2 + attacked * (triangle + 1) + (n - attacked) + self._loss_sizes[0] + 2 * triangle
-        return len(self.parts) * int(one)
+        return len(self.targets) * int(one)
 
     @cached_property
     def _loss_sizes(self) -> tuple[int, int]:
@@ -89,12 +95,9 @@ class PolynomialProblem(PolynomialTraining):
         columns = 2 * triangle + attacked + self._loss_sizes[1]
         # Margins hold every entry of both matrices; the inequalities hold those of T_11 once, and their last rows all.
         entries = 2 * (n - attacked) * triangle + attacked * 2 * (triangle + triangle + d * d) + 2 * triangle
-        return ConicSize(self.conic_rows // len(self.parts), columns, entries, orders={d + 1: attacked + 2})
+        return ConicSize(self.conic_rows // len(self.targets), columns, entries, orders={d + 1: attacked + 2})
 
-    def to_conic(self) -> ConicProgram:
-        """The convex programme in standard form; one block per class for one-versus-all problems."""
-        if self.classes is not None:
-            return join_programs([part.to_conic() for part in self.parts])
+    def _conic(self) -> ConicProgram:
         if self.attack.present:
             return lmi_program(self.task, FullFrame(self.X.shape[1]))
         n = self.X.shape[0]
@@ -108,24 +111,14 @@ class PolynomialProblem(PolynomialTraining):
 
     # -- from a backend's answer to a network and its certificate ------------------------------------------------
 
-    def recover(self, solution: Solution) -> PolynomialNetwork:
-        """A network from a primal solution of `to_conic`, exactly feasible whatever the residuals.
-
-        Raises:
-            InputError: The solution holds no finite primal point.
-        """
-        if not solution.has_primal or solution.x is None:
-            raise InputError("the solution holds no finite primal point to recover a network from.")
-        if self.classes is not None:
-            pieces = split_solution(solution, [part.to_conic() for part in self.parts])
-            return self.combine([part.recover(s) for part, s in zip(self.parts, pieces, strict=True)])
+    def _recovered(self, x: Array) -> PolynomialNetwork:
         frame = self._frame
-        return self._network(*frame.matrices(solution.x[: frame.size]))
+        return self._network(*frame.matrices(x[: frame.size]))
 
     def _network(self, Z: Array, Zp: Array) -> PolynomialNetwork:
         (up, positive), (down, negative) = neurons_from_matrix(Z), neurons_from_matrix(Zp)
         u, alpha = np.vstack([up, down]), np.concatenate([positive, -negative])
-        return self.lifted(PolynomialNetwork(u, alpha, self.activation, regression=not self._loss.margin))
+        return self.lifted(self._network_of(u, alpha))
 
     def multipliers(self, solution: Solution) -> Multipliers:
         """Dual information of a solution of `to_conic`, for `lower_bound`."""

@@ -1,14 +1,16 @@
 """Standard training of two-layer polynomial networks (Bartan and Pilanci, arXiv:2101.02429)."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from numpy.typing import ArrayLike
 
 from cvxrobust.core.losses.by_name import LOSSES
-from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
+from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation, Array
 from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class StandardSDP(PolynomialProblem):
     """Train a two-layer network with polynomial activation to global optimality.
 
@@ -37,12 +39,17 @@ class StandardSDP(PolynomialProblem):
         InputError: Data or parameters are unusable; the message says which and what was expected.
     """
 
-    X: Any
-    y: Any
-    radius: Any = field(default=0.0, init=False, repr=False)
-    beta: float = 1e-2
-    loss: str = "hinge"
-    activation: tuple[float, float, float] = DEFAULT_ACTIVATION
+    radius: Array = field(init=False, repr=False)
 
     losses: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     family: ClassVar[str] = "standard-sdp"
+
+    def __init__(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        beta: float = 1e-2,
+        loss: str = "hinge",
+        activation: Activation = DEFAULT_ACTIVATION,
+    ) -> None:
+        super().__init__(X, y, 0.0, beta, loss, activation)

@@ -1,13 +1,15 @@
 """Adversarial training of polynomial networks on data too large for memory."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NoReturn, Self
+from typing import ClassVar, NoReturn
+
+from numpy.typing import ArrayLike
 
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.problems.data.batches import Batches
-from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Array, PolynomialTraining
+from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation, PolynomialTraining
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -35,26 +37,16 @@ class StreamedSDP(PolynomialTraining):
     def __init__(
         self,
         data: Batches,
-        radius: Any = 0.0,
+        radius: ArrayLike = 0.0,
         beta: float = 1e-2,
         loss: str = "hinge",
-        activation: tuple[float, float, float] = DEFAULT_ACTIVATION,
+        activation: Activation = DEFAULT_ACTIVATION,
     ) -> None:
         if not isinstance(data, Batches):
             raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
-        self._set(X=data.X, y=data.y, radius=radius, beta=beta, loss=loss, activation=activation)
+        super().__init__(data.X, data.y, radius, beta, loss, activation)
         if not self._loss.margin and self.attack.present:
             raise InputError(f"the {loss} loss has no adversary; expected radius 0 for every sample.")
-
-    def _relabelled(self, y: Array) -> Self:
-        same = object.__new__(type(self))
-        same._set(X=self.X, y=y, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation)
-        return same
-
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-        self.__post_init__()
 
     @property
     def cones(self) -> frozenset[type]:

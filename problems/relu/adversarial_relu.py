@@ -3,10 +3,17 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from numpy.typing import ArrayLike
+
+from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.programs.gated.program import Formulation
+from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu.base import ReLUProblem
+from cvxrobust.problems.relu.fields import ReLUArguments
+from cvxrobust.problems.relu.gates.slots import Slots
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class AdversarialReLU(ReLUProblem):
     """Train a two-layer ReLU network against every attack ``||D||_p <= radius``.
 
@@ -53,3 +60,17 @@ class AdversarialReLU(ReLUProblem):
     """
 
     family: ClassVar[str] = "adversarial-relu"
+
+    def __init__(
+        self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, patterns: ArrayLike | None = None, *,
+        norm: Norm = "inf", beta: float = 1e-2, loss: str = "hinge", formulation: Formulation | None = None,
+        bound: str | None = None, gates: ArrayLike | None = None, n_gates: int | None = None, seed: int = 0,
+        bias: bool = False, regate: int = 0, multiclass: str | None = None, resample: bool = False,
+        slots: Slots | None = None, grow: int = 10, grow_gain: float = 0.01,
+    ) -> None:  # fmt: skip
+        given = ReLUArguments(
+            X, y, radius, patterns, norm=norm, beta=beta, loss=loss, formulation=formulation, bound=bound, gates=gates,
+            n_gates=n_gates, seed=seed, bias=bias, regate=regate, multiclass=multiclass, resample=resample, slots=slots,
+            grow=grow, grow_gain=grow_gain,
+        )  # fmt: skip
+        self._settle(**relu_choices.checked(given, self.losses))

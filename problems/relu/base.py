@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.certificate import Certificate
-from cvxrobust.core.conic.program import ConicProgram, join_programs, split_solution
+from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.contracts.estimate import ConicSize
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
@@ -26,7 +26,6 @@ from cvxrobust.core.programs.gated.certificate import (
 )
 from cvxrobust.core.programs.gated.cones import ConeInterior, can_carry
 from cvxrobust.core.programs.gated.program import GatedProgram
-from cvxrobust.problems.data.parameters import class_signs
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu import recovery as relu_recovery
 from cvxrobust.problems.relu.assembly import GatedForm
@@ -47,7 +46,7 @@ LOOSE = 1e-7
 """Multipliers whose bound loses more than this fraction to scaling are worth a repair by least squares."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class ReLUProblem(ReLUData):
     """Base of `ConvexReLU` and `AdversarialReLU`; see those for the mathematics and the parameters."""
 
@@ -56,14 +55,12 @@ class ReLUProblem(ReLUData):
     @cached_property
     def program(self) -> GatedProgram:
         """The problem as a gated programme; not for one-versus-all problems, which are several."""
-        if self.one_versus_all:
-            raise InputError("a one-versus-all problem is several programmes; use its `parts`.")
-        slots = self.slots
+        slots = self._alone("programmes").slots
         if slots is None:
             slots = relu_choices.slots(self, self.gate_set, self.labels)
         return GatedProgram(
             self.coordinates, self.labels, self.loss, slots.gates, slots.signs, self._attack_within, self.beta,
-            self.formulation or "one-sided", self.bias,
+            self.formulation, self.bias,
             None if self.span is None else self.span.uncertainty(self.radius),
         )  # fmt: skip
 
@@ -131,10 +128,7 @@ class ReLUProblem(ReLUData):
         """Sizes of a part's `to_conic`, known before any assembly."""
         return self.parts[0].form.size
 
-    def to_conic(self) -> ConicProgram:
-        """The convex programme in standard form; one block per class for one-versus-all problems."""
-        if self.one_versus_all:
-            return join_programs([part.to_conic() for part in self.parts])
+    def _conic(self) -> ConicProgram:
         return self.form.assemble()
 
     def to_structured(self) -> GatedProgram | None:
@@ -149,19 +143,9 @@ class ReLUProblem(ReLUData):
 
     # -- from a backend's answer to a network and its certificate ------------------------------------------------
 
-    def recover(self, solution: Solution) -> ReLUNetwork:
-        """A network from a primal solution of `to_conic`, exactly feasible whatever the residuals.
-
-        Raises:
-            InputError: The solution holds no finite primal point.
-        """
-        if not solution.has_primal or solution.x is None:
-            raise InputError("the solution holds no finite primal point to recover a network from.")
-        if self.one_versus_all:
-            pieces = split_solution(solution, [part.to_conic() for part in self.parts])
-            return self.combine([part.recover(s) for part, s in zip(self.parts, pieces, strict=True)])
+    def _recovered(self, x: Array) -> ReLUNetwork:
         U = np.zeros(self.program.shape)
-        U[self.carrying] = self.form.point(solution.x)
+        U[self.carrying] = self.form.point(x)
         return self.network_at(U)
 
     def network_at(self, U: Array) -> ReLUNetwork:
@@ -183,11 +167,7 @@ class ReLUProblem(ReLUData):
         penalty is below the sum of their neurons' norms. Neurons sit in the slots that they name. For one-versus-all
         problems the sum over the classes. Infinite if a neuron fits no slot, or leaves its cone.
         """
-        if self.one_versus_all:
-            pairs = zip(self.parts, self.separate(network), strict=True)
-            return sum(part.objective(column) for part, column in pairs)
-        network.check_inner()
-        return gated.network_objective(self.given_program, network)
+        return sum(gated.network_objective(part.given_program, own) for part, own in self._apart(network))
 
     def own_objective(self, network: ReLUNetwork, *, exact: bool = False, seed: int = 0) -> OwnObjective:
         """The nonconvex training objective of a network, its own gates and worst attacks: a lower and an upper bound.
@@ -200,10 +180,10 @@ class ReLUProblem(ReLUData):
             exact: Settle the worst cases by mixed-integer programming; small networks only.
             seed: Of the attacks' random starts.
         """
-        if self.one_versus_all:
-            pairs = zip(self.parts, self.separate(network), strict=True)
-            return sum((p.own_objective(c, exact=exact, seed=seed) for p, c in pairs), OwnObjective(0.0, 0.0))
-        network.check_inner()
+        pairs = self._apart(network)
+        return sum((part._nonconvex(own, exact, seed) for part, own in pairs), OwnObjective(0.0, 0.0))
+
+    def _nonconvex(self, network: ReLUNetwork, exact: bool, seed: int) -> OwnObjective:
         if self.span is not None and is_within(self.span, network):
             return own_objective(self.program, self.projected(network), exact=exact, seed=seed)
         return own_objective(self.given_program, network, exact=exact, seed=seed)
@@ -254,24 +234,20 @@ class ReLUProblem(ReLUData):
     def look(self) -> float:
         """Seconds that it takes to judge and report one network, about."""
         attacked = self.attack.present
-        shapes = [np.shape(part) for part in (self.patterns if isinstance(self.patterns, tuple) else [self.patterns])]
-        shapes += [np.shape(self.gates), (0, relu_choices.wanted_gates(self.n_gates, self.X.shape))]
+        tables = self.patterns if isinstance(self.patterns, tuple) else (self.patterns,)
+        shapes = [*(np.asarray(table).shape for table in (*tables, self.gates)), (0, self.n_gates)]
         gates = max(shape[1] for shape in shapes if len(shape) == 2)
         slots = 2 * gates if self.slots is None else np.size(self.slots.signs)
         cones = gates if attacked and self.rules.constrains_gates else 0
         n, d = self.inputs.shape
         spanned = self.attack.isotropic
         one = seconds_of_a_look(n, d, int(slots), attacked=attacked, spanned=spanned, cones=cones)
-        classes = () if self.classes is None or not self.one_versus_all else self.classes
-        # Two classes are one problem; making the parts would find their gates.
-        outputs = (1 if len(classes) == 2 else len(classes)) if classes else self.labels.shape[1]
-        return outputs * one
+        # Making the parts would find their gates.
+        return one * sum(int(labels[0].size) for labels in self.targets)
 
     def at_once(self) -> Certificate:
         """Bounds of the network without neurons, without any gates."""
-        loss, targets = self.loss_function, [self.labels]
-        if self.one_versus_all and self.classes is not None:
-            targets = [signs[:, None] for signs in class_signs(self.y, self.classes)]
+        loss, targets = self.loss_function, [labels.reshape(self.X.shape[0], -1) for labels in self.targets]
         upper = sum(float(np.mean(loss.value(np.zeros_like(labels), labels).sum(axis=1))) for labels in targets)
         return Certificate(upper, sum(bound_at_once(self.inputs, labels, loss, self.beta) for labels in targets))
 
@@ -284,9 +260,7 @@ class ReLUProblem(ReLUData):
 
     def with_slots(self, slots: Slots) -> Self:
         """The same problem with other slots."""
-        other = replace(self, slots=slots)
-        self._shared_with(other)
-        return other
+        return replace(self, slots=slots)._with(found=self._found())
 
     def regated(self, network: ReLUNetwork) -> Self | None:
         """The problem with better gates for this network (`problems.relu.gates.regating`); None if none are better."""

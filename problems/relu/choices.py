@@ -1,9 +1,9 @@
 """Checks of the parameters of the ReLU problems, and from them the gates."""
 
-from typing import Any
+from dataclasses import fields
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.norms import check_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
@@ -11,7 +11,7 @@ from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 from cvxrobust.core.validation import as_numbers, checked_inputs, checked_labels
 from cvxrobust.problems.data.parameters import checked_beta, checked_radius
-from cvxrobust.problems.relu.fields import ReLUFields
+from cvxrobust.problems.relu.fields import ReLUArguments, ReLUFields
 from cvxrobust.problems.relu.gates import cones as gate_cones
 from cvxrobust.problems.relu.gates import patterns as gates
 from cvxrobust.problems.relu.gates.patterns import GateSet
@@ -40,16 +40,21 @@ def wanted_gates(n_gates: int | None, shape: tuple[int, ...]) -> int:
     return min(max(-(-n // (PER_GATE * d)), FEWEST), MOST)
 
 
-def checked(problem: ReLUFields) -> dict[str, Any]:
-    """Every field of a problem, checked and in its final form, and what is derived from the labels.
+def checked(problem: ReLUArguments, losses: tuple[str, ...]) -> dict[str, object]:
+    """Every field of a problem, checked and in its final form, and the classes.
+
+    Args:
+        problem: What was asked for.
+        losses: What its family can be trained with.
 
     Raises:
         InputError: A value is unusable; the message says which and what was expected.
         UnknownNameError: A loss, norm, formulation, bound or `multiclass` that is not offered.
     """
-    loss = loss_by_name(problem.loss, problem.losses)
+    loss = loss_by_name(problem.loss, losses)
     X = checked_inputs(problem.X)
-    found = {
+    found: dict[str, object] = {
+        **{one.name: getattr(problem, one.name) for one in fields(problem)},
         "X": X,
         "radius": checked_radius(problem.radius, X.shape[0]),
         "beta": checked_beta(problem.beta),
@@ -64,7 +69,7 @@ def checked(problem: ReLUFields) -> dict[str, Any]:
         **_labels(problem, X.shape[0], loss.margin),
     }
     if problem.slots is not None:
-        _check_slots(problem.slots, X.shape[0], FORMULATIONS[found["formulation"]])
+        _check_slots(problem.slots, X.shape[0], FORMULATIONS[str(found["formulation"])])
     given = [name for name in ("patterns", "gates") if getattr(problem, name) is not None]
     if len(given) > 1:
         raise InputError("both patterns and gates are given; pass one of them, patterns follow from gates.")
@@ -73,7 +78,7 @@ def checked(problem: ReLUFields) -> dict[str, Any]:
     return found
 
 
-def _formulation(problem: ReLUFields, margin: bool) -> dict[str, Any]:
+def _formulation(problem: ReLUArguments, margin: bool) -> dict[str, object]:
     formulation = problem.formulation or ("one-sided" if margin else "cone")
     if formulation not in FORMULATIONS:
         raise UnknownNameError("formulation", formulation, tuple(FORMULATIONS))
@@ -100,8 +105,8 @@ def _formulation(problem: ReLUFields, margin: bool) -> dict[str, Any]:
     return {"formulation": formulation, "bound": bound}
 
 
-def _labels(problem: ReLUFields, n: int, margin: bool) -> dict[str, Any]:
-    """y as given, the label or target matrix (None for one-versus-all problems), the classes."""
+def _labels(problem: ReLUArguments, n: int, margin: bool) -> dict[str, object]:
+    """Labels or targets, and the classes."""
     if problem.multiclass is not None and problem.multiclass not in MULTICLASS:
         raise UnknownNameError("multiclass", problem.multiclass, MULTICLASS)
     if problem.multiclass == "vector-output" and margin:
@@ -111,21 +116,14 @@ def _labels(problem: ReLUFields, n: int, margin: bool) -> dict[str, Any]:
         )
     if not margin and problem.multiclass is None:
         targets = _targets(problem.y, n)
-        y = targets[:, 0] if targets.shape[1] == 1 else targets
-        return {"y": y, "_labels": targets, "_classes": None, "_fits_labels": False}
+        return {"y": targets[:, 0] if targets.shape[1] == 1 else targets, "classes": None}
     # Labels are labels here, whatever the loss: two classes must be -1 and +1.
     instead = {} if margin else {"instead": "leave multiclass out"}
     y, classes = checked_labels(problem.y, n, True, problem.loss, **instead)
-    fits = not margin
-    if classes is None:
-        return {"y": y, "_labels": y[:, None], "_classes": None, "_fits_labels": fits}
-    labels = None
-    if problem.multiclass == "vector-output":
-        labels = np.where(y[:, None] == np.asarray(classes)[None, :], 1.0, -1.0)
-    return {"y": y, "_labels": labels, "_classes": classes, "_fits_labels": fits}
+    return {"y": y, "classes": classes}
 
 
-def _targets(y: Any, n: int) -> Array:
+def _targets(y: ArrayLike, n: int) -> Array:
     try:
         targets = np.array(as_numbers(y, "y"))
     except InputError as error:
@@ -144,13 +142,13 @@ def _targets(y: Any, n: int) -> Array:
     return targets
 
 
-def _whole(value: Any, name: str, least: int) -> int:
+def _whole(value: object, name: str, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InputError(f"{name} is {value!r}; expected a whole number of {least} or more.")
     return int(value)
 
 
-def _share(value: Any, name: str) -> float:
+def _share(value: object, name: str) -> float:
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float | np.integer | np.floating)
@@ -160,7 +158,7 @@ def _share(value: Any, name: str) -> float:
     return float(value)
 
 
-def _flag(value: Any, name: str) -> bool:
+def _flag(value: object, name: str) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} is {value!r}; expected True or False.")
     return bool(value)
@@ -196,7 +194,7 @@ def gate_set(problem: ReLUFields) -> GateSet:
             raise UnknownNameError("patterns", problem.patterns, ("all",), "Or pass an array of bools, shape (n, P).")
         return gates.all_patterns(inputs)
     if isinstance(problem.patterns, tuple):
-        positive, negative = _pair(problem)
+        positive, negative = _pair(problem.patterns, n)
         return gates.from_patterns(np.hstack([positive.patterns, negative.patterns]), n)
     if problem.patterns is not None:
         return gates.from_patterns(problem.patterns, n)
@@ -212,14 +210,13 @@ def gate_set(problem: ReLUFields) -> GateSet:
     return gates.with_constant(found, inputs) if problem.bias else found
 
 
-def _pair(problem: ReLUFields) -> tuple[GateSet, GateSet]:
-    if len(problem.patterns) != 2:
+def _pair(patterns: tuple[ArrayLike, ...], n: int) -> tuple[GateSet, GateSet]:
+    if len(patterns) != 2:
         raise InputError(
-            f"patterns is a tuple of {len(problem.patterns)}; expected an array (n, P), or a pair of arrays for "
+            f"patterns is a tuple of {len(patterns)}; expected an array (n, P), or a pair of arrays for "
             "positive and for negative output weights."
         )
-    n = problem.X.shape[0]
-    return gates.from_patterns(problem.patterns[0], n), gates.from_patterns(problem.patterns[1], n)
+    return gates.from_patterns(patterns[0], n), gates.from_patterns(patterns[1], n)
 
 
 def slots(problem: ReLUFields, found: GateSet, labels: Array) -> Slots:
@@ -228,7 +225,7 @@ def slots(problem: ReLUFields, found: GateSet, labels: Array) -> Slots:
         return Slots(found.patterns, np.ones(found.patterns.shape[1]))
     positive = negative = found.patterns
     if isinstance(problem.patterns, tuple):
-        positive, negative = (part.patterns for part in _pair(problem))
+        positive, negative = (part.patterns for part in _pair(problem.patterns, problem.X.shape[0]))
     signed = signed_slots(positive, negative)
     if not problem.rules.one_sided:
         return signed

@@ -1,13 +1,19 @@
 """Convex training of two-layer ReLU networks (Pilanci and Ergen, arXiv:2002.10553)."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from numpy.typing import ArrayLike
 
 from cvxrobust.core.attacks.norms import Norm
-from cvxrobust.problems.relu.base import ReLUProblem
+from cvxrobust.core.programs.gated.program import Formulation
+from cvxrobust.problems.relu import choices as relu_choices
+from cvxrobust.problems.relu.base import Array, ReLUProblem
+from cvxrobust.problems.relu.fields import ReLUArguments
+from cvxrobust.problems.relu.gates.slots import Bound, Slots
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class ConvexReLU(ReLUProblem):
     """Train a two-layer ReLU network within sampled, given or all activation patterns.
 
@@ -51,9 +57,22 @@ class ConvexReLU(ReLUProblem):
         InputError: Data or parameters are unusable; the message says which and what was expected.
     """
 
-    radius: Any = field(default=0.0, init=False)
-    norm: Norm = field(default="inf", init=False)
-    bound: str | None = field(default=None, init=False)
-    resample: bool = field(default=False, init=False)
+    radius: Array = field(init=False)
+    norm: Norm = field(init=False)
+    bound: Bound | None = field(init=False)
+    resample: bool = field(init=False)
 
     family: ClassVar[str] = "convex-relu"
+
+    def __init__(
+        self, X: ArrayLike, y: ArrayLike, patterns: ArrayLike | None = None, *, beta: float = 1e-2,
+        loss: str = "hinge", formulation: Formulation | None = None, gates: ArrayLike | None = None,
+        n_gates: int | None = None, seed: int = 0, bias: bool = False, regate: int = 0, multiclass: str | None = None,
+        slots: Slots | None = None, grow: int = 10, grow_gain: float = 0.01,
+    ) -> None:  # fmt: skip
+        given = ReLUArguments(
+            X, y, 0.0, patterns, beta=beta, loss=loss, formulation=formulation, gates=gates,
+            n_gates=n_gates, seed=seed, bias=bias, regate=regate, multiclass=multiclass, slots=slots,
+            grow=grow, grow_gain=grow_gain,
+        )  # fmt: skip
+        self._settle(**relu_choices.checked(given, self.losses))

@@ -1,47 +1,84 @@
-"""The data and the parameters of the ReLU problems, as they are given and, once checked, in their final form."""
+"""The data and the parameters of the ReLU problems, checked and in their final form."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
+from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 from cvxrobust.core.programs.gated.program import Formulation
-from cvxrobust.problems.relu.gates.slots import Slots
+from cvxrobust.problems.data.row_span import RowSpan
+from cvxrobust.problems.one_versus_all import OneVersusAll
+from cvxrobust.problems.relu.gates.patterns import GateSet
+from cvxrobust.problems.relu.gates.slots import Bound, Slots
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class ReLUFields:
-    """The fields of `ConvexReLU` and `AdversarialReLU`; see those for what they mean."""
+@dataclass(frozen=True)
+class ReLUArguments:
+    """What `ConvexReLU` and `AdversarialReLU` are asked for, as it is given."""
 
-    X: Any
-    y: Any
-    radius: Any
-    patterns: Any = None
+    X: ArrayLike
+    y: ArrayLike
+    radius: ArrayLike
+    patterns: ArrayLike | None
     _: KW_ONLY
     norm: Norm = "inf"
-    beta: float = 1e-2
-    loss: str = "hinge"
-    formulation: Formulation | None = None
+    beta: float
+    loss: str
+    formulation: Formulation | None
     bound: str | None = None
-    gates: Any = None
-    n_gates: int | None = None
-    seed: int = 0
-    bias: bool = False
-    regate: int = 0
-    multiclass: str | None = None
+    gates: ArrayLike | None
+    n_gates: int | None
+    seed: int
+    bias: bool
+    regate: int
+    multiclass: str | None
     resample: bool = False
-    slots: Slots | None = None
-    grow: int = 10
-    grow_gain: float = 0.01
+    slots: Slots | None
+    grow: int
+    grow_gain: float
+
+
+@dataclass(frozen=True)
+class SharedGates:
+    """What a problem found for all others on the same data: its classes, and itself with other gates."""
+
+    gate_set: GateSet
+    span: RowSpan | None
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class ReLUFields(OneVersusAll[ReLUNetwork]):
+    """The fields of `ConvexReLU` and `AdversarialReLU`; see those for what they mean."""
+
+    X: Array
+    patterns: ArrayLike | None
+    _: KW_ONLY
+    norm: Norm
+    beta: float
+    loss: str
+    formulation: Formulation
+    bound: Bound | None
+    gates: ArrayLike | None
+    n_gates: int
+    seed: int
+    bias: bool
+    regate: int
+    multiclass: str | None
+    resample: bool
+    slots: Slots | None
+    grow: int
+    grow_gain: float
+    found: SharedGates | None = field(init=False, repr=False, default=None)
 
     losses: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     family: ClassVar[str]
@@ -54,7 +91,7 @@ class ReLUFields:
     @property
     def rules(self) -> GateRules:
         """The formulation itself."""
-        return FORMULATIONS[self.formulation or "one-sided"]
+        return FORMULATIONS[self.formulation]
 
     @property
     def attack(self) -> AttackBall:

@@ -25,7 +25,7 @@ ROOMS = {
     "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets < validation < conic "
     "< losses < attacks < networks < programs < contracts < discovery < kit < formats < solving < testing",
     "core.programs": "rows < polynomial | gated",
-    "problems": "data < polynomial | relu < sklearn_estimators",
+    "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators",
     "problems.relu": "gates < *",
     "backends": "cvxopt_keeping < clarabel | scs | cvxpy | mosek | torch | ipm",
     "backends.torch": "process_group, stopping, checkpoint, lbfgs, losses < conic | polynomial | gated",

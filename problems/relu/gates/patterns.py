@@ -215,7 +215,7 @@ def first_seen(patterns: Patterns) -> NDArray[np.intp]:
     return np.asarray(opened[np.sort(np.unique(_keys(patterns[:, opened].T), return_index=True)[1])])
 
 
-def checked_count(value: Any, name: str, least: int) -> int:
+def checked_count(value: object, name: str, least: int) -> int:
     """An integer parameter.
 
     Raises:
