@@ -32,7 +32,7 @@ ROOMS = {
     "backends.torch.gated": (
         "sizes, tensors, smoothing, averages, best_so_far, balls < newton | multipliers | columns < solve"
     ),
-    "backends.ipm": "best_so_far, complementarity, coupling_orders, symmetric < polynomial | gated",
+    "backends.ipm": "complementarity, coupling_orders, symmetric < polynomial | gated",
     "bench": "metrics, streams, display, data < workflows < harness < demo | studies < gpu < cli",
     "bench.harness": "suite < results < run < analysis < report",
 }

@@ -135,7 +135,7 @@ class Steps:
             if patience.ends(known) or not self.advance():
                 return Termination.NUMERICAL
             self.count += 1
-            progress.reserve = 1.2 * (time.perf_counter() - began)
+            progress.deadline.reserve = 1.2 * (time.perf_counter() - began)
 
     def advance(self) -> bool:
         """One predictor and corrector; whether it led anywhere."""

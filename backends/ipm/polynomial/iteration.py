@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.polynomial.certify import Bounds, DualPoint, PrimalPoint
 from cvxrobust.backends.ipm.polynomial.newton_system import SMALL, Factoring, NewtonSystem, PolynomialDirection
 from cvxrobust.backends.ipm.polynomial.samples import Activation, Moments
 from cvxrobust.backends.ipm.polynomial.start import PolynomialIterate, cold_start, warm_start
 from cvxrobust.backends.ipm.symmetric import Triangle
 from cvxrobust.core import PolynomialNetwork, PolynomialProgram, Termination
+from cvxrobust.core.kit import BestSoFar
 
 Array = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ class PolynomialMethod:
             at = moved
             self.iterations += 1
             now = time.perf_counter()
-            self.progress.reserve, began = now - began, now
+            self.progress.deadline.reserve, began = now - began, now
 
     # -- one iteration -------------------------------------------------------------------------------------------
 

@@ -19,12 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.polynomial.certify import Bounds, DualPoint, PrimalPoint
 from cvxrobust.backends.ipm.polynomial.iteration import PolynomialMethod, trivial_dual
 from cvxrobust.backends.ipm.polynomial.samples import Moments
 from cvxrobust.backends.ipm.symmetric import lift
 from cvxrobust.core import PolynomialNetwork, PolynomialProgram, Termination
+from cvxrobust.core.kit import BestSoFar
 
 Array = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ class SubspaceMethod:
             began = time.perf_counter()
             termination, pricing = self._solve_in(basis)
             self.rounds, self.dimension = self.rounds + 1, basis.shape[1]
-            progress.reserve = 0.1 * (time.perf_counter() - began)
+            progress.deadline.reserve = 0.1 * (time.perf_counter() - began)
             ended = progress.ended(self.iterations)
             if ended is not None:
                 return ended
