@@ -69,6 +69,19 @@ STALLED = 0.9
 MAX_ROUNDS = 500
 
 
+@dataclass(frozen=True)
+class Beginning(Generic[N]):
+    """What is known of a problem before the first master.
+
+    Args:
+        start: A network to start from; None for the one without neurons.
+        known: Bounds already proved, none of them tighter above than the start's objective.
+    """
+
+    start: N | None
+    known: Certificate
+
+
 @dataclass
 class CuttingSetState(Generic[N]):
     """What the method knows: bounds, the network that attains the upper one, and the working set."""
@@ -97,8 +110,7 @@ def cutting_set(
     solve_conic: Callable[[Any, Settings], Solution],
     settings: Settings,
     monitor: Monitor,
-    start: N | None = None,
-    known: Certificate | None = None,
+    beginning: Beginning[N],
     keep: Callable[[N, Certificate], object] | None = None,
 ) -> tuple[CuttingSetState[N], Termination]:
     """Solve a robust problem by masters.
@@ -108,16 +120,14 @@ def cutting_set(
         solve_conic: Runs the backend on a `ConicProgram`.
         settings: ``tolerance`` is the certified gap to reach, ``max_iterations`` limits the rounds.
         monitor: Says when to stop; its `report` hears of better bounds.
-        start: A network to start from.
-        known: Bounds already proved, none of them tighter above than the start's objective.
+        beginning: What is known before.
         keep: Hears of the best network and of the bounds whenever one of them improves.
 
     Returns:
         The final state, whose network and certificate are valid whenever and why ever it stopped, and why it did.
     """
-    state = _initial_state(problem, start)
-    if known is not None:
-        state.certificate = state.certificate.best(known)
+    state = _initial_state(problem, beginning.start)
+    state.certificate = state.certificate.best(beginning.known)
     state.dropped_at = min(state.certificate.relative_gap, 1.0)
     for _ in range(settings.max_iterations or MAX_ROUNDS):
         if state.certificate.relative_gap <= settings.tolerance:
