@@ -96,6 +96,25 @@ class Training:
         stops: Says when to stop.
         start: A network to start from.
         checkpoint: Where to go on from, and to save to.
+
+    Attributes:
+        clock: When it began, on `time.perf_counter`.
+        task, program, settings, samples, stops, checkpoint: As given.
+        loss: The programme's.
+        best: The best network and multipliers so far.
+        neurons: Scaled by the roots of their output weights, shape (m, d), float64; `_place` sets these three.
+        signs: Of the output weights, shape (m,).
+        memory: Of the descent, in all entries of the neurons.
+        smoothing: The present smoothing; its centre, one entry per sample of this process, is the last multipliers.
+        warm: Whether it began with neurons that know something.
+        evaluations: Of the objective so far.
+        certificates: So far; where there was a checkpoint, `DOUBT` to begin with.
+        stage: Rounds with the present smoothing.
+        budget: Evaluations until the next certificate.
+        idle, least: Rounds without a better gap, and the gap that counts as the last better one.
+        violated: What the last multipliers violate, relative to the beta that was aimed at.
+        latest: The best evaluation since the last certificate, with its query; None if there is none.
+        walked: Whether stochastic steps have moved the neurons since.
     """
 
     def __init__(
