@@ -7,7 +7,6 @@ what makes this one fast. Every iteration ends with a certificate, so that limit
 
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
@@ -25,14 +24,13 @@ from cvxrobust.core import (
     ReLUNetwork,
     Settings,
     Solution,
-    UnsupportedProgramError,
     check_options,
     hookimpl,
-    require_loss,
     torch_alone,
     torch_defaults,
     unused_settings,
 )
+from cvxrobust.core.kit import network_to_start_from, require_structured, resolve_device
 
 OPTIONS = {"subspace"}
 """Native options. ``subspace``: whether a polynomial programme is solved in a growing subspace of the inputs; by
@@ -147,8 +145,8 @@ class InteriorPoint:
         subspace = settings.options.get("subspace")
         if subspace is not None and not isinstance(subspace, bool):
             raise InputError(f"subspace is {subspace!r}; expected True, False or None for a choice by size.")
-        if settings.device.startswith("cuda"):
-            _device(settings)
+        if settings.device != "auto":
+            resolve_device(settings, self.capabilities.devices)
 
     def estimate(self, program: PolynomialProgram | GatedProgram) -> Estimate | None:
         """What a solve would cost; data that is streamed is read into memory."""
@@ -193,49 +191,33 @@ class InteriorPoint:
             UnsupportedProgramError: The programme is of another kind, or has a loss of somebody else's.
         """
         self.check_settings(settings)
-        if not isinstance(program, PolynomialProgram | GatedProgram):
-            raise UnsupportedProgramError(
-                f"backend {self.name!r} reads polynomial and gated programmes, not {type(program).__name__}; "
-                "choose another backend, see `cvxrobust backends list`."
-            )
-        require_loss(program.loss, self.capabilities, self.name)
+        require_structured(program, self.capabilities, self.name)
         monitor = monitor or Monitor.within(settings.time_limit)
         asked = settings.replace(tolerance=max(settings.tolerance, self.capabilities.tightest_tolerance))
-        start = None if warm_start is None else warm_start.network
         # In small operations threads only wait for each other, and on a busy machine for long.
         size = polynomial_work(program) if isinstance(program, PolynomialProgram) else gated_work(program)
         threads = settings.threads if size > WORTH_THREADS else 1
         with torch_defaults(), torch_alone(threads):
-            found = self._solve(program, asked.replace(threads=threads), monitor, start)
+            found = self._solve(program, asked.replace(threads=threads), monitor, warm_start)
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
 
-    @staticmethod
-    def _solve(program: PolynomialProgram | GatedProgram, settings: Settings, monitor: Monitor, start: Any) -> Solution:
-        device = _device(settings)
+    def _solve(
+        self,
+        program: PolynomialProgram | GatedProgram,
+        settings: Settings,
+        monitor: Monitor,
+        warm_start: Solution | None,
+    ) -> Solution:
+        device = resolve_device(settings, self.capabilities.devices)
         if isinstance(program, PolynomialProgram):
             from cvxrobust.backends.ipm.polynomial.solve import solve_polynomial
 
-            known = start if isinstance(start, PolynomialNetwork) else None
-            return solve_polynomial(program, settings, monitor, known, device)
+            start = network_to_start_from(warm_start, PolynomialNetwork)
+            return solve_polynomial(program, settings, monitor, start, device)
         from cvxrobust.backends.ipm.gated.solve import solve_gated
 
-        given = start if isinstance(start, ReLUNetwork) else None
-        return solve_gated(program, settings.replace(options={}), monitor, given, device)
-
-
-def _device(settings: Settings) -> str:
-    """The device to compute on: the CPU, unless a CUDA device is asked for or there for the taking."""
-    import torch
-
-    asked = settings.device
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if not asked.startswith("cuda"):
-        return "cpu"
-    number = int(asked.partition(":")[2] or 0)
-    if not torch.cuda.is_available() or number >= torch.cuda.device_count():
-        raise InputError(f"device is {asked!r}, but PyTorch sees {torch.cuda.device_count()} CUDA devices; use 'cpu'.")
-    return asked
+        near = network_to_start_from(warm_start, ReLUNetwork)
+        return solve_gated(program, settings.replace(options={}), monitor, near, device)
 
 
 @hookimpl

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cvxrobust.backends.torch.gated.sizes import NARROW
 from cvxrobust.backends.torch.losses import LOSSES
@@ -24,7 +24,6 @@ from cvxrobust.core import (
     Estimate,
     Exponential,
     GatedProgram,
-    InputError,
     Monitor,
     NonNegative,
     PolynomialNetwork,
@@ -39,14 +38,12 @@ from cvxrobust.core import (
     check_options,
     hookimpl,
     require_cones,
-    require_loss,
     torch_defaults,
     unused_settings,
 )
+from cvxrobust.core.kit import network_to_start_from, require_structured, resolve_device
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from cvxrobust.backends.torch.polynomial.robust_gradient import RobustGradient
 
 
@@ -119,8 +116,8 @@ class Torch:
             InputError: The device is not there, or cannot compute in the precision asked for.
         """
         check_options(settings, OPTIONS, self.name)
-        if settings.device not in ("auto", "cpu"):
-            _device(settings)
+        if settings.device != "auto":
+            resolve_device(settings, self.capabilities.devices)
 
     def estimate(self, program: PolynomialProgram | GatedProgram | ConicSize) -> Estimate | None:
         """What a solve would cost; None for conic programmes, where others are better by far."""
@@ -167,12 +164,7 @@ class Torch:
         self.check_settings(settings)
         if isinstance(program, ConicProgram):
             return self._solve_conic(program, settings, monitor, warm_start)
-        if not isinstance(program, PolynomialProgram | GatedProgram):
-            raise UnsupportedProgramError(
-                f"backend {self.name!r} reads polynomial, gated and conic programmes, not {type(program).__name__}; "
-                "choose another backend, see `cvxrobust backends list`."
-            )
-        require_loss(program.loss, self.capabilities, self.name)
+        require_structured(program, self.capabilities, self.name)
         settings = self._with_threads(program, settings)
         with torch_defaults(), blas_threads(settings.threads):
             return self._solve(program, settings, monitor, warm_start)
@@ -202,12 +194,11 @@ class Torch:
             raise UnsupportedProgramError(
                 f"only polynomial programmes are solved together, not {type(program).__name__}."
             )
-        require_loss(program.loss, self.capabilities, self.name)
-        settings = self._with_threads(program, settings)
-        networks = [None if warm is None else warm.network for warm in warm_starts]
-        starts = [network if isinstance(network, PolynomialNetwork) else None for network in networks]
+        require_structured(program, self.capabilities, self.name)
+        settings, device = self._with_threads(program, settings), resolve_device(settings, self.capabilities.devices)
+        starts = [network_to_start_from(warm, PolynomialNetwork) for warm in warm_starts]
         with torch_defaults(), blas_threads(settings.threads):
-            found = solve_polynomials(program, settings, monitors, starts, _device(settings), settings.dtype)
+            found = solve_polynomials(program, settings, monitors, starts, device, settings.dtype)
         ignored = unused_settings(settings, self.capabilities)
         return [replace(solution, ignored={**ignored, **solution.ignored}) for solution in found]
 
@@ -220,7 +211,8 @@ class Torch:
         """
         from cvxrobust.backends.torch.polynomial.robust_gradient import RobustGradient
 
-        return RobustGradient(program, _device(settings), settings.dtype, settings.threads)
+        device = resolve_device(settings, self.capabilities.devices)
+        return RobustGradient(program, device, settings.dtype, settings.threads)
 
     @staticmethod
     def _with_threads(program: PolynomialProgram | GatedProgram, settings: Settings) -> Settings:
@@ -235,22 +227,21 @@ class Torch:
         monitor: Monitor | None,
         warm_start: Solution | None,
     ) -> Solution:
-        device = _device(settings)
-        start = None if warm_start is None else warm_start.network
+        device = resolve_device(settings, self.capabilities.devices)
         if isinstance(program, PolynomialProgram):
             from cvxrobust.backends.torch.polynomial.solve import solve_polynomial
 
-            known = start if isinstance(start, PolynomialNetwork) else None
-            found = solve_polynomial(program, settings, monitor, known, device, settings.dtype)
+            start = network_to_start_from(warm_start, PolynomialNetwork)
+            found = solve_polynomial(program, settings, monitor, start, device, settings.dtype)
             return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
         from cvxrobust.backends.torch.checkpoint import checkpoint_of
         from cvxrobust.backends.torch.gated.solve import solve_gated
 
-        given = start if isinstance(start, ReLUNetwork) else None
+        near = network_to_start_from(warm_start, ReLUNetwork)
         checkpoint = checkpoint_of(program, settings)
         own = {name: value for name, value in settings.options.items() if not name.startswith("checkpoint")}
         found = solve_gated(
-            program, settings.replace(options=own), monitor, given, device, settings.dtype, checkpoint=checkpoint
+            program, settings.replace(options=own), monitor, near, device, settings.dtype, checkpoint=checkpoint
         )
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
 
@@ -262,7 +253,7 @@ class Torch:
 
         ignored = unused_settings(settings, self.capabilities)
         ignored |= dict.fromkeys(settings.options, "conic programmes have no neurons")
-        device = _device(settings)
+        device = resolve_device(settings, self.capabilities.devices)
         if device == "mps":
             ignored["device"] = "PyTorch decomposes no matrices on mps; the CPU was used"
             device = "cpu"
@@ -270,30 +261,6 @@ class Torch:
         with torch_defaults(), blas_threads(threads):
             found = solve_conic(program, settings, monitor, warm_start, device, settings.dtype)
         return replace(found, ignored={**ignored, **found.ignored})
-
-
-def _device(settings: Settings) -> str:
-    """The device to compute on: the one asked for, else a GPU if there is one."""
-    import torch
-
-    asked = settings.device
-    if asked == "auto":
-        # Apple's GPUs have no double precision, which is the default here.
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked.startswith("cuda") and not _has_cuda(torch, asked):
-        raise InputError(f"device is {asked!r}, but PyTorch sees {torch.cuda.device_count()} CUDA devices; use 'cpu'.")
-    if asked == "mps":
-        if not torch.backends.mps.is_available():
-            raise InputError("device is 'mps', but PyTorch sees no such device here; use 'cpu'.")
-        if settings.dtype == "float64":
-            raise InputError("device 'mps' has no double precision; pass dtype='float32', or device='cpu'.")
-    return asked
-
-
-def _has_cuda(torch: "ModuleType", device: str) -> bool:
-    _, _, number = device.partition(":")
-    count: Any = torch.cuda.device_count()
-    return bool(torch.cuda.is_available()) and int(number or 0) < count
 
 
 @hookimpl

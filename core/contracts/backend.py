@@ -18,7 +18,8 @@ class Capabilities:
 
     Args:
         cones: Cone types it reads; empty if it reads no conic programmes.
-        structured: Structured programmes it reads, among ``"polynomial"`` and ``"gated"``.
+        structured: Kinds of structured programmes it reads: ``"polynomial"``, ``"gated"``, or what the programmes of
+            somebody's own families call theirs.
         losses: Losses that it knows in these, by name. A conic programme holds its loss in its cones.
         devices: Devices it runs on.
         dtypes: Precisions of its iterates.

@@ -1,1 +1,30 @@
-"""What backends need on the way to a solver: settings in its words, threads, Ctrl-C."""
+"""What authors of backends would otherwise write anew: what is best so far and when to stop, devices, threads, Ctrl-C,
+settings in a solver's words."""
+
+from cvxrobust.core.kit.best_so_far import BestSoFar
+from cvxrobust.core.kit.calls import call_backend, network_to_start_from, require_structured
+from cvxrobust.core.kit.deadline import Deadline
+from cvxrobust.core.kit.devices import resolve_device
+from cvxrobust.core.kit.gated import GatedBest
+from cvxrobust.core.kit.interrupt import sigint_stops
+from cvxrobust.core.kit.threads import blas_threads, torch_alone, torch_defaults, torch_threads
+from cvxrobust.core.kit.translation import native_tolerance, unused_settings
+from cvxrobust.core.kit.verdict import judged
+
+__all__ = [
+    "BestSoFar",
+    "Deadline",
+    "GatedBest",
+    "blas_threads",
+    "call_backend",
+    "judged",
+    "native_tolerance",
+    "network_to_start_from",
+    "require_structured",
+    "resolve_device",
+    "sigint_stops",
+    "torch_alone",
+    "torch_defaults",
+    "torch_threads",
+    "unused_settings",
+]

@@ -13,12 +13,12 @@ from cvxrobust.core.environment import peak_memory, versions
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.cutting_set.method import cutting_set
+from cvxrobust.core.solving.cutting_set.method import Beginning, cutting_set
 from cvxrobust.core.solving.invoke import invoke
 from cvxrobust.core.solving.judging.sanitize import start_from
 from cvxrobust.core.solving.judging.verdict import Judged
 from cvxrobust.core.solving.judging.witness import Witness
-from cvxrobust.core.solving.plan import Way, structured_program
+from cvxrobust.core.solving.plan import Way
 
 ATTEMPTS = 3
 """Times that the direct method runs a backend which converged by its own measure but not by the certificate's."""
@@ -87,7 +87,7 @@ def _directly(way: Way, witness: Witness[N], settings: Settings, monitor: Monito
         stopped = Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
         return result_of(way, witness.judged, stopped, asked)
     clock = time.perf_counter()
-    structured = structured_program(backend, part)
+    structured = task.structure.read_by(backend)
     program = part.to_conic() if structured is None else structured
     if isinstance(program, ConicProgram):
         require_cones(program, backend.capabilities.cones, backend.name)
@@ -141,7 +141,8 @@ def _by_cutting_set(way: Way, witness: Witness[N], settings: Settings, monitor: 
         own = own.replace(tolerance=_first_tolerance(backend, settings))
         return invoke(backend, way.isolated, program, own, monitor)
 
-    state, termination = cutting_set(part, solve_master, settings, monitor, task.start, task.known, witness.take_proved)
+    beginning = Beginning(task.start, task.known)
+    state, termination = cutting_set(part, solve_master, settings, monitor, beginning, witness.take_proved)
     if state.solution is not None and state.solution.termination is Termination.ERROR:
         termination = Termination.ERROR  # as where one programme is all: a backend's author should hear of it
     return result_of(

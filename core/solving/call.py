@@ -97,7 +97,9 @@ class Call(Generic[N]):
         """The session, with the bounds to begin with."""
         starts = self.starts or [None] * len(self.problem.parts)
         ledger = Ledger(self.problem.parts, starts, self.callback, self.clock, hurried=hurried)
-        return Session(self.problem, plan, self.settings, ledger, monitor, self._plan_of, self.grow, self.solution)
+        return Session(
+            self.problem, plan, self.settings, ledger, monitor, self._plan_of, grow=self.grow, solution=self.solution
+        )
 
     def heard_by(self, callback: Callback) -> "Call[N]":
         """The same call, one thread, in a process whose bounds somebody else hears of."""

@@ -5,6 +5,7 @@ from typing import Any
 from cvxrobust.core.conic.program import ConicProgram, require_cones
 from cvxrobust.core.contracts.backend import Backend, Monitor, require_available
 from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.kit.calls import call_backend
 from cvxrobust.core.kit.verdict import judged
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.isolation import solve_isolated
@@ -35,15 +36,12 @@ def invoke(
     Raises:
         CvxRobustError: The caller made the mistake, says the backend.
     """
-    optional: dict[str, Any] = {"monitor": monitor} if backend.capabilities.monitored else {}
-    if backend.capabilities.warm_start and warm is not None:
-        optional["warm_start"] = warm
     apart = isolated is not None and isinstance(program, ConicProgram) and program.b.size > ISOLATED_ROWS
 
     def ask() -> Any:
         if apart and isolated is not None:
             return solve_isolated(isolated, program, settings, monitor, warm)
-        return backend.solve(program, settings, **optional)
+        return call_backend(backend, program, settings, monitor, warm)
 
     found = asked(backend, ask, program, settings)
     if isinstance(program, ConicProgram):

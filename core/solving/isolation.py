@@ -134,6 +134,7 @@ def _watch(
 
 def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
     from cvxrobust.core.discovery.registry import get_backend
+    from cvxrobust.core.kit.calls import call_backend
     from cvxrobust.core.kit.interrupt import sigint_stops
     from cvxrobust.core.kit.threads import blas_threads
     from cvxrobust.core.solving.judging.sanitize import asked
@@ -141,12 +142,9 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
     name, program, settings, warm = pickle.loads(source.read())
     backend = get_backend(name)
     monitor = Monitor()
-    optional: dict[str, Any] = {"monitor": monitor} if backend.capabilities.monitored else {}
-    if backend.capabilities.warm_start and warm is not None:
-        optional["warm_start"] = warm
     try:
         with sigint_stops(monitor), blas_threads(settings.threads):
-            found = asked(backend, lambda: backend.solve(program, settings, **optional), program, settings)
+            found = asked(backend, lambda: call_backend(backend, program, settings, monitor, warm), program, settings)
         answer: tuple[str, Any] = ("returned", replace(found, peak_memory=peak_memory()))
     except Exception as error:
         answer = ("raised", portable(error))

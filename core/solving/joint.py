@@ -18,17 +18,14 @@ from cvxrobust.core.solving.judging.sanitize import guarded, made_safe, start_fr
 from cvxrobust.core.solving.judging.verdict import Task
 from cvxrobust.core.solving.judging.witness import Witness
 from cvxrobust.core.solving.plan import Plan, Way
+from cvxrobust.core.solving.structure import Structure
 
 
-def solvable_jointly(problem: Problem[Any], plan: Plan) -> bool:
-    """Whether the parts can be solved in one go: several, read by their structure, with nothing to follow."""
-    way = plan.ways[0]
-    if len(problem.parts) < 2 or way.method != "direct" or way.hands_over:
-        return False
-    if not isinstance(way.backend, SolvesTogether) or isinstance(problem, RefinableProblem):
-        return False
-    kind = getattr(problem.to_structured(), "kind", None)
-    return kind in way.backend.capabilities.structured
+def joint_program(problem: Problem[Any], way: Way) -> Any:
+    """The programme of all parts, if they can be solved in one go: read by their structure, with nothing to follow."""
+    if len(problem.parts) < 2 or way.method != "direct" or way.hands_over or isinstance(problem, RefinableProblem):
+        return None
+    return Structure(problem).read_by(way.backend) if isinstance(way.backend, SolvesTogether) else None
 
 
 def solve_jointly(
@@ -36,17 +33,16 @@ def solve_jointly(
 ) -> list[Result[N]] | None:
     """One result per part; None if they have to be solved one by one."""
     way = plan.ways[0]
-    backend = way.backend
-    if not solvable_jointly(problem, plan) or monitor.should_stop or not isinstance(backend, SolvesTogether):
+    backend, program = way.backend, joint_program(problem, way)
+    if program is None or monitor.should_stop or not isinstance(backend, SolvesTogether):
         return None
     parts = problem.parts
-    tasks = [Task(part, k, ledger.bounds[k], ledger.starts[k]) for k, part in enumerate(parts)]
+    tasks = [Task(Structure(part), k, ledger.bounds[k], ledger.starts[k]) for k, part in enumerate(parts)]
     witnesses = [Witness(task, settings.tolerance, ledger) for task in tasks]
     began = time.perf_counter()
     monitors = [monitor.sharing(monitor.deadline, witness) for witness in witnesses]
     starts = [None if task.start is None else start_from(task.part, task.start) for task in tasks]
     own = settings.replace(time_limit=at_least_a_moment(monitor.remaining))
-    program = problem.to_structured()
     answers = guarded(backend, lambda: backend.solve_together(program, own, monitors, starts), own)
     if isinstance(answers, Solution):  # of a backend that raised
         answers = [answers] * len(parts)
@@ -66,7 +62,7 @@ def _judged(
     way: Way, witness: Witness[N], solution: Solution, seconds: float, settings: Settings, deadline: float | None
 ) -> Result[N]:
     ledger = witness.ledger
-    began, first = time.perf_counter(), len(ledger.trace)
+    began, told = time.perf_counter(), len(ledger.trace)
     watched = witness.seconds
     witness.conclude(solution, deadline)
     judged = witness.judged
@@ -76,4 +72,4 @@ def _judged(
         iterations=solution.iterations, complaints=witness.complaints(judged.certificate),
     )  # fmt: skip
     wall = seconds + watched + time.perf_counter() - began
-    return replace(result, times=replace(times, wall=wall), trace=tuple(ledger.trace[first:]))
+    return replace(result, times=replace(times, wall=wall), trace=ledger.trace[told:])

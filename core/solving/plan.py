@@ -24,6 +24,7 @@ from cvxrobust.core.discovery.registry import backends, get_backend, plugins
 from cvxrobust.core.environment import total_memory
 from cvxrobust.core.errors import InputError, PluginError, TooLargeError, UnsupportedProgramError
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.structure import Structure
 
 DIRECT_ROWS = 5_000
 """Rows of a direct programme above which the cutting-set method comes first for robust problems."""
@@ -70,11 +71,13 @@ class Plan:
     Args:
         ways: One after the other, until one has certified the gap asked for.
         settings: For each way: native options are for the backend that the caller named.
+        structure: The first part, whose structured programme the ways were chosen by.
         reasons: What was picked where the choice was left open, and why.
     """
 
     ways: tuple[Way, ...]
     settings: tuple[Settings, ...]
+    structure: Structure[Any]
     reasons: str = ""
 
 
@@ -101,33 +104,34 @@ def make_plan(
         InputError: The problem has no masters to polish with.
         TooLargeError: No way fits into memory.
     """
-    part = problem.parts[0]
+    structure = Structure(problem.parts[0])
     if backend != "auto":
-        ways, reasons = _named(part, get_backend(backend), method)
+        ways, reasons = _named(structure, get_backend(backend), method)
         ways = [replace(way, isolated=isolatable(backend, way.backend)) for way in ways]
     else:
         # Native options are some solver's own: who gives them has not left open which one reads them.
-        ways, reasons = _open(part, method, settings, structured=not settings.options and not polish, polish=polish)
+        by_structure = not settings.options and not polish
+        ways, reasons = _open(structure, method, settings, structured=by_structure, polish=polish)
     for way in ways[:1]:
-        _check(problem, way, settings)
+        _check(type(problem).__name__, structure, way, settings)
     chosen = [settings] + [settings.replace(options={})] * (len(ways) - 1)
     if polish is not None and polish is not False:
-        polisher, why = _polisher(part, polish, settings)
+        polisher, why = _polisher(structure.part, polish, settings)
         ways = [replace(ways[0], hands_over=True), polisher]
         chosen = [settings, settings.replace(options={})]
         reasons = "; ".join(filter(None, (reasons, why)))
-    return Plan(tuple(ways), tuple(chosen), reasons)
+    return Plan(tuple(ways), tuple(chosen), structure, reasons)
 
 
 # -- ways of a backend that was named --------------------------------------------------------------------------------
 
 
-def _named(part: Problem[Any], backend: Backend, method: str) -> tuple[list[Way], str]:
+def _named(structure: Structure[Any], backend: Backend, method: str) -> tuple[list[Way], str]:
     if method != "auto":
         return [Way(backend, method)], ""
-    if reads_structure(backend, part):
+    if structure.read_by(backend) is not None:
         return [Way(backend, "direct")], "method direct: the backend reads the problem's own structure"
-    method, reason = _method(part)
+    method, reason = _method(structure.part)
     return [Way(backend, method)], reason
 
 
@@ -163,17 +167,17 @@ def _polisher(part: Problem[Any], asked: Literal[True] | str | Backend, settings
     return way, why
 
 
-def _check(problem: Problem[Any], way: Way, settings: Settings) -> None:
-    """Refuse a way that cannot be gone."""
-    backend, part = way.backend, problem.parts[0]
+def _check(name: str, structure: Structure[Any], way: Way, settings: Settings) -> None:
+    """Refuse a way that cannot be gone; `name` is that of the kind of problem."""
+    backend, part = way.backend, structure.part
     require_available(backend, settings)
-    if way.method == "cutting-set" or not reads_structure(backend, part):
-        known = _of_its_kind(backend, part) if way.method != "cutting-set" else None
+    if way.method == "cutting-set" or structure.read_by(backend) is None:
+        known = structure.of_its_kind(backend) if way.method != "cutting-set" else None
         if known is not None and not (part.conic_rows and part.cones <= backend.capabilities.cones):
             require_loss(known.loss, backend.capabilities, backend.name)
         if part.conic_rows == 0:
             raise UnsupportedProgramError(
-                f"{type(problem).__name__} has no conic programme, and backend {backend.name!r} does not read its "
+                f"{name} has no conic programme, and backend {backend.name!r} does not read its "
                 'structure; leave the choice to backend="auto".'
             )
         require_cone_types(part.cones, backend.capabilities.cones, backend.name)
@@ -188,12 +192,13 @@ def _check(problem: Problem[Any], way: Way, settings: Settings) -> None:
 
 
 def _open(
-    part: Problem[Any], method: str, settings: Settings, *, structured: bool, polish: bool | str | Backend | None
+    structure: Structure[Any], method: str, settings: Settings, *, structured: bool, polish: bool | str | Backend | None
 ) -> tuple[list[Way], str]:
     """The ways of ``"auto"``, the most promising first."""
+    part = structure.part
     # Where there is no conic programme, options can only be meant for who reads the structure.
     alone = part.conic_rows == 0
-    readers = _structured_ways(part) if (structured or alone) and method != "cutting-set" else []
+    readers = _structured_ways(structure) if (structured or alone) and method != "cutting-set" else []
     conic = _conic_ways(part, method) if part.conic_rows > 0 else []
     if not readers and not conic:
         if part.conic_rows == 0:
@@ -218,7 +223,7 @@ def _open(
         )
     if polish is False:
         fitting = [way for way in fitting if not _after_a_first(way, fitting)]
-    return fitting, _said(fitting, part)
+    return fitting, _said(fitting, structure)
 
 
 def _accepting(ways: list[Way], settings: Settings) -> list[Way]:
@@ -242,11 +247,11 @@ def _after_a_first(way: Way, ways: list[Way]) -> bool:
     return way.method == "cutting-set" and any(other.method == "direct" for other in ways)
 
 
-def _structured_ways(part: Problem[Any]) -> list[Way]:
+def _structured_ways(structure: Structure[Any]) -> list[Way]:
     """Backends that read the problem's own structure."""
     found = []
     for backend in backends().values():
-        program = structured_program(backend, part)
+        program = structure.read_by(backend)
         if program is None or why_unavailable(backend) is not None:
             continue
         cost = estimated(backend, program)
@@ -285,12 +290,12 @@ def _conic_ways(part: Problem[Any], method: str) -> list[Way]:
     return [Way(chosen, name, isolated, costs[name]) for name in methods]
 
 
-def _said(ways: list[Way], part: Problem[Any]) -> str:
+def _said(ways: list[Way], structure: Structure[Any]) -> str:
     """What was picked and why, in words."""
-    first, *rest = ways
+    (first, *rest), part = ways, structure.part
     what = (
         "reads the problem's own structure"
-        if reads_structure(first.backend, part) and first.method == "direct"
+        if first.method == "direct" and structure.read_by(first.backend) is not None
         else f"{first.backend.capabilities.method or 'available'}, reads every cone needed"
     )
     rows = f"{part.conic_rows} rows if it is direct" if part.conic_rows else "the only one"
@@ -309,28 +314,11 @@ def _seconds(seconds: float) -> str:
 # -- who reads what ---------------------------------------------------------------------------------------------------
 
 
-def structured_program(backend: Backend, part: Problem[Any]) -> Any:
-    """The structured programme of a single problem if the backend reads its kind and knows its loss, else None."""
-    program = _of_its_kind(backend, part)
-    return program if program is not None and program.loss in backend.capabilities.losses else None
-
-
-def _of_its_kind(backend: Backend, part: Problem[Any]) -> Any:
-    """The structured programme of a single problem if the backend reads its kind, whatever the loss."""
-    readable = backend.capabilities.structured
-    program = part.to_structured() if readable else None
-    return program if getattr(program, "kind", None) in readable else None
-
-
-def reads_structure(backend: Backend, part: Problem[Any]) -> bool:
-    """Whether a backend reads the structured programme of a single problem, so that nothing need be assembled."""
-    return structured_program(backend, part) is not None
-
-
 def reads(backend: Backend, problem: Problem[Any]) -> bool:
     """Whether a backend can solve a problem directly: it reads its structure, or every cone of its programme."""
     part = problem.parts[0]
-    return reads_structure(backend, part) or (part.conic_rows > 0 and part.cones <= backend.capabilities.cones)
+    structured = Structure(part).read_by(backend) is not None
+    return structured or (part.conic_rows > 0 and part.cones <= backend.capabilities.cones)
 
 
 def conic_backend(part: Problem[Any]) -> Backend:

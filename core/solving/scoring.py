@@ -21,6 +21,7 @@ from cvxrobust.core.solving.judging.verdict import Task
 from cvxrobust.core.solving.judging.witness import Witness
 from cvxrobust.core.solving.plan import Plan, Way
 from cvxrobust.core.solving.session import Session
+from cvxrobust.core.solving.structure import Structure
 
 
 def score(problem: Problem[N], solution: Solution, *, tolerance: float = 1e-6, source: str = "given") -> Result[N]:
@@ -46,11 +47,12 @@ def score(problem: Problem[N], solution: Solution, *, tolerance: float = 1e-6, s
         raise InputError(f"{type(problem).__name__} has no conic programme, so there is no solution of one to score.")
     clock, parts = time.perf_counter(), problem.parts
     given = _Given(source, solution)
-    settings, plan = Settings(tolerance=tolerance), Plan((Way(given, "direct"),), (Settings(tolerance=tolerance),))
+    settings, structures = Settings(tolerance=tolerance), [Structure(part) for part in parts]
+    plan = Plan((Way(given, "direct"),), (settings,), structures[0])
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         ledger: Ledger[N] = Ledger(parts, [None] * len(parts), None, clock)
         way, monitor = plan.ways[0], Monitor()
-        tasks = [Task(part, k, ledger.bounds[k]) for k, part in enumerate(parts)]
+        tasks = [Task(structure, k, ledger.bounds[k]) for k, structure in enumerate(structures)]
         results = [attempt(way, Witness(task, tolerance, ledger), settings, monitor) for task in tasks]
         given.check_used_up()
         found = Session(problem, plan, settings, ledger, monitor, lambda refined: plan).finish(results)

@@ -26,6 +26,7 @@ from cvxrobust.core.solving.judging.witness import Witness
 from cvxrobust.core.solving.pace import FIRST_SHARE, Pace
 from cvxrobust.core.solving.plan import Plan, Way
 from cvxrobust.core.solving.refinement import GOOD, refined
+from cvxrobust.core.solving.structure import Structure
 
 HANDOVER = 1e-5
 """Relative gap at which a way that hands over makes way, unless the caller wants no more than that.
@@ -85,11 +86,12 @@ class Session(Generic[N]):
         """Solve one part within its share of the time that is left, after what the first way made of all of them."""
         if earlier is not None and (len(self.plan.ways) == 1 or self._settled(earlier) or self.monitor.should_stop):
             return earlier
-        part, began, first_point = self.problem.parts[k], time.perf_counter(), len(self.ledger.trace)
+        structure = self.plan.structure if k == 0 else Structure(self.problem.parts[k])
+        part, began, told = structure.part, time.perf_counter(), len(self.ledger.trace)
         deadline = self.monitor.deadline
         if deadline is not None:
             deadline = began + (deadline - began) / (len(self.problem.parts) - k)
-        task = Task(part, k, self.ledger.bounds[k], self.ledger.starts[k], self.solution)
+        task = Task(structure, k, self.ledger.bounds[k], self.ledger.starts[k], self.solution)
         monitor = self.monitor.sharing(deadline)
         result = self._programme(task, monitor, earlier)
         if isinstance(part, RefinableProblem) and (self.grow or part.regate > 0):
@@ -99,7 +101,7 @@ class Session(Generic[N]):
             )  # fmt: skip
             self.ledger.begin_anew(k, result.certificate)
         times = replace(result.times, wall=time.perf_counter() - began)
-        return replace(result, times=times, trace=tuple(self.ledger.trace[first_point:]))
+        return replace(result, times=times, trace=self.ledger.trace[told:])
 
     def _again(self, better: Problem[N], last: Result[N], k: int, monitor: Monitor) -> Result[N]:
         """Solve a refined programme from where the last one ended. Its bounds start anew: it has another optimum."""
@@ -108,8 +110,8 @@ class Session(Generic[N]):
         known = bounds_at(better, last.network)
         self.ledger.begin_anew(k, known)
         solution = last.solution if rows == better.conic_rows else None
-        session = replace(self, plan=self.replan(better))
-        return session._programme(Task(better, k, known, last.network, solution), monitor)
+        plan = self.replan(better)
+        return replace(self, plan=plan)._programme(Task(plan.structure, k, known, last.network, solution), monitor)
 
     def _programme(self, task: Task[N], monitor: Monitor, earlier: Result[N] | None = None) -> Result[N]:
         """Solve one programme: way by way, from the second if the first has answered already."""
@@ -173,7 +175,7 @@ class Session(Generic[N]):
         if report and isinstance(about, Reports):
             found = replace(found, report={**about.report(found.network), **_progress(found)})
         wall = time.perf_counter() - self.ledger.clock
-        return replace(found, times=replace(found.times, wall=wall), trace=tuple(self.ledger.trace))
+        return replace(found, times=replace(found.times, wall=wall), trace=self.ledger.trace)
 
     def _named(self, found: Result[N]) -> Result[N]:
         """The result of the only part as the whole problem's: its network knows what the labels are called."""

@@ -91,7 +91,10 @@ def solve(
     monitor = Monitor(None if settings.time_limit is None else clock + settings.time_limit)
     audience = Audience(callback or _nobody, monitor)
     heard = None if callback is None else audience
-    call = Call(problem, backend, method, settings, gates == "grow", polish, heard, starts, solution, clock)
+    call = Call(
+        problem, backend, method, settings, grow=gates == "grow", polish=polish, callback=heard, starts=starts,
+        solution=solution, clock=clock,
+    )  # fmt: skip
     # What a backend returns may be anything; overflow in judging it is not worth a warning.
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     try:

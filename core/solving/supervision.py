@@ -26,7 +26,8 @@ from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.call import Audience, Call
 from cvxrobust.core.solving.child import Send, Told, can_fork, run_in_child
-from cvxrobust.core.solving.plan import Plan, Way, reads_structure
+from cvxrobust.core.solving.plan import Plan, Way
+from cvxrobust.core.solving.structure import Structure
 from cvxrobust.core.strangers import described
 
 SHORT = (0.15, 0.01)
@@ -79,7 +80,7 @@ def has_long_steps(problem: Problem[Any], plan: Plan, settings: Settings) -> boo
     limit, parts = settings.time_limit, problem.parts
     if limit is None or not all(isinstance(asked, Weighed) for asked in (problem, *parts)):
         return False
-    costs = [_cost(problem.parts[0], way) for way in plan.ways]
+    costs = [_cost(plan.structure, way) for way in plan.ways]
     if len(parts) * costs[0].seconds <= AMPLE * limit:
         return False
     return any(cost.step > _short(settings) for cost in costs) and can_fork(settings.device)
@@ -130,8 +131,7 @@ def _work(call: Call[N], plan: Plan | None, monitor: Monitor, send: Send) -> Non
     plan = replace(plan, settings=tuple(settings.replace(threads=1) for settings in plan.settings))
     look = call.problem.look if isinstance(call.problem, Weighed) else 0.0
     session = own_call.begin(plan, own, hurried=look > HURRY * (own.remaining or 0.0))
-    session.ledger.listening = lambda: send("kept", session.so_far())
-    session.ledger.listening()
+    session.ledger.be_heard(lambda: send("kept", session.so_far()))
     results = session.run()
     # First what matters, then what may take long: the report, and the raw solution, which may be large or, from a
     # backend of others, nothing that can be sent.
@@ -193,12 +193,14 @@ def _short(settings: Settings) -> float:
     return max(seconds, share * (settings.time_limit or 0.0))
 
 
-def _cost(part: Problem[Any], way: Way) -> Estimate:
+def _cost(structure: Structure[Any], way: Way) -> Estimate:
     """What a way would cost, and its longest step, as far as anybody knows."""
+    part = structure.part
     look = part.look if isinstance(part, Weighed) else 0.0
-    estimate = way.estimate or _estimated(part, way)
-    structured = way.method == "direct" and reads_structure(way.backend, part)
-    if structured:
+    program = structure.read_by(way.backend) if way.method == "direct" else None
+    size = part.conic_size if program is None and isinstance(part, Sized) else program
+    estimate = way.estimate or (None if size is None else estimated(way.backend, size))
+    if program is not None:
         return estimate or Estimate(LOOKS * look, step=look)
     rows, whole = part.conic_rows, 1.0 if way.backend.capabilities.monitored else UNSTOPPABLE
     assembly = ASSEMBLED * rows
@@ -222,10 +224,3 @@ def _master(part: Problem[Any]) -> float:
     samples = attacked or size.rows
     within = min(order, MASTER_ORDER)
     return MASTER[1] * samples + MASTER[2] * (0.5 * within * (within + 1)) ** 2
-
-
-def _estimated(part: Problem[Any], way: Way) -> Estimate | None:
-    """A backend's own estimate, where the plan has none."""
-    if way.method == "direct" and reads_structure(way.backend, part):
-        return estimated(way.backend, part.to_structured())
-    return estimated(way.backend, part.conic_size) if isinstance(part, Sized) else None

@@ -10,12 +10,17 @@ Needs pytest (``pip install "cvxrobust[testing]"``). Nothing else in the package
 
 import pytest
 
-pytest.register_assert_rewrite(
-    *(
-        f"{__name__}.{module}"
-        for module in ("checks", "conic_contract", "settings_contract", "backend_contract", "problem_contract")
-    ),
+CHECKED = (
+    "checks",
+    "conic_contract",
+    "structured_contract",
+    "settings_contract",
+    "backend_contract",
+    "problem_contract",
 )
+"""Modules whose plain assertions are to say what they compared."""
+
+pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in CHECKED))
 
 from cvxrobust.core.testing.backend_contract import BackendContract  # noqa: E402 - after the line above
 from cvxrobust.core.testing.hard import KINDS_OF_HARD, HardProgram, hard_program  # noqa: E402

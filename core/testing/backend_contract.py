@@ -11,11 +11,13 @@ from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.plan import reads
 from cvxrobust.core.solving.solve import solve
+from cvxrobust.core.solving.structure import Structure
 from cvxrobust.core.testing.conic_contract import ConicContract
 from cvxrobust.core.testing.settings_contract import MannersContract
+from cvxrobust.core.testing.structured_contract import StructuredContract
 
 
-class BackendContract(ConicContract, MannersContract):
+class BackendContract(ConicContract, StructuredContract, MannersContract):
     """What `cvxrobust` expects of every backend, as tests.
 
     Subclass it in a test module and name the backend; pytest does the rest::
@@ -37,6 +39,7 @@ class BackendContract(ConicContract, MannersContract):
         finds_certificates: Whether infeasible and unbounded programmes are recognised. Where this is False, for
             wrappers of solvers that cannot, they must still not pass for solved.
         verbose_prints: Whether ``Settings(verbose=True)`` makes it print.
+        problems: Problems of the author's own families whose structured programmes it reads.
     """
 
     def test_it_says_who_it_is(self, solver: Backend) -> None:
@@ -48,7 +51,7 @@ class BackendContract(ConicContract, MannersContract):
         assert abilities.cones or abilities.structured, "it reads nothing"
         assert all(isinstance(cone, type) for cone in abilities.cones)
         assert self.reads is None or abilities.cones == self.reads
-        assert abilities.structured <= {"polynomial", "gated"}
+        assert all(isinstance(kind, str) and kind for kind in abilities.structured), "kinds of programmes are names"
         assert abilities.devices, "it runs on no device"
         assert set(abilities.dtypes) & {"float64", "float32"}
         assert 0 < abilities.tightest_tolerance < 1
@@ -68,7 +71,9 @@ class BackendContract(ConicContract, MannersContract):
         problem = case.problem()
         settings = Settings(tolerance=max(1e-5, solver.capabilities.tightest_tolerance))
         if not reads(solver, problem):
+            known = Structure(problem.parts[0]).of_its_kind(solver)
             missing = sorted(cone.__name__ for cone in problem.cones - solver.capabilities.cones)
+            missing = missing if known is None else [f"does not know the loss {known.loss!r}"]
             with pytest.raises(UnsupportedProgramError, match=", ".join(missing)):
                 solve(problem, backend=solver, method="direct", settings=settings)
             return

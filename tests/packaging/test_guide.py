@@ -1,4 +1,4 @@
-"""The guide "Write a backend", followed to the letter in a fresh folder: every file is written, every command run."""
+"""The guides "Write a backend", followed to the letter in fresh folders: every file is written, every command run."""
 
 import re
 import shlex
@@ -9,8 +9,11 @@ from fresh_environment import ROOT, fresh_environment
 
 from cvxrobust.core.testing import BackendContract
 
-GUIDE = (ROOT / "backends" / "README.md").read_text(encoding="utf-8")
-PACKAGE = "cvxrobust-splitting"
+GUIDES = {
+    package: (ROOT / "backends" / name).read_text(encoding="utf-8")
+    for package, name in {"cvxrobust-splitting": "README.md", "cvxrobust-atoms": "README-structured.md"}.items()
+}
+MODULES = {"cvxrobust-splitting": "splitting.py", "cvxrobust-atoms": "atoms.py"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,9 @@ class Command:
         return "FAILED" in self.printed or self.printed.startswith("unusable")
 
 
-def steps():
-    """Files and commands in the order of the guide. A name in backquotes and a colon before a block make it a file."""
-    for block in re.finditer(r"^(?P<before>[^\n]*)\n\n```(?P<kind>\w+)\n(?P<text>.*?)^```$", GUIDE, flags=re.M | re.S):
+def steps(guide):
+    """Files and commands in the order of a guide. A name in backquotes and a colon before a block make it a file."""
+    for block in re.finditer(r"^(?P<before>[^\n]*)\n\n```(?P<kind>\w+)\n(?P<text>.*?)^```$", guide, flags=re.M | re.S):
         named = re.search(r"`([\w.-]+)`:$", block["before"])
         if named:
             yield File(named[1], block["text"])
@@ -48,7 +51,7 @@ def steps():
 
 def snippets():
     """Blocks of Python that are no files."""
-    blocks = re.findall(r"^([^\n]*)\n\n```python\n(.*?)^```$", GUIDE, flags=re.M | re.S)
+    blocks = re.findall(r"^([^\n]*)\n\n```python\n(.*?)^```$", "\n".join(GUIDES.values()), flags=re.M | re.S)
     return [text for before, text in blocks if not before.endswith("`:")]
 
 
@@ -65,12 +68,13 @@ def environment(tmp_path_factory):
     """Our wheel alone; what the guide installs is gone afterwards."""
     found = fresh_environment(tmp_path_factory.getbasetemp())
     yield found
-    found.uninstall(PACKAGE)
+    found.uninstall(*GUIDES)
 
 
-def test_the_guide_leads_from_an_empty_folder_to_a_passing_contract(environment, tmp_path):
+@pytest.mark.parametrize("package", GUIDES)
+def test_the_guide_leads_from_an_empty_folder_to_a_passing_contract(environment, tmp_path, package):
     folder, followed = tmp_path, []
-    for step in steps():
+    for step in steps(GUIDES[package]):
         if isinstance(step, File):
             (folder / step.name).write_text(step.text, encoding="utf-8")
             continue
@@ -80,8 +84,8 @@ def test_the_guide_leads_from_an_empty_folder_to_a_passing_contract(environment,
         done = environment.run("bash", "-c", step.line, cwd=folder, expect=int(step.fails))
         assert not step.printed or shown(step.printed, done.stdout), f"$ {step.line}\n{done.stdout}\n{done.stderr}"
         followed.append(step.line)
-    assert {path.name for path in folder.iterdir()} >= {"pyproject.toml", "splitting.py", "test_contract.py"}
-    assert len(followed) >= 9
+    assert {path.name for path in folder.iterdir()} >= {"pyproject.toml", MODULES[package], "test_contract.py"}
+    assert len(followed) >= 3
 
 
 def test_the_snippets_run(environment):
@@ -92,7 +96,8 @@ def test_the_snippets_run(environment):
 
 def test_every_test_of_the_contract_is_explained_and_no_other():
     contract = {name for name in dir(BackendContract) if name.startswith("test_")}
-    explained = {name for row in re.findall(r"^\| (`test_[^|]*)\|", GUIDE, flags=re.M) for name in row.split("`")[1::2]}
+    rows = re.findall(r"^\| (`test_[^|]*)\|", "\n".join(GUIDES.values()), flags=re.M)
+    explained = {name for row in rows for name in row.split("`")[1::2]}
     assert explained == contract
 
 

@@ -7,13 +7,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.gated.facial_reduction import Interior, repair
 from cvxrobust.backends.ipm.gated.model import Model
 from cvxrobust.backends.ipm.gated.tensors import GatedTensors
 from cvxrobust.core import GatedMultipliers, GatedProgram
+from cvxrobust.core.kit import GatedBest
 from cvxrobust.core.programs.gated import evaluation as gated
-from cvxrobust.core.programs.gated.certificate import GatedBound, brackets, gated_bound, network_multipliers, tightened
+from cvxrobust.core.programs.gated.certificate import brackets, network_multipliers, tightened
 
 Array = NDArray[np.float64]
 
@@ -33,43 +33,22 @@ class Answers:
         whole: The programme.
         interior: What phase one found out.
         progress: Hears of it.
-        scale: The factor on the best multipliers that their bound uses.
     """
 
     whole: GatedTensors
     interior: Interior
-    progress: BestSoFar[Array, GatedMultipliers]
-    scale: float = 1.0
+    progress: GatedBest
 
     @property
     def program(self) -> GatedProgram:
         """The programme."""
         return self.whole.program
 
-    def offer_point(self, U: Array) -> None:
-        """A point of the whole programme, shape (K, C, D)."""
-        self.progress.offer_primal(U, gated.objective(self.program, U))
-
-    def offer_multipliers(self, multipliers: GatedMultipliers) -> GatedBound:
-        """Multipliers of the whole programme."""
-        bound = gated_bound(self.program, multipliers)
-        if self.progress.offer_dual(multipliers, bound.value):
-            self.scale = bound.scale
-        return bound
-
     def point(self, u: Tensor) -> Array:
         """Vectors of the slots that were kept, as a point of the whole programme."""
         U = np.zeros(self.program.shape)
         U[self.interior.kept] = u.cpu().numpy()
         return U
-
-    def feasible(self) -> GatedMultipliers | None:
-        """The best multipliers of a programme with a margin loss, scaled as their bound scales them."""
-        found = self.progress.dual
-        if found is None or not self.scale < 1.0:
-            return found
-        omega = None if found.omega is None else self.scale * found.omega
-        return replace(found, theta=self.scale * found.theta, mu=self.scale * found.mu, omega=omega)
 
     def cleaned(self, tolerance: float) -> None:
         """Leave slots out of the best point that add nothing but length."""
@@ -90,8 +69,8 @@ class Answers:
 
     def offer(self, model: Model, x: Tensor, z: Tensor, seen: Tensor | None) -> None:
         """An iterate."""
-        self.offer_point(self.point(model.variables.views(x)["u"]))
-        self.offer_multipliers(self.multipliers(model, z, seen))
+        self.progress.offer_point(self.point(model.variables.views(x)["u"]))
+        self.progress.offer_multipliers(self.multipliers(model, z, seen))
 
     def multipliers(self, model: Model, z: Tensor, seen: Tensor | None) -> GatedMultipliers:
         """What the multipliers of an iterate say, shaped as core wants it."""
@@ -136,17 +115,19 @@ class Answers:
     def offer_zero(self) -> None:
         """The zero network and its multipliers, with what is known of slots that cannot carry neurons."""
         zero = np.zeros(self.program.shape)
-        self.offer_point(zero)
+        self.progress.offer_point(zero)
         found = network_multipliers(self.program, zero)
-        self.offer_multipliers(found)
+        self.progress.offer_multipliers(found)
         if self.interior.reductions:
             B = torch.as_tensor(brackets(self.program, found)[0], device=self.whole.X.device)
             mu, pull = B.new_zeros((*B.shape[:2], self.whole.shape[0])), 0.0 * B[..., : self.program.attackable]
-            self.offer_multipliers(self._with(found, *repair(self.whole, self.interior, B, mu, pull)))
+            self.progress.offer_multipliers(self._with(found, *repair(self.whole, self.interior, B, mu, pull)))
 
     def tighten(self) -> None:
         """Repair the best multipliers by least squares, as a last resort."""
         progress = self.progress
         if progress.dual is None or not self.program.rules.paired:
             return
-        self.offer_multipliers(tightened(self.program, progress.dual, 0.0, lambda: progress.monitor.should_stop))
+        self.progress.offer_multipliers(
+            tightened(self.program, progress.dual, 0.0, lambda: progress.monitor.should_stop)
+        )

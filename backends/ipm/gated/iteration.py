@@ -19,44 +19,53 @@ from cvxrobust.backends.ipm.gated.scaling import Scaling
 from cvxrobust.core import Termination
 
 MOST_STEPS = 200
-NEAR = 0.95
-"""Share of the way to the boundary that a step may take."""
 
-POWER = 3
-"""The target of complementarity is what the predictor leaves of it, to this power (Mehrotra)."""
 
-CORRECTORS = 4
-"""Centrality correctors, at most (Gondzio 1996); a factorisation costs far more than a solution."""
+@dataclass(frozen=True)
+class GatedTuning:
+    """How directions are corrected, how far steps go, and when rounding has won."""
 
-REACH = 0.3
-"""How much longer a step each of them tries for."""
+    near: float = 0.95
+    """Share of the way to the boundary that a step may take."""
 
-SHARES = (1.0, 0.7, 0.4, 0.15)
-"""Shares of a corrector that are tried."""
+    power: int = 3
+    """The target of complementarity is what the predictor leaves of it, to this power (Mehrotra)."""
 
-COARSE = 1e-7
-"""Residual of the normal equations for correctors, relative; only the predictor removes dual residuals."""
+    correctors: int = 4
+    """Centrality correctors, at most (Gondzio 1996); a factorisation costs far more than a solution."""
 
-PROGRESS = 0.9
-"""What a measure falls to, relative to its best, where that counts as progress."""
+    reach: float = 0.3
+    """How much longer a step each of them tries for."""
 
-PATIENCE = 12
-"""Steps without progress of any kind after which rounding is taken to have won."""
+    shares: tuple[float, ...] = (1.0, 0.7, 0.4, 0.15)
+    """Shares of a corrector that are tried."""
 
-SHORT = 1e-7
-"""A step shorter than this leads nowhere."""
+    coarse: float = 1e-7
+    """Residual of the normal equations for correctors, relative; only the predictor removes dual residuals."""
 
-ATTEMPTS = 20
-"""Shortenings of a step."""
+    progress: float = 0.9
+    """What a measure falls to, relative to its best, where that counts as progress."""
 
-GROWTH = 1.5
-"""The gradient of the Lagrangian may grow by this much, where the loss is neither linear nor quadratic."""
+    patience: int = 12
+    """Steps without progress of any kind after which rounding is taken to have won."""
 
-LAG = 0.1
-"""There, complementarity may run ahead of that gradient by this factor."""
+    short: float = 1e-7
+    """A step shorter than this leads nowhere."""
 
-ROUNDING_LAG = 1e-3
-"""The same for other losses."""
+    attempts: int = 20
+    """Shortenings of a step."""
+
+    growth: float = 1.5
+    """The gradient of the Lagrangian may grow by this much, where the loss is neither linear nor quadratic."""
+
+    lag: float = 0.1
+    """There, complementarity may run ahead of that gradient by this factor."""
+
+    rounding_lag: float = 1e-3
+    """The same for other losses."""
+
+
+TUNING = GatedTuning()
 
 
 @dataclass
@@ -102,9 +111,9 @@ class Patience:
         """Whether all measures, these included, have been idle for too long."""
         best = self.best or (np.inf,) * len(known)
         self.idle += 1
-        if any(new < PROGRESS * old for new, old in zip(known, best, strict=True)):
+        if any(new < TUNING.progress * old for new, old in zip(known, best, strict=True)):
             self.best, self.idle = tuple(min(pair) for pair in zip(known, best, strict=True)), 0
-        return self.idle > PATIENCE
+        return self.idle > TUNING.patience
 
 
 class Steps:
@@ -135,7 +144,7 @@ class Steps:
             if patience.ends(known) or not self.advance():
                 return Termination.NUMERICAL
             self.count += 1
-            progress.reserve = 1.2 * (time.perf_counter() - began)
+            progress.deadline.reserve = 1.2 * (time.perf_counter() - began)
 
     def advance(self) -> bool:
         """One predictor and corrector; whether it led anywhere."""
@@ -151,7 +160,7 @@ class Steps:
 
         def direction(target: Tensor, shift: Tensor | None = None) -> GatedDirection:
             pulled = model.adjoint(target)
-            dx = system.solve(pulled, COARSE) if shift is None else system.solve(pulled - shift)
+            dx = system.solve(pulled, TUNING.coarse) if shift is None else system.solve(pulled - shift)
             ds, _ = model.forward(dx)
             return GatedDirection(dx, ds, target - scaling.squared(ds))
 
@@ -159,23 +168,23 @@ class Steps:
         ahead = direction(first, residual)
         primal, dual = self._lengths(ahead, 1.0)
         moved = cones.inner(at.s + primal * ahead.s, at.z + dual * ahead.z)[None] / cones.degree
-        wanted = float((moved / mu).clamp(0.0, 1.0)) ** POWER * mu
+        wanted = float((moved / mu).clamp(0.0, 1.0)) ** TUNING.power * mu
         wanted = torch.maximum(wanted, self._pace() * mu)
         ahead = self._blended(ahead, direction(scaling.target(wanted, ahead.s, ahead.z) - first))
-        for _ in range(CORRECTORS):
-            primal, dual = (min(1.0, length + REACH) for length in self._lengths(ahead, 1.0))
-            if min(primal, dual) == 1.0 and min(self._lengths(ahead, NEAR)) >= 0.9:
+        for _ in range(TUNING.correctors):
+            primal, dual = (min(1.0, length + TUNING.reach) for length in self._lengths(ahead, 1.0))
+            if min(primal, dual) == 1.0 and min(self._lengths(ahead, TUNING.near)) >= 0.9:
                 break
             away = scaling.centring(
                 at.s + primal * ahead.s, at.z + dual * ahead.z, 0.1 * float(wanted), 10.0 * float(wanted)
             )
-            before = sum(self._lengths(ahead, NEAR))
+            before = sum(self._lengths(ahead, TUNING.near))
             further = self._blended(ahead, direction(away))
-            if not sum(self._lengths(further, NEAR)) > before + 0.1 * REACH:
+            if not sum(self._lengths(further, TUNING.near)) > before + 0.1 * TUNING.reach:
                 break
             ahead = further
-        primal, dual = self._lengths(ahead, NEAR)
-        if not (primal > SHORT or dual > SHORT) or not ahead.finite:
+        primal, dual = self._lengths(ahead, TUNING.near)
+        if not (primal > TUNING.short or dual > TUNING.short) or not ahead.finite:
             return False
         return self._move(ahead, primal, dual)
 
@@ -183,11 +192,11 @@ class Steps:
         """The least target, relative to what complementarity is, that leaves time for the gradient to fall as well."""
         fallen = (self.complementarity / self.began[0]) / max(self.residual / self.began[1], 1e-12)
         # Elsewhere only rounding makes the gradient lag, and what rounding allows shrinks with complementarity.
-        return min(1.0, (LAG if self.model.smooth and self.model.data.margin else ROUNDING_LAG) / fallen)
+        return min(1.0, (TUNING.lag if self.model.smooth and self.model.data.margin else TUNING.rounding_lag) / fallen)
 
     def _blended(self, ahead: GatedDirection, corrector: GatedDirection) -> GatedDirection:
         """A direction with as much of a corrector as lengthens the step most (Colombo and Gondzio 2008)."""
-        tried = [ahead.plus(share, corrector) for share in SHARES]
+        tried = [ahead.plus(share, corrector) for share in TUNING.shares]
         longest = [min(1.0, step) for step in self._reaches(tried)]
         return tried[longest.index(max(longest))]
 
@@ -205,7 +214,7 @@ class Steps:
     def _move(self, ahead: GatedDirection, primal: float, dual: float) -> bool:
         """Go, a little less far if rounding has moved the boundary, or the loss is not what its model says."""
         model, at = self.model, self.at
-        for _ in range(ATTEMPTS):
+        for _ in range(TUNING.attempts):
             x, z = model.confined(at.x + primal * ahead.x), at.z + dual * ahead.z
             s, seen = model.slack(x)
             if bool(model.cones.inside(s) & model.cones.inside(z)):
@@ -223,5 +232,5 @@ class Steps:
 
     def _near(self, there: GatedIterate) -> bool:
         """Whether the gradient of the Lagrangian is no larger than before, where that matters."""
-        allowed = max(GROWTH * self.residual, 0.01 * self.model.data.program.beta)
+        allowed = max(TUNING.growth * self.residual, 0.01 * self.model.data.program.beta)
         return bool(self._residual(there).abs().max() <= allowed)

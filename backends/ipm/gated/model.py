@@ -33,7 +33,25 @@ CONES = 1.5
 
 
 class Model:
-    """Maps between variables and slacks of a programme."""
+    """Maps between variables and slacks of a programme.
+
+    Args:
+        data: The programme's tensors.
+
+    Attributes:
+        data: As given; n samples, K slots, C outputs, D inputs.
+        attacked, capped: How many samples are attacked, and how many slots have a cap c.
+        slot, sample: Epigraphs of the caps and of the attacked samples' h; None if there are none.
+        paired: Whether slots are held to their gates, or pay for leaving them: not in the gated formulation.
+        hinged: Whether the loss has xi as a hinge.
+        folded: Whether it has xi as a worst residual: squared loss under attack.
+        curved: Whether the cost of xi is a square.
+        smooth: Whether a part of the loss is a smooth function of outputs or margins.
+        variables: Places of the variables in x, by name.
+        cones: The slacks: their places by name, and what kind of cone they are in.
+        plain: 1 for samples without attack, else 0, shape (n, 1).
+        offset: g of ``s = G x + g``, flat, in the order of `cones`.
+    """
 
     def __init__(self, data: GatedTensors) -> None:
         self.data, program = data, data.program

@@ -46,7 +46,23 @@ class ReLUs:
 
 
 class EliminatedSamples:
-    """The forms of all samples at a scaling; also moves right-hand sides there and steps back."""
+    """The forms of all samples at a scaling; also moves right-hand sides there and steps back.
+
+    Args:
+        model: The programme.
+        scaling: Of the slacks and multipliers.
+        curvature: Second derivatives of the smooth loss in what it sees, shape (n, C); None if there is none.
+
+    Attributes:
+        model, data: The programme and its tensors.
+        relus: The eliminated harmful ReLUs; None unless one-sided.
+        form: The eliminated epigraphs of the samples under attack; None if there is none.
+        side: What ``x'H`` is multiplied by in a: y, or 1, or the skew of folded residuals; shape (n, C).
+        rho: Weight of ``(x'H)^2`` alone, shape (n, C); None but for folded residuals.
+        own, slope: Softness of xi itself, and weight of its slack beside the margin, shape (n, C).
+        kappa: Weight of the square that is left, shape (n, C).
+        a: Its vector in H, shape (n, C, D).
+    """
 
     def __init__(self, model: Model, scaling: Scaling, curvature: Tensor | None) -> None:
         data = model.data

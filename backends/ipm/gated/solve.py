@@ -71,7 +71,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.gated.certify import Answers
 from cvxrobust.backends.ipm.gated.facial_reduction import anywhere, interiors
 from cvxrobust.backends.ipm.gated.iteration import MOST_STEPS, Steps
@@ -79,7 +78,6 @@ from cvxrobust.backends.ipm.gated.model import Model
 from cvxrobust.backends.ipm.gated.start import begin
 from cvxrobust.backends.ipm.gated.tensors import GatedTensors
 from cvxrobust.core import (
-    GatedMultipliers,
     GatedProgram,
     Monitor,
     ReLUNetwork,
@@ -89,6 +87,7 @@ from cvxrobust.core import (
     check_options,
     torch_threads,
 )
+from cvxrobust.core.kit import GatedBest
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import network_multipliers
 
@@ -154,15 +153,8 @@ def solve_gated(
     ):
         solve = _Solve(program, settings, watched, device)
         termination = solve.run(start)
-    found = solve.answer()
-    return Solution(
-        termination,
-        network=found.network,
-        multipliers=found.multipliers,
-        iterations=solve.steps,
-        message=solve.message,
-        applied=applied,
-        ignored=ignored,
+    return solve.answers.progress.solution(
+        termination, iterations=solve.steps, message=solve.message, applied=applied, ignored=ignored
     )
 
 
@@ -172,16 +164,9 @@ class _Solve:
     def __init__(self, program: GatedProgram, settings: Settings, monitor: Monitor, device: str) -> None:
         self.program, self.settings = program, settings
         data = GatedTensors.of(program, device)
-        progress = BestSoFar[Array, GatedMultipliers](settings, monitor, MOST_STEPS)
+        progress = GatedBest(program, settings, monitor, MOST_STEPS)
         self.answers, self.steps, self.message = Answers(data, anywhere(data), progress), 0, ""
         self.worth = np.inf
-        progress.answer = self.answer
-
-    def answer(self) -> Solution:
-        """The best network and multipliers so far."""
-        primal = self.answers.progress.primal
-        network = gated.to_network(self.program, np.zeros(self.program.shape) if primal is None else primal)
-        return Solution(Termination.TIME_LIMIT, network=network, multipliers=self.answers.feasible())
 
     def run(self, start: ReLUNetwork | None) -> Termination:
         """Solve, near a network or from nothing."""
@@ -218,8 +203,8 @@ class _Solve:
             given, value = 0.5 * given, shorter
         if not value < NOTHING * self.worth:
             return None
-        self.answers.offer_point(given)
-        self.answers.offer_multipliers(network_multipliers(self.program, given))
+        self.answers.progress.offer_point(given)
+        self.answers.progress.offer_multipliers(network_multipliers(self.program, given))
         return given
 
     def _first_share(self, given: Array) -> float:

@@ -32,6 +32,26 @@ class Linearised:
         T: In the frame, with a diagonal block T_11.
         weight: Of the barriers of the inequalities and of lam, beside those of the loss.
         near: Correlations up to which covariances are taken to be diagonal (`Spread`).
+
+    Attributes:
+        data, point, T, weight: As given; n attacked samples, d inputs.
+        blocks: Slices of samples whose (d, d) matrices are worked on at once.
+        primal: The M_i in arrow form: attacks p, diagonals D, corners s.
+        delta: ``1 / D``, shape (n, d).
+        eta: ``h = a - p``, how far the mean of the moments is from the attack, shape (n, d).
+        x_primal, x_dual: ``x + r p`` and ``x + r a``, shape (n, d): z and zb without their last entry.
+        spread: The covariances S, most of them diagonal.
+        axes_delta: Diagonals of ``S D^-1``, shape (n, d).
+        off_delta: The rest of it for the w samples whose correlations count, shape (w, d, d).
+        cov_attack: ``S p``, shape (n, d).
+        off: ``a'p - 1``, the o of section 4, shape (n,).
+        theta_over_s: ``theta / s``, shape (n,).
+        coupled_on, coupled_off: Sums over samples of ``r^4 S D^-1``, shapes (d, d) and (d, d, d).
+        curvature: kappa, what the loss leaves, shape (n,). `prepare` sets this and all that follows.
+        parallel: kb, ``1 / (1 / theta_over_s + 1 / curvature)``, shape (n,).
+        lam_weight: omega, what dlam^2 weighs, shape (n,).
+        stiffness: k, what is left of kb when lam is eliminated, too, shape (n,).
+        theta_0, w_0, lam_0: What the targets alone ask of theta, w and lam, shape (n,); w_0 with targets only.
     """
 
     def __init__(self, data: AttackedData, point: AttackedPoint, T: Tensor, weight: float, near: float | None) -> None:

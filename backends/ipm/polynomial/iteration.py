@@ -2,53 +2,62 @@
 
 import math
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.polynomial.certify import Bounds, DualPoint, PrimalPoint
 from cvxrobust.backends.ipm.polynomial.newton_system import SMALL, Factoring, NewtonSystem, PolynomialDirection
 from cvxrobust.backends.ipm.polynomial.samples import Activation, Moments
 from cvxrobust.backends.ipm.polynomial.start import PolynomialIterate, cold_start, warm_start
 from cvxrobust.backends.ipm.symmetric import Triangle
 from cvxrobust.core import PolynomialNetwork, PolynomialProgram, Termination
+from cvxrobust.core.kit import BestSoFar
 
 Array = NDArray[np.float64]
 
 LinAlgError: type[Exception] = vars(torch.linalg)["LinAlgError"]
 """What decompositions raise that do not converge; PyTorch's stubs do not know it."""
 
-DAMPING = 0.9
-"""Share of the way to the boundary; closer steps lose centrality and take more iterations."""
 
-MORE = 2
-"""Further correctors of an iteration, at most: each costs a fraction of the factorisation that it shares."""
+@dataclass(frozen=True)
+class PolynomialTuning:
+    """How far steps go, and when rounding has won."""
 
-FAR = 0.8
-"""Steps beyond this need none."""
+    damping: float = 0.9
+    """Share of the way to the boundary; closer steps lose centrality and take more iterations."""
 
-GAIN = 1.05
-"""What a further corrector has to gain in the product of both steps."""
+    more: int = 2
+    """Further correctors of an iteration, at most: each costs a fraction of the factorisation that it shares."""
 
-MOST_DENSE = 8_000
-"""Unknowns in T up to which it is worth factoring over them where factoring over samples got stuck."""
+    far: float = 0.8
+    """Steps beyond this need none."""
 
-MOST_ROWS = 2**25
-"""Numbers, of which a few times as many are held, up to which the system's rows are factored as they are."""
+    gain: float = 1.05
+    """What a further corrector has to gain in the product of both steps."""
 
-POOR = 1e-8
-"""Relative residual of the reduced system that asks for this."""
+    most_dense: int = 8_000
+    """Unknowns in T up to which it is worth factoring over them where factoring over samples got stuck."""
 
-SLOW = 0.1
-"""After a step below this, the next system counts the correlations of all samples."""
+    most_rows: int = 2**25
+    """Numbers, of which a few times as many are held, up to which the system's rows are factored as they are."""
 
-SHORT = 1e-7
-"""A step below this is none."""
+    poor: float = 1e-8
+    """Relative residual of the reduced system that asks for this."""
 
-STALLED = 6
-"""Iterations without a tenth of progress in the gap, or any step to speak of, after which rounding has won."""
+    slow: float = 0.1
+    """After a step below this, the next system counts the correlations of all samples."""
+
+    short: float = 1e-7
+    """A step below this is none."""
+
+    stalled: int = 6
+    """Iterations without a tenth of progress in the gap, or any step to speak of, after which rounding has won."""
+
+
+TUNING = PolynomialTuning()
 
 
 class PolynomialMethod:
@@ -109,7 +118,7 @@ class PolynomialMethod:
             at = moved
             self.iterations += 1
             now = time.perf_counter()
-            self.progress.reserve, began = now - began, now
+            self.progress.deadline.reserve, began = now - began, now
 
     # -- one iteration -------------------------------------------------------------------------------------------
 
@@ -127,28 +136,28 @@ class PolynomialMethod:
         sigma = min(1.0, ratio ** (3 if min(primal, dual) > 0.1 else 1))
         step = system.direction(sigma * system.mu, predictor)
         primal, dual = self._lengths(system, step)
-        for _ in range(MORE):
-            if min(primal, dual) > FAR:
+        for _ in range(TUNING.more):
+            if min(primal, dual) > TUNING.far:
                 break
             # The corrector's own second-order terms are closer to the truth than the predictor's.
             again = system.direction(sigma * system.mu, step)
             longer = self._lengths(system, again)
-            if longer[0] * longer[1] < GAIN * primal * dual:
+            if longer[0] * longer[1] < TUNING.gain * primal * dual:
                 break
             step, (primal, dual) = again, longer
         if together:
             primal = dual = min(primal, dual)
-        self._near = None if min(primal, dual) > SLOW else 0.0
+        self._near = None if min(primal, dual) > TUNING.slow else 0.0
         if not math.isfinite(primal + dual):
             raise ArithmeticError("a direction is not finite")
-        if max(primal, dual) < SHORT:
+        if max(primal, dual) < TUNING.short:
             raise ArithmeticError("no step is left")
         return PolynomialIterate(at.data, system.advanced(step, primal, dual), at.frame)
 
     def _system(self, at: PolynomialIterate) -> NewtonSystem:
         """Factored anew with more accuracy where that is needed."""
         system = NewtonSystem(at.data, at.point, self.triangle, factoring=self._factoring, near=self._near)
-        if system.residual > POOR and self._factoring != "rows" and self._rows_fit():
+        if system.residual > TUNING.poor and self._factoring != "rows" and self._rows_fit():
             self._factoring = "rows"
             return self._system(at)
         return system
@@ -159,7 +168,7 @@ class PolynomialMethod:
             return False
         if self._rows_fit():
             self._factoring = "rows"
-        elif self._factoring is None and SMALL < self.triangle.size <= MOST_DENSE:
+        elif self._factoring is None and SMALL < self.triangle.size <= TUNING.most_dense:
             self._factoring = "entries"
         else:
             return False
@@ -168,11 +177,11 @@ class PolynomialMethod:
 
     def _rows_fit(self) -> bool:
         size = self.triangle.size
-        return not self.bounds.attacked.numel() and (self.bounds.y.size + size) * size <= MOST_ROWS
+        return not self.bounds.attacked.numel() and (self.bounds.y.size + size) * size <= TUNING.most_rows
 
     @staticmethod
     def _lengths(system: NewtonSystem, step: PolynomialDirection) -> tuple[float, float]:
-        primal, dual = (min(1.0, DAMPING * length) for length in system.longest(step, 1.0 / DAMPING))
+        primal, dual = (min(1.0, TUNING.damping * length) for length in system.longest(step, 1.0 / TUNING.damping))
         return primal, dual
 
     def _offer(self, at: PolynomialIterate) -> None:
@@ -195,7 +204,7 @@ class PolynomialMethod:
         gap = self.progress.certificate.absolute_gap
         if not gap > 0.9 * self._gap or self.iterations < 20:
             self._gap, self._since = gap, self.iterations
-        patience = STALLED * (5 if self.progress.certificate.relative_gap > 1e-3 else 1)
+        patience = TUNING.stalled * (5 if self.progress.certificate.relative_gap > 1e-3 else 1)
         if self.iterations - self._since >= patience:
             raise ArithmeticError("rounding prevents further progress")
 

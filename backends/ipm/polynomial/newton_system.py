@@ -136,6 +136,17 @@ class NewtonSystem:
             over the rows whose squares make up the system; the latter two without attack only. None: by size.
         near: Correlations up to which covariances are taken to be diagonal (`Spread`).
 
+    Attributes:
+        one, two: Z and U, Z' and U' with their scaling points.
+        basis: R, which makes both scaling points diagonal; "in the basis" is ``R'(.)R``, shape (m, m).
+        attacked: The attacked samples around the point, if any.
+        signature, trace: Diagonal of J, shape (m,), and J in the basis.
+        pairs_count, mu: Complementarity pairs, each as often as its barrier weighs, and the mean of their products.
+        schur: The reduced system, factored. `_factor` sets this and all that follows.
+        inverse, weighted: ``1 / (1 + D_k D_l)``, what Z and Z' add to it inverted, and ``D trace D``; shape (m, m).
+        borders: Solutions for ``inverse o trace`` and ``inverse o weighted``: the columns of nu and nu'.
+        residual: What the last solution left, relative, at most.
+
     Raises:
         ArithmeticError: The point has left the interior by rounding.
     """

@@ -245,7 +245,28 @@ class _Triangles:
 
 
 class _Columns:
-    """Fills the triangles of blocks of attacked samples, a few samples at a time, into memory of its own."""
+    """Fills the triangles of blocks of attacked samples, a few samples at a time, into memory of its own.
+
+    Args:
+        triangle: Of order m, p entries.
+        basis: Of the reduced system.
+        at: The attacked samples around the point.
+        axes: Triangles of ``r_k r_k'``, r_k the row of R of input k, shape (p, d).
+        most: Samples of a block, at most.
+
+    Attributes:
+        triangle, basis, at, axes, most: As given.
+        memory: Of the four kinds of triangles, shape (4, p, most); every call of `fill` overwrites it.
+        a: The activation's.
+        corner: Triangle of the activation's constant part, shape (p, 1).
+        off: 1 for entries on the diagonal, sqrt(2) for others, shape (p, 1).
+        primal, dual: ``R'z`` and ``R'zb`` with the activation's factors, shape (m, n).
+        along: Row of lam: diagonals of ``S D^-1``, scaled, shape (d, n).
+        mean: The same: ``theta R'D^-1 a``, scaled, shape (m, n).
+        pull: The same: ``R'S p / s``, scaled, shape (m, n).
+        share: ``o / sqrt(omega)``, shape (n,).
+        correlated: Scale of the correlations in the row of lam, shape (n, 1).
+    """
 
     def __init__(self, triangle: Triangle, basis: Basis, at: Linearised, axes: Tensor, most: int) -> None:
         self.triangle, self.basis, self.at, self.axes = triangle, basis, at, axes

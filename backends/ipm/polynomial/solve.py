@@ -109,11 +109,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.polynomial.certify import DualPoint, PrimalPoint
 from cvxrobust.backends.ipm.polynomial.iteration import PolynomialMethod
 from cvxrobust.backends.ipm.polynomial.subspace import SubspaceMethod
 from cvxrobust.core import InputError, Monitor, PolynomialNetwork, PolynomialProgram, Settings, Solution, Termination
+from cvxrobust.core.kit import BestSoFar
 from cvxrobust.core.programs.rows import row_blocks
 
 Array = NDArray[np.float64]
@@ -159,7 +159,7 @@ def solve_polynomial(
     # Points far outside overflow on the way; what is not finite is never better.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"), torch.inference_mode():
         method = kind(program, X, progress, torch.device(device))
-        progress.answer = lambda: _so_far(method)
+        progress.answer = lambda primal, dual: _so_far(method, primal, dual)
         termination = method.run(start)
         network, multipliers = _answer(method, settings)
     applied: dict[str, Any] = {
@@ -187,10 +187,8 @@ def _in_subspace(program: PolynomialProgram, X: Array, settings: Settings) -> bo
     return d > FULL and (attacked or min(n, d * d // 2) > LARGE)
 
 
-def _so_far(method: PolynomialMethod | SubspaceMethod) -> Solution:
+def _so_far(method: PolynomialMethod | SubspaceMethod, primal: PrimalPoint, dual: DualPoint | None) -> Solution:
     """The best network and multipliers in the midst of a solve."""
-    primal, dual = method.progress.primal, method.progress.dual
-    assert primal is not None
     multipliers = None if dual is None else method.bounds.multipliers(dual)
     return Solution(Termination.TIME_LIMIT, network=primal.network, multipliers=multipliers)
 

@@ -18,34 +18,44 @@ from cvxrobust.backends.ipm.symmetric import lift
 from cvxrobust.core import PolynomialNetwork
 from cvxrobust.core.attacks.trust_region import decompose, minimize_in_ball
 
-LARGE, LARGE_TARGETS = 30.0, 10.0
-"""Size of the outputs that the first Z and Z' allow, relative to what the loss asks for, if that is margins, or else
-targets. Room for margins is worth more than a small penalty. Where the penalty would exceed that of a useful network,
-it is what limits them."""
 
-FIRST = 3.0
-"""Complementarity of the cold start, times n and relative to the loss without neurons: found by trial, as `LARGE` and
-the first lam were."""
+@dataclass(frozen=True)
+class StartTuning:
+    """Where the iteration starts."""
+
+    large: float = 30.0
+    large_targets: float = 10.0
+    """Size of the outputs that the first Z and Z' allow, relative to what the loss asks for, if that is margins, or
+    else targets. Room for margins is worth more than a small penalty. Where the penalty would exceed that of a useful
+    network, it is what limits them."""
+
+    first: float = 3.0
+    """Complementarity of the cold start, times n and relative to the loss without neurons: found by trial, as `large`
+    and the first lam were."""
+
+    near: float = 0.02
+    """Complementarity of a warm start, times n and relative to the loss without neurons. Smaller values pay from
+    networks with a gap of 1e-4, but take more iterations than a cold start from networks with one of a tenth."""
+
+    added: float = 0.002
+    """Share of the cold start's Z and Z' that a warm start adds to a network's. Ten times as much costs more than the
+    network saves."""
+
+    range: float = 10.0
+    """How far below mu, in natural logarithms, the multiplier of a sample may be: slacks up to exp(range)."""
+
+    largest: float = 1e3
+    """Multiplier of a sample, at most, times the number of samples."""
+
+    bisections: int = 40
+    """Halvings of an interval that centre one number per sample."""
+
+
+TUNING = StartTuning()
+
 
 TINY = 1e-100
 """A loss below this is 0."""
-
-NEAR = 0.02
-"""Complementarity of a warm start, times n and relative to the loss without neurons. Smaller values pay from networks
-with a gap of 1e-4, but take more iterations than a cold start from networks with one of a tenth."""
-
-ADDED = 0.002
-"""Share of the cold start's Z and Z' that a warm start adds to a network's. Ten times as much costs more than the
-network saves."""
-
-RANGE = 10.0
-"""How far below mu, in natural logarithms, the multiplier of a sample may be: slacks up to exp(RANGE)."""
-
-LARGEST = 1e3
-"""Multiplier of a sample, at most, times the number of samples."""
-
-BISECTIONS = 40
-"""Halvings of an interval that centre one number per sample."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +95,14 @@ class PolynomialIterate:
 
 
 def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
-    """A centred point with T = 0 and outputs of Z and Z' around `LARGE`; dual residuals are not zero yet."""
+    """A centred point with T = 0 and outputs of Z and Z' around `StartTuning.large`.
+
+    Dual residuals are not zero yet.
+    """
     n, d = bounds.X.shape
     one = bounds.X.new_ones(n)
     zero, room = _losses_at_zero(bounds)
-    mu = FIRST * zero / n
+    mu = TUNING.first * zero / n
     # Along each axis of the inputs' second moments what outputs leave room for, so that scales do not matter.
     moments = bounds.X.T @ bounds.X / n
     moments.diagonal().add_(float((bounds.radius**2).mean()))
@@ -134,9 +147,9 @@ def warm_start(
     u, alpha = (torch.tensor(part, device=bounds.X.device) for part in (network.u, network.alpha))
     lifted = torch.hstack([u, u.new_ones(u.shape[0], 1)])
     given = [(lifted * torch.clamp(sign * alpha, min=0.0)[:, None]).T @ lifted for sign in (1.0, -1.0)]
-    Z, Zp = given[0] + ADDED * cold.point.Z, given[1] + ADDED * cold.point.Zp
+    Z, Zp = given[0] + TUNING.added * cold.point.Z, given[1] + TUNING.added * cold.point.Zp
     n, T = bounds.y.size, Z - Zp
-    mu = NEAR * _losses_at_zero(bounds)[0] / n
+    mu = TUNING.near * _losses_at_zero(bounds)[0] / n
     y = torch.tensor(bounds.y, device=bounds.X.device)
     data, attacked_point, clean_point = cold.data, None, None
     if data.attacked is not None:
@@ -151,7 +164,7 @@ def warm_start(
 def _losses_at_zero(bounds: Bounds) -> tuple[float, float]:
     """Mean loss without neurons, and the size of outputs that leaves room for better ones."""
     zero = float(np.mean(bounds.loss.value(np.zeros_like(bounds.y), bounds.y)))
-    return max(zero, TINY), LARGE if bounds.loss.margin else LARGE_TARGETS * max(zero, TINY) ** 0.5
+    return max(zero, TINY), TUNING.large if bounds.loss.margin else TUNING.large_targets * max(zero, TINY) ** 0.5
 
 
 def _attacked_start(bounds: Bounds, one: Tensor, y: Tensor, mu: float, inner: float) -> AttackedPoint:
@@ -192,8 +205,8 @@ def _centred(
         margin = inside.primal(turned, lam_at(theta), none).s
         return loss.side(margin - inner / theta, y, N, mu).theta > theta
 
-    most = torch.full_like(none, math.log(LARGEST / N))
-    theta = torch.exp(_bisected(small, torch.full_like(none, math.log(inner) - RANGE), most))
+    most = torch.full_like(none, math.log(TUNING.largest / N))
+    theta = torch.exp(_bisected(small, torch.full_like(none, math.log(inner) - TUNING.range), most))
     lam, s = lam_at(theta), inner / theta
     at = inside.primal(turned, lam, none)
     w = at.s - s
@@ -216,7 +229,7 @@ def _multipliers(data: AttackedData, T: Tensor) -> Tensor:
 
 def _bisected(below: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
     """Where `below` turns false between two bounds, elementwise, from above."""
-    for _ in range(BISECTIONS):
+    for _ in range(TUNING.bisections):
         middle = 0.5 * (low + high)
         wrong = below(middle)
         low, high = torch.where(wrong, middle, low), torch.where(wrong, high, middle)

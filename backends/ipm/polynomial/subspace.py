@@ -13,41 +13,51 @@ best network hardly uses leave again: of 784 inputs of MNIST (500 images) the so
 when the basis is all of R^d, and long before where networks have few neurons, above all near a good start."""
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.ipm.best_so_far import BestSoFar
 from cvxrobust.backends.ipm.polynomial.certify import Bounds, DualPoint, PrimalPoint
 from cvxrobust.backends.ipm.polynomial.iteration import PolynomialMethod, trivial_dual
 from cvxrobust.backends.ipm.polynomial.samples import Moments
 from cvxrobust.backends.ipm.symmetric import lift
 from cvxrobust.core import PolynomialNetwork, PolynomialProgram, Termination
+from cvxrobust.core.kit import BestSoFar
 
 Array = NDArray[np.float64]
 
-FIRST = 12
-"""Dimension of the first subspace, at least."""
 
-NEW = 10
-"""Directions that join in a round, at most."""
+@dataclass(frozen=True)
+class SubspaceTuning:
+    """How the subspace grows and shrinks."""
 
-SPARE = 1e-2
-"""The penalty of all that a network holds in directions that leave the basis, relative to the gap."""
+    first: int = 12
+    """Dimension of the first subspace, at least."""
 
-PAYS = 0.5
-"""Directions leave only after the gap has become smaller by this since they last did; or they would return forever."""
+    new: int = 10
+    """Directions that join in a round, at most."""
 
-HELD = 1e-5
-"""A start's directions that hold less of it than this share of the first are left out."""
+    spare: float = 1e-2
+    """The penalty of all that a network holds in directions that leave the basis, relative to the gap."""
 
-SHARE = 0.2
-"""A subspace's own gap, relative to the whole problem's when it was opened."""
+    pays: float = 0.5
+    """Directions leave only after the gap has become smaller by this since they last did; or they would return for
+    ever."""
 
-NEW_AT_LEAST = 1e-6
-"""A direction with less than this outside the span is in it."""
+    held: float = 1e-5
+    """A start's directions that hold less of it than this share of the first are left out."""
+
+    share: float = 0.2
+    """A subspace's own gap, relative to the whole problem's when it was opened."""
+
+    new_at_least: float = 1e-6
+    """A direction with less than this outside the span is in it."""
+
+
+TUNING = SubspaceTuning()
 
 
 class SubspaceMethod:
@@ -86,8 +96,8 @@ class SubspaceMethod:
         if start is not None:
             progress.offer_primal(PrimalPoint(start), self.bounds.objective(start))
             axes, held = _axes(start)
-            basis = axes[:, held > HELD * held.max(initial=0.0)]
-        basis = _joined(basis, self._candidates(basis, pricing, max(FIRST - basis.shape[1], NEW)))
+            basis = axes[:, held > TUNING.held * held.max(initial=0.0)]
+        basis = _joined(basis, self._candidates(basis, pricing, max(TUNING.first - basis.shape[1], TUNING.new)))
         left_at = np.inf
         while True:
             ended = progress.ended(self.iterations)
@@ -96,14 +106,14 @@ class SubspaceMethod:
             began = time.perf_counter()
             termination, pricing = self._solve_in(basis)
             self.rounds, self.dimension = self.rounds + 1, basis.shape[1]
-            progress.reserve = 0.1 * (time.perf_counter() - began)
+            progress.deadline.reserve = 0.1 * (time.perf_counter() - began)
             ended = progress.ended(self.iterations)
             if ended is not None:
                 return ended
             smaller = basis
-            if (gap := progress.upper - progress.lower) <= PAYS * left_at:
-                left_at, smaller = gap, self._needed(basis, SPARE * gap)
-            larger = _joined(smaller, self._candidates(smaller, pricing, NEW))
+            if (gap := progress.upper - progress.lower) <= TUNING.pays * left_at:
+                left_at, smaller = gap, self._needed(basis, TUNING.spare * gap)
+            larger = _joined(smaller, self._candidates(smaller, pricing, TUNING.new))
             if larger.shape[1] == smaller.shape[1]:
                 return termination if termination is not Termination.CONVERGED else Termination.NUMERICAL
             basis = larger
@@ -124,7 +134,7 @@ class SubspaceMethod:
         gap = outer.certificate.relative_gap
         tolerance = outer.settings.tolerance
         if basis.shape[1] < self.X.shape[1]:
-            tolerance = min(0.1, max(0.5 * tolerance, SHARE * gap))
+            tolerance = min(0.1, max(0.5 * tolerance, TUNING.share * gap))
         left = None if outer.settings.max_iterations is None else outer.settings.max_iterations - self.iterations
         settings = outer.settings.replace(tolerance=tolerance, max_iterations=left)
         inside: BestSoFar[PrimalPoint, DualPoint] = BestSoFar(
@@ -190,7 +200,7 @@ def _joined(basis: Array, more: Array) -> Array:
         for _ in range(2):
             rest = rest - basis @ (basis.T @ rest)
         size = float(np.linalg.norm(rest))
-        if size > NEW_AT_LEAST:
+        if size > TUNING.new_at_least:
             basis = np.hstack([basis, (rest / size)[:, None]])
     return basis
 

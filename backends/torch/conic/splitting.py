@@ -9,7 +9,7 @@ With ``u = (x, y, tau)`` and ``v = (0, s, kappa)``, find nonzero u in C = R^N x 
 (x, s, y) / tau is a solution if tau > 0, and a certificate that there is none otherwise. Each iteration solves one
 linear system and projects once (Douglas and Rachford's splitting in the metric of a diagonal matrix R):
 
-    u' = (R + Q)^-1 R w,    u = P_C(2 u' - w),    w <- w + ALPHA (u - u'),    v = R (u + w - 2 u').
+    u' = (R + Q)^-1 R w,    u = P_C(2 u' - w),    w <- w + alpha (u - u'),    v = R (u + w - 2 u').
 
 Source: O'Donoghue (2021), *Operator splitting for a homogeneous embedding of the linear complementarity problem*, SIAM
 J. Optim. 31, whose solver SCS 3 also has the rules by which R changes (Sec. 5.2), the limits and the acceleration.
@@ -27,23 +27,38 @@ from cvxrobust.backends.torch.conic.linear import LinearSystem
 from cvxrobust.backends.torch.conic.scaling import Scaled
 from cvxrobust.core import Termination
 
-ALPHA = 1.5
-"""Over-relaxation."""
 
-R_X, R_TAU = 1e-6, 10.0
-"""Entries of R for x and tau; those for y are the inverse of the scale."""
+@dataclass(frozen=True)
+class SplittingTuning:
+    """The metric and how it changes."""
 
-FIRST_SCALE, SMALLEST_SCALE, LARGEST_SCALE = 0.02, 1e-6, 1e6
-EQUALITY_FACTOR = 10.0
-"""Equalities get a scale so many times larger; with the 1000 of SCS, single precision gets stuck at 1e-3."""
+    alpha: float = 1.5
+    """Over-relaxation."""
 
-RESCALING = math.sqrt(10.0)
-"""The scale changes when it is off by more than this factor ..."""
+    r_x: float = 1e-6
+    r_tau: float = 10.0
+    """Entries of R for x and tau; those for y are the inverse of the scale."""
 
-SETTLING = 100
-"""... and has been kept for so many iterations."""
+    first_scale: float = 0.02
+    smallest_scale: float = 1e-6
+    largest_scale: float = 1e6
+    """Where the scale begins, and what it stays between."""
 
-ACCELERATE_EVERY = 5
+    equality_factor: float = 10.0
+    """Equalities get a scale so many times larger; with the 1000 of SCS, single precision gets stuck at 1e-3."""
+
+    rescaling: float = math.sqrt(10.0)
+    """The scale changes when it is off by more than this factor ..."""
+
+    settling: int = 100
+    """... and has been kept for so many iterations."""
+
+    accelerate_every: int = 5
+    """Iterations from one extrapolation to the next."""
+
+
+TUNING = SplittingTuning()
+
 
 TINY = 1e-30
 
@@ -95,6 +110,25 @@ class Splitting:
         system: Solves the linear systems.
         device: Where the vectors are.
         dtype: Their precision.
+
+    Attributes:
+        w: What is iterated, shape (N + M + 1,), for N columns and M rows.
+        u: The last projection, (x, y, tau), of the same shape.
+        iterations: Done so far.
+        scale: What entries of R for y are the inverse of. `_use_scale` sets this and all of R's that follow.
+        _r: Diagonal of R, shape (N + M + 1,).
+        _g: Solution of the linear system for (q, b), shape (N + M,).
+        _pivot: What is left of tau's own entry then, a number.
+        _anderson: Extrapolates w in the metric of R.
+        _since, _log_sum, _log_count: When the scale last changed; sum and number of the logarithms of imbalance since.
+        _h: ``(q, b)``, scaled, shape (N + M,).
+        _linear: The last u', before projection, shape (N + M + 1,).
+        _before: The w that the last step began with, shape (N + M + 1,).
+        _by_row, _by_column: From scaled residuals to the programme's units, shapes (M,) and (N,).
+        _per_value: The same for costs, a number.
+        _norm_b, _norm_q: Largest entries of b and q in the programme's units.
+        _free: Rows that are equalities; they come first.
+        _target: The length that w is given.
     """
 
     def __init__(
@@ -118,7 +152,7 @@ class Splitting:
         self.u, self._linear = self.w.clone(), self.w.clone()
         self._before = self.w
         self.iterations = 0
-        self._use_scale(FIRST_SCALE)
+        self._use_scale(TUNING.first_scale)
 
     @property
     def b(self) -> Tensor:
@@ -133,14 +167,14 @@ class Splitting:
     def _use_scale(self, scale: float) -> None:
         self.scale = scale
         self._r = torch.empty_like(self.w)
-        self._r[: self._columns] = R_X
+        self._r[: self._columns] = TUNING.r_x
         self._r[self._columns : -1] = 1 / scale
-        self._r[self._columns : self._columns + self._free] = 1 / (scale * EQUALITY_FACTOR)
-        self._r[-1] = R_TAU
+        self._r[self._columns : self._columns + self._free] = 1 / (scale * TUNING.equality_factor)
+        self._r[-1] = TUNING.r_tau
         self._system.factorise(self._r[: self._columns], self._r[self._columns : -1])
         x, y = self._system.solve(self.q, self.b, exact=True)
         self._g = torch.cat((x, y))
-        self._pivot = R_TAU + torch.dot(self._h, self._g)
+        self._pivot = TUNING.r_tau + torch.dot(self._h, self._g)
         self._anderson = Anderson(self._r)
         self._since, self._log_sum, self._log_count = self.iterations, 0.0, 0
 
@@ -152,7 +186,7 @@ class Splitting:
 
     def step(self) -> None:
         """One iteration."""
-        accelerated = self.iterations > 0 and self.iterations % ACCELERATE_EVERY == 0
+        accelerated = self.iterations > 0 and self.iterations % TUNING.accelerate_every == 0
         if accelerated:
             self.w = self._anderson.extrapolate(self._before, self.w)
         # The embedding is homogeneous, so the iterate may have any length; it must not shrink to nothing.
@@ -166,7 +200,7 @@ class Splitting:
         self.u = 2 * self._linear - self.w
         self._project(self.u[self._columns : -1])
         self.u[-1].clamp_(min=0)
-        self.w = self.w + ALPHA * (self.u - self._linear)
+        self.w = self.w + TUNING.alpha * (self.u - self._linear)
         if accelerated:
             self.w = self._anderson.checked(self._before, self.w)
         self.iterations += 1
@@ -214,9 +248,9 @@ class Splitting:
         self._log_sum += math.log(errors.imbalance)
         self._log_count += 1
         factor = math.exp(0.5 * self._log_sum / self._log_count)
-        if self.iterations - self._since < SETTLING or 1 / RESCALING <= factor <= RESCALING:
+        if self.iterations - self._since < TUNING.settling or 1 / TUNING.rescaling <= factor <= TUNING.rescaling:
             return
-        scale = min(max(self.scale * factor, SMALLEST_SCALE), LARGEST_SCALE)
+        scale = min(max(self.scale * factor, TUNING.smallest_scale), TUNING.largest_scale)
         if scale == self.scale:
             return
         v = self._r * (self.u + self._before - 2 * self._linear)

@@ -89,7 +89,7 @@ def solve_gated(
     return Solution(
         termination,
         network=gated.to_network(program, solve.best.U),
-        multipliers=solve.best.feasible() if at_scale(program) or by_columns(program) else solve.best.multipliers,
+        multipliers=solve.best.feasible() if at_scale(program) or by_columns(program) else solve.best.dual,
         iterations=solve.steps,
         message=solve.message,
         applied=applied,
@@ -130,28 +130,26 @@ class _Solve:
         dtype: str,
         checkpoint: Checkpoint | None,
     ) -> None:
-        self.settings, self.device, self.checkpoint = settings, device, checkpoint
+        self.device, self.checkpoint = device, checkpoint
         self.dtype = torch.float64 if dtype == "float64" else torch.float32
-        self.best = GatedIncumbent(program, monitor, np.zeros(program.shape))
+        self.best = GatedIncumbent(program, settings, monitor)
         self.steps, self.message = 0, ""
 
     def run(self, start: ReLUNetwork | None) -> Termination:
         """Solve, from a checkpoint, a network, or nothing."""
         best, program = self.best, self.best.program
-        best.add_point(best.U)
-        best.add_multipliers(network_multipliers(program, best.U))
+        best.offer_point(best.U)
+        best.offer_multipliers(network_multipliers(program, best.U))
         if start is not None:
             given = gated.from_network(program, start)
-            best.add_point(given)
+            best.offer_point(given)
             if np.isfinite(gated.objective(program, given)):
-                best.add_multipliers(network_multipliers(program, given))
+                best.offer_multipliers(network_multipliers(program, given))
         state = None if self.checkpoint is None else self.checkpoint.load()
         if state is not None:
             best.restore(state)
         best.report()
-        if best.upper <= 0.0:
-            return Termination.CONVERGED
-        ended = best.ended(self.settings, 0, MOST)
+        ended = best.ended(0)
         warm = start is not None or state is not None
         if ended is None and at_scale(program):
             ended = self._by_multipliers(warm, state)
@@ -161,7 +159,7 @@ class _Solve:
 
     def _by_multipliers(self, warm: bool, state: dict[str, Any] | None) -> Termination | None:
         U = self.best.U if warm else np.zeros(self.best.program.shape)
-        method = MultiplierMethod(self.best, self.settings, U, self.device, self.dtype)
+        method = MultiplierMethod(self.best, U, self.device, self.dtype)
         if state is not None:
             method.restore(state)
         ended = method.run(self._keep)
@@ -171,7 +169,7 @@ class _Solve:
         return ended
 
     def _by_columns(self, warm: bool, state: dict[str, Any] | None) -> Termination | None:
-        method = ColumnMethod(self.best, self.settings, warm, self.device, self.dtype)
+        method = ColumnMethod(self.best, warm, self.device, self.dtype)
         if state is not None:
             method.restore(state)
         ended = method.run(self._keep)
@@ -185,7 +183,7 @@ class _Solve:
         if state is not None:
             path.restore(state)
         path.steps += self.steps
-        ended = follow(path, self.best, self.settings, self._keep)
+        ended = follow(path, self.best, self._keep)
         self.steps = path.steps
         self.message = f"{path.products} products with second derivatives, width {path.width:.1e}"
         self._keep(path, ended is not Termination.CONVERGED)

@@ -86,6 +86,12 @@ class LocalSamples:
         labels: Shape (n, K), n the samples of this process.
         sides: Labels as signs of the output: all 1 for regression. Shape (n, K).
         radius: Shape (n,).
+        total, width: Samples of all processes, and inputs d.
+        dtype: Precision of the large products.
+        team: Who else holds samples.
+        attacked: Whether any radius, of whatever process, is positive.
+        streamed: Whether inputs are read anew in every pass; else they are kept: in float64, shape (n, d), and, for
+            the large products, in `dtype` at the factory.
     """
 
     def __init__(

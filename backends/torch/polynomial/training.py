@@ -7,7 +7,7 @@ problem go through the data together.
 import math
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from cvxrobust.backends.torch.polynomial.objective import Array, ObjectiveEvalua
 from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.backends.torch.stopping import Stops
 from cvxrobust.core import (
-    Certificate,
     InputError,
     Monitor,
     PolynomialNetwork,
@@ -34,6 +33,7 @@ from cvxrobust.core import (
     Termination,
     loss_by_name,
 )
+from cvxrobust.core.kit import BestSoFar
 from cvxrobust.core.programs.polynomial.certificate import DualBound
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SpanMultipliers
 
@@ -84,36 +84,6 @@ class Shares:
     attack: float
 
 
-@dataclass
-class PolynomialIncumbent:
-    """The best network and multipliers so far, with their certified bounds; they only ever get better."""
-
-    network: PolynomialNetwork
-    multipliers: AttackMultipliers
-    upper: float = math.inf
-    lower: float = -math.inf
-    monitor: Monitor = field(default_factory=Monitor)
-
-    def take(self, network: PolynomialNetwork, upper: float, multipliers: AttackMultipliers, lower: float) -> None:
-        """Keep what is better."""
-        better = False
-        if upper < self.upper:
-            self.network, self.upper, better = network, upper, True
-        if lower > self.lower:
-            self.multipliers, self.lower, better = multipliers, lower, True
-        if better:
-            self.monitor.report(self.upper, self.lower, self.answer)
-
-    def answer(self) -> Solution:
-        """Both, for whoever keeps them in case this solve has to be ended."""
-        return Solution(Termination.TIME_LIMIT, network=self.network, multipliers=self.multipliers)
-
-    @property
-    def gap(self) -> float:
-        """Relative certified gap."""
-        return Certificate(self.upper, self.lower).relative_gap
-
-
 class Training:
     """One solve: the neurons, the smoothing, and the best bounds.
 
@@ -127,6 +97,25 @@ class Training:
         stops: Says when to stop.
         start: A network to start from.
         checkpoint: Where to go on from, and to save to.
+
+    Attributes:
+        clock: When it began, on `time.perf_counter`.
+        task, program, settings, samples, stops, checkpoint: As given.
+        loss: The programme's.
+        best: The best network and multipliers so far.
+        neurons: Scaled by the roots of their output weights, shape (m, d), float64; `_place` sets these three.
+        signs: Of the output weights, shape (m,).
+        memory: Of the descent, in all entries of the neurons.
+        smoothing: The present smoothing; its centre, one entry per sample of this process, is the last multipliers.
+        warm: Whether it began with neurons that know something.
+        evaluations: Of the objective so far.
+        certificates: So far; where there was a checkpoint, `DOUBT` to begin with.
+        stage: Rounds with the present smoothing.
+        budget: Evaluations until the next certificate.
+        idle, least: Rounds without a better gap, and the gap that counts as the last better one.
+        violated: What the last multipliers violate, relative to the beta that was aimed at.
+        latest: The best evaluation since the last certificate, with its query; None if there is none.
+        walked: Whether stochastic steps have moved the neurons since.
     """
 
     def __init__(
@@ -154,7 +143,8 @@ class Training:
         centre = torch.zeros_like(samples.radius)
         (n, d), column = program.X.shape, program.labels[:, task]
         nothing = SpanMultipliers(np.zeros(n), np.empty((d, 0)), np.empty((n, 0)))
-        self.best = PolynomialIncumbent(self._empty(), nothing, monitor=monitor)
+        self.best: BestSoFar[PolynomialNetwork, AttackMultipliers] = BestSoFar(settings, monitor, deadline=stops)
+        self.best.primal, self.best.dual = self._empty(), nothing
         saved = self._load()
         self.warm = saved is not None or (start is not None and start.n_neurons > 0)
         if saved is not None:
@@ -165,7 +155,7 @@ class Training:
             self._place(np.sqrt(np.abs(alpha))[:, None] * u, np.where(alpha < 0.0, -1.0, 1.0))
             self.smoothing = PolynomialSmoothing(*(WARM if self.warm else COLD), centre)
         # The network without neurons, and no multipliers: every loss is 0 or more.
-        self.best.take(self._empty(), float(np.mean(self.loss.value(np.zeros(n), column))), nothing, 0.0)
+        self._take(self._empty(), float(np.mean(self.loss.value(np.zeros(n), column))), nothing, 0.0)
 
     def run(self) -> Generator[Request, Any, Solution]:
         """Rounds of descent, each followed by a certificate."""
@@ -203,6 +193,19 @@ class Training:
                 self.neurons, self.budget = found.point, ROUND
                 return found
 
+    def _take(self, network: PolynomialNetwork, upper: float, multipliers: AttackMultipliers, lower: float) -> None:
+        """Keep what is better, and report it."""
+        better = self.best.offer_primal(network, upper), self.best.offer_dual(multipliers, lower)
+        if any(better):
+            self.best.report()
+
+    @property
+    def known(self) -> tuple[PolynomialNetwork, AttackMultipliers]:
+        """The best network and multipliers; there have been some from the start."""
+        assert self.best.primal is not None
+        assert self.best.dual is not None
+        return self.best.primal, self.best.dual
+
     def sharpen_for(self, known: bool) -> None:
         """Set the first smoothing."""
         self.smoothing = PolynomialSmoothing(*(WARM if known else COLD), self.smoothing.centre)
@@ -214,7 +217,7 @@ class Training:
     @property
     def penalty(self) -> float:
         """Share of beta that descent aims at."""
-        if self.certificates < DOUBT or self.best.network.n_neurons > 0:
+        if self.certificates < DOUBT or self.known[0].n_neurons > 0:
             return 1.0
         violated = min(self.violated, self.best.gap) if LOSSES[self.program.loss].kinked else self.violated
         return 1.0 - min(AHEAD * violated, MOST_AHEAD * 0.5 ** (self.idle // YIELD))
@@ -222,7 +225,7 @@ class Training:
     def judged(self, judgement: Judgement) -> None:
         """Take over what a judgement is better at."""
         self.certificates += 1
-        self.best.take(judgement.network, judgement.upper, judgement.multipliers, judgement.bound.value)
+        self._take(judgement.network, judgement.upper, judgement.multipliers, judgement.bound.value)
 
     def _continue(self, descent: "Descent[ObjectiveEvaluation]", judgement: Judgement, penalty: float) -> None:
         """Decide what the next round needs, after one with this share of beta: descent, a neuron, or less smoothing."""
@@ -248,9 +251,7 @@ class Training:
 
     def ended(self) -> Termination | None:
         """Why to stop, if so."""
-        if self.best.gap <= self.settings.tolerance:
-            return Termination.CONVERGED
-        return self.stops.reason or (Termination.ITERATION_LIMIT if self._allowance(1) < 1 else None)
+        return self.best.ended(self.evaluations)
 
     def _allowance(self, wanted: int) -> int:
         limit = self.settings.max_iterations
@@ -262,10 +263,8 @@ class Training:
             self.save(force=True)
         given_up = "" if ended else f"no better gap in {PATIENCE} rounds"
         lost = "" if self.checkpoint is None else self.checkpoint.failure
-        return Solution(
+        return self.best.solution(
             ended or Termination.NUMERICAL,
-            network=self.best.network,
-            multipliers=self.best.multipliers,
             iterations=self.evaluations,
             solve_seconds=time.perf_counter() - self.clock,
             message="; ".join(filter(None, (given_up, lost))),
@@ -339,7 +338,7 @@ class Training:
         samples, centre = self.samples, self.smoothing.centre
         return {
             **search_state(self.neurons, self.signs, self.memory, self.smoothing),
-            **best_state(self.best.network, self.best.multipliers),
+            **best_state(*self.known),
             "centre": samples.team.whole(centre, samples.rows, samples.total),
             "stage": self.stage,
         }
@@ -367,4 +366,4 @@ class Training:
         self.memory, self.smoothing = saved.memory, saved.smoothing
         self.stage, self.budget, self.certificates = saved.stage, ROUND, DOUBT
         upper, lower = self.samples.team.told((saved.upper(), saved.lower()))
-        self.best.take(saved.network, upper, saved.multipliers or self.best.multipliers, lower)
+        self._take(saved.network, upper, saved.multipliers or self.known[1], lower)

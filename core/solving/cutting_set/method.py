@@ -41,32 +41,55 @@ from cvxrobust.core.solving.cutting_set.working_points import WorkingPoints
 
 Array = NDArray[np.float64]
 
-SETTLED = 1e-3
-"""Relative gap below which the neurons are known and only their directions change: the end of dropping atoms."""
 
-SHRUNK = 0.1
-"""Atoms are dropped when the gap is at most this fraction of what it was the last time: so that they cannot cycle."""
+@dataclass(frozen=True)
+class CuttingSetTuning:
+    """What is added and dropped, and when masters no longer help."""
 
-APART = 0.1
-"""Mirror images closer to the worst case than this times the root of the gap are no second attack."""
+    settled: float = 1e-3
+    """Relative gap below which the neurons are known and only their directions change: the end of dropping atoms."""
 
-WORTHWHILE = 0.1
-"""Atoms and points are added if what they promise exceeds this fraction of the gap."""
+    shrunk: float = 0.1
+    """Atoms are dropped when the gap is at most this fraction of what it was the last time, so that they cannot
+    cycle."""
 
-SHARE = 0.5
-"""Share of the master's network in the mixture of in-out rounds; halved while that brings no better network."""
+    apart: float = 0.1
+    """Mirror images closer to the worst case than this times the root of the gap are no second attack."""
 
-LEAST_SHARE = 1.0 / 32.0
+    worthwhile: float = 0.1
+    """Atoms and points are added if what they promise exceeds this fraction of the gap."""
 
-SLOW = 0.6
-"""A round that leaves more than this fraction of the gap makes the next one separate in-out."""
+    share: float = 0.5
+    """Share of the master's network in the mixture of in-out rounds; halved while that brings no better network."""
 
-STALLED_ROUNDS = 12
-"""Rounds that together leave more than `STALLED` of the gap: the masters' accuracy is what limits it then."""
+    least_share: float = 1.0 / 32.0
+    """It is halved no further."""
 
-STALLED = 0.9
+    slow: float = 0.6
+    """A round that leaves more than this fraction of the gap makes the next one separate in-out."""
 
-MAX_ROUNDS = 500
+    stalled_rounds: int = 12
+    stalled: float = 0.9
+    """Rounds that together leave more than that of the gap: the masters' accuracy is what limits it then."""
+
+    max_rounds: int = 500
+    """Unless the settings say otherwise."""
+
+
+TUNING = CuttingSetTuning()
+
+
+@dataclass(frozen=True)
+class Beginning(Generic[N]):
+    """What is known of a problem before the first master.
+
+    Args:
+        start: A network to start from; None for the one without neurons.
+        known: Bounds already proved, none of them tighter above than the start's objective.
+    """
+
+    start: N | None
+    known: Certificate
 
 
 @dataclass
@@ -81,7 +104,7 @@ class CuttingSetState(Generic[N]):
     iterations: int = 0
     milestone: tuple[int, float] = (0, float("inf"))
     in_out: bool = False
-    share: float = SHARE
+    share: float = TUNING.share
     dropped_at: float = 1.0
     purge: bool = False
     assemble: float = 0.0
@@ -97,8 +120,7 @@ def cutting_set(
     solve_conic: Callable[[Any, Settings], Solution],
     settings: Settings,
     monitor: Monitor,
-    start: N | None = None,
-    known: Certificate | None = None,
+    beginning: Beginning[N],
     keep: Callable[[N, Certificate], object] | None = None,
 ) -> tuple[CuttingSetState[N], Termination]:
     """Solve a robust problem by masters.
@@ -108,26 +130,24 @@ def cutting_set(
         solve_conic: Runs the backend on a `ConicProgram`.
         settings: ``tolerance`` is the certified gap to reach, ``max_iterations`` limits the rounds.
         monitor: Says when to stop; its `report` hears of better bounds.
-        start: A network to start from.
-        known: Bounds already proved, none of them tighter above than the start's objective.
+        beginning: What is known before.
         keep: Hears of the best network and of the bounds whenever one of them improves.
 
     Returns:
         The final state, whose network and certificate are valid whenever and why ever it stopped, and why it did.
     """
-    state = _initial_state(problem, start)
-    if known is not None:
-        state.certificate = state.certificate.best(known)
+    state = _initial_state(problem, beginning.start)
+    state.certificate = state.certificate.best(beginning.known)
     state.dropped_at = min(state.certificate.relative_gap, 1.0)
-    for _ in range(settings.max_iterations or MAX_ROUNDS):
+    for _ in range(settings.max_iterations or TUNING.max_rounds):
         if state.certificate.relative_gap <= settings.tolerance:
             return state, Termination.CONVERGED
         if monitor.should_stop:
             return state, Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
-        if state.certificate.relative_gap <= STALLED * state.milestone[1]:
+        if state.certificate.relative_gap <= TUNING.stalled * state.milestone[1]:
             state.milestone = state.rounds, state.certificate.relative_gap
             state.purge = False
-        elif state.rounds - state.milestone[0] >= STALLED_ROUNDS:
+        elif state.rounds - state.milestone[0] >= TUNING.stalled_rounds:
             if state.purge:
                 return state, Termination.NUMERICAL
             # Crowded masters are ill-conditioned: try once more with the points that matter alone.
@@ -136,7 +156,7 @@ def cutting_set(
         failure = _round(problem, solve_conic, settings, monitor, state)
         if failure is not None:
             return state, failure
-        state.in_out = state.certificate.relative_gap > SLOW * before.relative_gap
+        state.in_out = state.certificate.relative_gap > TUNING.slow * before.relative_gap
         if state.certificate != before:
             monitor.report(state.certificate.upper, state.certificate.lower)
         if keep is not None:
@@ -190,7 +210,7 @@ def _round(
     if better:
         state.best = query
     if state.in_out:
-        state.share = min(2.0 * state.share, SHARE) if better else max(0.5 * state.share, LEAST_SHARE)
+        state.share = min(2.0 * state.share, TUNING.share) if better else max(0.5 * state.share, TUNING.least_share)
     before, state.certificate = state.certificate, state.certificate.best(found)
     _update_points(problem, state, network, attacks, multipliers.weights, state.certificate != before)
     _update_atoms(problem, state, master, solution, bound)
@@ -208,10 +228,10 @@ def _update_points(
 ) -> None:
     """Add what the worst cases revealed, drop points that have not mattered for a while."""
     working, gap = state.working, state.certificate.absolute_gap
-    settled = state.certificate.relative_gap <= SETTLED
+    settled = state.certificate.relative_gap <= TUNING.settled
     everyone = np.arange(attacks.values.size)
     known = working.losses(problem.losses_at_points(network, working.owners, working.points))
-    worthwhile = known + WORTHWHILE * gap
+    worthwhile = known + TUNING.worthwhile * gap
     new = np.flatnonzero(problem.losses_at_points(network, everyone, attacks.points) > worthwhile)
     if new.size == 0:
         # Attacks on a mixture need not hurt the master's network; its own worst cases do, if anything does.
@@ -220,7 +240,7 @@ def _update_points(
     batches = [(new, attacks.points)]
     if settled and isinstance(problem, Mirrors):
         others = problem.mirrored(network, attacks)
-        apart = np.linalg.norm(others - attacks.points, axis=1) > APART * np.sqrt(gap)
+        apart = np.linalg.norm(others - attacks.points, axis=1) > TUNING.apart * np.sqrt(gap)
         bad = problem.losses_at_points(network, everyone, others) > worthwhile
         batches.append((np.flatnonzero(bad & apart), others))
     working.age(weights, state.solution is None or state.solution.termination is Termination.CONVERGED)
@@ -236,9 +256,9 @@ def _update_atoms(
 ) -> None:
     """Add the neurons that pricing found, drop directions that do not matter."""
     relative = min(state.certificate.relative_gap, 1.0)
-    threshold, settled = WORTHWHILE * relative, relative <= SETTLED
+    threshold, settled = TUNING.worthwhile * relative, relative <= TUNING.settled
     if isinstance(master, Turns):
-        drop = not settled and relative <= SHRUNK * state.dropped_at
+        drop = not settled and relative <= TUNING.shrunk * state.dropped_at
         if drop:
             state.dropped_at = relative
         state.atoms = master.turned(solution, violation=threshold if settled else None, drop=drop)

@@ -1,8 +1,9 @@
 """What `core` has proved about every part of a problem, moment by moment."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Generic
 
 import numpy as np
@@ -17,6 +18,8 @@ from cvxrobust.core.networks.base import N
 class Ledger(Generic[N]):
     """Bounds of the parts, the networks that they start from, and the trace of their sum.
 
+    It alone writes in there: others read, and tell it what was found.
+
     Args:
         parts: The parts of the problem.
         starts: A network for each to start from, or None.
@@ -25,12 +28,7 @@ class Ledger(Generic[N]):
         hurried: Whether there is no time for more than a problem's bounds at once (`Weighed`).
 
     Attributes:
-        bounds: Of every part: the best known.
-        starts: The networks to start from that are inside the constraints.
-        trace: The sum of the bounds over time.
-        proved: Of every part, of the programme that was given: the best network and bounds that `core` has judged.
-        settled: The results of parts that have gone on to other programmes.
-        listening: Hears of everything that is kept, so that it can be had should this process end; None if nobody does.
+        clock: When the call began.
     """
 
     def __init__(
@@ -43,21 +41,56 @@ class Ledger(Generic[N]):
         hurried: bool = False,
     ) -> None:
         self.clock, self._callback, self._paused = clock, callback, 0.0
-        self.bounds: list[Certificate] = []
-        self.starts: list[N | None] = list(starts)
-        self.trace: list[TracePoint] = []
-        self.proved: list[tuple[N, Certificate]] = []
-        self.settled: dict[int, Result[N]] = {}
-        self.listening: Callable[[], object] | None = None
+        self._bounds: list[Certificate] = []
+        self._starts: list[N | None] = list(starts)
+        self._trace: list[TracePoint] = []
+        self._proved: list[tuple[N, Certificate]] = []
+        self._settled: dict[int, Result[N]] = {}
+        self._hear: Callable[[], object] | None = None
         for k, part in enumerate(parts):
-            found = opening(part, self.starts[k], hurried)
+            found = opening(part, self._starts[k], hurried)
             if not np.isfinite(found.upper):
                 # A start outside the problem's constraints must not hide the network that is always inside.
-                self.starts[k] = None
+                self._starts[k] = None
                 found = found.best(opening(part, None, hurried))
-            self.bounds.append(found)
-            self.proved.append((self.starts[k] or part.trivial_network(), found))
-        self.report(0, self.bounds[0])
+            self._bounds.append(found)
+            self._proved.append((self._starts[k] or part.trivial_network(), found))
+        self.report(0, self._bounds[0])
+
+    @property
+    def bounds(self) -> tuple[Certificate, ...]:
+        """The best that is known of every part."""
+        return tuple(self._bounds)
+
+    @property
+    def starts(self) -> tuple[N | None, ...]:
+        """The networks to start from that are inside the constraints."""
+        return tuple(self._starts)
+
+    @property
+    def trace(self) -> tuple[TracePoint, ...]:
+        """The sum of the bounds over time."""
+        return tuple(self._trace)
+
+    @property
+    def proved(self) -> tuple[tuple[N, Certificate], ...]:
+        """Of every part, of the programme that was given: the best network and bounds that `core` has judged."""
+        return tuple(self._proved)
+
+    @property
+    def settled(self) -> Mapping[int, "Result[N]"]:
+        """The results of parts that have gone on to other programmes."""
+        return MappingProxyType(self._settled)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody takes in what is kept, should this process have to be ended."""
+        return self._hear is not None
+
+    def be_heard(self, hear: Callable[[], object]) -> None:
+        """From now on, let somebody hear at once of everything that is kept; and of what there is already."""
+        self._hear = hear
+        hear()
 
     @property
     def elapsed(self) -> float:
@@ -76,38 +109,38 @@ class Ledger(Generic[N]):
     @property
     def total(self) -> Certificate:
         """The sum of all parts."""
-        return Certificate(sum(part.upper for part in self.bounds), sum(part.lower for part in self.bounds))
+        return Certificate(sum(part.upper for part in self._bounds), sum(part.lower for part in self._bounds))
 
     def report(self, k: int, certificate: Certificate) -> None:
         """Note bounds of one part that `core` has proved; the trace and the callback hear of the sum over all."""
-        self.bounds[k] = self.bounds[k].best(certificate)
+        self._bounds[k] = self._bounds[k].best(certificate)
         total = self.total
-        if self.trace and (total.upper, total.lower) == (self.trace[-1].upper, self.trace[-1].lower):
+        if self._trace and (total.upper, total.lower) == (self._trace[-1].upper, self._trace[-1].lower):
             return
         point = TracePoint(self.elapsed, total.upper, total.lower)
-        self.trace.append(point)
+        self._trace.append(point)
         if self._callback is not None:
             self._callback(point.elapsed, point.upper, point.lower)
 
     def keep(self, k: int, network: N, certificate: Certificate) -> None:
         """Note a network and bounds of one part that `core` has judged."""
-        before, known = self.proved[k]
+        before, known = self._proved[k]
         best = known.best(certificate)
-        if k in self.settled or best == known:
+        if k in self._settled or best == known:
             return
-        self.proved[k] = (network if certificate.upper < known.upper else before), best
-        if self.listening is not None:
-            self.listening()
+        self._proved[k] = (network if certificate.upper < known.upper else before), best
+        if self._hear is not None:
+            self._hear()
 
     def settle(self, k: int, result: "Result[N]") -> None:
         """Note what came of a part that goes on to another programme."""
-        self.settled[k] = result
-        if self.listening is not None:
-            self.listening()
+        self._settled[k] = result
+        if self._hear is not None:
+            self._hear()
 
     def begin_anew(self, k: int, certificate: Certificate) -> None:
         """A part has become another programme, with another optimum."""
-        self.bounds[k] = certificate
+        self._bounds[k] = certificate
 
 
 def opening(part: Problem[N], start: N | None, hurried: bool) -> Certificate:

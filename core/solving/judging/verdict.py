@@ -11,6 +11,7 @@ from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.solving.judging.sanitize import candidates, network_of, proved, worth
+from cvxrobust.core.solving.structure import Structure
 
 GRACE = 0.3
 """Seconds after the deadline that may go into making multipliers prove more; an answer is late a second after it."""
@@ -21,18 +22,23 @@ class Task(Generic[N]):
     """One programme to solve.
 
     Args:
-        part: The problem.
+        structure: The problem, and its structured programme once somebody has asked for that.
         k: Its number among the parts.
         known: Bounds that `core` has proved.
         start: A network to start from.
         solution: A raw solution of a programme of the same shape to start from.
     """
 
-    part: Problem[N]
+    structure: Structure[N]
     k: int
     known: Certificate
     start: N | None = None
     solution: Solution | None = None
+
+    @property
+    def part(self) -> Problem[N]:
+        """The problem."""
+        return self.structure.part
 
 
 @dataclass(frozen=True)
@@ -53,20 +59,20 @@ class Judged(Generic[N]):
 def certified(
     part: Problem[N],
     solution: Solution,
-    network: N,
-    known: Certificate,
+    known: Judged[N],
     tolerance: float,
     keep: Callable[[N, Certificate], object] | None = None,
     deadline: float | None = None,
     *,
     quick: bool = False,
 ) -> Judged[N]:
-    """Judge an answer by `core` alone; `keep` hears of every improvement, because the next may take long.
+    """Judge an answer by `core` alone, beside what is `known`.
 
+    `keep` hears of every improvement, because the next may take long.
     Multipliers are repaired until `GRACE` after the deadline, a ``time.perf_counter()`` value. Where it must be `quick`
     only the first candidate for multipliers is tried, and none is repaired.
     """
-    certificate, unproved = known, ""
+    network, certificate, unproved = known.network, known.certificate, ""
     found = network_of(part, solution)
     if found is not None and (upper := worth(part, found)) < certificate.upper:
         network, certificate = found, replace(certificate, upper=upper)

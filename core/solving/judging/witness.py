@@ -83,9 +83,9 @@ class Witness(Generic[N]):
         """
         task, before = self.task, self.judged
         network = task.start or task.part.trivial_network()
-        known = Certificate(task.known.upper, before.certificate.lower)
+        known = Judged(network, Certificate(task.known.upper, before.certificate.lower))
         keep = partial(self.ledger.keep, task.k)
-        found = certified(task.part, solution, network, known, self.tolerance, keep, deadline)
+        found = certified(task.part, solution, known, self.tolerance, keep, deadline)
         worse = found.certificate.upper > before.certificate.upper
         if worse and found.certificate.relative_gap > self.tolerance:
             best = found.certificate.best(before.certificate)
@@ -126,7 +126,7 @@ class Witness(Generic[N]):
         return ""
 
     def _is_worth_judging(self) -> bool:
-        kept = self.ledger.listening is not None
+        kept = self.ledger.is_heard
         spent = time.perf_counter() - self._began - self.seconds
         allowed = (KEEPING if kept else SHARE) * spent
         if self.seconds == 0.0 and kept:
@@ -137,16 +137,15 @@ class Witness(Generic[N]):
         return gap <= max(SHRUNK * self._last_gap, self.tolerance) or self._costs <= STALE * (allowed - self.seconds)
 
     def _judge(self, iterate: Callable[[], Solution]) -> None:
-        began, k, known = time.perf_counter(), self.task.k, self.judged
+        began, k = time.perf_counter(), self.task.k
         with self.ledger.paused():
             try:
                 solution = made_safe(iterate(), None, NOTHING_SET)
                 if solution.termination is Termination.ERROR:
                     raise ValueError(solution.message)
                 self.judged = certified(
-                    self.task.part, solution, known.network, known.certificate, self.tolerance,
-                    partial(self.ledger.keep, k), quick=True,
-                )  # fmt: skip
+                    self.task.part, solution, self.judged, self.tolerance, partial(self.ledger.keep, k), quick=True
+                )
             except Exception as error:  # of somebody else's making
                 self._refused[f"an iterate that cannot be judged: {described(error)}"] += 1
         self._costs = time.perf_counter() - began

@@ -4,6 +4,8 @@
 `test_a_gpu_certifies_the_same_optimum`.
 """
 
+from dataclasses import replace
+
 import pytest
 from polynomial_cases import adversarial, certified, solved
 from random_problems import random_case
@@ -71,7 +73,7 @@ def test_factoring_over_samples_leaves_no_tensor_behind(monkeypatch):
 
 def test_factoring_rows_leaves_no_tensor_behind(monkeypatch):
     iteration = pytest.importorskip("cvxrobust.backends.ipm.polynomial.iteration")
-    monkeypatch.setattr(iteration, "POOR", -1.0)
+    monkeypatch.setattr(iteration, "TUNING", replace(iteration.TUNING, poor=-1.0))
     problem = StandardSDP(*quadratic_teacher(40, 6), beta=0.02)
     assert_same(problem, *both(problem))
 

@@ -8,6 +8,7 @@ from cvxrobust import AdversarialSDP, Settings
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.kit import BestSoFar
 from cvxrobust.core.programs.polynomial.certificate import MomentMultipliers
 
 torch = pytest.importorskip("torch")
@@ -15,7 +16,6 @@ method = pytest.importorskip("cvxrobust.backends.ipm.polynomial.iteration")
 start = pytest.importorskip("cvxrobust.backends.ipm.polynomial.start")
 bounds = pytest.importorskip("cvxrobust.backends.ipm.polynomial.certify")
 subspace = pytest.importorskip("cvxrobust.backends.ipm.polynomial.subspace")
-progress = pytest.importorskip("cvxrobust.backends.ipm.best_so_far")
 
 CPU = torch.device("cpu")
 
@@ -96,7 +96,7 @@ def test_a_start_gives_the_subspace_its_directions(cold, bases):
 
 def search_in(problem):
     """Column generation on a problem, before its first round."""
-    heard = progress.BestSoFar(Settings(), Monitor(), 100)
+    heard = BestSoFar(Settings(), Monitor(), 100)
     return subspace.SubspaceMethod(problem.to_structured(), problem.X, heard, CPU)
 
 

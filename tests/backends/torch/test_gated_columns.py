@@ -44,10 +44,10 @@ def certified(program, solution):
 
 
 def begun(program, settings=None):
-    best = gated_best.GatedIncumbent(program, Monitor(), np.zeros(program.shape))
-    best.add_point(best.U)
-    best.add_multipliers(network_multipliers(program, best.U))
-    return columns.ColumnMethod(best, settings or Settings(tolerance=1e-3), False, "cpu", torch.float64)
+    best = gated_best.GatedIncumbent(program, settings or Settings(tolerance=1e-3), Monitor())
+    best.offer_point(best.U)
+    best.offer_multipliers(network_multipliers(program, best.U))
+    return columns.ColumnMethod(best, False, "cpu", torch.float64)
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_vectors_of_multipliers_are_those_that_were_projected():
     work = begun(program)
     place = work._outline()
     P, _ = work._price(place, 0.0)
-    B, _ = brackets(program, work.best.multipliers)
+    B, _ = brackets(program, work.best.dual)
     np.testing.assert_allclose(B[:, 0], P.numpy(), atol=1e-9)
 
 

@@ -40,12 +40,10 @@ def noisy(n=200, d=6, seed=0, radius=0.0, **parameters):
 
 
 def begun(program, settings=None, monitor=None):
-    best = gated_best.GatedIncumbent(program, monitor or Monitor(), np.zeros(program.shape))
-    best.add_point(best.U)
-    best.add_multipliers(network_multipliers(program, best.U))
-    return method.MultiplierMethod(
-        best, settings or Settings(tolerance=1e-3), np.zeros(program.shape), "cpu", torch.float64
-    )
+    best = gated_best.GatedIncumbent(program, settings or Settings(tolerance=1e-3), monitor or Monitor())
+    best.offer_point(best.U)
+    best.offer_multipliers(network_multipliers(program, best.U))
+    return method.MultiplierMethod(best, np.zeros(program.shape), "cpu", torch.float64)
 
 
 @pytest.fixture
@@ -151,7 +149,7 @@ def test_slots_that_nobody_calls_for_are_left_out_and_the_bound_is_about_all(at_
     work = begun(program)
     assert work.run() is Termination.CONVERGED
     assert work.whole.used.size < program.signs.size
-    assert gated_bound(program, work.best.multipliers).value == pytest.approx(work.best.lower)
+    assert gated_bound(program, work.best.dual).value == pytest.approx(work.best.lower)
 
 
 def test_limits_end_the_method(at_scale):
@@ -269,13 +267,13 @@ def test_the_best_share_is_best_and_the_best_average_is_kept(form, loss):
     assert value >= max(tried) - 1e-9
     assert max(tried) > 1.001 * max(tried[0], tried[-1])
     assert gated_bound(program, averages.average(program, *pair, share)).value == pytest.approx(value, rel=1e-9)
-    best = gated_best.GatedIncumbent(program, Monitor(), np.zeros(program.shape))
+    best = gated_best.GatedIncumbent(program, Settings(), Monitor())
     for m, B in zip(pair, vectors, strict=True):
-        best.add_average(m, B)
+        best.offer_average(m, B)
     assert best.lower == pytest.approx(value, rel=1e-9)
-    np.testing.assert_allclose(best.brackets, brackets(program, best.multipliers)[0], atol=1e-12)
+    np.testing.assert_allclose(best.brackets, brackets(program, best.dual)[0], atol=1e-12)
     before = best.lower
-    best.add_average(scaled(pair[1], 0.0), 0.0 * vectors[1])
+    best.offer_average(scaled(pair[1], 0.0), 0.0 * vectors[1])
     assert best.lower == before
 
 
@@ -286,7 +284,7 @@ def test_multipliers_are_handed_over_feasible(at_scale):
     assert bound.violations.max() == pytest.approx(program.beta, rel=1e-9)
     work = begun(program, Settings(tolerance=1e-9, max_iterations=60))
     work.run()
-    assert gated_bound(program, work.best.multipliers).violations.max() > 1.001 * program.beta
+    assert gated_bound(program, work.best.dual).violations.max() > 1.001 * program.beta
     assert bound.value == pytest.approx(work.best.lower, rel=1e-9)
 
 
@@ -313,19 +311,19 @@ def test_slots_take_over_multipliers_and_only_those_asked_for(radius):
 
 def test_time_is_kept_back_for_the_last_certificate():
     program = noisy(60)
-    best = gated_best.GatedIncumbent(program, Monitor(time.perf_counter() + 100.0), np.zeros(program.shape))
+    best = gated_best.GatedIncumbent(program, Settings(), Monitor(time.perf_counter() + 100.0))
     assert not best.late
-    best.reserve = 20.0
+    best.deadline.reserve = 20.0
     assert not best.late
     best.monitor.deadline = time.perf_counter() + 15.0
     assert best.late
     # But no more than a share of the limit.
-    best.monitor.deadline, best.reserve = time.perf_counter() + 40.0, 1e9
+    best.monitor.deadline, best.deadline.reserve = time.perf_counter() + 40.0, 1e9
     assert not best.late
     work = begun(program)
-    assert work.best.reserve == 0.0
+    assert work.best.deadline.reserve == 0.0
     work._round()
-    assert 0.0 < work.best.reserve < 10.0
+    assert 0.0 < work.best.deadline.reserve < 10.0
 
 
 @pytest.mark.parametrize("radius", [0.0, 0.05])

@@ -118,8 +118,8 @@ def test_a_start_saves_steps(formulation):
 
 def begun(program, start=None):
     """A path at its beginning."""
-    best = gated_best.GatedIncumbent(program, Monitor(), np.zeros(program.shape))
-    best.add_point(best.U if start is None else gated.from_network(program, start))
+    best = gated_best.GatedIncumbent(program, Settings(), Monitor())
+    best.offer_point(best.U if start is None else gated.from_network(program, start))
     return gated_path.begin(best, start is not None, "cpu", torch.float64)
 
 

@@ -12,10 +12,11 @@ import torch
 from cvxrobust import AdversarialSDP, Batches, Settings, StreamedSDP, solve
 from cvxrobust.backends.torch.polynomial.solve import solve_polynomial, solve_polynomials
 from cvxrobust.backends.torch.process_group import Team
-from cvxrobust.backends.torch.stopping import SHARE, Stops
+from cvxrobust.backends.torch.stopping import Stops
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Termination
+from cvxrobust.core.kit.deadline import SHARE
 from cvxrobust.core.solving.judging import witness
 from cvxrobust.core.solving.judging.sanitize import network_of
 

@@ -8,7 +8,7 @@ from cvxrobust import AdversarialSDP, Batches, InputError, Settings, StreamedSDP
 from cvxrobust.core.contracts.backend import Capabilities
 from cvxrobust.core.contracts.result import Quality, Solution, Termination
 from cvxrobust.core.programs.polynomial.moments import SpanMultipliers
-from cvxrobust.core.solving.joint import solvable_jointly
+from cvxrobust.core.solving.joint import joint_program
 
 
 def problem(classes=3, n=60, d=5):
@@ -21,7 +21,7 @@ def problem(classes=3, n=60, d=5):
 def test_classes_in_one_go_are_the_classes_one_by_one(monkeypatch):
     task, settings = problem(), Settings(tolerance=1e-4)
     together = solve(task, backend="torch", settings=settings)
-    monkeypatch.setattr("cvxrobust.core.solving.joint.solvable_jointly", lambda *_: False)
+    monkeypatch.setattr("cvxrobust.core.solving.joint.joint_program", lambda *_: None)
     apart = solve(task, backend="torch", settings=settings)
     for one, other in zip(together.parts, apart.parts, strict=True):
         assert one.quality is other.quality is Quality.CERTIFIED
@@ -132,10 +132,11 @@ def test_only_several_classes_are_solved_in_one_go(monkeypatch):
     asked = []
 
     def remember(*call):
-        asked.append(solvable_jointly(*call))
-        return asked[-1]
+        found = joint_program(*call)
+        asked.append(found is not None)
+        return found
 
-    monkeypatch.setattr("cvxrobust.core.solving.joint.solvable_jointly", remember)
+    monkeypatch.setattr("cvxrobust.core.solving.joint.joint_program", remember)
     task, settings = problem(n=20), Settings(tolerance=1e-1)
     solve(task.parts[0], backend="torch", settings=settings)
     solve(task, backend="torch", settings=settings)

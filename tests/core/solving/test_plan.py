@@ -7,9 +7,22 @@ import numpy as np
 import pytest
 from fakes import Fake
 
-from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, InputError, Quality, Settings, Termination, solve
+from cvxrobust import (
+    AdversarialReLU,
+    AdversarialSDP,
+    ConvexReLU,
+    InputError,
+    Quality,
+    Settings,
+    StandardSDP,
+    Termination,
+    solve,
+)
 from cvxrobust.core import Capabilities, Estimate, Solution, TooLargeError, UnsupportedProgramError, get_backend
-from cvxrobust.core.solving.plan import make_plan, reads_structure
+from cvxrobust.core.solving.plan import make_plan
+from cvxrobust.core.solving.structure import Structure
+from cvxrobust.problems.polynomial.base import PolynomialTraining
+from cvxrobust.problems.relu.base import ReLUProblem
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 4))
@@ -317,7 +330,7 @@ def test_who_does_not_know_a_loss_may_know_its_cones(answer):
     both.capabilities = replace(both.capabilities, cones=get_backend("clarabel").capabilities.cones)
     problem = ConvexReLU(X, Y, n_gates=4, loss="logistic")
     (way,) = make_plan(problem, both, "auto", Settings(), None).ways
-    assert not reads_structure(way.backend, problem)
+    assert Structure(problem).read_by(way.backend) is None
 
 
 @pytest.mark.parametrize("backend", ["ipm", "torch"])
@@ -326,3 +339,50 @@ def test_our_solvers_take_no_loss_for_another(backend, problem):
     program = replace(problem.to_structured(), loss="huber")
     with pytest.raises(UnsupportedProgramError, match="does not know the loss 'huber'"):
         get_backend(backend).solve(program, Settings())
+
+
+def test_a_programme_of_somebody_elses_kind_need_not_say_what_its_loss_is():
+    class Theirs:
+        kind = "theirs"
+
+    problem = ConvexReLU(X, Y, n_gates=4)
+    object.__setattr__(problem, "to_structured", Theirs)
+    backend = Structured("mine", never)
+    backend.capabilities = Capabilities(structured=frozenset({"theirs"}))
+    assert isinstance(Structure(problem).read_by(backend), Theirs)
+
+
+CLASSES = np.random.default_rng(1).integers(0, 3, X.shape[0])
+POLISHED = {"backend": "torch", "polish": "clarabel"}
+
+
+@pytest.mark.parametrize(
+    ("problem", "how", "times"),
+    [
+        (AdversarialSDP(X, Y, radius=0.1), {}, {1: [1]}),
+        (AdversarialSDP(X, Y, radius=0.1), {"settings": Settings(time_limit=60.0)}, {1: [1]}),
+        (AdversarialSDP(X, Y, radius=0.1), {"backend": "ipm"}, {1: [1]}),
+        (AdversarialSDP(X, Y, radius=0.1), POLISHED, {1: [1]}),
+        (AdversarialSDP(X, Y, radius=0.1), {"backend": "clarabel", "method": "cutting-set"}, {}),
+        (ConvexReLU(X, Y, n_gates=4), {"backend": "clarabel"}, {}),
+        (ConvexReLU(X, Y, n_gates=4), {"backend": "torch"}, {1: [1]}),
+        (ConvexReLU(X, Y, n_gates=4, regate=1), {"backend": "ipm"}, {1: [1, 1]}),
+        (StandardSDP(X, CLASSES), {"backend": "ipm"}, {1: [1, 1, 1]}),
+        (StandardSDP(X, CLASSES), {"backend": "torch"}, {1: [1], 3: [1]}),
+    ],
+    ids=lambda given: type(given).__name__ if hasattr(given, "parts") else " ".join(map(str, given)) or "auto",
+)
+def test_the_structured_programme_of_every_part_is_asked_for_once(monkeypatch, problem, how, times):
+    asked = {}
+    for kind in (PolynomialTraining, ReLUProblem):
+
+        def counted(self, made=kind.to_structured):
+            asked[id(self)] = self, asked.get(id(self), (self, 0))[1] + 1
+            return made(self)
+
+        monkeypatch.setattr(kind, "to_structured", counted)
+    solve(problem, **{"settings": Settings(tolerance=1e-3)} | how)
+    found = {}
+    for part, count in asked.values():
+        found.setdefault(len(part.parts), []).append(count)
+    assert found == times

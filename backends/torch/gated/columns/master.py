@@ -83,6 +83,25 @@ class Master:
         program: A cone programme.
         device: Where tensors live.
         dtype: Precision of the (n, m) matrices; everything else is float64.
+
+    Attributes:
+        program, dtype: As given; n samples, K slots, D inputs, m directions, v slots in use.
+        d: Inputs that can be attacked.
+        X, radius, labels: Shapes (n, D), (n,), (n,).
+        gates: Gates times signs of the slots, shape (n, K).
+        noise: Relative differences of values that mean nothing.
+        margin: Whether the loss is of a margin; else it is the squared one.
+        attacked: Whether there is any attack.
+        directions: Unit vectors, shape (m, D). `clear` sets this and all that follows.
+        slots: The slot of each direction, shape (m,).
+        features: What each adds to the outputs (to margins: times labels) per unit, shape (n, m), in `dtype`.
+        c: Their coefficients, positive, shape (m,).
+        pulls: Multipliers of ``c >= 0``, shape (m,).
+        used: The slots in use, ascending, shape (v,). `_group` sets this and the next two.
+        group: Place of each direction's slot in `used`, shape (m,).
+        members: Which directions are whose: 0 and 1, shape (v, m).
+        carried_loss, carried_residuals, carried_sums, carried_lengths: Derivatives of the smoothed pieces that second
+            derivatives are made with, from the last step; None where it left none.
     """
 
     def __init__(self, program: GatedProgram, device: torch.device, dtype: torch.dtype) -> None:

@@ -38,7 +38,7 @@ from torch import Tensor
 from cvxrobust.backends.torch.gated.best_so_far import TINY, GatedIncumbent
 from cvxrobust.backends.torch.gated.columns.master import Master, MasterSmoothing, Place
 from cvxrobust.backends.torch.gated.columns.projection import ConeProjections
-from cvxrobust.core import GatedMultipliers, GatedProgram, Settings, Termination
+from cvxrobust.core import GatedMultipliers, GatedProgram, Termination
 from cvxrobust.core.programs.gated import evaluation as gated
 
 Array = NDArray[np.float64]
@@ -80,16 +80,16 @@ class ColumnMethod:
     """One solve: the directions, their coefficients, the working sets of the projections and the width.
 
     Args:
-        best: The programme, and the best bounds so far.
-        settings: Tolerance and limits; iterations are Newton steps.
+        best: The programme, the best bounds so far, tolerance and limits; iterations are Newton steps.
         warm: Whether to begin at the best point.
         device: Where tensors live.
         dtype: Precision of the large products of the Newton steps.
     """
 
-    def __init__(self, best: GatedIncumbent, settings: Settings, warm: bool, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, best: GatedIncumbent, warm: bool, device: str, dtype: torch.dtype) -> None:
         program, place = best.program, torch.device(device)
-        self.best, self.settings, self.device = best, settings, place
+        self.best, self.settings, self.device = best, best.settings, place
+        best.most = MOST_STEPS
         self.master = Master(program, place, dtype)
         self.cones = ConeProjections(program, place)
         zero = gated.objective(program, 0.0 * best.U)
@@ -107,14 +107,14 @@ class ColumnMethod:
             keep: Called after every round, to save the state.
         """
         while self.idle < PATIENCE and self.width > LAST_WIDTH:
-            if (ended := self.best.ended(self.settings, self.steps, MOST_STEPS)) is not None:
+            if (ended := self.best.ended(self.steps)) is not None:
                 break
             self._round()
             keep(self)
         else:
             ended = None
         sizes = np.linalg.norm(self.best.U, axis=2, keepdims=True)
-        self.best.add_point(np.where(sizes > DROP * sizes.max(initial=0.0), self.best.U, 0.0))
+        self.best.offer_point(np.where(sizes > DROP * sizes.max(initial=0.0), self.best.U, 0.0))
         self.best.report()
         return ended
 
@@ -206,7 +206,7 @@ class ColumnMethod:
         place = self._descend()
         U = np.zeros(self.best.program.shape)
         U[self.master.used.cpu().numpy(), 0] = place.U.cpu().numpy()
-        self.best.add_point(U)
+        self.best.offer_point(U)
         return place
 
     def _descend(self) -> Place:
@@ -238,9 +238,9 @@ class ColumnMethod:
             _array(directions)[:, None, :],
             None if place.residuals is None else _array(omega)[:, None],
         )
-        best.add_average(found, _array(P)[:, None, :])
+        best.offer_average(found, _array(P)[:, None, :])
         # The last certificate is followed by core's own, which takes about as long.
-        best.reserve = 3.0 * (time.perf_counter() - began)
+        best.deadline.reserve = 3.0 * (time.perf_counter() - began)
         return P, inside
 
     def _enter(self, P: Tensor, inside: Tensor, threshold: float) -> None:

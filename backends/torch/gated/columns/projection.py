@@ -40,6 +40,24 @@ class ConeProjections:
     Args:
         program: A cone programme in which no sample is both zero and attacked.
         device: Where tensors live; they are float64.
+
+    Attributes:
+        program, device: As given; n samples, K slots, D inputs, w places in a working set.
+        d: Inputs that can be attacked.
+        lengths: ``||x||``, shape (n,).
+        rows: Numbers of the samples that are not zero, shape (r,).
+        X, columns: These at length 1, shape (r, D), and transposed.
+        sides: ``2 g - 1`` for them, shape (K, r).
+        reach: ``radius / ||x||`` for them, shape (r,).
+        attacked: Whether there is any attack.
+        entering: Generators that may enter at a time.
+        width: w.
+        generators: The working sets, shape (K, w, D).
+        weights: Of the generators, 0 or more, shape (K, w).
+        grams: Their products with each other, shape (K, w, w).
+        owners: The sample of each, -1 where a place is free, shape (K, w).
+        shift: How far inside, relative to what is projected, projections of each slot are to be; 0 where the cone has
+            no interior, shape (K,).
     """
 
     def __init__(self, program: GatedProgram, device: torch.device) -> None:

@@ -52,6 +52,19 @@ class Lagrangian:
         program: A one-sided or gated programme with one output.
         device: Where tensors live.
         dtype: Precision of the (n, D) and (n, K) matrices; points and their gradients are float64.
+
+    Attributes:
+        program, device, dtype: As given; n samples, K slots, of which A in use, D inputs.
+        rows, slots: The programme's samples and slots in the order used here, positive labels and signs first; shapes
+            (n,) and (K,).
+        X, radius, targets: In that order and in `dtype`, shapes (n, D), (n, 1), (n,).
+        attacked: Whether there is any attack.
+        one_sided: Whether the formulation is; else it is the gated one.
+        positive: How many labels are.
+        squared: Whether the loss is the squared one.
+        metric, inverse: From coordinates w to vectors, ``v = w metric``, and back, shape (D, D), float64.
+        used: Places among the sorted slots of those in use, ascending, shape (A,). `choose` sets this and the next.
+        data: The programme restricted to these.
     """
 
     def __init__(self, program: GatedProgram, device: torch.device, dtype: torch.dtype) -> None:

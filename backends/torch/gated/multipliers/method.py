@@ -21,7 +21,7 @@ from cvxrobust.backends.torch.gated.best_so_far import GatedIncumbent
 from cvxrobust.backends.torch.gated.multipliers.blocks import Centres, Widths
 from cvxrobust.backends.torch.gated.multipliers.lagrangian import Lagrangian, LagrangianEvaluation
 from cvxrobust.backends.torch.lbfgs import Memory, descend
-from cvxrobust.core import Settings, Termination
+from cvxrobust.core import Termination
 from cvxrobust.core.programs.gated.certificate import brackets, clip_to_domain, lengths, tightened_from
 
 Array = NDArray[np.float64]
@@ -55,15 +55,16 @@ class MultiplierMethod:
     """One solve: the point, the slots in use, the centres and widths.
 
     Args:
-        best: The programme, and the best bounds so far.
-        settings: Tolerance and limits; iterations are evaluations of the augmented Lagrangian.
+        best: The programme, the best bounds so far, tolerance and limits; iterations are evaluations of the augmented
+            Lagrangian.
         start: A point to start from, shape (K, 1, D); zero for none.
         device: Where tensors live.
         dtype: Precision of the large products.
     """
 
-    def __init__(self, best: GatedIncumbent, settings: Settings, start: Array, device: str, dtype: torch.dtype) -> None:
-        self.best, self.settings = best, settings
+    def __init__(self, best: GatedIncumbent, start: Array, device: str, dtype: torch.dtype) -> None:
+        self.best, self.settings = best, best.settings
+        best.most = MOST
         self.whole = Lagrangian(best.program, torch.device(device), dtype)
         self.centres = self.whole.centres()
         self.scale = max(float(np.sqrt((best.program.X**2).sum(axis=1).mean())), 1e-150)
@@ -103,7 +104,7 @@ class MultiplierMethod:
             keep: Called after every round, to save the state.
         """
         while self.idle < PATIENCE:
-            if (ended := self.best.ended(self.settings, self.evaluations, MOST)) is not None:
+            if (ended := self.best.ended(self.evaluations)) is not None:
                 return ended
             self._round()
             keep(self)
@@ -165,7 +166,7 @@ class MultiplierMethod:
         began = time.perf_counter()
         self._certify(self.whole.evaluate(self.w, part, self.widths, keep=True))
         # The last certificate is followed by core's own, which takes about as long.
-        self.best.reserve = 2.0 * (time.perf_counter() - began)
+        self.best.deadline.reserve = 2.0 * (time.perf_counter() - began)
 
     def _certify(self, found: LagrangianEvaluation) -> None:
         """Judge the point and its multipliers, and decide what happens next."""
@@ -175,7 +176,7 @@ class MultiplierMethod:
         self.centres = self.whole.whole(found.multipliers, self.centres)
         U = np.zeros(program.shape)
         U[self.whole.slots[self.whole.used], 0] = self.whole.point(self.w).cpu().numpy()
-        best.add_point(U)
+        best.offer_point(U)
         multipliers = clip_to_domain(program, self.whole.multipliers(self.centres))
         B, _ = brackets(program, multipliers)
         known, sizes = best.gap, lengths(B)
@@ -187,7 +188,7 @@ class MultiplierMethod:
             sizes = lengths(B)
             loss = self._excess(sizes)
             self.whole.adopt(multipliers, np.setdiff1d(np.arange(sizes.size), self.whole.used), self.centres)
-        best.add_average(multipliers, B)
+        best.offer_average(multipliers, B)
         best.report()
         self.idle, self.least = (0, best.gap) if best.gap < 0.99 * self.least else (self.idle + 1, self.least)
         self._lower(found, loss)

@@ -21,7 +21,7 @@ from cvxrobust.backends.torch.gated.newton.cone_interiors import THIN, interiors
 from cvxrobust.backends.torch.gated.newton.newton_step import line_search, newton_direction
 from cvxrobust.backends.torch.gated.newton.objective import NewtonPoint, at
 from cvxrobust.backends.torch.gated.tensors import Carried, GatedTensors, SmoothingWidths
-from cvxrobust.core import GatedMultipliers, GatedProgram, Settings, Termination
+from cvxrobust.core import GatedMultipliers, GatedProgram, Termination
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import gated_bound, tightened
 
@@ -114,29 +114,27 @@ class Path:
             self.slots = torch.as_tensor(np.asarray(state["path_slots"]), device=self.U.device).to(self.U.dtype)
 
 
-def follow(
-    path: Path, best: GatedIncumbent, settings: Settings, keep: Callable[[Path], object] = lambda path: None
-) -> Termination:
+def follow(path: Path, best: GatedIncumbent, keep: Callable[[Path], object] = lambda path: None) -> Termination:
     """Lower the width stage by stage until a limit or the tolerance is reached.
 
     Args:
         path: Where to go on; it moves.
-        best: Takes what is found.
-        settings: Tolerance and limits; iterations are Newton steps.
+        best: Takes what is found; its settings hold tolerance and limits, in Newton steps.
         keep: Called after every stage, to save the state.
     """
-    if (ended := best.ended(settings, path.steps, MOST_STEPS)) is not None:
+    settings, best.most = best.settings, MOST_STEPS
+    if (ended := best.ended(path.steps)) is not None:
         return ended
     if path.kept.size == 0:
-        if best.multipliers is not None:
-            best.add_multipliers(tightened(best.program, best.multipliers, stopped=lambda: best.late))
+        if best.dual is not None:
+            best.offer_multipliers(tightened(best.program, best.dual, stopped=lambda: best.late))
         best.report()
         return Termination.CONVERGED if best.gap <= settings.tolerance else Termination.NUMERICAL
     known, idle = best.gap, 0
     while path.width >= LAST_WIDTH:
-        point = _stage(path, best, settings)
+        point = _stage(path, best)
         _certify(path, best, point, settings.tolerance)
-        if (ended := best.ended(settings, path.steps, MOST_STEPS)) is not None:
+        if (ended := best.ended(path.steps)) is not None:
             return ended
         idle = 0 if best.gap < 0.99 * known else idle + 1
         known = min(known, best.gap)
@@ -200,8 +198,9 @@ def _widths(path: Path) -> SmoothingWidths:
     return SmoothingWidths(values, values, share, slots, lengths, _barrier(path) if path.data.cone else 0.0)
 
 
-def _stage(path: Path, best: GatedIncumbent, settings: Settings) -> NewtonPoint:
+def _stage(path: Path, best: GatedIncumbent) -> NewtonPoint:
     """Newton steps at one width, until the multipliers are nearly feasible."""
+    settings = best.settings
     most = settings.max_iterations or MOST_STEPS
     point = at(path.data, path.U, _widths(path), path.carried)
     beta = path.data.program.beta
@@ -231,17 +230,17 @@ def _certify(path: Path, best: GatedIncumbent, point: NewtonPoint, tolerance: fl
     U[path.kept] = point.U.detach().cpu().to(torch.float64).numpy()
     if path.inside is not None:
         U[path.kept] = _moved_inside(path, U[path.kept])
-    best.add_point(U)
+    best.offer_point(U)
     sizes = np.sqrt((U**2).sum(axis=(1, 2)))
     for share in DROPS:
-        best.add_point(np.where((sizes > share * sizes.max(initial=0.0))[:, None, None], U, 0.0))
+        best.offer_point(np.where((sizes > share * sizes.max(initial=0.0))[:, None, None], U, 0.0))
     found = point.multipliers()
     if path.kept.size < program.shape[0]:
         among = gated_bound(path.data.program, found).value
         found = _spread(program, found, path.kept)
         if best.upper - among <= REPAIR_BELOW * best.upper:
             found = tightened(program, found, tolerance, lambda: best.monitor.should_stop)
-    best.add_multipliers(found)
+    best.offer_multipliers(found)
     best.report()
 
 
