@@ -1,15 +1,16 @@
 """The losses as the first-order methods see them: values and slopes on tensors, and what of them is to be smoothed.
 
-`LOSSES` is what the backend says that it knows. A loss of margins acts on the margin and has the slope turned round, so
-that slopes are multipliers, 0 or more; one of targets acts on the residual. No method asks for more than this: any
-smooth loss of margins is one more class here, and second derivatives may jump.
+`LOSSES` is what the backend says that it knows; others it solves as conic programmes, or refuses by name. A loss of
+margins acts on the margin and has its slope turned round, so that slopes are multipliers, 0 or more; one of targets
+acts on the residual. No method asks for more than this: any smooth loss of margins is two functions here, and its
+second derivative may jump.
 
 Nothing here needs PyTorch before it computes: the backend is listed where that is missing.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,107 +19,57 @@ ReLU = Callable[[Any], tuple[Any, ...]]
 """How a method smooths a ReLU: its values, slopes and, for methods of second order, second derivatives."""
 
 
-class TorchLoss(Protocol):
+@dataclass(frozen=True)
+class TorchLoss:
     """What the methods ask of a loss.
 
-    Attributes:
-        kinked: Whether it has a kink that they smooth.
+    Args:
+        smooth: Two functions: of t for the loss and its slope (minus its slope for margins), and of t and that slope
+            for its second derivative. None for ``relu(1 - t)``.
     """
 
-    kinked: bool
+    smooth: "tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Callable[[Tensor, Tensor], Tensor]] | None" = None
 
-    def first_order(self, t: Any, relu: ReLU) -> tuple[Any, Any]:
-        """Loss of each value t, and its slope (minus its slope for margins); kinked ones take NumPy's arrays, too."""
-        ...
+    @property
+    def kinked(self) -> bool:
+        """Whether it is a ReLU, with a kink for methods to smooth."""
+        return self.smooth is None
 
-    def second_order(self, t: "Tensor", relu: ReLU) -> "tuple[Tensor, Tensor, Tensor]":
+    def first_order(self, t: Any, relu: ReLU) -> tuple[Any, ...]:
+        """Loss of each value t, and its slope; of NumPy's arrays, too, where it is a ReLU."""
+        return relu(1.0 - t) if self.smooth is None else self.smooth[0](t)
+
+    def second_order(self, t: Any, relu: ReLU) -> tuple[Any, ...]:
         """The same and its second derivative."""
-        ...
+        if self.smooth is None:
+            return relu(1.0 - t)
+        slopes, curvature = self.smooth
+        value, slope = slopes(t)
+        return value, slope, curvature(t, slope)
 
     def smoothed_off(self, t: "Tensor", slope: "Tensor") -> "Tensor":
-        """What smoothing the kink, to these slopes, takes off the losses at most; of the shape of t, or one zero."""
-        ...
-
-
-@dataclass(frozen=True)
-class Hinge:
-    """``max(0, 1 - t)``."""
-
-    kinked = True
-
-    def first_order(self, t: Any, relu: ReLU) -> Any:
-        """See `TorchLoss`."""
-        return relu(1.0 - t)
-
-    def second_order(self, t: Any, relu: ReLU) -> Any:
-        """See `TorchLoss`."""
-        return relu(1.0 - t)
-
-    def smoothed_off(self, t: "Tensor", slope: "Tensor") -> "Tensor":
-        """See `TorchLoss`."""
+        """What smoothing, to these slopes, takes off the losses at most; of the shape of t, or one zero."""
+        if self.smooth is not None:
+            return t.new_zeros(())
         violation = 1.0 - t
         return violation.clamp(min=0.0) - slope * violation
 
 
-@dataclass(frozen=True)
-class Smooth:
-    """A loss that needs no smoothing."""
-
-    kinked = False
-
-    def smoothed_off(self, t: "Tensor", slope: "Tensor") -> "Tensor":
-        """See `TorchLoss`."""
-        return t.new_zeros(())
+def _squared_hinge(t: "Tensor") -> "tuple[Tensor, Tensor]":
+    violation = (1.0 - t).clamp(min=0.0)
+    return violation * violation, 2.0 * violation
 
 
-@dataclass(frozen=True)
-class SquaredHinge(Smooth):
-    """``max(0, 1 - t)^2``."""
+def _logistic(t: "Tensor") -> "tuple[Tensor, Tensor]":
+    import torch
 
-    def first_order(self, t: "Tensor", relu: ReLU) -> "tuple[Tensor, Tensor]":
-        """See `TorchLoss`."""
-        violation = (1.0 - t).clamp(min=0.0)
-        return violation * violation, 2.0 * violation
-
-    def second_order(self, t: "Tensor", relu: ReLU) -> "tuple[Tensor, Tensor, Tensor]":
-        """See `TorchLoss`."""
-        value, slope = self.first_order(t, relu)
-        return value, slope, 2.0 * (slope > 0.0).to(t.dtype)
-
-
-@dataclass(frozen=True)
-class Logistic(Smooth):
-    """``log(1 + exp(-t))``."""
-
-    def first_order(self, t: "Tensor", relu: ReLU) -> "tuple[Tensor, Tensor]":
-        """See `TorchLoss`."""
-        import torch
-
-        return torch.nn.functional.softplus(-t), torch.sigmoid(-t)
-
-    def second_order(self, t: "Tensor", relu: ReLU) -> "tuple[Tensor, Tensor, Tensor]":
-        """See `TorchLoss`."""
-        value, p = self.first_order(t, relu)
-        return value, p, p * (1.0 - p)
-
-
-@dataclass(frozen=True)
-class Squared(Smooth):
-    """``t^2``, of residuals."""
-
-    def first_order(self, t: "Tensor", relu: ReLU) -> "tuple[Tensor, Tensor]":
-        """See `TorchLoss`."""
-        return t * t, 2.0 * t
-
-    def second_order(self, t: "Tensor", relu: ReLU) -> "tuple[Tensor, Tensor, Tensor]":
-        """See `TorchLoss`."""
-        return t * t, 2.0 * t, t.new_full(t.shape, 2.0)
+    return torch.nn.functional.softplus(-t), torch.sigmoid(-t)
 
 
 LOSSES: dict[str, TorchLoss] = {
-    "hinge": Hinge(),
-    "squared_hinge": SquaredHinge(),
-    "logistic": Logistic(),
-    "squared": Squared(),
+    "hinge": TorchLoss(),
+    "squared_hinge": TorchLoss((_squared_hinge, lambda t, slope: 2.0 * (slope > 0.0).to(t.dtype))),
+    "logistic": TorchLoss((_logistic, lambda t, slope: slope * (1.0 - slope))),
+    "squared": TorchLoss((lambda t: (t * t, 2.0 * t), lambda t, slope: t.new_full(t.shape, 2.0))),
 }
 """By their names in `cvxrobust.core.losses`."""

@@ -61,3 +61,9 @@ def test_interior_points_start_with_multipliers_that_the_loss_allows(name):
     assert theta == pytest.approx(loss.clip(theta), abs=1e-12)
     away = np.abs(T - 1.0) > 0.1  # from the kinks, where a small complementarity still shows
     assert theta[away] == pytest.approx(-loss.derivative(T, np.zeros_like(T))[away] / T.size, abs=1e-6)
+
+
+def test_the_curvature_of_samples_on_the_far_side_keeps_its_digits():
+    far = torch.tensor([-45.0, 45.0], dtype=torch.float64)
+    _, curvature = ADAPTERS["ipm"]["logistic"].derivatives(far, far)
+    assert curvature.numpy() == pytest.approx(np.exp(-45.0), rel=1e-12)

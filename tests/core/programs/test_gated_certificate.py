@@ -8,7 +8,7 @@ import pytest
 from random_relu import any_gates, random_recipe
 from scipy.optimize import nnls
 
-from cvxrobust import ReLUNetwork, Settings, solve
+from cvxrobust import ReLUNetwork, Settings, UnsupportedProgramError, solve
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import (
@@ -123,6 +123,12 @@ def test_the_worst_attack_on_a_cone_feasible_point_attains_its_bound(number):
     if program.loss != "squared":
         soft = replace(program, formulation="one-sided")
         np.testing.assert_allclose(gated.values(soft, U), gated.values(program, U), atol=1e-12)
+
+
+def test_an_unknown_formulation_is_refused_not_taken_for_another():
+    program, _ = random_program(0, 2)
+    with pytest.raises(UnsupportedProgramError, match="'conical' is none of"):
+        gated.require_meaning(replace(program, formulation="conical"))
 
 
 @pytest.mark.parametrize("norm", ["inf", 2, 1])
