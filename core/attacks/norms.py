@@ -130,11 +130,11 @@ class _OneNorm:
 
     def maximiser(self, G: Array) -> Array:
         xp = _namespace(G)
-        flat = xp.reshape(G, (-1, G.shape[-1]))
-        rows, largest = xp.arange(flat.shape[0], device=device(G)), xp.argmax(xp.abs(flat), axis=-1)
+        flat = G.reshape(-1, G.shape[-1])
+        there = xp.arange(flat.shape[0], device=device(G)), abs(flat).argmax(-1)
         z = xp.zeros_like(flat)
-        z[rows, largest] = _sign(flat[rows, largest])
-        return xp.reshape(z, G.shape)
+        z[there] = _sign(flat[there])
+        return z.reshape(G.shape)
 
     def project(self, D: Array, radius: Array) -> Array:
         """Each size loses the same, or all that it has.
@@ -142,12 +142,11 @@ class _OneNorm:
         Duchi et al. (2008), Efficient projections onto the l1-ball, Fig. 1. What it loses, ``(sum of the k largest - r)
         / k``, rises with k as long as the k-th is above it and falls from then on.
         """
-        xp, sizes = array_namespace(D), abs(D)
-        counts = xp.arange(1, D.shape[-1] + 1, dtype=D.dtype, device=device(D))
-        excess = (xp.cumulative_sum(-xp.sort(-sizes, axis=-1, stable=False), axis=-1) - radius[..., None]) / counts
-        lost = xp.max(excess, axis=-1, keepdims=True)
-        left = sizes - xp.maximum(lost, xp.zeros_like(lost))
-        return _sign(D) * xp.maximum(left, xp.zeros_like(left))
+        xp, sizes, d = _namespace(D), abs(D), D.shape[-1]
+        sums = (-xp.sort(-sizes, axis=-1)).cumsum(-1)
+        excess = (sums - radius[..., None]) / xp.arange(1, d + 1, dtype=D.dtype, device=device(D))
+        left = xp.minimum(sizes, sizes - xp.max(excess, axis=-1, keepdims=True))
+        return _sign(D) * left * (left > 0.0)
 
     def sample(self, shape: tuple[int, int], radius: Array, rng: np.random.Generator) -> Array:
         direction = rng.laplace(size=shape)
