@@ -33,7 +33,7 @@ UNNAMED: dict[str, Any] = {"classes": None, "regression": False, "metadata": {}}
 class OneVersusAll(Generic[N]):
     """Base of the problem families: what they say of single problems is enough to train any number of classes.
 
-    A family says how a part is made (`_single`), which networks are its own (`_own`, `_check_fit`, `_blank`), and what
+    A family says what its parts share (`_found`), which networks are its own (`_own`, `_check_fit`, `_blank`), and what
     a single problem's conic programme and the network of its solution are (`_conic`, `_recovered`).
 
     Attributes:
@@ -61,7 +61,11 @@ class OneVersusAll(Generic[N]):
         return self.y
 
     def _single(self, y: Array) -> Self:
-        """The problem of one class, with its labels; it shares what was found for the data."""
+        """The problem of one class, with its labels."""
+        return self._with(y=y, classes=None, refined=None, found=self._found())
+
+    def _found(self) -> object:
+        """What is found once for the data, for all parts: the family's field `found`."""
         raise NotImplementedError
 
     def _own(self, network: object) -> N:
@@ -111,7 +115,7 @@ class OneVersusAll(Generic[N]):
 
     def with_parts(self, parts: tuple[Self, ...]) -> Self:
         """The same one-versus-all problem with these parts, whose gates may differ from class to class."""
-        return self._with(refined=parts)
+        return self._with(refined=parts, found=self._found())
 
     def _alone(self, noun: str) -> Self:
         """This problem, if it is a single one.

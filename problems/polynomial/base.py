@@ -6,7 +6,7 @@ Everything here reads the inputs block by block, so they may lie in memory or be
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -112,8 +112,8 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     # -- one-versus-all -----------------------------------------------------------------------------------------
 
-    def _single(self, y: Array) -> Self:
-        return self._with(y=y, classes=None, refined=None, found=SharedSpan(self.span))
+    def _found(self) -> SharedSpan:
+        return SharedSpan(self.span)
 
     def _own(self, network: object) -> PolynomialNetwork:
         if not isinstance(network, PolynomialNetwork):

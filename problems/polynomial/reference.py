@@ -1,7 +1,7 @@
 """The polynomial problems in cvxpy, formula by formula: the reference that tests compare the vectorised forms with."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def _binary(task: Task) -> "cvxpy.Problem":
     a, b, c = task.activation
     Z, Zp = cvxpy.Variable((d + 1, d + 1), PSD=True), cvxpy.Variable((d + 1, d + 1), PSD=True)
     T = Z - Zp
-    constraints: list[cvxpy.Constraint] = [cvxpy.trace(M[:d, :d]) == M[d, d] for M in (Z, Zp)]
+    constraints: list[Any] = [cvxpy.trace(M[:d, :d]) == M[d, d] for M in (Z, Zp)]
     values: list[cvxpy.Expression] = []
     for x, y, r in zip(task.X, task.target, task.attack.radius, strict=True):
         half_gradient = a * T[:d, :d] @ x + 0.5 * b * T[:d, d]

@@ -38,12 +38,8 @@ class ReLUData(ReLUFields):
             return np.where(self.y[:, None] == np.asarray(self.classes)[None, :], 1.0, -1.0)
         return self.y.reshape(self.X.shape[0], -1)
 
-    def with_parts(self, parts: tuple[Self, ...]) -> Self:
-        """The same one-versus-all problem with these parts, whose gates may differ from class to class."""
-        return self._with(refined=parts, found=self._found())
-
     def _single(self, y: Array) -> Self:
-        return self._with(y=y, classes=None, multiclass=None, refined=None, found=self._found())
+        return super()._single(y)._with(multiclass=None)
 
     def _found(self) -> SharedGates:
         return SharedGates(self.gate_set, self.span)
