@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.norms import check_norm
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
@@ -185,8 +186,9 @@ class PolynomialNetwork(TwoLayerNetwork):
 
         Raises:
             InputError: The norm is another, or shapes do not fit.
+            UnknownNameError: There is no such norm.
         """
-        if norm not in (2, "2"):
+        if check_norm(norm) != 2:
             raise InputError(
                 f"norm is {norm!r}, but certified radii of polynomial networks are for l2 attacks; give 2."
             )

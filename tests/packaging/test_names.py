@@ -1,4 +1,4 @@
-"""Losses and formulations are asked for what matters, by meaning: nobody compares their names."""
+"""Losses, formulations and norms are asked for what matters, by meaning: nobody compares their names."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OBJECTS = {"loss", "formulation"}
+OBJECTS = {"loss", "formulation", "norm"}
 
 
 def is_name_of_one(node: ast.AST) -> bool:
@@ -49,6 +49,7 @@ def test_nobody_asks_by_name(floor):
         "ready = loss in ('hinge', 'logistic')",
         "task._loss.name == 'squared'",
         "cones = 0 if self.program.formulation == 'gated' else 1",
+        "if self.norm == 'inf': pass",
         "match program.loss:\n    case 'hinge': pass",
     ],
 )
