@@ -206,6 +206,12 @@ class Training:
         """Set the first smoothing."""
         self.smoothing = PolynomialSmoothing(*(WARM if known else COLD), self.smoothing.centre)
 
+    def go_on_from(self, network: PolynomialNetwork, idle: int) -> None:
+        """Descend from a network next, with so many rounds of patience used up."""
+        self._place(np.sqrt(np.abs(network.alpha))[:, None] * network.u, np.where(network.alpha < 0.0, -1.0, 1.0))
+        self.sharpen_for(known=True)
+        self.warm, self.idle, self.least = True, idle, self.best.gap
+
     def query(self, neurons: Tensor) -> Query:
         """Neurons with the present signs and smoothing."""
         return Query(self.task, neurons, self.signs, replace(self.smoothing, penalty=self.penalty))
