@@ -8,6 +8,8 @@ network, so that the limit is the global optimum, whatever the width at the star
 other, or have faded, are merged into as few as the network needs (`training`). What is small enough is
 evaluated in NumPy (`objective_numpy`).
 
+Inputs in raw units, where descent gets nowhere, are met by Newton steps along a central path first (`newton`).
+
 Large data is read in blocks, may be too large for memory (`cvxrobust.Batches`), and may be shared by several processes
 (`process_group`); then stochastic steps come first (`stochastic`).
 """
@@ -23,6 +25,7 @@ import torch
 
 from cvxrobust.backends.torch.checkpoint import Checkpoint, check_checkpoint, checkpoint_of
 from cvxrobust.backends.torch.polynomial.certify import certify
+from cvxrobust.backends.torch.polynomial.newton.path import follow_path
 from cvxrobust.backends.torch.polynomial.objective import Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.objective_numpy import objective_of
 from cvxrobust.backends.torch.polynomial.samples import LocalSamples, StopPass
@@ -149,6 +152,7 @@ def _solve_group(
     objective = objective_of(program, samples)
     drive = _Drive(objective, trainings, stops)
     try:
+        follow_path(program, trainings, stops)
         warm_up(objective, trainings, settings, stops)
         return drive.run()
     except CvxRobustError:

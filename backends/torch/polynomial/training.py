@@ -155,7 +155,7 @@ class Training:
             self._place(np.sqrt(np.abs(alpha))[:, None] * u, np.where(alpha < 0.0, -1.0, 1.0))
             self.smoothing = PolynomialSmoothing(*(WARM if self.warm else COLD), centre)
         # The network without neurons, and no multipliers: every loss is 0 or more.
-        self._take(self._empty(), float(np.mean(self.loss.value(np.zeros(n), column))), nothing, 0.0)
+        self.take(self._empty(), float(np.mean(self.loss.value(np.zeros(n), column))), nothing, 0.0)
 
     def run(self) -> Generator[Request, Any, Solution]:
         """Rounds of descent, each followed by a certificate."""
@@ -193,7 +193,7 @@ class Training:
                 self.neurons, self.budget = found.point, ROUND
                 return found
 
-    def _take(self, network: PolynomialNetwork, upper: float, multipliers: AttackMultipliers, lower: float) -> None:
+    def take(self, network: PolynomialNetwork, upper: float, multipliers: AttackMultipliers, lower: float) -> None:
         """Keep what is better, and report it."""
         better = self.best.offer_primal(network, upper), self.best.offer_dual(multipliers, lower)
         if any(better):
@@ -210,6 +210,12 @@ class Training:
         """Set the first smoothing."""
         self.smoothing = PolynomialSmoothing(*(WARM if known else COLD), self.smoothing.centre)
 
+    def go_on_from(self, network: PolynomialNetwork, idle: int) -> None:
+        """Descend from a network next, with so many rounds of patience used up."""
+        self._place(np.sqrt(np.abs(network.alpha))[:, None] * network.u, np.where(network.alpha < 0.0, -1.0, 1.0))
+        self.sharpen_for(known=True)
+        self.warm, self.idle, self.least = True, idle, self.best.gap
+
     def query(self, neurons: Tensor) -> Query:
         """Neurons with the present signs and smoothing."""
         return Query(self.task, neurons, self.signs, replace(self.smoothing, penalty=self.penalty))
@@ -225,7 +231,7 @@ class Training:
     def judged(self, judgement: Judgement) -> None:
         """Take over what a judgement is better at."""
         self.certificates += 1
-        self._take(judgement.network, judgement.upper, judgement.multipliers, judgement.bound.value)
+        self.take(judgement.network, judgement.upper, judgement.multipliers, judgement.bound.value)
 
     def _continue(self, descent: "Descent[ObjectiveEvaluation]", judgement: Judgement, penalty: float) -> None:
         """Decide what the next round needs, after one with this share of beta: descent, a neuron, or less smoothing."""
@@ -366,4 +372,4 @@ class Training:
         self.memory, self.smoothing = saved.memory, saved.smoothing
         self.stage, self.budget, self.certificates = saved.stage, ROUND, DOUBT
         upper, lower = self.samples.team.told((saved.upper(), saved.lower()))
-        self._take(saved.network, upper, saved.multipliers or self.known[1], lower)
+        self.take(saved.network, upper, saved.multipliers or self.known[1], lower)

@@ -1,0 +1,170 @@
+"""The central path, followed until the gap is certified."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError
+
+from cvxrobust.backends.torch.polynomial.newton.expansion import Expansion, PathObjective
+from cvxrobust.backends.torch.polynomial.newton.losses import LOSSES
+from cvxrobust.backends.torch.polynomial.newton.system import NewtonSystem, Point
+from cvxrobust.backends.torch.polynomial.newton.terms import neurons_of_factor
+from cvxrobust.backends.torch.polynomial.newton.units import column_sizes, is_raw, whitening
+from cvxrobust.backends.torch.polynomial.samples import StopPass
+from cvxrobust.backends.torch.polynomial.training import PATIENCE, Training
+from cvxrobust.backends.torch.stopping import Stops
+from cvxrobust.core import PolynomialNetwork, PolynomialProgram
+from cvxrobust.core.programs.polynomial.certificate import dual_bound, sum_slack
+from cvxrobust.core.programs.polynomial.moments import span_moments
+from cvxrobust.core.programs.rows import row_blocks
+
+Array = NDArray[np.float64]
+CENTRED = 0.3
+"""Decrement below which a point is close enough to the path."""
+SHRINK, GENTLY, NEAR, AIM = 0.1, 0.4, 1e-4, 0.6
+"""What the barrier's weight is multiplied by; the same from a gap of NEAR on, where rounding leaves Newton's method
+little room to recover; and the share of the tolerance that the last weight aims at."""
+BOUNDARY = 0.95
+"""Share of the way to the boundary that a step goes, at most."""
+DECREASE, SHORTER, TRIALS = 0.1, 0.4, 16
+NOISE = 1e-13
+"""Relative error of the objective."""
+STALLS = 4
+"""Steps in a row that lead nowhere, after which rounding has the last word."""
+LONGEST = 40
+"""Steps for one weight of the barrier."""
+IDLE = 3
+"""Weights of the barrier in a row that leave the gap as it is, after which rounding has the last word, too."""
+PASSES = 2.0
+"""Times a pass that are kept back for the last certificate, and for that of whoever does not trust it."""
+ROUNDS_LEFT = 5
+"""Rounds of descent without progress that follow a path that ended early."""
+
+
+def follow_path(program: PolynomialProgram, trainings: Sequence[Training], stops: Stops) -> None:
+    """Bring trainings as far as Newton steps do, where inputs are in raw units and not shared by several processes."""
+    if not stops.team.alone or program.loss not in LOSSES:
+        return
+    size, spread = column_sizes(program)
+    if not is_raw(program, size, spread):
+        return
+    white = whitening(program, size)
+    for training in trainings:
+        path = _Path(program, training, white, stops)
+        with suppress(StopPass, LinAlgError):
+            path.run()
+        path.leave()
+
+
+class _Path:
+    """One column's path."""
+
+    def __init__(self, program: PolynomialProgram, training: Training, white: Array, stops: Stops) -> None:
+        self.program, self.training, self.white, self.stops = program, training, white, stops
+        self.loss = program.loss_function
+        self.objective = PathObjective(program, training.task, white, self._asked_to_stop)
+        d, at_zero = white.shape[0], self.loss.value(np.zeros(program.labels.shape[0]), self.objective.target)
+        self.scale = max(float(np.mean(at_zero)), 1e-300)
+        self.nu: float = self.scale / (4.0 * (d + 1))
+        # The analytic centre: as much of every direction as its penalty allows, so that no units matter.
+        each = np.sqrt(self.nu * (d + 1) / (program.beta * d))
+        start = np.zeros((d + 1, d + 1))
+        start[:d, :d], start[d, d] = each * np.linalg.inv(white), each * np.sqrt(d)
+        self.trace = -np.eye(d + 1)
+        self.trace[:d, :d] = white.T @ white
+        self.point = Point(start, start.copy())
+        self.stopping, self.judged = True, True
+
+    def run(self) -> None:
+        """Follow the path until the gap is certified, or nothing helps any more.
+
+        Raises:
+            StopPass: Somebody asked to stop.
+            LinAlgError: A linear system has no solution in double precision.
+        """
+        stalls, steps, idle, least, expansion = 0, 0, 0, np.inf, self._expand(self.point)
+        while self.training.ended() is None and stalls < STALLS and idle < IDLE:
+            system = NewtonSystem(self.point, expansion, self.trace, self.program.beta, self.nu, self.objective.packing)
+            step, decrement = system.newton()
+            centred = decrement < CENTRED
+            if centred or stalls:
+                # What the step predicts is feasible; close to the optimum for this nu where the point is centred.
+                self._judge(system.fitted(step).difference)
+                if self.training.ended() is not None:
+                    return
+            step = system.joined(step)
+            length, value = min(1.0, BOUNDARY * system.reach(step)), self._value(self.point, expansion)
+            for _ in range(TRIALS):
+                if self.training.ended() is not None:
+                    return
+                point = system.moved(step, length)
+                following = self._expand(point)
+                lowered = value - DECREASE * length * decrement * self.nu + NOISE * abs(value)
+                if self._value(point, following) <= lowered:
+                    self.point, expansion, stalls, self.judged = point, following, 0, False
+                    break
+                length *= SHORTER
+            else:
+                stalls += 1
+            steps += 1
+            if centred or stalls > 1 or steps >= LONGEST:
+                steps, best, gap = 0, self.training.best, self.training.best.gap
+                apart = best.upper - best.lower
+                idle, least = (0, apart) if apart < 0.9 * least else (idle + 1, least)
+                shrunk = max(SHRINK if gap > NEAR else GENTLY, AIM * self.training.settings.tolerance / gap)
+                self.nu *= min(shrunk, 0.5)
+                expansion = self._expand(self.point)
+
+    def leave(self) -> None:
+        """Let the training go on from the best network, for a few rounds where steps led no further."""
+        self.stopping = False
+        if not self.judged:
+            with suppress(LinAlgError):
+                self._judge(np.zeros(self.objective.packing.size))
+        self.training.warm = True
+        network = self.training.known[0]
+        if self.training.ended() is None and network.n_neurons > 0:
+            self.training.go_on_from(network, PATIENCE - ROUNDS_LEFT)
+
+    def _asked_to_stop(self) -> bool:
+        return self.stopping and self.stops.reason is not None
+
+    def _expand(self, point: Point) -> Expansion:
+        began = time.perf_counter()
+        self.training.evaluations += 1
+        found = self.objective.expand(point.difference, self.nu)
+        self.stops.reserve = max(self.stops.reserve, PASSES * (time.perf_counter() - began))
+        return found
+
+    def _value(self, point: Point, expansion: Expansion) -> float:
+        return float(expansion.value + self.program.beta * point.penalty() + self.nu * point.barrier())
+
+    def _judge(self, change: Array) -> None:
+        """Certify the network of the point, and its multipliers after a move of T."""
+        program, loss, target, began = self.program, self.loss, self.objective.target, time.perf_counter()
+        multipliers = self.objective.multipliers(self.point.difference, self.nu, change)
+        theta, sums = span_moments(multipliers, program.X, self.objective.sides, program.attack, loss, precise=True)
+        bound = dual_bound(
+            theta, sums.matrix(), sums.mass, loss=loss, target=target, activation=program.activation,
+            beta=program.beta, slack=sum_slack(sums.error, program.activation),
+        )  # fmt: skip
+        network = self._network()
+        quadratic = network.quadratic(network.alpha)
+        exact = [
+            quadratic.worst_margins(X, target[rows], program.attack.of(rows)) if loss.margin else quadratic.expand(X)[0]
+            for rows, X in row_blocks(program.X)
+        ]
+        upper = float(np.mean(loss.value(np.concatenate(exact), target))) + program.beta * network.penalty
+        self.training.take(network, upper, multipliers, bound.value)
+        self.judged = True
+        self.stops.reserve = PASSES * (time.perf_counter() - began)
+
+    def _network(self) -> PolynomialNetwork:
+        (u, alpha), (v, against) = (neurons_of_factor(L, self.white) for L in (self.point.plus, self.point.minus))
+        return PolynomialNetwork(
+            np.vstack([u, v]), np.concatenate([alpha, -against]), self.program.activation,
+            regression=not self.loss.margin,
+        )  # fmt: skip

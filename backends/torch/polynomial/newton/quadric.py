@@ -1,0 +1,125 @@
+"""The network of a point of the path as a quadratic, and its smoothed worst cases."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cvxrobust.backends.torch.polynomial.attacks import smoothed_attacks, varying_coordinates
+from cvxrobust.core import PolynomialProgram
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class BlockAttacks:
+    """Smoothed worst cases of a block of b samples, in units of the radius and in the eigenvectors of ``a T_11``.
+
+    Args:
+        change: What they do to the margins, shape (b,).
+        against: Means, negated, shape (b, d).
+        variance: Shape (b, d).
+        shift: Roots, to start from next time, shape (b,).
+        gaps: ``w_k + lam``, the curvatures that the attacks see, shape (b, d).
+        free: Where lam is above its floor of 0, bool, shape (b,).
+    """
+
+    change: Array
+    against: Array
+    variance: Array
+    shift: Array
+    gaps: Array
+    free: NDArray[np.bool_]
+
+
+class Quadric:
+    """``f(x) = x'(a T_11)x + b T_12'x + c T_22`` for T in white inputs.
+
+    Args:
+        T: Shape (d + 1, d + 1), for inputs ``X W``.
+        white: W, shape (d, d).
+        activation: (a, b, c).
+
+    Attributes:
+        values: Eigenvalues of ``a T_11`` in the inputs' own units, ascending, shape (d,).
+        vectors: Eigenvectors, shape (d, d).
+        white: Eigenvectors times W, shape (d, d): columns are what white inputs see of them.
+    """
+
+    def __init__(self, T: Array, white: Array, activation: tuple[float, float, float]) -> None:
+        a, b, _ = activation
+        d = white.shape[0]
+        T11 = white @ T[:d, :d] @ white.T
+        self.values, self.vectors = np.linalg.eigh(0.5 * a * (T11 + T11.T))
+        self.white = white.T @ self.vectors
+        self._linear = 0.5 * b * (T[:d, d] @ self.white)
+
+    def attack(
+        self, X: Array, sides: Array, radius: Array, smoothing: float, guess: Array | None = None
+    ) -> BlockAttacks:
+        """The smoothed worst cases of a block.
+
+        Args:
+            X: Shape (b, d).
+            sides: Labels, shape (b,).
+            radius: Shape (b,), not all 0.
+            smoothing: nu of `smoothed_attacks`.
+            guess: Roots of a similar problem, shape (b,).
+        """
+        scale = sides * radius * radius
+        some = np.abs(scale[scale != 0.0])
+        reach = (float(scale.min()), float(scale.max()), float(some.min(initial=np.inf)))
+        values = torch.from_numpy(self.values)
+        varying = varying_coordinates(values, reach if some.size else (0.0, 0.0, 0.0), smoothing)
+        half = ((sides * radius)[:, None] * ((X @ self.vectors) * self.values + self._linear)).T
+        arguments = torch.from_numpy(scale), values, torch.from_numpy(np.ascontiguousarray(half)).T, smoothing, varying
+        found = smoothed_attacks(*arguments, None if guess is None else torch.from_numpy(guess))
+        # Once more from there: multipliers are fitted to these attacks to the last digits.
+        found = smoothed_attacks(*arguments, found.shift)
+        variance = np.zeros(half.shape[::-1])
+        variance[:, varying.numpy()] = found.variance.numpy()
+        shift = found.shift.numpy()
+        lowest = np.minimum(scale * self.values[0], scale * self.values[-1])
+        return BlockAttacks(
+            np.where(radius == 0.0, 0.0, found.change.numpy()),
+            found.against.numpy(),
+            variance,
+            shift,
+            scale[:, None] * self.values + (shift - lowest)[:, None],
+            (radius > 0.0) & (shift - lowest > 1e-12 * np.maximum(1.0, np.abs(lowest))),
+        )
+
+
+@dataclass(frozen=True)
+class PathMultipliers:
+    """Multipliers of a point of the path, whose attacks are computed again where they are asked for.
+
+    See `cvxrobust.core.programs.polynomial.moments.AttackMultipliers`.
+
+    Args:
+        program: What they belong to.
+        task: Column of the labels.
+        theta: Shape (n,).
+        quadric: The network that is attacked.
+        smoothing: Of the attacks.
+    """
+
+    program: PolynomialProgram
+    task: int
+    theta: Array
+    quadric: Quadric
+    smoothing: float
+
+    @property
+    def basis(self) -> Array:
+        """Shape (d, d)."""
+        return self.quadric.vectors
+
+    def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
+        """Means and variances of the attacks' coordinates in a block of samples."""
+        radius = self.program.attack.radius[rows]
+        if not (radius > 0.0).any():
+            return np.zeros(X.shape), None
+        found = self.quadric.attack(X, self.program.labels[rows, self.task], radius, self.smoothing)
+        return -radius[:, None] * found.against, (radius * radius)[:, None] * found.variance
