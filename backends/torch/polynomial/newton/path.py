@@ -36,7 +36,7 @@ STALLS = 4
 """Steps in a row that lead nowhere, after which rounding has the last word."""
 LONGEST = 40
 """Steps for one weight of the barrier."""
-IDLE = 3
+IDLE = 6
 """Weights of the barrier in a row that leave the gap as it is, after which rounding has the last word, too."""
 PASSES = 2.0
 """Times a pass that are kept back for the last certificate, and for that of whoever does not trust it."""
