@@ -70,7 +70,7 @@ class PathObjective:
     """
 
     def __init__(self, program: PolynomialProgram, task: int, white: Array, stopping: Callable[[], bool]) -> None:
-        n, d = program.X.shape
+        d = program.X.shape[1]
         self.program, self.task, self.white, self._stopping = program, task, white, stopping
         self.packing = Packing(d + 1)
         self.target = program.labels[:, task]
