@@ -37,33 +37,57 @@ from cvxrobust.core.kit import BestSoFar
 from cvxrobust.core.programs.polynomial.certificate import DualBound
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SpanMultipliers
 
-NEURONS = 12
-"""Neurons of either sign at the start, at most."""
-ROUND = 40
-"""Evaluations between two certificates."""
-PATIENCE = 60
-"""Rounds without a better gap after which the search gives up."""
-LONGEST_STAGE = 2
-"""Rounds after which the smoothing changes even though descent is unfinished."""
-SLACK = 4.0
-"""Smoothing changes once what is missing is at most this many times what smoothing costs."""
-GROWING = 2
-"""Rounds of one stage that may add neurons."""
-COLD, WARM = (0.3, 0.03), (0.1, 0.01)
-"""First smoothing of hinge and attacks: from small random neurons, and from neurons that know something."""
-NOTICED = 3e-3
-"""Fraction of the gap, relative to the whole network, that merging neurons may leave out of it."""
-FLOOR = 1e-10
-"""Smallest smoothing of attacks, in units of the margin."""
-DOUBT, AHEAD, MOST_AHEAD, YIELD = 5, 2.0, 0.5, 5
-"""Certificates after which a network without neurons, the best so far, is taken for the optimum; and how far descent
-then aims below beta: by this many times what the last multipliers violate, for the hinge no more than the best ones do
-(which is the gap), by half of beta at most, and by half as much after every so many certificates without progress.
 
-What keeps the zero network from being certified are multipliers that price a neuron at a little more than beta, ever
-less so: descent has that tail. With a smaller beta the tail ends below the true one, and the gap closes at once. If the
-zero network is not the optimum of the smaller beta, violations fall all the same, and beta rises with that.
-"""
+@dataclass(frozen=True)
+class TrainingTuning:
+    """Where descent starts, how it goes on, and when it gives up."""
+
+    first_neurons: int = 12
+    """Neurons of either sign at the start, at most."""
+
+    round_evaluations: int = 40
+    """Evaluations between two certificates."""
+
+    patience: int = 60
+    """Rounds without a better gap after which the search gives up."""
+
+    longest_stage: int = 2
+    """Rounds after which the smoothing changes even though descent is unfinished."""
+
+    slack: float = 4.0
+    """Smoothing changes once what is missing is at most this many times what smoothing costs."""
+
+    growing_rounds: int = 2
+    """Rounds of one stage that may add neurons."""
+
+    cold: tuple[float, float] = (0.3, 0.03)
+    warm: tuple[float, float] = (0.1, 0.01)
+    """First smoothing of hinge and attacks: from small random neurons, and from neurons that know something."""
+
+    noticed_share: float = 3e-3
+    """Fraction of the gap, relative to the whole network, that merging neurons may leave out of it."""
+
+    least_smoothing: float = 1e-10
+    """Smallest smoothing of attacks, in units of the margin."""
+
+    doubt_after: int = 5
+    aim_ahead: float = 2.0
+    most_ahead: float = 0.5
+    yield_every: int = 5
+    """Certificates after which a network without neurons, the best so far, is taken for the optimum; and how far
+    descent then aims below beta: by this many times what the last multipliers violate, for the hinge no more than the
+    best ones do (which is the gap), by half of beta at most, and by half as much after every so many certificates
+    without progress.
+
+    What keeps the zero network from being certified are multipliers that price a neuron at a little more than beta,
+    ever less so: descent has that tail. With a smaller beta the tail ends below the true one, and the gap closes at
+    once. If the zero network is not the optimum of the smaller beta, violations fall all the same, and beta rises with
+    that.
+    """
+
+
+TUNING = TrainingTuning()
+
 
 Request = Query | tuple[Query, ObjectiveEvaluation]
 """A network to evaluate, or one to judge by its evaluation."""
@@ -109,7 +133,7 @@ class Training:
         smoothing: The present smoothing; its centre, one entry per sample of this process, is the last multipliers.
         warm: Whether it began with neurons that know something.
         evaluations: Of the objective so far.
-        certificates: So far; where there was a checkpoint, `DOUBT` to begin with.
+        certificates: So far; where there was a checkpoint, `TUNING.doubt_after` to begin with.
         stage: Rounds with the present smoothing.
         budget: Evaluations until the next certificate.
         idle, least: Rounds without a better gap, and the gap that counts as the last better one.
@@ -153,13 +177,13 @@ class Training:
             known = (start.u, start.alpha) if start is not None and self.warm else self._fresh()
             u, alpha = known
             self._place(np.sqrt(np.abs(alpha))[:, None] * u, np.where(alpha < 0.0, -1.0, 1.0))
-            self.smoothing = PolynomialSmoothing(*(WARM if self.warm else COLD), centre)
+            self.smoothing = PolynomialSmoothing(*(TUNING.warm if self.warm else TUNING.cold), centre)
         # The network without neurons, and no multipliers: every loss is 0 or more.
         self.take(self._empty(), float(np.mean(self.loss.value(np.zeros(n), column))), nothing, 0.0)
 
     def run(self) -> Generator[Request, Any, Solution]:
         """Rounds of descent, each followed by a certificate."""
-        while (ended := self.ended()) is None and self.idle < PATIENCE:
+        while (ended := self.ended()) is None and self.idle < TUNING.patience:
             descent = yield from self._descend()
             penalty = self.penalty
             judgement = yield self.query(descent.point), descent.evaluation
@@ -190,7 +214,7 @@ class Training:
                 point = search.send(evaluation)
             except StopIteration as ended:
                 found: Descent[ObjectiveEvaluation] = ended.value
-                self.neurons, self.budget = found.point, ROUND
+                self.neurons, self.budget = found.point, TUNING.round_evaluations
                 return found
 
     def take(self, network: PolynomialNetwork, upper: float, multipliers: AttackMultipliers, lower: float) -> None:
@@ -208,7 +232,7 @@ class Training:
 
     def sharpen_for(self, known: bool) -> None:
         """Set the first smoothing."""
-        self.smoothing = PolynomialSmoothing(*(WARM if known else COLD), self.smoothing.centre)
+        self.smoothing = PolynomialSmoothing(*(TUNING.warm if known else TUNING.cold), self.smoothing.centre)
 
     def go_on_from(self, network: PolynomialNetwork, idle: int) -> None:
         """Descend from a network next, with so many rounds of patience used up."""
@@ -223,10 +247,10 @@ class Training:
     @property
     def penalty(self) -> float:
         """Share of beta that descent aims at."""
-        if self.certificates < DOUBT or self.known[0].n_neurons > 0:
+        if self.certificates < TUNING.doubt_after or self.known[0].n_neurons > 0:
             return 1.0
         violated = min(self.violated, self.best.gap) if LOSSES[self.program.loss].kinked else self.violated
-        return 1.0 - min(AHEAD * violated, MOST_AHEAD * 0.5 ** (self.idle // YIELD))
+        return 1.0 - min(TUNING.aim_ahead * violated, TUNING.most_ahead * 0.5 ** (self.idle // TUNING.yield_every))
 
     def judged(self, judgement: Judgement) -> None:
         """Take over what a judgement is better at."""
@@ -242,13 +266,13 @@ class Training:
         self.stage += 1
         gap = self.best.gap
         self.idle, self.least = (0, gap) if gap < 0.99 * self.least else (self.idle + 1, self.least)
-        unfinished = shares.descent > SLACK * (shares.hinge + shares.attack)
+        unfinished = shares.descent > TUNING.slack * (shares.hinge + shares.attack)
         # What the neurons that are there could still gain; the rest takes another neuron.
         inside = float(descent.evaluation.gradient.norm() * self.neurons.norm()) / self.best.upper
-        lacking = unfinished and shares.descent > 5.0 * inside and self.stage <= GROWING
+        lacking = unfinished and shares.descent > 5.0 * inside and self.stage <= TUNING.growing_rounds
         if lacking and self._grow(bound):
             return
-        if not unfinished or self.stage >= LONGEST_STAGE or descent.stuck:
+        if not unfinished or self.stage >= TUNING.longest_stage or descent.stuck:
             self._sharpen(descent.evaluation, shares)
             self.stage = 0
         # What has just failed to help may need its neurons.
@@ -267,7 +291,7 @@ class Training:
         """The best network and multipliers, saved to the checkpoint unless that may not be reached by everybody."""
         if saved:
             self.save(force=True)
-        given_up = "" if ended else f"no better gap in {PATIENCE} rounds"
+        given_up = "" if ended else f"no better gap in {TUNING.patience} rounds"
         lost = "" if self.checkpoint is None else self.checkpoint.failure
         return self.best.solution(
             ended or Termination.NUMERICAL,
@@ -280,7 +304,7 @@ class Training:
 
     def _fresh(self) -> tuple[Array, Array]:
         program = self.program
-        count = self.settings.options.get("neurons", min(program.X.shape[1] + 1, NEURONS))
+        count = self.settings.options.get("neurons", min(program.X.shape[1] + 1, TUNING.first_neurons))
         return random_neurons(self.samples.some(), program.activation, count, self.settings.seed)
 
     def _place(self, neurons: Array, signs: Array) -> None:
@@ -305,7 +329,7 @@ class Training:
     def _merge(self) -> None:
         """Describe the network by fewer neurons, as far as the gap does not notice."""
         before = self.neurons.cpu().numpy(), self.signs.cpu().numpy()
-        found = self.samples.team.told(merged(*before, NOTICED * min(self.best.gap, 1.0)))
+        found = self.samples.team.told(merged(*before, TUNING.noticed_share * min(self.best.gap, 1.0)))
         if found[1].size < before[1].size:
             self._place(*found)
 
@@ -325,7 +349,7 @@ class Training:
         elif shares.hinge > 0.3 * self.best.gap:
             hinge = max(0.7 * hinge, 1e-3)
         if shares.attack > 0.3 * shares.hinge and shares.attack > 0.05 * self.settings.tolerance:
-            attack = max(0.3 * attack, FLOOR)
+            attack = max(0.3 * attack, TUNING.least_smoothing)
         self.smoothing = PolynomialSmoothing(hinge, attack, evaluation.weights)
 
     # -- checkpoints --------------------------------------------------------------------------------------------
@@ -370,6 +394,6 @@ class Training:
         saved = restored(state, self.program, self.task, self.samples, place)
         self._place(saved.neurons, saved.signs)
         self.memory, self.smoothing = saved.memory, saved.smoothing
-        self.stage, self.budget, self.certificates = saved.stage, ROUND, DOUBT
+        self.stage, self.budget, self.certificates = saved.stage, TUNING.round_evaluations, TUNING.doubt_after
         upper, lower = self.samples.team.told((saved.upper(), saved.lower()))
         self.take(saved.network, upper, saved.multipliers or self.known[1], lower)

@@ -27,6 +27,7 @@ from cvxrobust import (
     solve,
 )
 from cvxrobust.backends.torch.checkpoint import Checkpoint, fingerprint
+from cvxrobust.backends.torch.polynomial import training
 from cvxrobust.backends.torch.polynomial.solve import solve_polynomial
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Quality, Termination
@@ -240,7 +241,7 @@ def test_an_interrupted_solve_goes_on_where_it_was(tmp_path, problem, tolerance,
 
 def test_a_deadline_leaves_a_checkpoint(tmp_path, monkeypatch):
     # No first-order method gets there, and this one does not give up either: it is the deadline that ends it.
-    monkeypatch.setattr("cvxrobust.backends.torch.polynomial.training.PATIENCE", 10**9)
+    monkeypatch.setattr(training, "TUNING", replace(training.TUNING, patience=10**9))
     problem = small_problem()
     first = solve(problem, "torch", settings=keeping(tmp_path, 1e-15, time_limit=1.0))
     assert first.termination is Termination.TIME_LIMIT

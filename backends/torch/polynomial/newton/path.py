@@ -14,7 +14,8 @@ from cvxrobust.backends.torch.polynomial.newton.system import NewtonSystem, Poin
 from cvxrobust.backends.torch.polynomial.newton.terms import neurons_of_factor
 from cvxrobust.backends.torch.polynomial.newton.units import column_sizes, is_raw, whitening
 from cvxrobust.backends.torch.polynomial.samples import StopPass
-from cvxrobust.backends.torch.polynomial.training import PATIENCE, Training
+from cvxrobust.backends.torch.polynomial.training import TUNING as TRAINING
+from cvxrobust.backends.torch.polynomial.training import Training
 from cvxrobust.backends.torch.stopping import Stops
 from cvxrobust.core import PolynomialNetwork, PolynomialProgram
 from cvxrobust.core.programs.polynomial.certificate import dual_bound, sum_slack
@@ -127,7 +128,7 @@ class _Path:
         self.training.warm = True
         network = self.training.known[0]
         if self.training.ended() is None and network.n_neurons > 0:
-            self.training.go_on_from(network, PATIENCE - ROUNDS_LEFT)
+            self.training.go_on_from(network, TRAINING.patience - ROUNDS_LEFT)
 
     def _asked_to_stop(self) -> bool:
         return self.stopping and self.stops.reason is not None
