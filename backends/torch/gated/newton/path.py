@@ -27,44 +27,54 @@ from cvxrobust.core.programs.gated.certificate import gated_bound, tightened
 
 Array = NDArray[np.float64]
 
-FIRST_WIDTH = 0.1
-CONE_WIDTH = 3.0
-"""First width in the cone form, whose first centre is easy to find where the barrier outweighs all else."""
-
-WARM_WIDTH = 0.01
-"""First width, relative to the scale of the values, where a network is given to start from."""
-
-LAST_WIDTH = 1e-13
-SHRINK = 0.25
-"""Factor on the width from stage to stage."""
-
 MOST_STEPS = 2_000
-CONE_SHRINK = 0.4
-"""The same in the cone form, where one slot at the boundary of its cone holds all others up."""
 
-STEPS_PER_STAGE = 40
-PRODUCTS_PER_STEP = 200
-"""Most conjugate gradient iterations for one Newton step."""
 
-CG_ACCURACY = 0.1
-"""Residual of the Newton equations, in the preconditioner's norm, relative to the gradient's."""
+@dataclass(frozen=True)
+class PathTuning:
+    """Where the path begins, how it goes on, and when it ends."""
 
-LOOSE_END = 0.05
-"""A stage may end when no slot's gradient exceeds this share of beta ..."""
+    first_width: float = 0.1
+    cone_width: float = 3.0
+    """First width in the cone form, whose first centre is easy to find where the barrier outweighs all else."""
 
-TIGHT_END = 0.05
-"""... nor this share of beta times the certified gap: the multipliers lose about that much by being made feasible."""
+    warm_width: float = 0.01
+    """First width, relative to the scale of the values, where a network is given to start from."""
 
-SLOT_WIDTH = 0.3
-BARRIER = 0.3
-DROPS = (1e-3, 1e-2, 1e-1)
-"""Slots shorter than these shares of the longest are left out on trial."""
+    last_width: float = 1e-13
+    shrink: float = 0.25
+    """Factor on the width from stage to stage."""
 
-PATIENCE = 5
-"""Stages without a better gap after which rounding is taken to have won."""
+    cone_shrink: float = 0.4
+    """The same in the cone form, where one slot at the boundary of its cone holds all others up."""
 
-REPAIR_BELOW = 0.3
-"""Multipliers of slots without interior are found by least squares once the gap of the others is below this."""
+    steps_per_stage: int = 40
+    products_per_step: int = 200
+    """Most conjugate gradient iterations for one Newton step."""
+
+    cg_accuracy: float = 0.1
+    """Residual of the Newton equations, in the preconditioner's norm, relative to the gradient's."""
+
+    loose_end: float = 0.05
+    """A stage may end when no slot's gradient exceeds this share of beta ..."""
+
+    tight_end: float = 0.05
+    """... nor this share of beta times the certified gap: the multipliers lose about that much by being made
+    feasible."""
+
+    slot_width: float = 0.3
+    barrier: float = 0.3
+    drops: tuple[float, ...] = (1e-3, 1e-2, 1e-1)
+    """Slots shorter than these shares of the longest are left out on trial."""
+
+    patience: int = 5
+    """Stages without a better gap after which rounding is taken to have won."""
+
+    repair_below: float = 0.3
+    """Multipliers of slots without interior are found by least squares once the gap of the others is below this."""
+
+
+TUNING = PathTuning()
 
 
 @dataclass
@@ -131,16 +141,16 @@ def follow(path: Path, best: GatedIncumbent, keep: Callable[[Path], object] = la
         best.report()
         return Termination.CONVERGED if best.gap <= settings.tolerance else Termination.NUMERICAL
     known, idle = best.gap, 0
-    while path.width >= LAST_WIDTH:
+    while path.width >= TUNING.last_width:
         point = _stage(path, best)
         _certify(path, best, point, settings.tolerance)
         if (ended := best.ended(path.steps)) is not None:
             return ended
         idle = 0 if best.gap < 0.99 * known else idle + 1
         known = min(known, best.gap)
-        if idle >= PATIENCE:
+        if idle >= TUNING.patience:
             break
-        path.width *= CONE_SHRINK if path.data.cone else SHRINK
+        path.width *= TUNING.cone_shrink if path.data.cone else TUNING.shrink
         # A sudden fall of the objective must not lower the barrier faster than intended.
         path.worth = max(best.upper, path.worth * (0.6 if path.data.cone else 0.25))
         keep(path)
@@ -160,8 +170,8 @@ def begin(best: GatedIncumbent, warm: bool, device: str, dtype: torch.dtype) -> 
         inside = vectors[torch.as_tensor(kept, device=device)].to(dtype)
         data = GatedTensors.of(_part(program, kept), device, dtype)
     U = best.U[kept] if warm else zero[kept]
-    width = CONE_WIDTH if data.cone else FIRST_WIDTH
-    width = width if not U.any() else WARM_WIDTH
+    width = TUNING.cone_width if data.cone else TUNING.first_width
+    width = width if not U.any() else TUNING.warm_width
     path = Path(data, kept, inside, scale, torch.as_tensor(U, device=device).to(dtype), width, best.upper)
     if inside is not None and kept.size:
         tau = _barrier(path)
@@ -177,7 +187,7 @@ def _part(program: GatedProgram, kept: NDArray[np.intp]) -> GatedProgram:
 
 def _barrier(path: Path) -> float:
     K, C, _ = path.data.program.shape
-    return BARRIER * path.width * path.worth / (path.data.X.shape[0] * K * C)
+    return TUNING.barrier * path.width * path.worth / (path.data.X.shape[0] * K * C)
 
 
 def _widths(path: Path) -> SmoothingWidths:
@@ -194,7 +204,7 @@ def _widths(path: Path) -> SmoothingWidths:
         path.slots = slots
     else:
         slots = torch.full((K, C, 1), share, dtype=path.U.dtype, device=path.U.device)
-    lengths = SLOT_WIDTH * path.width * path.worth / program.beta
+    lengths = TUNING.slot_width * path.width * path.worth / program.beta
     return SmoothingWidths(values, values, share, slots, lengths, _barrier(path) if path.data.cone else 0.0)
 
 
@@ -204,15 +214,15 @@ def _stage(path: Path, best: GatedIncumbent) -> NewtonPoint:
     most = settings.max_iterations or MOST_STEPS
     point = at(path.data, path.U, _widths(path), path.carried)
     beta = path.data.program.beta
-    for _ in range(STEPS_PER_STAGE):
+    for _ in range(TUNING.steps_per_stage):
         gradient = point.gradient()
         worst = float(torch.sqrt((gradient**2).sum((1, 2))).max()) / beta
-        if worst <= min(LOOSE_END, TIGHT_END * max(best.gap, settings.tolerance)):
+        if worst <= min(TUNING.loose_end, TUNING.tight_end * max(best.gap, settings.tolerance)):
             break
         if path.steps >= most or best.monitor.should_stop:
             break
         step, products = newton_direction(
-            point, gradient, CG_ACCURACY, PRODUCTS_PER_STEP, lambda: best.monitor.should_stop
+            point, gradient, TUNING.cg_accuracy, TUNING.products_per_step, lambda: best.monitor.should_stop
         )
         path.steps, path.products = path.steps + 1, path.products + products
         found = line_search(point, gradient, step, point.widths)
@@ -232,13 +242,13 @@ def _certify(path: Path, best: GatedIncumbent, point: NewtonPoint, tolerance: fl
         U[path.kept] = _moved_inside(path, U[path.kept])
     best.offer_point(U)
     sizes = np.sqrt((U**2).sum(axis=(1, 2)))
-    for share in DROPS:
+    for share in TUNING.drops:
         best.offer_point(np.where((sizes > share * sizes.max(initial=0.0))[:, None, None], U, 0.0))
     found = point.multipliers()
     if path.kept.size < program.shape[0]:
         among = gated_bound(path.data.program, found).value
         found = _spread(program, found, path.kept)
-        if best.upper - among <= REPAIR_BELOW * best.upper:
+        if best.upper - among <= TUNING.repair_below * best.upper:
             found = tightened(program, found, tolerance, lambda: best.monitor.should_stop)
     best.offer_multipliers(found)
     best.report()
