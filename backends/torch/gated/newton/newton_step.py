@@ -17,26 +17,34 @@ from cvxrobust.backends.torch.gated.newton.objective import NewtonPoint, at
 from cvxrobust.backends.torch.gated.tensors import SmoothingWidths
 from cvxrobust.core.arrays import worth_a_look
 
-MOST_ENTRIES = 30_000_000
-"""Entries of the largest matrix that the preconditioner may hold; fewer samples are treated exactly beyond that."""
-
-MOST_SAMPLES = 1_500
-"""Samples treated exactly: their matrix is factored."""
-
-MOST_WORK = 1e9
-"""Products that building this matrix may take; beyond that conjugate gradients are the cheaper way."""
-
-NEGLIGIBLE = 1e-6
-"""Share of the largest term of a sample, relative to the blocks, below which it is left to the diagonal blocks."""
-
 CHUNK = 8_000_000
 """Entries of temporaries while blocks are built."""
 
-ARMIJO = 1e-4
-HALVINGS = 40
 
-BOUNDARY = 0.99
-"""Share of the way to the boundary of a cone that a step may take."""
+@dataclass(frozen=True)
+class NewtonStepTuning:
+    """What the preconditioner treats exactly, and how far a step goes."""
+
+    most_entries: int = 30_000_000
+    """Entries of the largest matrix that the preconditioner may hold; fewer samples are treated exactly beyond that."""
+
+    most_samples: int = 1_500
+    """Samples treated exactly: their matrix is factored."""
+
+    most_work: float = 1e9
+    """Products that building this matrix may take; beyond that conjugate gradients are the cheaper way."""
+
+    negligible: float = 1e-6
+    """Share of the largest term of a sample, relative to the blocks, below which it is left to the diagonal blocks."""
+
+    armijo: float = 1e-4
+    halvings: int = 40
+
+    boundary: float = 0.99
+    """Share of the way to the boundary of a cone that a step may take."""
+
+
+TUNING = NewtonStepTuning()
 
 
 @dataclass(frozen=True)
@@ -71,13 +79,13 @@ def preconditioner(point: NewtonPoint) -> Preconditioner:
     K, C, D = point.U.shape
     n = point.omega.shape[0]
     size = max(1, K * C * D)
-    room = min(MOST_SAMPLES, n, MOST_ENTRIES // size, int((MOST_WORK / size) ** 0.5))
+    room = min(TUNING.most_samples, n, TUNING.most_entries // size, int((TUNING.most_work / size) ** 0.5))
     exact = torch.zeros((n, C), dtype=torch.bool, device=blocks.device)
     chosen = None
     strength = point.curvature * (point.data.X**2).sum(1, keepdim=True)
     if room > 0:
         chosen = torch.argsort(strength.amax(1), descending=True, stable=True)[:room]
-        kept = strength[chosen].amax(1) > NEGLIGIBLE * strength.max()
+        kept = strength[chosen].amax(1) > TUNING.negligible * strength.max()
         chosen = chosen[kept]
         exact[chosen] = True
     blocks = blocks + _sample_blocks(point, torch.where(exact, 0.0, point.curvature))
@@ -134,10 +142,10 @@ def line_search(point: NewtonPoint, gradient: Tensor, step: Tensor, widths: Smoo
         return None
     noise = 4.0 * torch.finfo(step.dtype).eps * abs(point.value)
     length = _within_cones(point, step)
-    for _ in range(HALVINGS):
+    for _ in range(TUNING.halvings):
         tried = at(point.data, point.U + length * step, widths)
         # Armijo; the derivatives carried along do not enter the value.
-        if tried.value <= point.value + ARMIJO * length * slope + noise:
+        if tried.value <= point.value + TUNING.armijo * length * slope + noise:
             return at(point.data, tried.U, widths, point.moved(step, length))
         length *= 0.5
     return None
@@ -152,7 +160,7 @@ def _within_cones(point: NewtonPoint, step: Tensor) -> float:
     if moved is None or moved.numel() == 0:
         return 1.0
     share = float((moved * point.mu).max()) / max(point.widths.barrier, 1e-300)
-    return 1.0 if share <= BOUNDARY else BOUNDARY / share
+    return 1.0 if share <= TUNING.boundary else TUNING.boundary / share
 
 
 def _factored(blocks: Tensor) -> Tensor:
