@@ -10,6 +10,7 @@ contributes most to the gap decides what happens next: smoothing is lowered, or 
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,28 +28,50 @@ from cvxrobust.core.programs.gated.certificate import brackets, clip_to_domain, 
 Array = NDArray[np.float64]
 MOST = 50_000
 """Evaluations, unless the settings say otherwise."""
-ROUND = 20
-"""Evaluations between two certificates."""
-PATIENCE = 40
-"""Rounds without a better gap after which the search gives up."""
-LOSS_WIDTH, RELU_WIDTH = 0.2, 0.02
-"""First widths, in units of the margin."""
-FIRST = 0.1
-"""What all slots together may add to a margin at the start, about."""
-SMALL, WITHIN = 1e-2, 0.98
-"""Slots shorter than this share of the longest, with vectors B_k shorter than this share of beta, are left out."""
-REPAIRED = 0.25
-"""Multipliers are improved at once where no more than this share of the slots is in question ..."""
-REPAIR_BELOW = 0.1
-"""... and otherwise once the gap is below this."""
-NARROW, WIDEN = 0.7, 1.4
-"""Factors on widths."""
-BALANCE = 4.0
-"""Widths grow where unfinished descent costs this many times what smoothing does."""
-ENTRY = 1e-3
-"""Slots up to this share are given the first one again where the multipliers call for them."""
-FLOOR = 1e-7
-"""Least widths, relative to the first."""
+
+
+@dataclass(frozen=True)
+class MultiplierTuning:
+    """Where rounds begin, which slots they use, how widths change, and when the search gives up."""
+
+    round_evaluations: int = 20
+    """Evaluations between two certificates."""
+
+    patience: int = 40
+    """Rounds without a better gap after which the search gives up."""
+
+    loss_width: float = 0.2
+    relu_width: float = 0.02
+    """First widths, in units of the margin."""
+
+    first: float = 0.1
+    """What all slots together may add to a margin at the start, about."""
+
+    small_slot: float = 1e-2
+    within_beta: float = 0.98
+    """Slots shorter than this share of the longest, with vectors B_k shorter than this share of beta, are left out."""
+
+    repaired_share: float = 0.25
+    """Multipliers are improved at once where no more than this share of the slots is in question ..."""
+
+    repair_below: float = 0.1
+    """... and otherwise once the gap is below this."""
+
+    narrow: float = 0.7
+    widen: float = 1.4
+    """Factors on widths."""
+
+    balance: float = 4.0
+    """Widths grow where unfinished descent costs this many times what smoothing does."""
+
+    entry: float = 1e-3
+    """Slots up to this share are given the first one again where the multipliers call for them."""
+
+    least_width: float = 1e-7
+    """Least widths, relative to the first."""
+
+
+TUNING = MultiplierTuning()
 
 
 class MultiplierMethod:
@@ -84,8 +107,8 @@ class MultiplierMethod:
         # A norm may err about as much as a ReLU does.
         share = 1.0 / smooth_ball(program.attack).terms(d)
         reach = max(float(program.attack.radius.max(initial=0.0)), 1e-3 * self.scale / d**0.5)
-        norms = self.unit * RELU_WIDTH * share / reach
-        return Widths(self.unit * LOSS_WIDTH, self.unit * RELU_WIDTH, norms, norms)
+        norms = self.unit * TUNING.relu_width * share / reach
+        return Widths(self.unit * TUNING.loss_width, self.unit * TUNING.relu_width, norms, norms)
 
     def _begin(self, start: Array) -> None:
         """Place the slots of a start, or all of them along their gradients."""
@@ -93,7 +116,7 @@ class MultiplierMethod:
         if not bool((u != 0.0).any()):
             found = self.whole.evaluate(torch.zeros_like(u), self.whole.part(self.centres), self.widths)
             lengths = found.derivative.norm(dim=1, keepdim=True).clamp_min(1e-300)
-            u = -found.derivative / lengths * (FIRST * self.unit / (self.scale * max(1, u.shape[0]) ** 0.5))
+            u = -found.derivative / lengths * (TUNING.first * self.unit / (self.scale * max(1, u.shape[0]) ** 0.5))
         self.w = self.whole.coordinates(u)
         self.memory = Memory(self.w.numel(), self.whole.device)
 
@@ -103,7 +126,7 @@ class MultiplierMethod:
         Args:
             keep: Called after every round, to save the state.
         """
-        while self.idle < PATIENCE:
+        while self.idle < TUNING.patience:
             if (ended := self.best.ended(self.evaluations)) is not None:
                 return ended
             self._round()
@@ -156,7 +179,7 @@ class MultiplierMethod:
             lambda w: self.whole.evaluate(w, part, self.widths),
             self.w,
             self.memory,
-            min(ROUND, most),
+            min(TUNING.round_evaluations, most),
             lambda: self.best.late,
             0.0,
             4.0 * torch.finfo(self.whole.dtype).eps,
@@ -181,7 +204,8 @@ class MultiplierMethod:
         B, _ = brackets(program, multipliers)
         known, sizes = best.gap, lengths(B)
         loss, over = self._excess(sizes), int((sizes > program.beta * (1.0 + 0.2 * known)).sum())
-        if loss > 0.1 * max(self.settings.tolerance, known) and (over <= REPAIRED * sizes.size or known < REPAIR_BELOW):
+        few = over <= TUNING.repaired_share * sizes.size
+        if loss > 0.1 * max(self.settings.tolerance, known) and (few or known < TUNING.repair_below):
             threshold = 0.2 * max(self.settings.tolerance, min(known, 0.1))
             multipliers = tightened_from(program, multipliers, B, threshold, lambda: best.monitor.should_stop)
             B, _ = brackets(program, multipliers)
@@ -207,9 +231,9 @@ class MultiplierMethod:
         for error, name in zip(errors, ("loss", "relu", "sums", "slots"), strict=True):
             now, start = getattr(widths, name), getattr(first, name)
             if total > max(loss, 0.5 * self.settings.tolerance) and error > 0.3 * total:
-                now = max(NARROW * now, FLOOR * start)
-            elif loss > BALANCE * total and error < 0.7 * total:
-                now = min(WIDEN * now, 30.0 * start)
+                now = max(TUNING.narrow * now, TUNING.least_width * start)
+            elif loss > TUNING.balance * total and error < 0.7 * total:
+                now = min(TUNING.widen * now, 30.0 * start)
             news.append(now)
         self.widths = Widths(*news)
 
@@ -221,16 +245,16 @@ class MultiplierMethod:
         used = np.zeros(slots.size, dtype=np.bool_)
         used[self.whole.used] = True
         share = violations[slots] / beta
-        small = sizes <= SMALL * longest
-        dead = used & small & (share < WITHIN)
-        wanted = (sizes <= ENTRY * longest) & (share > 1.0 + 0.1 * max(self.settings.tolerance, self.best.gap))
+        small = sizes <= TUNING.small_slot * longest
+        dead = used & small & (share < TUNING.within_beta)
+        wanted = (sizes <= TUNING.entry * longest) & (share > 1.0 + 0.1 * max(self.settings.tolerance, self.best.gap))
         if not dead.any() and not wanted.any():
             return
         w = torch.zeros((slots.size, program.shape[2]), dtype=torch.float64, device=self.whole.device)
         w[torch.as_tensor(self.whole.used, device=self.whole.device)] = self.w
         if wanted.any():
             towards = -B[slots[wanted], 0]
-            towards *= SMALL * longest / np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-300)
+            towards *= TUNING.small_slot * longest / np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-300)
             w[torch.as_tensor(wanted)] = self.whole.coordinates(torch.as_tensor(towards, device=self.whole.device))
         now = np.flatnonzero((used & ~dead) | wanted)
         self._remember(now)
