@@ -359,7 +359,7 @@ def test_zero_inputs_and_a_heavy_penalty_are_no_obstacle(by_columns):
 
 def test_a_search_that_gets_no_further_goes_over_to_the_path(monkeypatch):
     monkeypatch.setattr(gated_torch, "LARGE_CONES", 0)
-    monkeypatch.setattr(columns, "PATIENCE", 0)
+    monkeypatch.setattr(columns, "TUNING", replace(columns.TUNING, patience=0))
     program = problem().program
     solution = gated_torch.solve_gated(program, Settings(tolerance=1e-3))
     assert solution.termination is Termination.CONVERGED

@@ -28,6 +28,7 @@ slots, hinge (``mnist-5000-cone`` of `cvxrobust.bench.studies.relu_scaling`).
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,36 +45,66 @@ from cvxrobust.core.programs.gated import evaluation as gated
 Array = NDArray[np.float64]
 MOST_STEPS = 5_000
 """Newton steps, unless the settings say otherwise."""
-FIRST_WIDTH, WARM_WIDTH, LAST_WIDTH = 0.1, 0.01, 1e-12
-"""Widths of the smoothing, relative to the scale of the values: at first, from a start, and at the end."""
-FOLLOW, LARGEST_CUT = 0.15, 0.1
-"""The width is this share of the gap, but falls by no more than this factor at a time."""
-BARRIER, LENGTHS = 0.3, 0.3
-"""Shares of the width, times the objective, that all logarithms and all lengths together may cost, about."""
-STEPS, ACCURACY = 20, 0.02
-"""Newton steps in a round at most, and what they may leave of the objective, as a share of the width."""
-EARLY = 0.6
-"""Slots whose vector is longer than this share of beta get a direction in the first round ..."""
-NEARLY = 0.9
-"""... and projections need not be exact below this one later."""
-MARGIN = 0.2
-"""Later, slots get one where the vector is longer than beta by more than this share of the gap."""
-ENTRY = 0.3
-"""New coefficients have this share of beta as the derivative of their logarithms."""
-MOST_NEW = 150
-"""New directions in a round, the longest vectors first."""
-NEGLIGIBLE = 1e-4
-"""Coefficients below this share of the largest, times ten times the gap, go."""
-CHEAP, LEAST_COST = 1e-3, 1e-8
-"""What projections may be too long for lying inside their cones, relative: this share of the gap, and no less."""
-MOST_PER_SLOT, LEFT = 8, 4
-"""Where a slot has more directions than that, all but the last few become one."""
-EVERY = 3
-"""Rounds between two looks for those."""
-PATIENCE = 12
-"""Rounds without a better gap after which the search gives up."""
-DROP = 1e-3
-"""Slots shorter than this share of the longest are left out on trial at the end."""
+
+
+@dataclass(frozen=True)
+class ColumnTuning:
+    """How the width falls, which directions come and go, and when the search gives up."""
+
+    first_width: float = 0.1
+    warm_width: float = 0.01
+    last_width: float = 1e-12
+    """Widths of the smoothing, relative to the scale of the values: at first, from a start, and at the end."""
+
+    follow_gap: float = 0.15
+    largest_cut: float = 0.1
+    """The width is this share of the gap, but falls by no more than this factor at a time."""
+
+    barrier: float = 0.3
+    lengths: float = 0.3
+    """Shares of the width, times the objective, that all logarithms and all lengths together may cost, about."""
+
+    round_steps: int = 20
+    accuracy: float = 0.02
+    """Newton steps in a round at most, and what they may leave of the objective, as a share of the width."""
+
+    early_share: float = 0.6
+    """Slots whose vector is longer than this share of beta get a direction in the first round ..."""
+
+    exact_share: float = 0.9
+    """... and projections need not be exact below this one later."""
+
+    margin: float = 0.2
+    """Later, slots get one where the vector is longer than beta by more than this share of the gap."""
+
+    entry_share: float = 0.3
+    """New coefficients have this share of beta as the derivative of their logarithms."""
+
+    most_new: int = 150
+    """New directions in a round, the longest vectors first."""
+
+    negligible: float = 1e-4
+    """Coefficients below this share of the largest, times ten times the gap, go."""
+
+    cheap_share: float = 1e-3
+    least_cost: float = 1e-8
+    """What projections may be too long for lying inside their cones, relative: this share of the gap, and no less."""
+
+    most_per_slot: int = 8
+    left_per_slot: int = 4
+    """Where a slot has more directions than that, all but the last few become one."""
+
+    purge_every: int = 3
+    """Rounds between two looks for those."""
+
+    patience: int = 12
+    """Rounds without a better gap after which the search gives up."""
+
+    drop: float = 1e-3
+    """Slots shorter than this share of the longest are left out on trial at the end."""
+
+
+TUNING = ColumnTuning()
 
 
 class ColumnMethod:
@@ -94,7 +125,7 @@ class ColumnMethod:
         self.cones = ConeProjections(program, place)
         zero = gated.objective(program, 0.0 * best.U)
         self.scale = 1.0 if self.master.margin else math.sqrt(zero)
-        self.worth, self.width = zero, FIRST_WIDTH
+        self.worth, self.width = zero, TUNING.first_width
         self.steps = self.rounds = self.idle = 0
         self.least = math.inf
         if warm and best.U.any():
@@ -106,7 +137,7 @@ class ColumnMethod:
         Args:
             keep: Called after every round, to save the state.
         """
-        while self.idle < PATIENCE and self.width > LAST_WIDTH:
+        while self.idle < TUNING.patience and self.width > TUNING.last_width:
             if (ended := self.best.ended(self.steps)) is not None:
                 break
             self._round()
@@ -114,7 +145,7 @@ class ColumnMethod:
         else:
             ended = None
         sizes = np.linalg.norm(self.best.U, axis=2, keepdims=True)
-        self.best.offer_point(np.where(sizes > DROP * sizes.max(initial=0.0), self.best.U, 0.0))
+        self.best.offer_point(np.where(sizes > TUNING.drop * sizes.max(initial=0.0), self.best.U, 0.0))
         self.best.report()
         return ended
 
@@ -132,7 +163,7 @@ class ColumnMethod:
         parts = [torch.tensor(np.asarray(state[f"columns_{name}"]), device=self.device) for name in names]
         directions, slots, sizes, width, weights, owners = parts
         (K, _, D), m = self.best.program.shape, sizes.numel()
-        if m == 0 or directions.shape != (m, D) or slots.shape != (m,) or not float(width) > LAST_WIDTH:
+        if m == 0 or directions.shape != (m, D) or slots.shape != (m,) or not float(width) > TUNING.last_width:
             return
         slots, sizes = slots.to(torch.long), sizes.to(torch.float64)
         if not bool(((slots >= 0) & (slots < K) & torch.isfinite(sizes) & (sizes > 0.0)).all()):
@@ -140,7 +171,7 @@ class ColumnMethod:
         self.cones.restore(weights, owners)
         self.master.clear()
         self._add(directions.to(torch.float64), slots, sizes)
-        self.width, self.worth = min(float(width), FIRST_WIDTH), self.best.upper
+        self.width, self.worth = min(float(width), TUNING.first_width), self.best.upper
 
     def _adopt(self, U: Array) -> None:
         """Directions and coefficients of a feasible point."""
@@ -148,7 +179,7 @@ class ColumnMethod:
         vectors = torch.tensor(U[slots, 0], device=self.device)
         sizes = vectors.norm(dim=1)
         self._add(vectors / sizes[:, None], torch.tensor(slots, device=self.device), sizes)
-        self.width, self.worth = WARM_WIDTH, self.best.upper
+        self.width, self.worth = TUNING.warm_width, self.best.upper
 
     def _add(self, directions: Tensor, slots: Tensor, sizes: Tensor) -> None:
         tau = self._smoothing(slots.numel()).barrier
@@ -161,7 +192,10 @@ class ColumnMethod:
         reach = max(float(program.attack.radius.max(initial=0.0)), TINY) * max(1, program.attackable) ** 0.5
         cost, K = self.width * self.worth, program.shape[0]
         return MasterSmoothing(
-            values, min(values / reach, 1e6), LENGTHS * cost / (program.beta * K**0.5), BARRIER * cost / max(1, count)
+            values,
+            min(values / reach, 1e6),
+            TUNING.lengths * cost / (program.beta * K**0.5),
+            TUNING.barrier * cost / max(1, count),
         )
 
     def _round(self) -> None:
@@ -171,18 +205,18 @@ class ColumnMethod:
         place = self._outline() if first and self.master.count == 0 else self._solve()
         if self.best.late:
             return
-        P, inside = self._price(place, EARLY if first else NEARLY)
+        P, inside = self._price(place, TUNING.early_share if first else TUNING.exact_share)
         self.best.report()
         gap = self.best.gap
         self.idle, self.least = (0, gap) if gap < 0.99 * self.least else (self.idle + 1, self.least)
-        threshold = EARLY if first else 1.0 + MARGIN * min(gap, 1.0)
-        self.master.merge(MOST_PER_SLOT, LEFT)
+        threshold = TUNING.early_share if first else 1.0 + TUNING.margin * min(gap, 1.0)
+        self.master.merge(TUNING.most_per_slot, TUNING.left_per_slot)
         self._enter(P, inside, threshold)
         if not first:
-            self.width = max(min(self.width, FOLLOW * gap), LARGEST_CUT * self.width)
+            self.width = max(min(self.width, TUNING.follow_gap * gap), TUNING.largest_cut * self.width)
         self.worth = max(self.best.upper, 0.3 * self.worth)
-        if self.rounds % EVERY == 0 and self.master.count:
-            self.master.keep(self.master.c > NEGLIGIBLE * min(1.0, 10.0 * gap) * self.master.c.max())
+        if self.rounds % TUNING.purge_every == 0 and self.master.count:
+            self.master.keep(self.master.c > TUNING.negligible * min(1.0, 10.0 * gap) * self.master.c.max())
 
     def _outline(self) -> Place:
         """The optimum of a programme with one direction per slot, fitted to its gates; not all are in their cones."""
@@ -194,7 +228,7 @@ class ColumnMethod:
         fitted = fitted / fitted.norm(dim=1, keepdim=True).clamp_min(TINY)
         slots = torch.arange(fitted.shape[0], device=self.device)
         tau = self._smoothing(slots.numel()).barrier
-        self.master.add(fitted, slots, tau / (ENTRY * program.beta), ENTRY * program.beta)
+        self.master.add(fitted, slots, tau / (TUNING.entry_share * program.beta), TUNING.entry_share * program.beta)
         place = self._descend()
         self.master.clear()
         return place
@@ -211,9 +245,9 @@ class ColumnMethod:
 
     def _descend(self) -> Place:
         most = (self.settings.max_iterations or MOST_STEPS) - self.steps
-        tolerance = ACCURACY * self.width * self.worth
+        tolerance = TUNING.accuracy * self.width * self.worth
         smoothing = self._smoothing(self.master.count)
-        place, steps = self.master.minimise(smoothing, min(STEPS, most), tolerance, lambda: self.best.late)
+        place, steps = self.master.minimise(smoothing, min(TUNING.round_steps, most), tolerance, lambda: self.best.late)
         self.steps += steps
         return place
 
@@ -227,7 +261,7 @@ class ColumnMethod:
         if place.sums is not None:
             attacks = -place.sums.gradient
             pulls[:, : master.d] += (omega * master.radius)[:, None] * attacks
-        vectors, cost = master.gates.T @ pulls, max(CHEAP * best.gap, LEAST_COST)
+        vectors, cost = master.gates.T @ pulls, max(TUNING.cheap_share * best.gap, TUNING.least_cost)
         P, inside = self.cones.project(vectors, share * best.program.beta, lambda: best.late, cost)
         began = time.perf_counter()
         mu, directions = self.cones.multipliers()
@@ -247,10 +281,11 @@ class ColumnMethod:
         """New directions where projections are long."""
         beta, lengths = self.best.program.beta, P.norm(dim=1)
         slots = torch.nonzero(inside & (lengths > threshold * beta))[:, 0]
-        slots = slots[torch.argsort(lengths[slots], descending=True, stable=True)[:MOST_NEW]]
+        slots = slots[torch.argsort(lengths[slots], descending=True, stable=True)[: TUNING.most_new]]
         if slots.numel():
             tau = self._smoothing(self.master.count + slots.numel()).barrier
-            self.master.add(P[slots] / lengths[slots, None], slots, tau / (ENTRY * beta), ENTRY * beta)
+            slope = TUNING.entry_share * beta
+            self.master.add(P[slots] / lengths[slots, None], slots, tau / slope, slope)
 
 
 def suits(program: GatedProgram) -> bool:
