@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,26 +24,49 @@ from cvxrobust.core.programs.polynomial.moments import span_moments
 from cvxrobust.core.programs.rows import row_blocks
 
 Array = NDArray[np.float64]
-CENTRED = 0.3
-"""Decrement below which a point is close enough to the path."""
-SHRINK, GENTLY, NEAR, AIM = 0.1, 0.4, 1e-4, 0.6
-"""What the barrier's weight is multiplied by; the same from a gap of NEAR on, where rounding leaves Newton's method
-little room to recover; and the share of the tolerance that the last weight aims at."""
-BOUNDARY = 0.95
-"""Share of the way to the boundary that a step goes, at most."""
-DECREASE, SHORTER, TRIALS = 0.1, 0.4, 16
-NOISE = 1e-13
-"""Relative error of the objective."""
-STALLS = 4
-"""Steps in a row that lead nowhere, after which rounding has the last word."""
-LONGEST = 40
-"""Steps for one weight of the barrier."""
-IDLE = 6
-"""Weights of the barrier in a row that leave the gap as it is, after which rounding has the last word, too."""
-PASSES = 2.0
-"""Times a pass that are kept back for the last certificate, and for that of whoever does not trust it."""
-ROUNDS_LEFT = 5
-"""Rounds of descent without progress that follow a path that ended early."""
+
+
+@dataclass(frozen=True)
+class PolynomialPathTuning:
+    """How fast the barrier falls, how long a step may be, and when rounding has the last word."""
+
+    centred: float = 0.3
+    """Decrement below which a point is close enough to the path."""
+
+    shrink: float = 0.1
+    gently: float = 0.4
+    near: float = 1e-4
+    aim: float = 0.6
+    """What the barrier's weight is multiplied by; the same from a gap of `near` on, where rounding leaves Newton's
+    method little room to recover; and the share of the tolerance that the last weight aims at."""
+
+    boundary: float = 0.95
+    """Share of the way to the boundary that a step goes, at most."""
+
+    decrease: float = 0.1
+    shorter: float = 0.4
+    trials: int = 16
+
+    noise: float = 1e-13
+    """Relative error of the objective."""
+
+    stalls: int = 4
+    """Steps in a row that lead nowhere, after which rounding has the last word."""
+
+    longest: int = 40
+    """Steps for one weight of the barrier."""
+
+    idle: int = 6
+    """Weights of the barrier in a row that leave the gap as it is, after which rounding has the last word, too."""
+
+    passes: float = 2.0
+    """Times a pass that are kept back for the last certificate, and for that of whoever does not trust it."""
+
+    rounds_left: int = 5
+    """Rounds of descent without progress that follow a path that ended early."""
+
+
+TUNING = PolynomialPathTuning()
 
 
 def follow_path(program: PolynomialProgram, trainings: Sequence[Training], stops: Stops) -> None:
@@ -87,35 +111,36 @@ class _Path:
             LinAlgError: A linear system has no solution in double precision.
         """
         stalls, steps, idle, least, expansion = 0, 0, 0, np.inf, self._expand(self.point)
-        while self.training.ended() is None and stalls < STALLS and idle < IDLE:
+        while self.training.ended() is None and stalls < TUNING.stalls and idle < TUNING.idle:
             system = NewtonSystem(self.point, expansion, self.trace, self.program.beta, self.nu, self.objective.packing)
             step, decrement = system.newton()
-            centred = decrement < CENTRED
+            centred = decrement < TUNING.centred
             if centred or stalls:
                 # What the step predicts is feasible; close to the optimum for this nu where the point is centred.
                 self._judge(system.fitted(step).difference)
                 if self.training.ended() is not None:
                     return
             step = system.joined(step)
-            length, value = min(1.0, BOUNDARY * system.reach(step)), self._value(self.point, expansion)
-            for _ in range(TRIALS):
+            length, value = min(1.0, TUNING.boundary * system.reach(step)), self._value(self.point, expansion)
+            for _ in range(TUNING.trials):
                 if self.training.ended() is not None:
                     return
                 point = system.moved(step, length)
                 following = self._expand(point)
-                lowered = value - DECREASE * length * decrement * self.nu + NOISE * abs(value)
+                lowered = value - TUNING.decrease * length * decrement * self.nu + TUNING.noise * abs(value)
                 if self._value(point, following) <= lowered:
                     self.point, expansion, stalls, self.judged = point, following, 0, False
                     break
-                length *= SHORTER
+                length *= TUNING.shorter
             else:
                 stalls += 1
             steps += 1
-            if centred or stalls > 1 or steps >= LONGEST:
+            if centred or stalls > 1 or steps >= TUNING.longest:
                 steps, best, gap = 0, self.training.best, self.training.best.gap
                 apart = best.upper - best.lower
                 idle, least = (0, apart) if apart < 0.9 * least else (idle + 1, least)
-                shrunk = max(SHRINK if gap > NEAR else GENTLY, AIM * self.training.settings.tolerance / gap)
+                factor = TUNING.shrink if gap > TUNING.near else TUNING.gently
+                shrunk = max(factor, TUNING.aim * self.training.settings.tolerance / gap)
                 self.nu *= min(shrunk, 0.5)
                 expansion = self._expand(self.point)
 
@@ -128,7 +153,7 @@ class _Path:
         self.training.warm = True
         network = self.training.known[0]
         if self.training.ended() is None and network.n_neurons > 0:
-            self.training.go_on_from(network, TRAINING.patience - ROUNDS_LEFT)
+            self.training.go_on_from(network, TRAINING.patience - TUNING.rounds_left)
 
     def _asked_to_stop(self) -> bool:
         return self.stopping and self.stops.reason is not None
@@ -137,7 +162,7 @@ class _Path:
         began = time.perf_counter()
         self.training.evaluations += 1
         found = self.objective.expand(point.difference, self.nu)
-        self.stops.reserve = max(self.stops.reserve, PASSES * (time.perf_counter() - began))
+        self.stops.reserve = max(self.stops.reserve, TUNING.passes * (time.perf_counter() - began))
         return found
 
     def _value(self, point: Point, expansion: Expansion) -> float:
@@ -161,7 +186,7 @@ class _Path:
         upper = float(np.mean(loss.value(np.concatenate(exact), target))) + program.beta * network.penalty
         self.training.take(network, upper, multipliers, bound.value)
         self.judged = True
-        self.stops.reserve = PASSES * (time.perf_counter() - began)
+        self.stops.reserve = TUNING.passes * (time.perf_counter() - began)
 
     def _network(self) -> PolynomialNetwork:
         (u, alpha), (v, against) = (neurons_of_factor(L, self.white) for L in (self.point.plus, self.point.minus))
