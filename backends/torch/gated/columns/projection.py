@@ -13,6 +13,7 @@ A look for violations is one product of (K, D) and (D, n) matrices, everything e
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,17 +22,30 @@ from torch import Tensor
 from cvxrobust.core import GatedProgram
 from cvxrobust.core.arrays import worth_a_look
 
-ENTERING = 3
-"""Generators that may enter a working set at a time: more save looks, and cost solves of which few are of use."""
-SHIFT, LEAST_SHIFT = 1e-9, 1e-13
-"""How far inside, relative to the length of what is projected and to that of the sample, at most; and at least, times
-the weights: rounding is smaller."""
-RIDGE = 1e-13
-"""On the diagonal of Gram matrices of unit vectors, which are singular where samples repeat."""
-OPTIMAL = 0.1
-"""Slopes of weights that count as optimal within the working set, in units of the shift, or of `SHIFT` where there is
-none."""
-PIVOTS = 300
+
+@dataclass(frozen=True)
+class ProjectionTuning:
+    """How working sets grow, how far inside points are to be, and when weights count as optimal."""
+
+    entering: int = 3
+    """Generators that may enter a working set at a time: more save looks, and cost solves of which few are of use."""
+
+    shift: float = 1e-9
+    least_shift: float = 1e-13
+    """How far inside, relative to the length of what is projected and to that of the sample, at most; and at least,
+    times the weights: rounding is smaller."""
+
+    ridge: float = 1e-13
+    """On the diagonal of Gram matrices of unit vectors, which are singular where samples repeat."""
+
+    optimal: float = 0.1
+    """Slopes of weights that count as optimal within the working set, in units of the shift, or of `shift` where there
+    is none."""
+
+    pivots: int = 300
+
+
+TUNING = ProjectionTuning()
 
 
 class ConeProjections:
@@ -74,13 +88,13 @@ class ConeProjections:
         self.sides = tensor(2.0 * program.gates.T - 1.0)[:, some].contiguous()
         self.reach = tensor(program.attack.radius)[some] / self.lengths[some]
         self.attacked = bool((self.reach > 0.0).any()) and self.d > 0
-        self.entering = min(ENTERING, self.rows.numel())
+        self.entering = min(TUNING.entering, self.rows.numel())
         self.width = X.shape[1] + 2 * self.entering
         self.generators = X.new_zeros((K, self.width, X.shape[1]))
         self.weights = X.new_zeros((K, self.width))
         self.grams = X.new_zeros((K, self.width, self.width))
         self.owners = torch.full((K, self.width), -1, dtype=torch.long, device=device)
-        self.shift = X.new_full((K,), SHIFT)
+        self.shift = X.new_full((K,), TUNING.shift)
 
     def project(
         self, Z: Tensor, stop: float, stopped: Callable[[], bool] = lambda: False, cost: float = 1e-8
@@ -109,7 +123,7 @@ class ConeProjections:
             self._choose_shifts(P, sizes, cost)
             return P, inside
         # A cone without interior has no point this far inside. What it allows on its boundary bounds just as well.
-        for shift in (SHIFT, 0.0):
+        for shift in (TUNING.shift, 0.0):
             failed = ~inside & (P.norm(dim=1) > stop) & (self.shift > 0.0)
             thin = torch.nonzero(failed & (self.shift != shift))[:, 0]
             if thin.numel() and not stopped():
@@ -125,10 +139,10 @@ class ConeProjections:
         """How far inside the next projections are to be, by the weights of these; cones without interior stay flat."""
         mass, tiny = self.weights.sum(1), torch.finfo(P.dtype).tiny
         cheap = cost * (P * P).sum(1) / (sizes * mass).clamp_min(tiny)
-        least = LEAST_SHIFT * (mass / sizes.clamp_min(tiny)).clamp_min(1.0)
-        chosen = torch.maximum(cheap, least).clamp_max(SHIFT)
+        least = TUNING.least_shift * (mass / sizes.clamp_min(tiny)).clamp_min(1.0)
+        chosen = torch.maximum(cheap, least).clamp_max(TUNING.shift)
         # Where next to nothing is left of a vector, its length says nothing about the next one.
-        chosen = torch.where(P.norm(dim=1) > 1e-3 * sizes, chosen, SHIFT)
+        chosen = torch.where(P.norm(dim=1) > 1e-3 * sizes, chosen, TUNING.shift)
         self.shift = torch.where(self.shift > 0.0, chosen, self.shift)
 
     def multipliers(self) -> tuple[Tensor, Tensor]:
@@ -191,7 +205,7 @@ class ConeProjections:
             if slots.numel() == 0:
                 return True
             found, places = torch.topk(self._slacks(slots, P[slots]), self.entering, dim=1, largest=False)
-            enough = torch.where(self.shift[slots] > 0.0, 0.5 * self.shift[slots], -1e-3 * SHIFT)
+            enough = torch.where(self.shift[slots] > 0.0, 0.5 * self.shift[slots], -1e-3 * TUNING.shift)
             violated = found < (enough * sizes[slots])[:, None]
             outside = violated[:, 0]
             inside[slots[~outside]] = True
@@ -257,11 +271,11 @@ class ConeProjections:
         known, grams = known[:, :width], self.grams[slots, :width, :width]
         linear = (self.generators[slots, :width] @ Z[..., None])[..., 0] - (self.shift[slots] * sizes)[:, None]
         weights, shift = self.weights[slots, :width], self.shift[slots]
-        tolerance = OPTIMAL * torch.where(shift > 0.0, shift, SHIFT) * sizes
+        tolerance = TUNING.optimal * torch.where(shift > 0.0, shift, TUNING.shift) * sizes
         passive = weights > 0.0 if passive is None else passive[:, :width]
         places, found = torch.arange(slots.numel(), device=self.device), weights.clone()
         going = torch.ones_like(places, dtype=torch.bool)
-        for pivot in range(PIVOTS):
+        for pivot in range(TUNING.pivots):
             moved, passive, more = _pivot(grams, linear, weights, passive, known, tolerance)
             # Who is done stays as it is until somebody looks.
             weights, going = torch.where(going[:, None], moved, weights), going & more
@@ -287,7 +301,7 @@ def _pivot(
     chosen = passive.to(grams.dtype)
     masked = grams * chosen[:, :, None]
     masked *= chosen[:, None, :]
-    masked.diagonal(dim1=1, dim2=2).add_(1.0 - (1.0 - RIDGE) * chosen)
+    masked.diagonal(dim1=1, dim2=2).add_(1.0 - (1.0 - TUNING.ridge) * chosen)
     factors, info = torch.linalg.cholesky_ex(masked)
     solved = torch.cholesky_solve(-(linear * chosen)[..., None], factors)[..., 0]
     sound = (info == 0) & torch.isfinite(solved).all(1)
