@@ -32,8 +32,6 @@ FADED = 40.0
 """Exponent at which a variance is rounding: exp(-40) = 4e-18."""
 TINY = 1e-100
 """Its inverse square does not overflow."""
-NEGLIGIBLE = 1e-12
-"""Variance, in units of the squared radius, that counts as none."""
 
 
 @dataclass(frozen=True)
