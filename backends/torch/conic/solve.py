@@ -22,23 +22,33 @@ from cvxrobust.core import ConicProgram, Monitor, Settings, Solution, Terminatio
 LinAlgError: type[Exception] = vars(torch.linalg)["LinAlgError"]  # its types do not export it
 
 DEFAULT_ITERATIONS = 100_000
-SHARE_OF_TOLERANCE = 0.1
-"""Residuals are relative to the data, certificates to the optimum; see `core.translation.native_tolerance`."""
 
 TIGHTEST = {"float64": 1e-7, "float32": 1e-5}
 """Smallest tolerance on residuals that the rounding of each precision allows."""
 
 CERTIFICATE_TOLERANCE = {"float64": 1e-7, "float32": 1e-4}
 
-CHECK_EVERY = 25
-"""Iterations between two looks at the residuals."""
 
-STALL, PROGRESS = 5_000, 0.9
-"""An iteration stalls if for so many iterations, and half of all, nothing that it looks for has come closer by a tenth:
-neither a solution nor a certificate. Programmes have been seen that get going again after 3,000."""
+@dataclass(frozen=True)
+class ConicTuning:
+    """What is asked of residuals, how often they are looked at, and when an iteration stalls."""
 
-SAY_EVERY = 250
-"""Iterations between two lines of a verbose solve."""
+    share_of_tolerance: float = 0.1
+    """Residuals are relative to the data, certificates to the optimum; see `core.translation.native_tolerance`."""
+
+    check_every: int = 25
+    """Iterations between two looks at the residuals."""
+
+    stall: int = 5_000
+    progress: float = 0.9
+    """An iteration stalls if for so many iterations, and half of all, nothing that it looks for has come closer by a
+    tenth: neither a solution nor a certificate. Programmes have been seen that get going again after 3,000."""
+
+    say_every: int = 250
+    """Iterations between two lines of a verbose solve."""
+
+
+TUNING = ConicTuning()
 
 
 def solve_conic(
@@ -88,12 +98,12 @@ class _Run:
 
     def go(self, warm_start: Solution | None) -> Solution:
         """Set up, iterate, and say what came of it."""
-        self.tolerance = SHARE_OF_TOLERANCE * self.settings.tolerance
+        self.tolerance = TUNING.share_of_tolerance * self.settings.tolerance
         if self.tolerance < TIGHTEST[self.dtype]:
             self.tolerance = TIGHTEST[self.dtype]
             self.ignored["tolerance"] = (
-                f"residuals of {SHARE_OF_TOLERANCE:g} times {self.settings.tolerance:.1e} are beyond {self.dtype}; "
-                f"asked for {self.tolerance:.1e}"
+                f"residuals of {TUNING.share_of_tolerance:g} times {self.settings.tolerance:.1e} "
+                f"are beyond {self.dtype}; asked for {self.tolerance:.1e}"
             )
         self.layout = layout_of(self.program)
         self.scaled = equilibrated(self.program, self.layout)
@@ -138,14 +148,14 @@ class _Run:
         while True:
             splitting.step()
             spent, stopping = splitting.iterations >= self._budget, self.monitor.should_stop or self._late
-            if not (spent or stopping or splitting.iterations % CHECK_EVERY == 0):
+            if not (spent or stopping or splitting.iterations % TUNING.check_every == 0):
                 continue
             point = splitting.point()
             errors = splitting.errors(point, self.tolerance, CERTIFICATE_TOLERANCE[self.dtype])
             if errors.optimal < self.errors.optimal or self.best is None:
                 self.best, self.errors = point, errors
             verdict = _verdict(errors)
-            if self.settings.verbose and (verdict or spent or stopping or splitting.iterations % SAY_EVERY == 0):
+            if self.settings.verbose and (verdict or spent or stopping or splitting.iterations % TUNING.say_every == 0):
                 print(f"{splitting.iterations:8d} iterations, residuals {errors.optimal:.2e} times their limits")
             if verdict is not None:
                 self.best, self.errors = point, errors
@@ -161,12 +171,12 @@ class _Run:
 
     @property
     def _patience(self) -> int:
-        return max(STALL, self.splitting.iterations // 2)
+        return max(TUNING.stall, self.splitting.iterations // 2)
 
     def _stalls(self, errors: Errors) -> bool:
         """Whether nothing comes closer any more."""
         found, now = (errors.optimal, errors.infeasible, errors.unbounded), self.splitting.iterations
-        if any(error < PROGRESS * before for error, before in zip(found, self.closest, strict=True)):
+        if any(error < TUNING.progress * before for error, before in zip(found, self.closest, strict=True)):
             self.closest = tuple(map(min, found, self.closest))
             self.closer = now
         return now - self.closer >= self._patience

@@ -306,21 +306,21 @@ def test_the_best_iterate_is_returned_and_not_the_last():
 def test_an_iterate_without_tau_is_a_direction_and_ranks_below_every_point(points, monkeypatch):
     """Divided by the smallest number allowed it was returned as a point of size 1e31."""
     program, exact, seen = PROBLEMS["adversarial sdp"].to_conic(), conic.Splitting.point, []
-    first = conic.solve_conic(program, Settings(tolerance=1e-6, max_iterations=conic.CHECK_EVERY))
+    first = conic.solve_conic(program, Settings(tolerance=1e-6, max_iterations=conic.TUNING.check_every))
 
     def point(self):
         seen.append(exact(self))
         return seen[-1] if len(seen) <= points else replace(seen[-1], tau=0.0)
 
     monkeypatch.setattr(conic.Splitting, "point", point)
-    found = conic.solve_conic(program, Settings(tolerance=1e-6, max_iterations=4 * conic.CHECK_EVERY))
+    found = conic.solve_conic(program, Settings(tolerance=1e-6, max_iterations=4 * conic.TUNING.check_every))
     assert len(seen) == 4
     assert np.abs(found.x).max() < 1e6
     assert not points or np.array_equal(found.x, first.x)
 
 
 def test_a_stall_ends_the_solve_and_is_named(monkeypatch):
-    monkeypatch.setattr(conic, "STALL", 100)
+    monkeypatch.setattr(conic, "TUNING", replace(conic.TUNING, stall=100))
     made = hard_program("with huge multipliers", get_backend("torch").capabilities.cones)
     found = get_backend("torch").solve(made.program, Settings(tolerance=1e-6, max_iterations=50_000))
     assert found.termination is Termination.NUMERICAL
