@@ -40,7 +40,7 @@ def test_slow_progress_of_any_measure_is_progress():
     # Two per cent a step, as where a start is far from the multipliers that are feasible, and nothing else falls.
     patience = gated_steps.Patience()
     assert not any(patience.ends((1.0, 1.02**step, 0.98**step)) for step in range(100))
-    assert [patience.ends((1.0, 9.0, 0.98**99)) for _ in range(2 * gated_steps.PATIENCE)][-1]
+    assert [patience.ends((1.0, 9.0, 0.98**99)) for _ in range(2 * gated_steps.TUNING.patience)][-1]
 
 
 STARTS = [
