@@ -25,6 +25,7 @@ from cvxrobust.bench.data.images import digits, even_odd, load_mnist, scaled_sma
 from cvxrobust.bench.data.teachers import quadratic_teacher, relu_teacher
 from cvxrobust.bench.studies.common import Apart, Row, print_rows, study_parser
 from cvxrobust.bench.studies.reference_instance import breast_cancer
+from cvxrobust.core.programs.gated.formulations import FORMULATIONS
 from cvxrobust.core.programs.gated.program import Formulation
 
 COLUMNS = [
@@ -90,7 +91,7 @@ def _relu(formulation: Formulation, radius: float = 0.0) -> Any:
     if radius == 0.0:
         return ConvexReLU(X, y, n_gates=50, beta=0.01, formulation=formulation)
     # Only gates whose cones can carry a neuron under the attack; otherwise the answer is that there are none.
-    fitting = formulation == "cone"
+    fitting = FORMULATIONS[formulation].constrains_gates
     return AdversarialReLU(
         X, y, radius=radius, norm="inf", n_gates=50, beta=0.01, formulation=formulation, resample=fitting
     )

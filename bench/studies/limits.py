@@ -21,6 +21,7 @@ import numpy as np
 
 from cvxrobust.bench.data.teachers import product_rule
 from cvxrobust.bench.studies.common import Apart, Row, measure_or_show, number, print_table, study_parser
+from cvxrobust.core.losses.by_name import loss_by_name
 
 PATIENCE = 45.0
 """Seconds beyond the limit after which a case is ended: it is known to be late by then."""
@@ -77,7 +78,7 @@ class Case:
 
         rng = np.random.default_rng(self.number)
         X, score = product_rule(self.n, self.d, rng)
-        y = score if self.loss == "squared" else np.where(score > np.median(score), 1.0, -1.0)
+        y = np.where(score > np.median(score), 1.0, -1.0) if loss_by_name(self.loss).margin else score
         radius = float(10.0 ** rng.uniform(-2.0, 0.0))
         if self.family == "standard":
             return StandardSDP(X, y, loss=self.loss)
@@ -96,7 +97,7 @@ def drawn(number: int) -> Case:
     family = ("standard", "attacked", "relu", "attacked relu")[pick(4)]
     losses = ["hinge", "squared_hinge", "logistic"] + ["squared"] * (family != "attacked")
     loss = losses[pick(len(losses))]
-    formulations = ["cone", "gated"] + ["one-sided"] * 2 * (loss != "squared")
+    formulations = ["cone", "gated"] + ["one-sided"] * 2 * loss_by_name(loss).margin
     norm, formulation = ("inf", 2, 1)[pick(3)], formulations[pick(len(formulations))]
     if rng.uniform() < LARGE_SHARE:
         n, d = LARGE[pick(len(LARGE))]

@@ -15,6 +15,7 @@ from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import Saved, check_network_file, save_somewhere
 from cvxrobust.bench.workflows.robustness import bracketed_accuracies, exact_accuracies, trained_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.networks.base import TRAINED_ON
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import constant_columns
@@ -282,10 +283,11 @@ def completed(request: TrainingRequest, family: Any) -> TrainingRequest:
 def _check_loss_fits(request: TrainingRequest, dataset: Dataset) -> None:
     from cvxrobust.core.discovery.registry import problems
 
-    if request.parameters.get("loss") != "squared" or len(dataset.classes) <= 2 or "multiclass" in request.parameters:
+    loss = LOSSES.get(str(request.parameters.get("loss")))
+    if loss is None or loss.margin or len(dataset.classes) <= 2 or "multiclass" in request.parameters:
         return
     start = (
-        f"the loss 'squared' fits real numbers, but data set {dataset.name!r} has {len(dataset.classes)} classes; "
+        f"the loss {loss.name!r} fits real numbers, but data set {dataset.name!r} has {len(dataset.classes)} classes; "
         "choose another loss, "
     )
     if "multiclass" in problems()[request.problem].parameters:

@@ -17,14 +17,31 @@ from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.norms import EPS, Norm
 from cvxrobust.core.attacks.relu_bounds import Array, Contests, attack, lower_bounds
 
-# A sample counts as proven when its margin is known to this fraction of the most that the ball could change it.
-TOLERANCE = 1e-5
-# In the same unit: where branch and bound stops, and what the tolerances of HiGHS could add to its dual bound.
-GAP, HIGHS_ALLOWANCE = 1e-6, 1e-6
-# HiGHS compares objectives in absolute terms; this makes its tolerances small beside ours.
-OBJECTIVE_SCALE = 1e3
-LARGEST_MULTIPLIER = 1e4
-LAST_BARRIER = 2e-9
+
+@dataclass(frozen=True)
+class ReLUExactTuning:
+    """When a worst case counts as known, and how far multipliers and barriers go for it."""
+
+    tolerance: float = 1e-5
+    """A sample counts as proven when its margin is known to this fraction of the most that the ball could change it."""
+
+    gap: float = 1e-6
+    """In the same unit: where branch and bound stops."""
+
+    highs_allowance: float = 1e-6
+    """In the same unit: what the tolerances of HiGHS could add to its dual bound."""
+
+    objective_scale: float = 1e3
+    """HiGHS compares objectives in absolute terms; this makes its tolerances small beside ours."""
+
+    largest_multiplier: float = 1e4
+    """Size that a multiplier of a neuron's sign may have, at most; any that is used gives a valid bound."""
+
+    last_barrier: float = 2e-9
+    """Weight of the barriers, in units of the margin's scale, below which the path of a node ends."""
+
+
+TUNING = ReLUExactTuning()
 
 
 @dataclass(frozen=True)
@@ -97,7 +114,7 @@ def mixed_integer(ball: UnitBall, seconds: float) -> tuple[Array, float]:
     Z, n_z = polytope.Z, polytope.Z.shape[1]
     smallest = np.concatenate([np.full(n_z, polytope.least), np.zeros(k + b)])
     found = milp(
-        OBJECTIVE_SCALE * np.concatenate([ball.g @ Z, ball.c, np.zeros(b)]),
+        TUNING.objective_scale * np.concatenate([ball.g @ Z, ball.c, np.zeros(b)]),
         integrality=np.concatenate([np.zeros(n_z + k), np.ones(b)]),
         bounds=Bounds(smallest, np.concatenate([np.ones(n_z), ball.a + 1.0, np.ones(b)])),
         constraints=[LinearConstraint(A, -np.inf, upper) for A, upper in _big_m(ball, polytope) if A.shape[0]],
@@ -106,7 +123,7 @@ def mixed_integer(ball: UnitBall, seconds: float) -> tuple[Array, float]:
     # A linear programme reports no bound of its own; there the optimum is one.
     bound = found.mip_dual_bound if b else (found.fun if found.status == 0 else None)
     z = np.zeros(d) if found.x is None else ball.attack.nearest(Z @ found.x[:n_z])
-    lower = -np.inf if bound is None or np.isnan(bound) else bound / OBJECTIVE_SCALE - HIGHS_ALLOWANCE
+    lower = -np.inf if bound is None or np.isnan(bound) else bound / TUNING.objective_scale - TUNING.highs_allowance
     return z, ball.base + ball.scale * lower
 
 
@@ -146,14 +163,14 @@ def branch_and_bound(ball: UnitBall, incumbent: float, seconds: float) -> tuple[
     # Leaves cannot be split further; their bounds stay as they are.
     best, finished, order = np.zeros(ball.g.size), np.inf, count()
     signs = np.zeros(ball.c.size, dtype=np.int8)
-    bound, z = _node(ball, signs, upper - GAP)
+    bound, z = _node(ball, signs, upper - TUNING.gap)
     heap = [(bound, next(order), signs, z)]
     while heap:
         bound, _, signs, z = heap[0]
         value = (ball.value(z) - ball.base) / ball.scale
         if value < upper:
             upper, best = value, z
-        if bound >= upper - GAP or time.monotonic() > deadline:
+        if bound >= upper - TUNING.gap or time.monotonic() > deadline:
             break
         heapq.heappop(heap)
         undecided = (ball.c < 0.0) & (signs == 0)
@@ -164,7 +181,7 @@ def branch_and_bound(ball: UnitBall, incumbent: float, seconds: float) -> tuple[
         for sign in (-1, 1):
             child = signs.copy()
             child[split] = sign
-            tighter, new_z = _node(ball, child, upper - GAP)
+            tighter, new_z = _node(ball, child, upper - TUNING.gap)
             heapq.heappush(heap, (max(bound, tighter), next(order), child, new_z))
     lower = min([finished, *(node[0] for node in heap[:1])])
     return best, ball.base + ball.scale * min(lower, upper)
@@ -186,8 +203,8 @@ def _node(ball: UnitBall, signs: NDArray[np.int8], enough: float) -> tuple[float
     chord = 0.5 * ball.c * (ball.a + 1.0)
     undecided = (ball.c < 0.0) & (signs == 0)
     constant = float((0.5 * ball.c * (1.0 - ball.a**2))[undecided].sum())
-    low = np.select([undecided, signs > 0], [chord, np.full(chord.size, -LARGEST_MULTIPLIER)], 0.0)
-    high = np.select([undecided, signs < 0], [chord, np.full(chord.size, LARGEST_MULTIPLIER)], ball.c)
+    low = np.select([undecided, signs > 0], [chord, np.full(chord.size, -TUNING.largest_multiplier)], 0.0)
+    high = np.select([undecided, signs < 0], [chord, np.full(chord.size, TUNING.largest_multiplier)], ball.c)
     free = low < high
     g, W, a = ball.g + chord[~free] @ ball.W[~free], ball.W[free], ball.a[free]
     constant += float(ball.a[~free] @ chord[~free])
@@ -198,7 +215,7 @@ def _node(ball: UnitBall, signs: NDArray[np.int8], enough: float) -> tuple[float
         w, z = path.follow(barrier)
         size = 1.0 + 3.0 * float(np.abs(w).sum())
         bound = max(bound, constant + float(a @ w) - float(np.linalg.norm(g + w @ W)) - rounding * size)
-        if bound >= enough or barrier < LAST_BARRIER:
+        if bound >= enough or barrier < TUNING.last_barrier:
             return bound, z
         barrier *= 0.1
 
@@ -214,7 +231,7 @@ class _CentralPath:
         self.g, self.W, self.a, self.low, self.high = g, W, a, low, high
         # Close to the end that is no mere safeguard, where there is one.
         step = np.minimum(0.5 * (high - low), 0.1)
-        self.w = np.where(low > -LARGEST_MULTIPLIER, low + step, high - step)
+        self.w = np.where(low > -TUNING.largest_multiplier, low + step, high - step)
 
     def follow(self, barrier: float) -> tuple[Array, Array]:
         """Newton's method to the point of the path at this weight of the barriers: w and z."""
@@ -231,7 +248,7 @@ class _CentralPath:
             step = np.linalg.solve(hessian, gradient)
             decrement = (max(float(gradient @ step), 0.0) / barrier) ** 0.5
             # Where G vanishes z is as far from the path as this; only the last stage has to hit it.
-            if decrement < (0.25 if barrier >= LAST_BARRIER else 1e-5):
+            if decrement < (0.25 if barrier >= TUNING.last_barrier else 1e-5):
                 break
             # The damped step of self-concordant functions: it stays inside the box and always improves.
             self.w = self.w + step / (1.0 + (decrement if decrement > 0.25 else 0.0))
@@ -299,9 +316,9 @@ def worst_cases(contests: Contests, samples: int, clock: Clock) -> Solved:
         for i in rivals[np.argsort(lower[rivals], kind="stable")]:
             contest = contests.row(i)
             ball = UnitBall.of(contest)
-            tolerance[i] += TOLERANCE * ball.scale
+            tolerance[i] += TUNING.tolerance * ball.scale
             seconds = deadline - time.monotonic()
-            closed = values[i] - lower[i] <= 2.0 * allowance[i] + GAP * ball.scale
+            closed = values[i] - lower[i] <= 2.0 * allowance[i] + TUNING.gap * ball.scale
             if closed or seconds <= 0.0 or lower[i] >= values[rivals].min():
                 continue
             z, bound = METHODS[ball.attack.norm](ball, float(values[i]), seconds)

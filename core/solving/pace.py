@@ -4,33 +4,42 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.solving.plan import Way, reports_bounds
 
-COARSE = 1e-3
-"""Gap by which the pace of a way that hands over is judged."""
 
-PATIENCE = 4.0
-"""Such a way makes way when it has taken this many times as long as it took to `COARSE`, whatever its gap."""
+@dataclass(frozen=True)
+class PaceTuning:
+    """How long a way has before the next one's turn."""
 
-MOMENT = 1.0
-"""Seconds that it has in any case: a warm start may be at `COARSE` at once."""
+    coarse: float = 1e-3
+    """Gap by which the pace of a way that hands over is judged."""
 
-FIRST_SHARE = 0.5
-"""Share of the time that is left which a way has before its pace counts, as long as others are to come."""
+    patience: float = 4.0
+    """Such a way makes way when it has taken this many times as long as it took to `coarse`, whatever its gap."""
 
-OWN_TIME = 1.5
-"""A first-order method is looked at after this many times its estimate: where it has stalled, or where the next way
-would be there sooner, the next way has its turn. Interior points get on late, and by a known number of steps."""
+    moment: float = 1.0
+    """Seconds that it has in any case: a warm start may be at `coarse` at once."""
 
-UNHURRIED = 30.0
-"""Seconds that it has without a time limit, at least."""
+    first_share: float = 0.5
+    """Share of the time that is left which a way has before its pace counts, as long as others are to come."""
 
-LATE = 10.0
-"""How many times its estimate it may take without a time limit."""
+    own_time: float = 1.5
+    """A first-order method is looked at after this many times its estimate: where it has stalled, or where the next way
+    would be there sooner, the next way has its turn. Interior points get on late, and by a known number of steps."""
+
+    unhurried: float = 30.0
+    """Seconds that it has without a time limit, at least."""
+
+    late: float = 10.0
+    """How many times its estimate it may take without a time limit."""
+
+
+TUNING = PaceTuning()
 
 
 class Pace:
@@ -75,10 +84,13 @@ class Pace:
     def _granted(self) -> float:
         deadline, estimate = self._caller.deadline, self._way.estimate
         if deadline is not None:
-            share = FIRST_SHARE * (deadline - self._began)
-            own = max(OWN_TIME * estimate.seconds, MOMENT) if self._stalls and estimate is not None else share
-            return min(share, own)
-        return max(UNHURRIED, LATE * estimate.seconds) if estimate is not None else 2.0 * UNHURRIED
+            share = TUNING.first_share * (deadline - self._began)
+            if not self._stalls or estimate is None:
+                return share
+            return min(share, max(TUNING.own_time * estimate.seconds, TUNING.moment))
+        if estimate is None:
+            return 2.0 * TUNING.unhurried
+        return max(TUNING.unhurried, TUNING.late * estimate.seconds)
 
     def _over(self) -> bool:
         now = time.perf_counter()
@@ -107,8 +119,8 @@ class Pace:
         now, gap = time.perf_counter(), Certificate(upper, lower).relative_gap
         if not self._log or gap < self._log[-1][1]:
             self._log.append((now, gap))
-        if self._way.hands_over and math.isinf(self._makes_way_at) and gap <= COARSE:
-            self._makes_way_at = self._began + max(PATIENCE * (now - self._began), MOMENT)
+        if self._way.hands_over and math.isinf(self._makes_way_at) and gap <= TUNING.coarse:
+            self._makes_way_at = self._began + max(TUNING.patience * (now - self._began), TUNING.moment)
         return True
 
 

@@ -23,7 +23,7 @@ from cvxrobust.core.solving.joint import solve_jointly
 from cvxrobust.core.solving.judging.ledger import Ledger, bounds_at
 from cvxrobust.core.solving.judging.verdict import Judged, Task
 from cvxrobust.core.solving.judging.witness import Witness
-from cvxrobust.core.solving.pace import FIRST_SHARE, Pace
+from cvxrobust.core.solving.pace import TUNING, Pace
 from cvxrobust.core.solving.plan import Plan, Way
 from cvxrobust.core.solving.refinement import GOOD, refined
 from cvxrobust.core.solving.structure import Structure
@@ -124,7 +124,7 @@ class Session(Generic[N]):
                 break
             left = monitor.remaining
             # A way makes way only for one that could still get somewhere in the time that it would be left with.
-            half = None if left is None else FIRST_SHARE * left
+            half = None if left is None else TUNING.first_share * left
             later = [other for other, _ in ways[number + 1 :] if not _too_slow(other, half)]
             if (later or results) and _too_slow(way, left):
                 continue

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cvxrobust.core.contracts.backend import Monitor
@@ -30,40 +30,49 @@ from cvxrobust.core.solving.plan import Plan, Way
 from cvxrobust.core.solving.structure import Structure
 from cvxrobust.core.strangers import described
 
-SHORT = (0.15, 0.01)
-"""Seconds, or share of the limit if that is more, up to which a step is short: estimates may be off by a factor, and
-the machine may be busy."""
 
-SHORT_TOGETHER = (0.5, 0.025)
-"""The same where several threads would work here: a child has one, so it must be worth that."""
+@dataclass(frozen=True)
+class SupervisionTuning:
+    """When a step may take too long, and what steps take."""
 
-AMPLE = 0.25
-"""Share of the limit that a solve is expected to take, at most, where it matters nothing how long its steps are."""
+    short: tuple[float, float] = (0.15, 0.01)
+    """Seconds, or share of the limit if that is more, up to which a step is short: estimates may be off by a factor,
+    and the machine may be busy."""
 
-LOOKS = 20.0
-"""Looks at the problem that a solve takes, at least."""
+    short_together: tuple[float, float] = (0.5, 0.025)
+    """The same where several threads would work here: a child has one, so it must be worth that."""
 
-LATE = (0.45, 0.03)
-"""Seconds, or share of the limit if that is more, that a child may take beyond its time limit."""
+    ample: float = 0.25
+    """Share of the limit that a solve is expected to take, at most, where it matters nothing how long its steps are."""
 
-HURRY = 1.0
-"""Share of the limit that a look may take for a solve to begin with exact bounds, which are a third of a look."""
+    looks: float = 20.0
+    """Looks at the problem that a solve takes, at least."""
 
-ASSEMBLED = 1e-6
-"""Seconds that it takes to assemble a row or an entry of a conic programme and hand it to a solver, about."""
+    late: tuple[float, float] = (0.45, 0.03)
+    """Seconds, or share of the limit if that is more, that a child may take beyond its time limit."""
 
-UNKNOWN = 3e-5
-"""Seconds that a row takes in a step of a conic solver that does not say what it costs."""
+    hurry: float = 1.0
+    """Share of the limit that a look may take for a solve to begin with exact bounds, which are a third of a look."""
 
-UNSTOPPABLE = 5.0
-"""How many times as long a step of a backend takes that has no monitor: it is a whole solve, and what compiles it."""
+    assembled: float = 1e-6
+    """Seconds that it takes to assemble a row or an entry of a conic programme and hand it to a solver, about."""
 
-MASTER = (10.0, 1e-4, 1e-6)
-"""A round of the cutting-set method takes so many looks at a problem, so many seconds per sample, and so many per
-squared entry of one of its psd matrices, about."""
+    unknown_row: float = 3e-5
+    """Seconds that a row takes in a step of a conic solver that does not say what it costs."""
 
-MASTER_ORDER = 30
-"""Order of these matrices, at most, until the method has settled."""
+    unstoppable: float = 5.0
+    """How many times as long a step of a backend takes that has no monitor: it is a whole solve, and what compiles
+    it."""
+
+    master: tuple[float, float, float] = (10.0, 1e-4, 1e-6)
+    """A round of the cutting-set method takes so many looks at a problem, so many seconds per sample, and so many per
+    squared entry of one of its psd matrices, about."""
+
+    master_order: int = 30
+    """Order of these matrices, at most, until the method has settled."""
+
+
+TUNING = SupervisionTuning()
 
 
 def is_heavy(problem: Problem[Any], settings: Settings) -> bool:
@@ -72,7 +81,7 @@ def is_heavy(problem: Problem[Any], settings: Settings) -> bool:
     if limit is None or not isinstance(problem, Weighed):
         return False
     look = problem.look
-    return look > _short(settings) and LOOKS * look > AMPLE * limit and can_fork(settings.device)
+    return look > _short(settings) and TUNING.looks * look > TUNING.ample * limit and can_fork(settings.device)
 
 
 def has_long_steps(problem: Problem[Any], plan: Plan, settings: Settings) -> bool:
@@ -81,7 +90,7 @@ def has_long_steps(problem: Problem[Any], plan: Plan, settings: Settings) -> boo
     if limit is None or not all(isinstance(asked, Weighed) for asked in (problem, *parts)):
         return False
     costs = [_cost(plan.structure, way) for way in plan.ways]
-    if len(parts) * costs[0].seconds <= AMPLE * limit:
+    if len(parts) * costs[0].seconds <= TUNING.ample * limit:
         return False
     return any(cost.step > _short(settings) for cost in costs) and can_fork(settings.device)
 
@@ -99,7 +108,7 @@ def in_child(call: Call[N], monitor: Monitor, plan: Plan | None = None) -> Resul
         NoChildError: There can be no child.
     """
     limit = call.settings.time_limit or 0.0
-    until = call.clock + limit + max(LATE[0], LATE[1] * limit)
+    until = call.clock + limit + max(TUNING.late[0], TUNING.late[1] * limit)
     first, trace = _first(call), []
 
     def hear(name: str, point: tuple[float, float, float]) -> None:
@@ -130,7 +139,7 @@ def _work(call: Call[N], plan: Plan | None, monitor: Monitor, send: Send) -> Non
     plan = replace(plan, ways=tuple(replace(way, isolated=None) for way in plan.ways))
     plan = replace(plan, settings=tuple(settings.replace(threads=1) for settings in plan.settings))
     look = call.problem.look if isinstance(call.problem, Weighed) else 0.0
-    session = own_call.begin(plan, own, hurried=look > HURRY * (own.remaining or 0.0))
+    session = own_call.begin(plan, own, hurried=look > TUNING.hurry * (own.remaining or 0.0))
     session.ledger.be_heard(lambda: send("kept", session.so_far()))
     results = session.run()
     # First what matters, then what may take long: the report, and the raw solution, which may be large or, from a
@@ -189,7 +198,7 @@ def _first(call: Call[N]) -> Result[N]:
 
 def _short(settings: Settings) -> float:
     alone = settings.threads == 1 or os.cpu_count() == 1
-    seconds, share = SHORT if alone else SHORT_TOGETHER
+    seconds, share = TUNING.short if alone else TUNING.short_together
     return max(seconds, share * (settings.time_limit or 0.0))
 
 
@@ -201,26 +210,27 @@ def _cost(structure: Structure[Any], way: Way) -> Estimate:
     size = part.conic_size if program is None and isinstance(part, Sized) else program
     estimate = way.estimate or (None if size is None else estimated(way.backend, size))
     if program is not None:
-        return estimate or Estimate(LOOKS * look, step=look)
-    rows, whole = part.conic_rows, 1.0 if way.backend.capabilities.monitored else UNSTOPPABLE
-    assembly = ASSEMBLED * rows
+        return estimate or Estimate(TUNING.looks * look, step=look)
+    rows, whole = part.conic_rows, 1.0 if way.backend.capabilities.monitored else TUNING.unstoppable
+    assembly = TUNING.assembled * rows
     if isinstance(part, Sized):
-        assembly += ASSEMBLED * (part.conic_size.nonzeros + part.conic_size.coupled)
+        assembly += TUNING.assembled * (part.conic_size.nonzeros + part.conic_size.coupled)
     if way.method == "cutting-set":
         seconds = float("inf") if way.estimate is None else way.estimate.seconds
-        return Estimate(seconds, step=MASTER[0] * look + whole * _master(part))
+        return Estimate(seconds, step=TUNING.master[0] * look + whole * _master(part))
     if estimate is None:
-        return Estimate(float("inf"), step=assembly + whole * UNKNOWN * rows)
+        return Estimate(float("inf"), step=assembly + whole * TUNING.unknown_row * rows)
     return Estimate(estimate.seconds, step=assembly + estimate.step)
 
 
 def _master(part: Problem[Any]) -> float:
     """Seconds that a conic solver takes for a master, about."""
     if not isinstance(part, Sized):
-        return UNKNOWN * part.conic_rows
+        return TUNING.unknown_row * part.conic_rows
     size = part.conic_size
     order = max(size.orders, default=1)
     attacked = max(size.orders.values(), default=2) - 2
     samples = attacked or size.rows
-    within = min(order, MASTER_ORDER)
-    return MASTER[1] * samples + MASTER[2] * (0.5 * within * (within + 1)) ** 2
+    within = min(order, TUNING.master_order)
+    _, per_sample, per_entry = TUNING.master
+    return per_sample * samples + per_entry * (0.5 * within * (within + 1)) ** 2

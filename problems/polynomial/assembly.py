@@ -1,6 +1,6 @@
 """Conic forms of the polynomial problems, assembled with whole-array operations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +33,28 @@ class Task:
         return self.target if self.loss.margin else np.ones_like(self.target)
 
 
+@dataclass(frozen=True)
+class DataRows:
+    """Rows of a conic programme that hold data.
+
+    Args:
+        rows: Coefficients of the frame's variables, of those between, if any, and of the loss's, shape (m, N).
+        rhs: Right-hand sides, shape (m,).
+        cones: Where the slacks are, from the first row to the last.
+    """
+
+    rows: sparse.csr_array
+    rhs: Array
+    cones: tuple[Cone, ...]
+
+
 def points_program(task: Task, frame: Frame, owners: Index, points: Array) -> ConicProgram:
     """Training over finitely many points: ``sign f(x_k) >= t_owner`` for each of them.
 
     Variables: the frame's, then the loss's. Rows: traces, points, loss, PSD (see `point_rows`).
     """
     block = task.loss.block(task.target)
-    rows, rhs, cones = point_rows(task, block, frame, owners, points)
-    return _program(task, frame, block, 0, [rows], [rhs], [cones])
+    return _program(task, frame, block, 0, [point_rows(task, block, frame, owners, points)])
 
 
 def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
@@ -52,36 +66,31 @@ def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
     block = task.loss.block(task.target)
     radius = task.attack.radius
     clean, attacked = np.flatnonzero(radius == 0.0), np.flatnonzero(radius > 0.0)
-    plain, plain_rhs, plain_cones = point_rows(task, block, frame, clean, task.X[clean])
+    plain = point_rows(task, block, frame, clean, task.X[clean])
     k = attacked.size
-    plain = sparse.hstack([plain[:, : frame.size], sparse.csr_array((clean.size, k)), plain[:, frame.size :]])
+    none = sparse.csr_array((clean.size, k))
+    spread = sparse.csr_array(sparse.hstack([plain.rows[:, : frame.size], none, plain.rows[:, frame.size :]]))
     lmi, lmi_rhs = _lmi_rows(task, block, frame.d, attacked)
     # Without lambda >= 0 the adversary would have to use all of its radius.
     lam = sparse.hstack(
         [sparse.csr_array((k, frame.size)), -sparse.eye_array(k), sparse.csr_array((k, block.cost.size))]
     )
-    cones: tuple[Cone, ...] = (*(PSD(frame.d + 1) for _ in range(k)), NonNegative(k))
-    return _program(
-        task,
-        frame,
-        block,
-        k,
-        [plain, lmi, sparse.csr_array(lam)],
-        [plain_rhs, lmi_rhs, np.zeros(k)],
-        [plain_cones, cones],
-    )
+    groups = [
+        replace(plain, rows=spread),
+        DataRows(lmi, lmi_rhs, tuple(PSD(frame.d + 1) for _ in range(k))),
+        DataRows(sparse.csr_array(lam), np.zeros(k), (NonNegative(k),)),
+    ]
+    return _program(task, frame, block, k, groups)
 
 
-def point_rows(
-    task: Task, block: LossBlock, frame: Frame, owners: Index, points: Array
-) -> tuple[sparse.csr_array, Array, tuple[Cone, ...]]:
+def point_rows(task: Task, block: LossBlock, frame: Frame, owners: Index, points: Array) -> DataRows:
     """Rows ``-sign F + lift``, right-hand sides ``-shift``: the slack is ``sign f - t``, its dual is theta."""
     signs = task.signs[owners]
     F = frame.outputs(points, task.activation)
     signed = sparse.csr_array(F) * -signs[:, None] if sparse.issparse(F) else sparse.csr_array(-signs[:, None] * F)
     rows = sparse.hstack([signed, block.lift[owners]], format="csr")
     cone: Cone = Zero(owners.size) if block.equality else NonNegative(owners.size)
-    return rows, -block.shift[owners], (cone,)
+    return DataRows(rows, -block.shift[owners], (cone,))
 
 
 def _lmi_rows(task: Task, block: LossBlock, d: int, attacked: Index) -> tuple[sparse.csr_array, Array]:
@@ -124,15 +133,7 @@ def _lmi_rows(task: Task, block: LossBlock, d: int, attacked: Index) -> tuple[sp
     return sparse.hstack([T, lam, corner @ block.lift[attacked]], format="csr"), rhs
 
 
-def _program(
-    task: Task,
-    frame: Frame,
-    block: LossBlock,
-    extra: int,
-    data_rows: list[sparse.csr_array],
-    data_rhs: list[Array],
-    data_cones: list[tuple[Cone, ...]],
-) -> ConicProgram:
+def _program(task: Task, frame: Frame, block: LossBlock, extra: int, data: list[DataRows]) -> ConicProgram:
     """Stack traces, data rows, loss rows and PSD rows; `extra` variables sit between the frame's and the loss's."""
     traces, corner = frame.trace_and_corner
     psd, psd_cones = frame.psd_rows
@@ -144,10 +145,11 @@ def _program(
         return sparse.csr_array(sparse.hstack([left, rows, right]))
 
     A = sparse.vstack(
-        [widen(traces, 0), *data_rows, widen(block.rows, frame.size + extra), widen(-psd, 0)], format="csc"
+        [widen(traces, 0), *(group.rows for group in data), widen(block.rows, frame.size + extra), widen(-psd, 0)],
+        format="csc",
     )
-    b = np.concatenate([np.zeros(2), *data_rhs, block.rhs, np.zeros(psd.shape[0])])
-    cones = (Zero(2), *(cone for group in data_cones for cone in group), *block.cones, *psd_cones)
+    b = np.concatenate([np.zeros(2), *(group.rhs for group in data), block.rhs, np.zeros(psd.shape[0])])
+    cones = (Zero(2), *(cone for group in data for cone in group.cones), *block.cones, *psd_cones)
     q = np.concatenate([task.beta * corner, np.zeros(extra), block.cost])
     return ConicProgram(q, A, b, tuple(cone for cone in cones if cone.dim), block.offset)
 

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from cvxrobust.backends.ipm.polynomial.certify import Bounds, DualPoint, PrimalPoint
-from cvxrobust.backends.ipm.polynomial.newton_system import SMALL, Factoring, NewtonSystem, PolynomialDirection
+from cvxrobust.backends.ipm.polynomial.newton_system import TUNING as NEWTON
+from cvxrobust.backends.ipm.polynomial.newton_system import Factoring, NewtonSystem
 from cvxrobust.backends.ipm.polynomial.samples import Activation, Moments
 from cvxrobust.backends.ipm.polynomial.start import PolynomialIterate, cold_start, warm_start
+from cvxrobust.backends.ipm.polynomial.variables import PolynomialDirection
 from cvxrobust.backends.ipm.symmetric import Triangle
 from cvxrobust.core import PolynomialNetwork, PolynomialProgram, Termination
 from cvxrobust.core.kit import BestSoFar
@@ -168,7 +170,7 @@ class PolynomialMethod:
             return False
         if self._rows_fit():
             self._factoring = "rows"
-        elif self._factoring is None and SMALL < self.triangle.size <= TUNING.most_dense:
+        elif self._factoring is None and NEWTON.small < self.triangle.size <= TUNING.most_dense:
             self._factoring = "entries"
         else:
             return False

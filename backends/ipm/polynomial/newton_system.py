@@ -8,35 +8,42 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import count, products, products_after, steps
-from cvxrobust.backends.ipm.loss_sides import LossSide
 from cvxrobust.backends.ipm.polynomial.attacked import Linearised
 from cvxrobust.backends.ipm.polynomial.clean import CleanData, CleanLinearised
-from cvxrobust.backends.ipm.polynomial.samples import Activation, Aim, AttackedData, AttackedDirection, AttackedPoint
+from cvxrobust.backends.ipm.polynomial.samples import Activation, Aim, AttackedData
 from cvxrobust.backends.ipm.polynomial.scaling import Basis, Scaled
 from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, KernelSchur, RowsSchur, SampleForces, Solved
+from cvxrobust.backends.ipm.polynomial.variables import PolynomialDirection, PolynomialPoint
 from cvxrobust.backends.ipm.symmetric import Triangle
 from cvxrobust.core.arrays import worth_a_look
 
-REFINEMENTS = 6
-"""Steps of iterative refinement, at most."""
-
 TINY = 1e-300
-
-SMALL = 600
-"""Unknowns in T up to which the system is factored over these, however few the samples."""
 
 Factoring = Literal["entries", "samples", "rows"]
 """What the reduced system is factored over."""
 
-ACCURATE = 1e-12
-"""Relative residual of the reduced system that is small enough."""
+
+@dataclass(frozen=True)
+class NewtonTuning:
+    """How the reduced system is factored and solved, and how barriers are weighed."""
+
+    refinements: int = 6
+    """Steps of iterative refinement, at most."""
+
+    small: int = 600
+    """Unknowns in T up to which the system is factored over these, however few the samples."""
+
+    accurate: float = 1e-12
+    """Relative residual of the reduced system that is small enough."""
+
+    matrices: float = 0.01
+    """Weight of the barriers of Z and Z', per sample; at least 1. Found by trial, as that of the inequalities was."""
+
+    inequalities: float = 0.5
+    """Weight of the barriers of the samples' inequalities, times the root of their order; at most 1."""
 
 
-MATRICES = 0.01
-"""Weight of the barriers of Z and Z', per sample; at least 1. Found by trial, as that of the inequalities was."""
-
-INEQUALITIES = 0.5
-"""Weight of the barriers of the samples' inequalities, times the root of their order; at most 1."""
+TUNING = NewtonTuning()
 
 
 @dataclass(frozen=True)
@@ -73,56 +80,7 @@ class Data:
         """Of the barriers."""
         n, order = (0, 1) if self.attacked is None else self.attacked.x.shape
         n += 0 if self.clean is None else self.clean.z.shape[0]
-        return Weights(max(1.0, MATRICES * n), min(1.0, INEQUALITIES / math.sqrt(order + 1)))
-
-
-@dataclass(frozen=True)
-class PolynomialPoint:
-    """All variables.
-
-    Args:
-        Z: Of positive output weights, shape (m, m).
-        Zp: Of negative ones.
-        U: Dual of Z.
-        Up: Dual of Zp.
-        nu: Multipliers of ``tr Z_11 = Z_mm`` and of the same for Z'.
-        attacked: The attacked samples' variables.
-        clean: The loss's variables of the other samples.
-    """
-
-    Z: Tensor
-    Zp: Tensor
-    U: Tensor
-    Up: Tensor
-    nu: tuple[float, float]
-    attacked: AttackedPoint | None
-    clean: LossSide | None
-
-    @property
-    def T(self) -> Tensor:
-        """``Z - Z'``."""
-        return self.Z - self.Zp
-
-    @property
-    def nonlinear(self) -> bool:
-        """Whether the loss makes optimality conditions nonlinear, so that primal and dual steps must agree."""
-        sides = [None if self.attacked is None else self.attacked.loss, self.clean]
-        return any(side is not None and not side.linear for side in sides)
-
-
-@dataclass(frozen=True)
-class PolynomialDirection:
-    """A step of all variables, with what its second-order correction needs."""
-
-    dT: Tensor
-    dZ: Tensor
-    dZp: Tensor
-    dU: Tensor
-    dUp: Tensor
-    dnu: tuple[float, float]
-    scaled: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
-    attacked: AttackedDirection | None
-    clean_loss: LossSide | None
+        return Weights(max(1.0, TUNING.matrices * n), min(1.0, TUNING.inequalities / math.sqrt(order + 1)))
 
 
 class NewtonSystem:
@@ -207,7 +165,7 @@ class NewtonSystem:
             self.schur = DenseSchur(self.triangle, self.basis, self.attacked, clean)
         elif factoring == "rows":
             self.schur = RowsSchur(self.triangle, self.basis, clean)
-        elif factoring == "samples" or (factoring is None and size > SMALL and clean.data.z.shape[0] < size):
+        elif factoring == "samples" or (factoring is None and size > TUNING.small and clean.data.z.shape[0] < size):
             self.schur = KernelSchur(self.basis, clean)
         else:
             self.schur = DenseSchur(self.triangle, self.basis, None, clean)
@@ -250,12 +208,12 @@ class NewtonSystem:
         scale = torch.clamp(torch.linalg.matrix_norm(back.T @ right @ back), min=TINY)
         kept = found = self.schur.solve(right)
         best, done = torch.full_like(scale, torch.inf), torch.zeros_like(scale[0], dtype=torch.bool)
-        for step in range(REFINEMENTS + 1):
+        for step in range(TUNING.refinements + 1):
             residual = right - self.apply(found)
             error = torch.linalg.matrix_norm(back.T @ residual @ back) / scale
             better = (error < best) & ~done
             kept, best = found.where(better, kept), torch.where(better, error, best)
-            done = done | (error <= ACCURATE).all() | ~better.any()
+            done = done | (error <= TUNING.accurate).all() | ~better.any()
             if worth_a_look(step, done) and bool(done):
                 break
             found = found.plus(self.schur.solve(residual))

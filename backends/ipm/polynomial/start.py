@@ -12,8 +12,9 @@ from cvxrobust.backends.ipm.complementarity import Pair
 from cvxrobust.backends.ipm.losses import LOSSES, InteriorLoss
 from cvxrobust.backends.ipm.polynomial.certify import Bounds
 from cvxrobust.backends.ipm.polynomial.clean import CleanData
-from cvxrobust.backends.ipm.polynomial.newton_system import Data, PolynomialPoint
+from cvxrobust.backends.ipm.polynomial.newton_system import Data
 from cvxrobust.backends.ipm.polynomial.samples import Activation, AttackedData, AttackedPoint, Moments, rotated
+from cvxrobust.backends.ipm.polynomial.variables import PolynomialPoint
 from cvxrobust.backends.ipm.symmetric import lift
 from cvxrobust.core import PolynomialNetwork
 from cvxrobust.core.attacks.trust_region import decompose, minimize_in_ball

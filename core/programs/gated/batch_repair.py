@@ -8,6 +8,7 @@ the best directions q_k.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,25 +30,32 @@ FALL = 0.02
 """Share of what is missing that has to be gained from look to look."""
 
 
-def shortened(
-    program: GatedProgram,
-    slots: NDArray[np.intp],
-    fixed: Array,
-    theta: Array,
-    mu: Array,
-    q: Array,
-    target: float,
-    stopped: Callable[[], bool] = lambda: False,
-) -> tuple[Array, Array]:
-    """Multipliers and directions of some slots that make their vectors as short as `target`, or nearly shortest.
-
-    No vector gets longer.
+@dataclass(frozen=True)
+class UnrepairedSlots:
+    """Some slots of a one-sided programme, and what of their vectors does not change.
 
     Args:
         program: A one-sided programme.
         slots: The slots, all of one sign.
         fixed: What does not depend on mu, shape (m, D).
         theta: Multipliers of the margins, shape (n,).
+    """
+
+    program: GatedProgram
+    slots: NDArray[np.intp]
+    fixed: Array
+    theta: Array
+
+
+def shortened(
+    given: UnrepairedSlots, mu: Array, q: Array, target: float, stopped: Callable[[], bool] = lambda: False
+) -> tuple[Array, Array]:
+    """Multipliers and directions of some slots that make their vectors as short as `target`, or nearly shortest.
+
+    No vector gets longer.
+
+    Args:
+        given: The slots.
         mu: Where to start, shape (n, m).
         q: Directions to start from, shape (m, d).
         target: Length that is short enough.
@@ -56,11 +64,12 @@ def shortened(
     Returns:
         mu, shape (n, m), and q, shape (m, d).
     """
-    rows = np.flatnonzero((program.labels[:, 0] * program.signs[slots[0]] < 0.0) & (theta > 0.0))
+    program, sign = given.program, given.program.signs[given.slots[0]]
+    rows = np.flatnonzero((program.labels[:, 0] * sign < 0.0) & (given.theta > 0.0))
     best_mu, best_q = mu.copy(), q.copy()
     if rows.size == 0:
         return best_mu, best_q
-    part = _Slots(program, slots, rows, fixed, theta[rows], q)
+    part = _Slots(given, rows, q)
     found = part.run(mu[rows], target, stopped)
     best_mu[rows], best_q[:] = found
     return best_mu, best_q
@@ -69,19 +78,11 @@ def shortened(
 class _Slots:
     """The problem of some slots of one sign, on the samples that they can harm."""
 
-    def __init__(
-        self,
-        program: GatedProgram,
-        slots: NDArray[np.intp],
-        rows: NDArray[np.intp],
-        fixed: Array,
-        caps: Array,
-        q: Array,
-    ) -> None:
-        self.X, self.attack = program.X[rows], program.attack.of(rows)
+    def __init__(self, given: UnrepairedSlots, rows: NDArray[np.intp], q: Array) -> None:
+        self.X, self.attack = given.program.X[rows], given.program.attack.of(rows)
         self.radius = self.attack.radius
-        self.sides = np.where(program.gates[np.ix_(rows, slots)], 1.0, -1.0)
-        self.fixed, self.caps, self.q = fixed, caps[:, None], q.copy()
+        self.sides = np.where(given.program.gates[np.ix_(rows, given.slots)], 1.0, -1.0)
+        self.fixed, self.caps, self.q = given.fixed, given.theta[rows, None], q.copy()
         self.attacked = bool((self.radius > 0.0).any()) and q.shape[1] > 0
         # ||[x_i + r_i q]|| <= ||X|| + ||r|| ||q||.
         reach = self.attack.euclidean_reach

@@ -36,10 +36,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.losses.base import Loss, output_signs
-from cvxrobust.core.programs.gated.batch_repair import shortened
+from cvxrobust.core.programs.gated.batch_repair import UnrepairedSlots, shortened
 from cvxrobust.core.programs.gated.evaluation import EPS, goals, harmful, slopes, sums, values
 from cvxrobust.core.programs.gated.program import GatedProgram
-from cvxrobust.core.programs.gated.slot_repair import generated, repair_slot, slot_part
+from cvxrobust.core.programs.gated.slot_repair import UnrepairedSlot, generated, repair_slot, slot_part
 
 Array = NDArray[np.float64]
 HUGE = 1e100
@@ -160,16 +160,15 @@ def tightened_from(
             break
         for c in range(program.shape[1]):
             fixed = B[k, c] - slot_part(program, k, mu[:, k, c], directions[k, c])
+            slot = UnrepairedSlot(program, k, fixed, mu[:, k, c], directions[k, c])
             caps = rules.caps(m.theta[:, c])
             rows = np.flatnonzero(free[:, k] if caps is None else free[:, k] & (caps > 0.0))
             if rules.constrains_gates and program.attack.present:
                 target = 0.5 * program.beta / math.sqrt(program.shape[1])
-                mu[:, k, c], directions[k, c] = generated(program, k, fixed, target, mu[:, k, c], directions[k, c])
+                mu[:, k, c], directions[k, c] = generated(slot, target)
             else:
                 caps = None if caps is None else caps[rows]
-                mu[:, k, c], directions[k, c] = repair_slot(
-                    program, k, rows, fixed, caps, mu[:, k, c], directions[k, c]
-                )
+                mu[:, k, c], directions[k, c] = repair_slot(slot, rows, caps)
     return replace(m, mu=mu, directions=directions)
 
 
@@ -190,9 +189,9 @@ def _tightened_together(
             own[:, : program.attackable] += (program.attack.radius @ m.mu[:, slots, 0])[:, None] * m.directions[
                 slots, 0
             ]
-            fixed, theta = B[slots, 0] - own, m.theta[:, 0]
+            unrepaired = UnrepairedSlots(program, slots, B[slots, 0] - own, m.theta[:, 0])
             mu[:, slots, 0], directions[slots, 0] = shortened(
-                program, slots, fixed, theta, m.mu[:, slots, 0], m.directions[slots, 0], target, stopped
+                unrepaired, m.mu[:, slots, 0], m.directions[slots, 0], target, stopped
             )
     return replace(m, mu=mu, directions=directions)
 

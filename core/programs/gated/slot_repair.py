@@ -4,6 +4,8 @@ Notation of `cvxrobust.core.programs.gated.certificate`: ``min_mu ||B_k||`` is a
 (one-sided) least-squares problem, and q_k follows as the direction that shortens B_k most.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,23 +28,51 @@ def slot_part(program: GatedProgram, k: int, mu: Array, direction: Array) -> Arr
     return np.asarray(part)
 
 
-def repair_slot(
-    program: GatedProgram, k: int, rows: NDArray[np.intp], fixed: Array, caps: Array | None, mu: Array, direction: Array
-) -> tuple[Array, Array]:
-    """The best mu and q found for one slot and output: B = fixed + sum_i mu_i (turned x_i + r_i q)."""
+@dataclass(frozen=True)
+class UnrepairedSlot:
+    """One slot and output, and the multipliers to start from: B = fixed + sum_i mu_i (turned x_i + r_i q).
+
+    Args:
+        program: The programme.
+        k: Number of the slot.
+        fixed: What of B does not depend on mu, shape (D,).
+        mu: Multipliers, shape (n,).
+        direction: q, shape (d,).
+    """
+
+    program: GatedProgram
+    k: int
+    fixed: Array
+    mu: Array
+    direction: Array
+
+    def bracket(self, mu: Array, direction: Array) -> Array:
+        """B for such multipliers, shape (D,)."""
+        return np.asarray(self.fixed + slot_part(self.program, self.k, mu, direction))
+
+
+def repair_slot(slot: UnrepairedSlot, rows: NDArray[np.intp], caps: Array | None) -> tuple[Array, Array]:
+    """The best mu and q found.
+
+    Args:
+        slot: What to repair.
+        rows: Samples whose mu may change.
+        caps: Their largest mu; None for any.
+    """
+    program, k, fixed, mu, direction = slot.program, slot.k, slot.fixed, slot.mu, slot.direction
     d = direction.size
     turned = np.where(program.gates[rows, k, None], program.X[rows], -program.X[rows])
-    best = mu, direction, float(np.linalg.norm(fixed + slot_part(program, k, mu, direction)))
+    best = mu, direction, float(np.linalg.norm(slot.bracket(mu, direction)))
     attacked = program.attack.of(rows).present
     for _ in range(REPAIR_ROUNDS if attacked else 1):
         generators = turned.copy()
         generators[:, :d] += program.attack.radius[rows, None] * direction
         found = np.zeros_like(mu)
         found[rows] = _least_squares(generators, fixed, caps, best[0][rows])
-        bracket = fixed + slot_part(program, k, found, direction)
+        bracket = slot.bracket(found, direction)
         # For this mu, the q that shortens B most lies opposite to it.
         turned_direction = _shortening(program.attack, bracket[:d], float(program.attack.radius @ found), direction)
-        length = float(np.linalg.norm(fixed + slot_part(program, k, found, turned_direction)))
+        length = float(np.linalg.norm(slot.bracket(found, turned_direction)))
         if not length < best[2]:
             break
         progress = length < 0.999 * best[2]
@@ -52,9 +82,7 @@ def repair_slot(
     return best[0], best[1]
 
 
-def generated(
-    program: GatedProgram, k: int, fixed: Array, target: float, mu: Array, direction: Array
-) -> tuple[Array, Array]:
+def generated(slot: UnrepairedSlot, target: float) -> tuple[Array, Array]:
     """The mu and q of one attacked cone that make ``||B||`` least, or at most `target`: it need not be less.
 
     ``B - fixed`` is any point of the dual cone, whose generators are ``turned x_i + r_i q`` over all q in the ball.
@@ -63,10 +91,11 @@ def generated(
     """
     from scipy.optimize import nnls  # slow to import, and rarely needed
 
+    program, k, fixed, mu, direction = slot.program, slot.k, slot.fixed, slot.mu, slot.direction
     d, radius = direction.size, program.attack.radius
     turned = np.where(program.gates[:, k, None], program.X, -program.X)
     owners, directions = np.flatnonzero(mu > 0.0), np.tile(direction, (int((mu > 0.0).sum()), 1))
-    bracket = fixed + slot_part(program, k, mu, direction)
+    bracket = slot.bracket(mu, direction)
     best = mu, direction, float(np.linalg.norm(bracket))
     weights = np.empty(0)
     for round_ in range(GENERATION_ROUNDS):

@@ -8,30 +8,39 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-NEGLIGIBLE = 1e-2
-"""A point matters while its multiplier exceeds this fraction of 1 / n."""
 
-PURGE = 5e-2
-"""The same after a master that its solver could not solve accurately: fewer points condition the next one better."""
+@dataclass(frozen=True)
+class WorkingPointsTuning:
+    """Which points stay, for how long, and which are one."""
 
-SMALL = 150
-"""Masters with no more points than this keep them all."""
+    negligible: float = 1e-2
+    """A point matters while its multiplier exceeds this fraction of 1 / n."""
 
-BACKOFF = 2
-"""A sample that wanted a dropped point back keeps its points this many times as long from then on."""
+    purge: float = 5e-2
+    """The same after a master that its solver could not solve accurately: fewer points condition the next one
+    better."""
 
-LONGEST = 1_000_000
-"""Patience grows no further: no run has as many rounds."""
+    small_master: int = 150
+    """Masters with no more points than this keep them all."""
 
-NEAR = 1e-2
-"""Attacks on a sample closer than this times the root of the gap are one: at a worst case the loss is flat along the
-ball, so theirs differ by a small fraction of the gap."""
+    backoff: int = 2
+    """A sample that wanted a dropped point back keeps its points this many times as long from then on."""
 
-SAME = 1.0
-"""Had a point been dropped closer than this times the root of the gap, the new one would not have been needed."""
+    longest_patience: int = 1_000_000
+    """Patience grows no further: no run has as many rounds."""
 
-REMEMBERED = 4
-"""Dropped points that are remembered, in multiples of the number of samples."""
+    near: float = 1e-2
+    """Attacks on a sample closer than this times the root of the gap are one: at a worst case the loss is flat along
+    the ball, so theirs differ by a small fraction of the gap."""
+
+    same: float = 1.0
+    """Had a point been dropped closer than this times the root of the gap, the new one would not have been needed."""
+
+    remembered: int = 4
+    """Dropped points that are remembered, in multiples of the number of samples."""
+
+
+TUNING = WorkingPointsTuning()
 
 
 @dataclass
@@ -59,7 +68,7 @@ class WorkingPoints:
     @property
     def crowded(self) -> bool:
         """Whether there are enough points for dropping some to pay."""
-        return self.owners.size > max(SMALL, self.samples // 2)
+        return self.owners.size > max(TUNING.small_master, self.samples // 2)
 
     def losses(self, found: Array) -> Array:
         """The master's loss of each sample, shape (n,), from the loss at each point; without points it is 0."""
@@ -74,7 +83,7 @@ class WorkingPoints:
             weights: Their multipliers, shape (k,).
             accurate: Whether its solver was content.
         """
-        matters = np.abs(weights) > (NEGLIGIBLE if accurate else PURGE) / self.samples
+        matters = np.abs(weights) > (TUNING.negligible if accurate else TUNING.purge) / self.samples
         self.idle = np.where(matters, 0, self.idle + 1)
 
     def drop(self, needed: Index) -> None:
@@ -85,7 +94,7 @@ class WorkingPoints:
         """
         kept = self.idle < self.patience[self.owners]
         kept |= np.isin(self.owners, np.setdiff1d(needed, self.owners[kept]))
-        newest = -REMEMBERED * self.samples
+        newest = -TUNING.remembered * self.samples
         self.dropped = (
             np.concatenate([self.dropped[0], self.owners[~kept]])[newest:],
             np.vstack([self.dropped[1], self.points[~kept]])[newest:],
@@ -105,11 +114,12 @@ class WorkingPoints:
         place[owners] = np.arange(owners.size)
         reach = float(np.sqrt(gap))
         if settled:
-            back = self.dropped[0][_close(self.dropped, place, points, SAME * reach)]
-            self.patience[np.unique(back)] = np.minimum(BACKOFF * self.patience[np.unique(back)], LONGEST)
+            back = self.dropped[0][_close(self.dropped, place, points, TUNING.same * reach)]
+            again = np.unique(back)
+            self.patience[again] = np.minimum(TUNING.backoff * self.patience[again], TUNING.longest_patience)
             stay = ~np.isin(self.dropped[0], back)
             self.dropped = self.dropped[0][stay], self.dropped[1][stay]
-        self._keep(~_close((self.owners, self.points), place, points, NEAR * reach))
+        self._keep(~_close((self.owners, self.points), place, points, TUNING.near * reach))
         self.owners = np.concatenate([self.owners, owners])
         self.points = np.vstack([self.points, points])
         self.idle = np.concatenate([self.idle, np.zeros(owners.size, dtype=np.intp)])

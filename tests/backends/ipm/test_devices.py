@@ -66,7 +66,7 @@ def test_subspaces_and_starts_leave_no_tensor_behind(radius):
 
 def test_factoring_over_samples_leaves_no_tensor_behind(monkeypatch):
     system = pytest.importorskip("cvxrobust.backends.ipm.polynomial.newton_system")
-    monkeypatch.setattr(system, "SMALL", 0)
+    monkeypatch.setattr(system, "TUNING", replace(system.TUNING, small=0))
     problem = StandardSDP(*quadratic_teacher(40, 15), beta=0.02)
     assert_same(problem, *both(problem))
 

@@ -12,7 +12,7 @@ from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.programs.gated import evaluation as gated
-from cvxrobust.core.programs.gated.batch_repair import shortened
+from cvxrobust.core.programs.gated.batch_repair import UnrepairedSlots, shortened
 from cvxrobust.core.programs.gated.certificate import brackets, gated_bound, network_multipliers, tightened
 
 torch = pytest.importorskip("torch")
@@ -224,9 +224,8 @@ def test_many_slots_are_repaired_together_nearly_as_well_as_one_by_one(monkeypat
 
 def test_repair_leaves_alone_what_nobody_can_harm():
     program = noisy(30, 3)
-    mu, q = shortened(
-        program, np.array([0]), np.ones((1, 3)), np.zeros(30), np.zeros((30, 1)), np.zeros((1, 3)), program.beta
-    )
+    slot = UnrepairedSlots(program, np.array([0]), np.ones((1, 3)), np.zeros(30))
+    mu, q = shortened(slot, np.zeros((30, 1)), np.zeros((1, 3)), program.beta)
     assert not mu.any()
     assert not q.any()
 
@@ -344,7 +343,7 @@ def test_repair_goes_on_where_little_is_missing(radius):
     noise = 0.3 * rng.standard_normal(mu.shape) * theta[:, None] * gated.harmful(program)[:, k]
     worse = np.clip(mu + noise, 0.0, theta[:, None])
     assert np.linalg.norm(fixed + moved(worse, q)) > 1.05 * shortest
-    better = shortened(program, np.array(k), fixed, theta, worse, q, shortest * (1.0 + 1e-7))
+    better = shortened(UnrepairedSlots(program, np.array(k), fixed, theta), worse, q, shortest * (1.0 + 1e-7))
     assert np.linalg.norm(fixed + moved(*better)) <= shortest * (1.0 + 1e-6)
 
 

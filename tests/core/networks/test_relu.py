@@ -1,6 +1,7 @@
 """ReLU networks: attacks and bounds against brute force and known answers, labels, files, torch."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
@@ -254,7 +255,7 @@ def test_the_solvers_need_no_attack_to_start_from(norm):
 
 
 def test_poorly_optimised_multipliers_make_bounds_loose_but_never_wrong(monkeypatch):
-    monkeypatch.setattr(relu_exact, "LAST_BARRIER", 1.0)
+    monkeypatch.setattr(relu_exact, "TUNING", replace(relu_exact.TUNING, last_barrier=1.0))
     network = random_network(2, neurons=7, bias=True)
     V, b, X = network.u[:, :-1], network.u[:, -1], np.zeros((1, 2))
     contest = relu_bounds.Contests(V, b, network.alpha[None], X, AttackBall(2, np.array([1.0]), 2))

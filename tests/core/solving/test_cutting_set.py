@@ -7,7 +7,7 @@ from cvxrobust import AdversarialSDP, Settings, solve
 from cvxrobust.core.contracts.masters import Mirrors, Turns
 from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.discovery.registry import get_backend
-from cvxrobust.core.solving.cutting_set.working_points import BACKOFF, WorkingPoints
+from cvxrobust.core.solving.cutting_set.working_points import TUNING, WorkingPoints
 
 GAP = 1e-4
 NONE = np.empty(0, dtype=np.intp)
@@ -37,14 +37,14 @@ class TestPoints:
             points.drop(NONE)
             assert points.owners.tolist() == [0, 2]
             points.add(np.array([1]), np.array([[1.0 + 1e-3]]), GAP, settled=True)
-            if points.patience[1] > BACKOFF:
+            if points.patience[1] > TUNING.backoff:
                 break
             points.age(np.full(3, 0.3) * (points.owners != 1), accurate=True)
             points.drop(NONE)
             assert sorted(points.owners) == [0, 1, 2]
             order = np.argsort(points.owners)
             points.owners, points.points, points.idle = points.owners[order], points.points[order], points.idle[order]
-        assert points.patience.tolist() == [1, BACKOFF**2, 1]
+        assert points.patience.tolist() == [1, TUNING.backoff**2, 1]
 
     def test_another_attack_on_the_same_sample_is_not_one_that_comes_back(self):
         points = working([0, 1], [[0.0], [1.0]])
