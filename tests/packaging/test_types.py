@@ -70,12 +70,13 @@ def test_what_is_no_problem_is_refused(tmp_path, cache, checker):
 
 
 @pytest.mark.parametrize("checker", [with_mypy, with_pyright])
-def test_data_is_whatever_numpy_reads_and_then_an_array(script, cache, checker):
+def test_data_is_whatever_numpy_reads_and_then_an_array(tmp_path, cache, checker):
+    script = tmp_path / "script.py"
     given = "from cvxrobust import ConvexReLU\n\nproblem = ConvexReLU([[1.0], [2.0]], ['yes', 'no'])\n"
     script.write_text(given + "print(problem.X.mean(), problem.radius.max())\n", encoding="utf-8")
-    code, said = checker(script, cache)
+    code, said = checker([script], cache)
     assert code == 0, said
     script.write_text(given + "ConvexReLU(object(), ['yes'])\nproblem.X.mena()\n", encoding="utf-8")
-    _, said = checker(script, cache)
+    _, said = checker([script], cache)
     assert '"object"' in said
     assert '"mena"' in said or "'mena'" in said
