@@ -23,17 +23,15 @@ EPS = 2.0**-52
 
 
 class NormGeometry(Protocol):
-    """What the unit ball of a norm answers."""
+    """What the unit ball of a norm answers.
 
-    @property
-    def dual(self) -> Norm:
-        """The norm q with 1/p + 1/q = 1."""
-        ...
+    Attributes:
+        dual: The norm q with 1/p + 1/q = 1.
+        isotropic: Whether it is the same in all directions.
+    """
 
-    @property
-    def isotropic(self) -> bool:
-        """Whether it is the same in all directions."""
-        ...
+    dual: ClassVar[Norm]
+    isotropic: ClassVar[bool]
 
     def size(self, D: Array) -> Array:
         """The norm of vectors, shape (...)."""

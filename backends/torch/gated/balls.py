@@ -50,22 +50,17 @@ class SmoothNorm:
 
 
 class SmoothBall(Protocol):
-    """The unit ball of a norm, for smooth methods."""
+    """The unit ball of a norm, for smooth methods.
 
-    @property
-    def carries(self) -> bool:
-        """Whether smoothed norms make use of gradients carried along."""
-        ...
+    Attributes:
+        carries: Whether smoothed norms make use of gradients carried along.
+        even: Whether the weights of all coordinates are the same in second derivatives.
+        separable: Whether second derivatives are diagonal.
+    """
 
-    @property
-    def even(self) -> bool:
-        """Whether the weights of all coordinates are the same in second derivatives."""
-        ...
-
-    @property
-    def separable(self) -> bool:
-        """Whether second derivatives are diagonal."""
-        ...
+    carries: ClassVar[bool]
+    even: ClassVar[bool]
+    separable: ClassVar[bool]
 
     def terms(self, d: int) -> int:
         """How many coordinates add up in the dual norm."""

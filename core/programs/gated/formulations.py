@@ -19,10 +19,12 @@ class Signed(Protocol):
     @property
     def labels(self) -> Array:
         """Labels or targets, shape (n, C)."""
+        ...
 
     @property
     def signs(self) -> Array:
         """Signs of the slots, shape (K,)."""
+        ...
 
 
 @dataclass(frozen=True)
