@@ -126,3 +126,10 @@ def test_what_is_spoilt_is_noticed(way, capfd):
     # What is read-only says so itself.
     with pytest.raises((AssertionError, ValueError, pytest.fail.Exception)):
         put_to(test, Spoilt(spoil), capfd)
+
+
+def test_a_kind_that_nobody_has_a_problem_of_is_no_contract_kept():
+    backend = Spoilt(honest)
+    backend.capabilities = replace(HONEST.capabilities, structured=frozenset({"polynomail"}))
+    with pytest.raises(pytest.fail.Exception, match="no problem at hand is polynomail"):
+        BackendContract()._at_hand(backend)
