@@ -44,7 +44,7 @@ class _Everything(TorchFunctionMode):
 
 def run(func, args, kwargs):
     """One operation, with its tensors where they belong."""
-    tensors = [part for part in tree_leaves((args, kwargs)) if isinstance(part, torch.Tensor)]
+    tensors = [part for part in _leaves((*args, *kwargs.values())) if isinstance(part, torch.Tensor)]
     there = any(isinstance(part, There) for part in tensors)
     if there and _heard and _is_read(func, args, kwargs):
         frame = sys._getframe(1)
@@ -75,7 +75,20 @@ def run(func, args, kwargs):
             found = found.as_subclass(torch.Tensor).clone()
         wrong = torch.Tensor if ends_there else There
         kind = There if ends_there else torch.Tensor
+        if not isinstance(found, tuple | list):
+            return found.as_subclass(kind) if type(found) is wrong else found
         return tree_map(lambda part: part.as_subclass(kind) if type(part) is wrong else part, found)
+
+
+def _leaves(parts):
+    """What sequences and dictionaries hold in the end; PyTorch's own walk takes longer than most operations here."""
+    for part in parts:
+        if isinstance(part, tuple | list):
+            yield from _leaves(part)
+        elif isinstance(part, dict):
+            yield from _leaves(part.values())
+        else:
+            yield part
 
 
 def _is_read(func, args, kwargs):
