@@ -9,6 +9,7 @@ import time
 
 import psutil
 import pytest
+from fakes import Clock
 
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.solving import child
@@ -22,6 +23,13 @@ def nobody_is_left():
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     yield
     assert {process.pid for process in psutil.Process().children(recursive=True)} <= before
+
+
+@pytest.fixture
+def over(tmp_path, monkeypatch):
+    """A file: once it is there, the time is up."""
+    monkeypatch.setattr(child, "time", Clock(tmp_path / "over"))
+    return tmp_path / "over"
 
 
 def run(work, monitor=None, seconds=AGES, hear=lambda name, said: None):
@@ -54,36 +62,39 @@ def test_bounds_are_heard_at_once_and_in_order():
     assert heard == [("bounds", k, os.getpid()) for k in range(100)]
 
 
-def test_what_was_said_before_the_end_is_kept():
+def test_what_was_said_before_the_end_is_kept(over):
     def work(send):
         send("kept", "so far")
+        over.touch()
         while True:
             pass
 
-    told = run(work, seconds=2.0)
+    told = run(work)
     assert told.ended
     assert told.get("kept") == "so far"
     assert "done" not in told.latest
 
 
-def test_whoever_a_child_has_started_is_ended_with_it():
+def test_whoever_a_child_has_started_is_ended_with_it(over):
     def work(send):
         started = subprocess.Popen(["sleep", "300"])
         send("kept", started.pid)
+        over.touch()
         time.sleep(AGES)
 
-    told = run(work, seconds=3.0)
+    told = run(work)
     assert told.ended
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(told.get("kept")).wait(60.0)
 
 
-def test_half_a_message_is_none():
+def test_half_a_message_is_none(over):
     def work(send):
         send("kept", "whole")
+        over.touch()
         os.kill(os.getpid(), signal.SIGSTOP)
 
-    told = run(work, seconds=1.0)
+    told = run(work)
     assert told.ended
     assert list(told.latest) == ["kept"]
     unread = bytearray(child.HEADER.pack(4, 100) + b"kept" + b"half")
@@ -116,19 +127,20 @@ def test_a_crash_is_told_by_its_signal():
     assert not told.ended
 
 
-def test_ctrl_c_is_passed_on():
-    monitor = Monitor()
+def test_ctrl_c_is_passed_on(tmp_path):
+    monitor, listening = Monitor(), tmp_path / "listening"
 
     def work(send):
         heard = []
         signal.signal(signal.SIGINT, lambda signum, frame: heard.append(signum))
-        send("kept", "listening")
+        listening.touch()
         while not heard:
             time.sleep(0.01)
         send("answer", "stopped by myself")
 
     def press():
-        time.sleep(0.5)
+        while not listening.exists():
+            time.sleep(0.01)
         monitor.stop()
 
     presser = threading.Thread(target=press)

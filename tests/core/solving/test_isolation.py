@@ -1,5 +1,6 @@
 """Large programmes run in a child: same answers, and nothing can keep them from stopping."""
 
+import contextlib
 import os
 import pickle
 import signal
@@ -8,6 +9,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 
 import cvxrobust.core.solving.isolation as isolation
@@ -81,27 +83,43 @@ def test_a_solver_deaf_in_its_set_up_is_ended_after_its_time():
     assert 0 < result.certificate.lower <= result.certificate.upper
 
 
+def once_a_child_has_worked(seconds, act):
+    """Do something once this process's children have had so much of a processor, whatever else the machine does."""
+
+    def spent():
+        return sum(sum(one.cpu_times()[:2]) for one in psutil.Process().children(recursive=True))
+
+    def watch():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while spent() < until:
+                time.sleep(0.02)
+        act()
+
+    until = spent() + seconds
+    watching = threading.Thread(target=watch)
+    watching.start()
+    return watching
+
+
 @pytest.mark.parametrize("limit", [None, 300])
 def test_a_solver_deaf_in_its_set_up_is_killed_after_ctrl_c(monkeypatch, limit):
     monkeypatch.setattr(isolation, "GRACE", 0.5)
     monkeypatch.setattr(child, "GRACE", 0.5)
-    timer = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    watching = once_a_child_has_worked(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     result = solve(large(), backend="clarabel", method="direct", settings=Settings(time_limit=limit))
-    timer.join()
+    watching.join()
     assert result.termination is Termination.INTERRUPTED
     assert result.certificate.upper <= 1.0
 
 
 def test_ctrl_c_gets_the_iterate_of_a_solver_that_listens(problem):
     monitor = Monitor()
-    timer = threading.Timer(4.0, monitor.stop)
-    timer.start()
+    watching = once_a_child_has_worked(1.5, monitor.stop)
     program = problem.to_conic()
     # A tolerance out of reach keeps a first-order method busy until it is asked to stop.
     settings = Settings(options={"eps_abs": 1e-16, "eps_rel": 1e-16, "max_iters": 10**8})
     found = isolation.solve_isolated("scs", program, settings, monitor)
-    timer.join()
+    watching.join()
     assert found.termination is Termination.INTERRUPTED
     assert found.has_primal
 

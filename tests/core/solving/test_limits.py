@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
-from fakes import Fake
+from fakes import Clock, Fake
 
 from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, InputError, Settings, StandardSDP, Termination, solve
 from cvxrobust.core import Capabilities, Estimate, Solution, get_backend
@@ -55,6 +55,13 @@ def nobody_is_left():
     before = {process.pid for process in psutil.Process().children(recursive=True)}
     yield
     assert {process.pid for process in psutil.Process().children(recursive=True)} <= before
+
+
+@pytest.fixture
+def over(tmp_path, monkeypatch):
+    """A file: once it is there, the time of a child is up."""
+    monkeypatch.setattr(child, "time", Clock(tmp_path / "over"))
+    return tmp_path / "over"
 
 
 def where(settings, monitor):
@@ -125,9 +132,10 @@ def test_what_cannot_be_stopped_goes_to_a_child_where_a_whole_solve_is_long():
         assert supervision.has_long_steps(problem, plan, settings) is long
 
 
-def test_a_child_that_is_ended_leaves_the_network_and_the_bounds_that_it_has_sent(problem, good):
+def test_a_child_that_is_ended_leaves_the_network_and_the_bounds_that_it_has_sent(problem, good, over):
     def act(settings, monitor):
         monitor.report(1.0, 0.0, lambda: good)
+        over.touch()
         while True:
             pass
 
@@ -141,13 +149,14 @@ def test_a_child_that_is_ended_leaves_the_network_and_the_bounds_that_it_has_sen
     assert result.trace[-1].upper <= result.trace[0].upper
 
 
-def test_what_a_solver_claims_is_not_what_it_has_proved(problem):
+def test_what_a_solver_claims_is_not_what_it_has_proved(problem, over):
     def act(settings, monitor):
         monitor.report(1e-9, 1e-9)
+        over.touch()
         while True:
             pass
 
-    result = solve(problem, backend=Slow(act), settings=Settings(time_limit=1.0))
+    result = solve(problem, backend=Slow(act), settings=LIMIT)
     assert result.certificate.upper == problem.objective(result.network)
     assert result.certificate.lower < result.certificate.upper
 
@@ -207,13 +216,14 @@ def test_a_child_gives_the_answer_that_there_would_have_been_here(problem, monke
     assert [point[1:] for point in heard] == [(p.elapsed, p.upper, p.lower) for p in there.trace]
 
 
-def test_a_round_of_better_gates_that_is_cut_short_leaves_the_round_before(good, monkeypatch):
+def test_a_round_of_better_gates_that_is_cut_short_leaves_the_round_before(good, over):
     problem, calls = ConvexReLU(X, Y, n_gates=4, regate=3), []
 
     def act(settings, monitor):
         calls.append(settings)
         if len(calls) > 1:
             monitor.report(1.0, 0.0, lambda: good)  # about the second programme: it must not count for the first
+            over.touch()
             while True:
                 pass
         return good
@@ -281,10 +291,11 @@ def test_several_classes_are_solved_in_a_child(monkeypatch):
     assert len(there.parts) == 3
 
 
-def test_a_warm_start_counts_from_the_first_moment(problem, good, monkeypatch):
+def test_a_warm_start_counts_from_the_first_moment(problem, good, monkeypatch, over):
     monkeypatch.setattr(ConvexReLU, "look", 1e3)
 
     def act(settings, monitor):
+        over.touch()
         while True:
             pass
 
