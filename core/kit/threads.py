@@ -5,6 +5,7 @@ everything is as it was before the first. BLAS has one limit for the whole proce
 every thread that calls them.
 """
 
+import ctypes
 import os
 import sys
 import threading
@@ -24,6 +25,52 @@ class _Locked:
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
+
+
+class _Program(ctypes.Structure):
+    """`dl_phdr_info`: what the loader says of a library, and how many it has loaded and unloaded so far."""
+
+    _fields_ = (
+        ("address", ctypes.c_void_p), ("name", ctypes.c_char_p), ("headers", ctypes.c_void_p),
+        ("n_headers", ctypes.c_uint16), ("loaded", ctypes.c_ulonglong), ("unloaded", ctypes.c_ulonglong),
+    )  # fmt: skip
+
+
+class _Libraries:
+    """The numerical libraries of this process, looked for anew only where others have been loaded since.
+
+    Looking takes a millisecond where PyTorch is loaded, and a small solve would do it half a dozen times.
+    """
+
+    def __init__(self) -> None:
+        self._found: tuple[tuple[int, int], Any] | None = None
+
+    def controller(self) -> Any:
+        """The `ThreadpoolController` of what is loaded now."""
+        from threadpoolctl import ThreadpoolController  # slow to import, and seldom needed
+
+        loads = self._loads()
+        if loads is None:
+            return ThreadpoolController()
+        if self._found is None or self._found[0] != loads:
+            # What is loaded meanwhile is looked for the next time.
+            self._found = (loads, ThreadpoolController())
+        return self._found[1]
+
+    def _loads(self) -> tuple[int, int] | None:
+        """How often a library was loaded, and unloaded; None where that is not said."""
+        if sys.platform != "linux":
+            return None
+        said: list[tuple[int, int]] = []
+
+        @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Program), ctypes.c_size_t, ctypes.c_void_p)
+        def first(program: Any, size: int, _: Any) -> int:
+            if size >= ctypes.sizeof(_Program):
+                said.append((program.contents.loaded, program.contents.unloaded))
+            return 1  # it is the same for all of them
+
+        ctypes.CDLL(None).dl_iterate_phdr(first, None)
+        return said[0] if said else None
 
 
 class _Process(_Locked):
@@ -49,17 +96,13 @@ class _Process(_Locked):
                 self._apply()
 
     def _apply(self) -> None:
-        for library in _blas_libraries():
+        for library in _libraries.controller().lib_controllers:
+            if library.user_api != "blas":
+                continue
             before = self._before.setdefault(library.filepath, library.num_threads)
             library.set_num_threads(self._asked[-1][0] if self._asked else before)
         if not self._asked:
             self._before.clear()
-
-
-def _blas_libraries() -> list[Any]:
-    from threadpoolctl import ThreadpoolController  # slow to import, and seldom needed
-
-    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
 
 
 class _EveryThread(threading.local):
@@ -103,7 +146,7 @@ class _Torch(_Locked):
                 torch.set_num_threads(back)
 
 
-_process, _torch = _Process(), _Torch()
+_libraries, _process, _torch = _Libraries(), _Process(), _Torch()
 
 
 @contextmanager
@@ -112,9 +155,7 @@ def blas_threads(threads: int | None) -> Iterator[None]:
     if threads is None:
         yield
         return
-    from threadpoolctl import threadpool_limits  # slow to import, and seldom needed
-
-    with threadpool_limits(limits=threads, user_api="openmp"), _process.limited(threads):
+    with _libraries.controller().limit(limits=threads, user_api="openmp"), _process.limited(threads):
         yield
 
 

@@ -1,9 +1,13 @@
 """Limits of threads nest, over solves that overlap too; what a user has made PyTorch's default stays outside."""
 
+import ctypes
+import shutil
+import sys
 import threading
 
 import numpy as np
 import pytest
+import threadpoolctl
 import torch
 from threadpoolctl import threadpool_info
 
@@ -53,6 +57,30 @@ def test_inner_limits_hold_and_outer_ones_come_back(three):
         assert set(blas()) == {2}
         with blas_threads(None), torch_threads(None):
             assert set(blas()) == {2}
+
+
+def test_libraries_that_are_loaded_later_are_limited_too(tmp_path):
+    with blas_threads(2):
+        assert set(blas()) == {2}
+    another = shutil.copy(min(ABLE), tmp_path)
+    ctypes.CDLL(another)
+    with blas_threads(3):
+        assert pools()[str(another)] == 3
+    with blas_threads(2):
+        assert pools()[str(another)] == 2
+
+
+def test_libraries_are_looked_for_once(monkeypatch):
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux says whether libraries were loaded meanwhile")
+    with blas_threads(2):
+        pass
+    looks = []
+    monkeypatch.setattr(threadpoolctl.ThreadpoolController, "_load_libraries", lambda _: looks.append(1))
+    for threads in (3, 2):
+        with blas_threads(threads):
+            pass
+    assert not looks
 
 
 @pytest.mark.parametrize("limit", [blas_threads, torch_alone, torch_threads])
