@@ -1,4 +1,4 @@
-"""Three hundred small problems, degenerate ones included: bounds are true, methods agree, certificates are tight."""
+"""More than a hundred small problems, degenerate ones included: bounds are true, methods agree, certificates are tight."""
 
 from dataclasses import replace
 
@@ -12,7 +12,8 @@ FEW = SETTINGS.replace(max_iterations=60)
 """For data in units that no solver is at ease with: bounds must be true, and need not be tight."""
 
 
-@pytest.mark.parametrize("number", range(300))
+# Every loss meets every activation, degeneracy and radius; what comes after are other numbers of the same kinds.
+@pytest.mark.parametrize("number", range(120))
 def test_bounds_hold_and_methods_agree(number):
     case = random_case(number)
     settings = SETTINGS if case.well_scaled else FEW

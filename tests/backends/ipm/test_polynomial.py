@@ -51,7 +51,8 @@ def test_samples_with_and_without_attack_may_be_mixed():
     assert 0.0 <= upper - lower <= 1e-8 * upper
 
 
-@pytest.mark.parametrize("number", [*range(0, 480, 7), 293])
+# Every loss meets every activation and degeneracy.
+@pytest.mark.parametrize("number", [*range(0, 480, 11), 293])
 def test_random_and_degenerate_problems_converge_or_end_honestly(number):
     case = random_case(number)
     solution = solved(case.problem)
