@@ -1,4 +1,4 @@
-"""More than a hundred small problems, degenerate ones included: bounds are true, methods agree, certificates are tight."""
+"""Small problems, degenerate ones included: bounds are true, methods agree, certificates are tight."""
 
 from dataclasses import replace
 

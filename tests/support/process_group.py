@@ -5,13 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 from torch import distributed
 
 from cvxrobust import AdversarialSDP, Batches, Settings, StreamedSDP, solve
+from cvxrobust.backends.torch.stopping import Stops
+
+LOOKS = 60
+"""Looks whether to stop after which a solve has to: its network is far from the first and from the best."""
 
 
 def problem_of(kind):
@@ -28,18 +35,29 @@ def problem_of(kind):
     return AdversarialSDP(X, y, radius=radius)
 
 
-def answer(kind, stop_first=False, time_limit=None, **options):
+@contextmanager
+def ended(stop, late):
+    """Ctrl-C, or the end of the time, in the midst of a solve. Only one process hears of it; all must stop."""
     rank = distributed.get_rank() if distributed.is_initialized() else 0
-    heard = []
+    agree, looks = Stops.agree, iter(range(1, 10**9))
 
-    def callback(*point):
-        heard.append(point)
-        # Only one process hears of the interruption; all must stop.
-        if stop_first and rank == 0 and len(heard) == 2:
-            signal.raise_signal(signal.SIGINT)
+    def looked(stops):
+        if next(looks) == LOOKS and rank == 0:
+            if stop:
+                signal.raise_signal(signal.SIGINT)
+            if late:
+                stops.monitor.deadline = time.perf_counter()
+        agree(stops)
 
-    settings = Settings(tolerance=1e-9 if stop_first else 1e-4, threads=1, options=options, time_limit=time_limit)
-    result = solve(problem_of(kind), "torch", settings=settings, callback=callback)
+    with mock.patch.object(Stops, "agree", looked):
+        yield
+
+
+def answer(kind, stop_first=False, late=False, **options):
+    tolerance, limit = 1e-9 if stop_first or late else 1e-4, 300.0 if late else None
+    settings = Settings(tolerance=tolerance, threads=1, options=options, time_limit=limit)
+    with ended(stop_first, late):
+        result = solve(problem_of(kind), "torch", settings=settings)
     return {
         "upper": result.certificate.upper, "lower": result.certificate.lower, "u": result.network.u.tolist(),
         "alpha": result.network.alpha.tolist(), "termination": str(result.termination),
@@ -58,9 +76,14 @@ def together(folder, jobs, size):
         )
         for rank, out in enumerate(outs)
     ]
-    for process in running:
-        _, complaints = process.communicate(timeout=300)
-        assert process.returncode == 0, complaints
+    try:
+        for process in running:
+            _, complaints = process.communicate(timeout=300)
+            assert process.returncode == 0, complaints
+    finally:
+        for process in running:
+            process.kill()  # where one has failed, others wait for it
+            process.communicate()
     found = [json.loads(out.read_text()) for out in outs]
     return {name: [one[k] for one in found] for k, name in enumerate(jobs)}
 

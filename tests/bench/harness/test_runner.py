@@ -170,7 +170,9 @@ def test_a_worker_killed_in_the_middle_can_be_tried_again(harness, fakes):
 def test_a_second_harness_is_refused_while_the_first_one_runs(harness):
     child = harness.start()
     wait_until(lambda: harness.lines >= 1)
+    child.send_signal(signal.SIGSTOP)  # or it might be finished before the second one has begun
     second = harness.run("--resume")
+    child.send_signal(signal.SIGCONT)
     assert second.returncode == 2
     assert "another process is writing" in second.stderr
     child.send_signal(signal.SIGINT)
