@@ -60,7 +60,7 @@ def bases():
 def cold(bases):
     """A problem, its solution, and the bases of the subspaces on the way there."""
     problem, first = wide_and_simple(), len(bases)
-    solution = solved(problem, options={"subspace": True}, tolerance=1e-6)
+    solution = solved(problem, options={"subspace": True}, tolerance=1e-4)
     return problem, solution, bases[first:]
 
 
@@ -73,7 +73,7 @@ def wide_and_simple(n=60, d=60):
 def test_directions_that_no_neuron_uses_leave_again(cold):
     problem, solution, bases = cold
     upper, lower = certified(problem, solution)
-    assert upper - lower <= 1e-6 * upper
+    assert upper - lower <= 1e-4 * upper
     sizes = [basis.shape[1] for basis in bases]
     assert min(np.diff(sizes)) < 0
     assert max(sizes) < 60
@@ -83,11 +83,11 @@ def test_directions_that_no_neuron_uses_leave_again(cold):
 
 def test_a_start_gives_the_subspace_its_directions(cold, bases):
     problem, without, _ = cold
-    start = solved(problem, options={"subspace": True}, tolerance=1e-4)
+    start = solved(problem, options={"subspace": True}, tolerance=1e-2)
     first = len(bases)
-    solution = solved(problem, warm_start=start, options={"subspace": True}, tolerance=1e-6)
+    solution = solved(problem, warm_start=start, options={"subspace": True}, tolerance=1e-4)
     upper, lower = certified(problem, solution)
-    assert upper - lower <= 1e-6 * upper
+    assert upper - lower <= 1e-4 * upper
     assert solution.iterations < without.iterations
     outside = start.network.u - (start.network.u @ bases[first]) @ bases[first].T
     weights = np.abs(start.network.alpha)

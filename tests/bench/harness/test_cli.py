@@ -95,7 +95,8 @@ def test_a_typo_in_a_suite_exits_2_with_the_nearest_name(cli, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_is_not_overwritten_but_resumed(cli, suite, tmp_path):
+def test_a_run_is_not_overwritten_but_resumed(cli, tmp_path):
+    suite = write_suite(tmp_path / "suite.toml", small_suite("clarabel"))
     words = ("run", suite, "--out", tmp_path / "run", "--quiet")
     assert cli(*words)[0] == 0
     code, _, err = cli(*words)
@@ -104,18 +105,19 @@ def test_a_run_is_not_overwritten_but_resumed(cli, suite, tmp_path):
     before = (tmp_path / "run" / "results.jsonl").read_bytes()
     code, out, err = cli(*words, "--resume")
     assert (code, err) == (0, "")
-    assert "2 rows" in out
+    assert "1 rows" in out
     assert (tmp_path / "run" / "results.jsonl").read_bytes() == before
 
 
-def test_a_suite_that_grew_runs_only_what_is_new(cli, suite, tmp_path):
+def test_a_suite_that_grew_runs_only_what_is_new(cli, tmp_path):
+    suite = write_suite(tmp_path / "suite.toml", small_suite("clarabel"))
     assert cli("run", suite, "--out", tmp_path / "run", "-q")[0] == 0
-    write_suite(suite, small_suite("scs", "clarabel", "torch"))
+    write_suite(suite, small_suite("clarabel", "scs"))
     assert cli("run", suite, "--out", tmp_path / "run", "-q", "--resume")[0] == 0
     store = Store(tmp_path / "run")
-    assert [row.backend for row in store.history()][2:] == ["torch"]
-    assert len(store.manifest()["suite"]["backends"]) == 3
-    assert store.manifest()["resumed"][0]["cases"] == 3
+    assert [row.backend for row in store.history()] == ["clarabel", "scs"]
+    assert len(store.manifest()["suite"]["backends"]) == 2
+    assert store.manifest()["resumed"][0]["cases"] == 2
 
 
 def test_resume_starts_a_run_that_does_not_exist_yet(cli, suite, tmp_path):
