@@ -4,6 +4,7 @@ Notation and derivation: `cvxrobust.backends.ipm.polynomial.solve`, sections 2 t
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,6 +22,25 @@ from cvxrobust.backends.ipm.polynomial.samples import (
     sample_blocks,
 )
 from cvxrobust.core.arrays import worth_a_look
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What the samples answer to a solution whose forces are known better than what follows from its T.
+
+    Args:
+        force: ``kb b``, shape (n,).
+        lam: dlam, shape (n,).
+        pull: ``S gh / s``, shape (n, d).
+        gbar: gb, shape (n, d).
+        block: ``S dD``, shape (n, d, d).
+    """
+
+    force: Tensor
+    lam: Tensor
+    pull: Tensor
+    gbar: Tensor
+    block: Tensor
 
 
 class Linearised:
@@ -157,6 +177,24 @@ class Linearised:
         change = b - (self.eta * ghat).sum(1) - dw
         return Response(dlam, dw, ghat, gbar, change, theta_new, side)
 
+    def answer(self, dT: Tensor, aim: Aim, pulled: Pulled) -> Response:
+        """As `respond` with an aim, for a change of T whose forces are known."""
+        data, primal, theta = self.data, self.primal, self.point.moments.theta
+        d = self.eta.shape[1]
+        vt = data.activation.times(dT)
+        ghat = (data.y * data.r)[:, None] * (self.x_primal @ vt[:d, :d] + vt[:d, d])
+        ghat = ghat + pulled.lam[:, None] * primal.attack
+        b = pulled.force / self.parallel
+        dw = self.theta_over_s / (self.theta_over_s + self.curvature) * b
+        change = b - (self.eta * ghat).sum(1) - dw
+        by_mean = theta[:, None] * self.delta * pulled.gbar
+        side = -0.5 * (pulled.pull + self.eta * pulled.force[:, None] + by_mean)
+        still = self.respond(None, aim)
+        return Response(
+            still.lam + pulled.lam, still.w + dw, still.ghat + ghat, still.gbar + pulled.gbar, still.corner + change,
+            still.theta - pulled.force, still.side + side,
+        )  # fmt: skip
+
     def gather(self, found: Response, dT: Tensor | None, aim: Aim | None) -> Tensor:
         """``sum_i y_i C o (E_i X_i E_i')`` of the answered X, shape (d + 1, d + 1)."""
         data, theta, d = self.data, self.point.moments.theta, self.eta.shape[1]
@@ -184,14 +222,14 @@ class Linearised:
         S[d, d] = mass.sum()
         return data.activation.times(S)
 
-    def direction(self, dT: Tensor, aim: Aim) -> AttackedDirection:
-        """The step that answers a change of T."""
-        found = self.respond(dT, aim)
+    def direction(self, dT: Tensor, aim: Aim, pulled: Pulled | None = None) -> AttackedDirection:
+        """The step that answers a change of T; `pulled` has what is known of that better than it follows from T."""
+        found = self.respond(dT, aim) if pulled is None else self.answer(dT, aim, pulled)
         lam = self.point.lam.towards(aim.lam, found.lam)
         loss = self.point.loss.move(aim.loss, found.w)
-        return AttackedDirection(dT, found, self._moments_direction(found, dT, aim), lam, loss)
+        return AttackedDirection(dT, found, self._moments_direction(found, dT, aim, pulled), lam, loss)
 
-    def _moments_direction(self, found: Response, dT: Tensor, aim: Aim) -> Hatted:
+    def _moments_direction(self, found: Response, dT: Tensor, aim: Aim, pulled: Pulled | None) -> Hatted:
         """The change of the sheared X, ``dX = aim - X - sym(X dM M^-1)``."""
         moments, d = self.point.moments, self.eta.shape[1]
         vt = self.data.activation.times(dT)[:d, :d]
@@ -200,7 +238,11 @@ class Linearised:
         block = torch.empty_like(moments.cov)
         for rows in self.blocks:
             cov, delta = moments.cov[rows], self.delta[rows, None, :]
-            product = self._spread_change(rows, scale, vt, found.lam)
+            if pulled is None:
+                product = self._spread_change(rows, scale, vt, found.lam)
+            else:
+                still = (found.lam - pulled.lam)[rows, None, None]
+                product = self.spread.matrices(rows).mul_(still).add_(pulled.block[rows])
             product.add_(side[rows, :, None] * found.gbar[rows, None, :]).mul_(-0.5 * delta)
             part = torch.add(product, product.mT, out=block[rows])
             part.sub_(cov).sub_(side[rows, :, None] * self.eta[rows, None, :])

@@ -55,6 +55,11 @@ class Spread:
         found = self.diagonal * vectors
         return found.index_add_(0, self.whole, torch.bmm(self.off, vectors[self.whole, :, None])[:, :, 0])
 
+    def matrices(self, rows: slice) -> Tensor:
+        """The covariances of consecutive samples as the linear part has them, shape (b, d, d)."""
+        found, places = torch.diag_embed(self.diagonal[rows]), self.between(rows)
+        return found.index_add_(0, self.whole[places] - rows.start, self.off[places])
+
     def between(self, rows: slice) -> slice:
         """Which places of `whole` hold samples of consecutive rows."""
         edges = torch.tensor([rows.start, rows.stop], device=self.whole.device)

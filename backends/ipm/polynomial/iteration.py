@@ -166,11 +166,12 @@ class PolynomialMethod:
 
     def _factor_otherwise(self) -> bool:
         """After rounding has won: in a way that is more accurate, if there is one."""
-        if self.bounds.attacked.numel() or self._factoring == "rows":
+        few = NEWTON.small < self.triangle.size <= TUNING.most_dense
+        if self._factoring == "rows":
             return False
         if self._rows_fit():
             self._factoring = "rows"
-        elif self._factoring is None and NEWTON.small < self.triangle.size <= TUNING.most_dense:
+        elif self._factoring is None and few and not self.bounds.attacked.numel():
             self._factoring = "entries"
         else:
             return False
@@ -178,8 +179,9 @@ class PolynomialMethod:
         return True
 
     def _rows_fit(self) -> bool:
-        size = self.triangle.size
-        return not self.bounds.attacked.numel() and (self.bounds.y.size + size) * size <= TUNING.most_rows
+        size, m = self.triangle.size, self.triangle.m
+        rows: int = self.bounds.clean.numel() + self.bounds.attacked.numel() * m * m
+        return (rows + size) * size <= TUNING.most_rows
 
     @staticmethod
     def _lengths(system: NewtonSystem, step: PolynomialDirection) -> tuple[float, float]:

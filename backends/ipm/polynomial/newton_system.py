@@ -1,7 +1,7 @@
 """One Newton system of the polynomial programme: factored once, solved for a predictor and its correctors."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -9,10 +9,11 @@ from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import count, products, products_after, steps
 from cvxrobust.backends.ipm.polynomial.attacked import Linearised
+from cvxrobust.backends.ipm.polynomial.attacked_rows import AttackedRows
 from cvxrobust.backends.ipm.polynomial.clean import CleanData, CleanLinearised
-from cvxrobust.backends.ipm.polynomial.samples import Activation, Aim, AttackedData
+from cvxrobust.backends.ipm.polynomial.samples import Activation, Aim, AttackedData, AttackedPoint
 from cvxrobust.backends.ipm.polynomial.scaling import Basis, Scaled
-from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, KernelSchur, RowsSchur, SampleForces, Solved
+from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, Forced, KernelSchur, RowsSchur, Solved
 from cvxrobust.backends.ipm.polynomial.variables import PolynomialDirection, PolynomialPoint
 from cvxrobust.backends.ipm.symmetric import Triangle
 from cvxrobust.core.arrays import worth_a_look
@@ -38,6 +39,9 @@ class NewtonTuning:
 
     matrices: float = 0.01
     """Weight of the barriers of Z and Z', per sample; at least 1. Found by trial, as that of the inequalities was."""
+
+    held: float = 0.1
+    """Share of the mean complementarity that samples get whose margins rounding has taken from them."""
 
     inequalities: float = 0.5
     """Weight of the barriers of the samples' inequalities, times the root of their order; at most 1."""
@@ -91,7 +95,7 @@ class NewtonSystem:
         point: The point.
         triangle: Of order m.
         factoring: How, in any case: over the entries of T, over the samples, or, the slowest and most accurate way,
-            over the rows whose squares make up the system; the latter two without attack only. None: by size.
+            over the rows whose squares make up the system; over samples without attack only. None: by size.
         near: Correlations up to which covariances are taken to be diagonal (`Spread`).
 
     Attributes:
@@ -125,9 +129,9 @@ class NewtonSystem:
         self.one, self.two, self.basis = one, two, Basis.of(one, two)
         self.attacked = None
         if data.attacked is not None and point.attacked is not None:
-            self.attacked = Linearised(data.attacked, point.attacked, point.T, self.weights.inequalities, near)
-            if not bool(self.attacked.primal.positive):
-                raise ArithmeticError("a matrix inequality no longer holds strictly")
+            held = self._held(data.attacked, point.attacked)
+            self.point = point = replace(point, attacked=held)
+            self.attacked = Linearised(data.attacked, held, point.T, self.weights.inequalities, near)
         m = triangle.m
         signature = torch.ones(m, dtype=torch.float64, device=point.Z.device)
         signature[-1] = -1.0
@@ -136,6 +140,17 @@ class NewtonSystem:
         self.pairs_count = 2 * m * self.weights.matrices + self._count()
         self.mu = self._complementarity() / self.pairs_count
         self._factor(factoring)
+
+    def _held(self, data: AttackedData, point: AttackedPoint) -> AttackedPoint:
+        """The attacked samples with margins as much lower as rounding asks for: s, computed anew, may be negative."""
+        primal = data.primal(self.point.T, point.lam.slack, point.w)
+        if bool(primal.positive):
+            return point
+        if not bool((primal.D > 0.0).all()):
+            raise ArithmeticError("a matrix inequality no longer holds strictly")
+        mu = float((self.one.values.square().sum() + self.two.values.square().sum()) / (2 * self.triangle.m))
+        least = TUNING.held * self.weights.inequalities * mu / self.weights.matrices / point.moments.theta
+        return replace(point, w=point.w - torch.clamp(least - primal.s, min=0.0))
 
     def _count(self) -> float:
         found = 0.0
@@ -161,10 +176,11 @@ class NewtonSystem:
             self.attacked.prepare(None, self.attacked.point.loss.aim(self.mu, None).curvature)
         size = self.triangle.size
         self.schur: Factored
-        if self.attacked is not None or clean is None:
+        if factoring == "rows":
+            rows = None if self.attacked is None else AttackedRows(self.triangle, self.basis, self.attacked)
+            self.schur = RowsSchur(self.triangle, self.basis, clean, rows)
+        elif self.attacked is not None or clean is None:
             self.schur = DenseSchur(self.triangle, self.basis, self.attacked, clean)
-        elif factoring == "rows":
-            self.schur = RowsSchur(self.triangle, self.basis, clean)
         elif factoring == "samples" or (factoring is None and size > TUNING.small and clean.data.z.shape[0] < size):
             self.schur = KernelSchur(self.basis, clean)
         else:
@@ -186,7 +202,7 @@ class NewtonSystem:
     def apply(self, solved: Solved) -> Tensor:
         """The reduced operator on symmetric matrices in the basis, from the samples themselves; shape (k, m, m)."""
         found = self.inverse * solved.T
-        if solved.forces is not None and isinstance(self.schur, SampleForces):
+        if solved.forces is not None and isinstance(self.schur, Forced):
             return found + self.schur.pulled(solved.forces)
         return found + torch.stack([self._curved(T) for T in solved.T])
 
@@ -253,12 +269,12 @@ class NewtonSystem:
         dT = basis.root @ solved.T[0] @ basis.root.T
         attacked = clean_loss = None
         if self.attacked is not None and aim is not None:
-            attacked = self.attacked.direction(dT, aim)
+            pulled = self.schur.answer(solved) if isinstance(self.schur, RowsSchur) else None
+            attacked = self.attacked.direction(dT, aim, pulled)
         if clean is not None:
             dw = clean.data.values(dT)
-            if solved.forces is not None and isinstance(self.schur, SampleForces):
-                forced = clean.data.sign * solved.forces[0] / self.schur.weights
-                dw = torch.where(self.schur.stiff, forced, dw)
+            if solved.forces is not None and isinstance(self.schur, Forced):
+                dw = torch.where(self.schur.stiff, self.schur.outputs(solved.forces[0]), dw)
             clean_loss = clean.move(dw)
         scaled = ((scaled_one, dU_one), (scaled_two, dU_two))
         return PolynomialDirection(dT, dZ, dZp, dU, dUp, dnu, scaled, attacked, clean_loss)
@@ -300,7 +316,7 @@ class NewtonSystem:
 
     def _pull(self, right: Tensor, solved: Solved, k: int) -> Tensor:
         """What the samples answer to a solution: ``right - Lambda T``, or by their forces."""
-        if solved.forces is not None and isinstance(self.schur, SampleForces):
+        if solved.forces is not None and isinstance(self.schur, Forced):
             return self.schur.pulled(solved.forces[k : k + 1])[0]
         return self.inverse * (right - solved.T[k])
 

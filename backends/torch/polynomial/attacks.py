@@ -99,7 +99,14 @@ def varying_coordinates(values: Tensor, scale: tuple[float, float, float], nu: f
 
 
 def smoothed_attacks(
-    scale: Tensor, values: Tensor, half: Tensor, nu: float, varying: Tensor, guess: Tensor | None = None
+    scale: Tensor,
+    values: Tensor,
+    half: Tensor,
+    nu: float,
+    varying: Tensor,
+    guess: Tensor | None = None,
+    *,
+    solved: bool = False,
 ) -> RandomAttacks:
     """The smoothed worst cases of the module's derivation.
 
@@ -114,6 +121,7 @@ def smoothed_attacks(
         nu: Smoothing, in units of the margin, positive.
         varying: What `varying_coordinates` found.
         guess: `shift` of a similar problem, shape (n,).
+        solved: Whether that is the root itself: then it is taken as it is, and attacks are the same to the last digit.
     """
     lowest = torch.minimum(scale * values[0], scale * values[-1])
     gaps = torch.empty_like(half)
@@ -124,8 +132,10 @@ def smoothed_attacks(
     if guess is None:
         guess = (half.abs() - gaps).amax(dim=1)
     shift = torch.maximum(torch.maximum(guess, floor), torch.full_like(floor, START * nu))
+    if solved:
+        shift = guess
     inverse, square = torch.empty_like(gaps), torch.empty_like(gaps)
-    for step in range(NEWTON_STEPS):
+    for step in range(0 if solved else NEWTON_STEPS):
         torch.add(gaps, shift[:, None], out=inverse)
         inverse.reciprocal_()  # gaps are not negative, and the shift is positive
         torch.mul(half, inverse, out=square)

@@ -220,6 +220,26 @@ def test_the_ways_to_factor_agree(loss):
             assert torch.allclose(one, two, rtol=1e-7, atol=1e-10), (name, part)
 
 
+@pytest.mark.parametrize("near", [None, 0.0])
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
+def test_rows_of_attacked_samples_make_the_same_step(loss, near):
+    problem = adversarial(12, 4, radius=np.where(np.arange(12) < 3, 0.0, 0.3), loss=loss)
+    at, few = interior(problem, 5)
+    ways = {name: system.NewtonSystem(at.data, at.point, few.triangle, factoring=name, near=near)
+            for name in ("entries", "rows")}  # fmt: skip
+    assert isinstance(ways["entries"].schur, schur.DenseSchur)
+    assert isinstance(ways["rows"].schur, schur.RowsSchur)
+    predictor = ways["entries"].direction(0.0, None)
+    steps = {name: way.direction(0.1 * few.mu, predictor) for name, way in ways.items()}
+    pairs = [(getattr(steps["entries"], part), getattr(steps["rows"], part)) for part in ("dT", "dZ", "dU", "dUp")]
+    one, two = (steps[name].attacked for name in ("entries", "rows"))
+    pairs += [(getattr(one.dX, part), getattr(two.dX, part)) for part in ("block", "side", "corner")]
+    pairs += [(getattr(one.response, part), getattr(two.response, part)) for part in ("lam", "w", "ghat", "gbar")]
+    pairs += [(one.response.corner, two.response.corner), (one.response.theta, two.response.theta)]
+    for left, right in pairs:
+        assert torch.allclose(left, right, rtol=1e-6, atol=1e-9)
+
+
 def test_rows_that_are_not_squared_keep_what_scales_would_lose():
     rng = np.random.default_rng(0)
     problem = adversarial(60, 5, radius=0.0)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.backends.torch.polynomial.newton.curvature import AttackedBlock, AttackRows, AttackSquares, Curvature
 from cvxrobust.backends.torch.polynomial.newton.losses import LOSSES, SmoothLoss
 from cvxrobust.backends.torch.polynomial.newton.packing import Packing
 from cvxrobust.backends.torch.polynomial.newton.quadric import BlockAttacks, PathMultipliers, Quadric
@@ -28,6 +29,8 @@ from cvxrobust.core.programs.polynomial.certificate import coefficients
 from cvxrobust.core.programs.rows import row_blocks
 
 Array = NDArray[np.float64]
+MOST_ROWS = 2**23
+"""Numbers in the rows of all samples up to which systems are factored without squaring these."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,16 @@ class Expansion:
     Args:
         value: The mean smoothed loss.
         G: ``sum_i theta_i phi_i``, minus the gradient, shape (p,).
-        fitted: The Hessian's part that multipliers follow where attacks stay put, ``sum_i loss''_i / n phi_i phi_i'``,
-            shape (p, p).
-        hessian: All of it, shape (p, p).
+        fitted: The Hessian's part that multipliers follow where attacks stay put, ``sum_i loss''_i / n phi_i phi_i'``.
+        hessian: All of it; its first rows, if any, are those of `fitted`.
+        shift: Roots of the attacks, shape (n,); None where nobody is attacked.
     """
 
     value: float
     G: Array
-    fitted: Array
-    hessian: Array
+    fitted: Curvature
+    hessian: Curvature
+    shift: Array | None
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,6 @@ class PathObjective:
         self.attacked = program.attack.present
         self._guess: Array | None = None
         self._C = coefficients(program.activation, d)
-        # Entry (j, l) of [dT_11 | dt], shape (d, d + 1), of packed dT.
-        rows = self.packing.unpack(np.eye(self.packing.size))[:, :d, :]
-        self.rows = np.ascontiguousarray(rows.reshape(self.packing.size, -1).T)
-        inner = rows[:, :, :d]
-        self.inner = np.ascontiguousarray(inner.reshape(self.packing.size, -1).T)
 
     def barrier(self, nu: float) -> float:
         """Smoothing of losses and attacks that goes with a barrier of so much for T: both cost about as much."""
@@ -96,54 +95,79 @@ class PathObjective:
         """
         n, (p, d) = self.target.size, (self.packing.size, self.white.shape[0])
         quadric, guess = Quadric(T, self.white, self.program.activation), np.empty(n)
-        value, G, fitted = 0.0, np.zeros(p), np.zeros((p, p))
-        curved = _AttackCurvature(d, p)
+        each = 1 + 2 * d if self.attacked else 1
+        in_rows = n * each * p <= MOST_ROWS
+        value, G = 0.0, np.zeros(p)
+        matrix, rows = np.zeros((p, p)), np.empty((n if in_rows else 0, p))
+        curved = AttackRows(self.packing) if in_rows else AttackSquares(self.packing)
         for part in self._blocks(T, quadric, nu):
             theta = part.loss.weight / n
             value += float(part.loss.value.sum()) / n
             G += theta @ part.features
-            fitted += (part.features.T * (part.loss.curvature / n)) @ part.features
+            if in_rows:
+                rows[part.rows] = np.sqrt(part.loss.curvature / n)[:, None] * part.features
+            else:
+                matrix += (part.features.T * (part.loss.curvature / n)) @ part.features
             if part.attacks is not None:
                 guess[part.rows] = part.attacks.shift
-                curved.add(self, part, quadric, theta, self.barrier(nu))
-        if self.attacked:
-            self._guess = guess
-        return Expansion(value, G, fitted, fitted + curved.matrix(self, quadric) if self.attacked else fitted)
+                curved.add(self._attacked(part, part.attacks, quadric, theta, nu))
+        self._guess = guess if self.attacked else None
+        fitted = hessian = Curvature(None, rows) if in_rows else Curvature(matrix, None)
+        if isinstance(curved, AttackRows) and self.attacked:
+            hessian = Curvature(None, np.concatenate([rows, curved.rows()]))
+        elif isinstance(curved, AttackSquares) and self.attacked:
+            hessian = Curvature(matrix + curved.matrix(), None)
+        return Expansion(value, G, fitted, hessian, self._guess)
 
-    def multipliers(self, T: Array, nu: float, change: Array) -> PathMultipliers:
+    def _attacked(
+        self, part: "_Samples", attacks: BlockAttacks, quadric: Quadric, theta: Array, nu: float
+    ) -> AttackedBlock:
+        (a, b, _), d = self.program.activation, self.white.shape[0]
+        lifted = part.lifted * np.append(np.full(d, a), 0.5 * b)
+        reach = self.sides[part.rows] * self.program.attack.radius[part.rows]
+        return AttackedBlock(lifted, attacks, theta, reach, quadric.white, a, self.barrier(nu))
+
+    def multipliers(self, T: Array, nu: float, change: Array, forces: Array, shift: Array | None) -> PathMultipliers:
         """The multipliers at T, and by how much more they change where T moves and attacks stay put.
 
         Args:
             T: Shape (d + 1, d + 1).
             nu: Weight of the barriers.
             change: The move, packed, shape (p,).
+            forces: Of the samples' rows, where it has more digits of them than follow from the move, shape (n,).
+            shift: Of the expansion about T, if the move was made for its attacks.
 
         Raises:
             StopPass: Somebody asked to stop.
         """
         quadric, theta = Quadric(T, self.white, self.program.activation), np.empty(self.target.size)
-        for part in self._blocks(T, quadric, nu):
-            theta[part.rows] = part.loss.weight - part.loss.curvature * (part.features @ change)
+        for part in self._blocks(T, quadric, nu, shift):
+            if forces.size:
+                moved = np.sqrt(part.loss.curvature * theta.size) * forces[part.rows]
+            else:
+                moved = part.loss.curvature * (part.features @ change)
+            theta[part.rows] = part.loss.weight - moved
         theta = self.program.loss_function.clip(theta / self.target.size)
-        return PathMultipliers(self.program, self.task, theta, quadric, self.barrier(nu))
+        return PathMultipliers(self.program, self.task, theta, quadric, self.barrier(nu), shift)
 
-    def _blocks(self, T: Array, quadric: Quadric, nu: float) -> Iterator[_Samples]:
+    def _blocks(self, T: Array, quadric: Quadric, nu: float, shift: Array | None = None) -> Iterator[_Samples]:
         d, T = self.white.shape[0], self.packing.pack(T)
         for rows, X in row_blocks(self.program.X):
             for piece in blocks(X.shape[0], (d + 1) ** 2):
                 if self._stopping():
                     raise StopPass
-                yield self._block(slice(rows.start + piece.start, rows.start + piece.stop), X[piece], T, quadric, nu)
+                here = slice(rows.start + piece.start, rows.start + piece.stop)
+                yield self._block(here, X[piece], T, quadric, nu, None if shift is None else shift[here])
 
-    def _block(self, rows: slice, X: Array, T: Array, quadric: Quadric, nu: float) -> _Samples:
+    def _block(self, rows: slice, X: Array, T: Array, quadric: Quadric, nu: float, shift: Array | None) -> _Samples:
         d, sides, radius = self.white.shape[0], self.sides[rows], self.program.attack.radius[rows]
         lifted = np.ones((X.shape[0], d + 1))
         lifted[:, :d] = X @ self.white
         features = self.packing.pack(self._C * (lifted[:, :, None] * lifted[:, None, :])) * sides[:, None]
         margins, attacks = features @ T, None
         if self.attacked and (radius > 0.0).any():
-            guess = None if self._guess is None else self._guess[rows]
-            attacks = quadric.attack(X, sides, radius, self.barrier(nu), guess)
+            guess, solved = None if self._guess is None else self._guess[rows], shift is not None
+            attacks = quadric.attack(X, sides, radius, self.barrier(nu), shift if solved else guess, solved=solved)
             margins = margins + attacks.change
             lifted[:, :d] -= (radius[:, None] * attacks.against) @ quadric.white.T
             moments = lifted[:, :, None] * lifted[:, None, :]
@@ -152,54 +176,3 @@ class PathObjective:
             features = self.packing.pack(self._C * moments) * sides[:, None]
         loss = LOSSES[self.program.loss](margins, self.target[rows], self.barrier(nu))
         return _Samples(rows, lifted, features, attacks, loss)
-
-
-class _AttackCurvature:
-    """What the worst margins' own curvature adds to the Hessian.
-
-    Args:
-        d: Inputs.
-        p: Size of packed T.
-    """
-
-    def __init__(self, d: int, p: int) -> None:
-        self._straight = np.zeros((d, d + 1, d + 1))
-        self._jumps = np.zeros((d, d))
-        self._gained = np.zeros((p, p))
-
-    def add(self, objective: PathObjective, part: _Samples, quadric: Quadric, theta: Array, nu: float) -> None:
-        """Add a block of samples with these multipliers."""
-        attacks, radius, sides = part.attacks, objective.program.attack.radius[part.rows], objective.sides[part.rows]
-        assert attacks is not None
-        (a, b, _), d = objective.program.activation, radius.size and quadric.values.size
-        lifted = part.lifted * np.append(np.full(d, a), 0.5 * b)
-        inverse = 1.0 / attacks.gaps
-        weights = (2.0 * theta * radius**2)[:, None] * inverse
-        for k in range(d):
-            self._straight[k] += (lifted.T * weights[:, k]) @ lifted
-        exponentials = np.exp(attacks.gaps / -nu)
-        apart = attacks.gaps[:, :, None] - attacks.gaps[:, None, :]
-        near = np.abs(apart) <= 1e-6 * nu
-        together = 0.5 * (exponentials[:, :, None] + exponentials[:, None, :])
-        change = exponentials[:, None, :] - exponentials[:, :, None]
-        divided = np.where(near, together, nu * change / np.where(near, 1.0, apart))
-        self._jumps += np.einsum("i,ikl->kl", theta * radius**4 * (a * a / nu), divided)
-        # What a move of T does to the equation of lam.
-        white, pulled = quadric.white, attacks.against * inverse
-        moves = np.zeros((radius.size, d + 1, d + 1))
-        moves[:, :d] = (2.0 * (sides * radius)[:, None] * (pulled @ white.T))[:, :, None] * lifted[:, None, :]
-        thrust = (sides * radius**2 * (a / nu))[:, None] * exponentials
-        moves[:, :d, :d] -= np.einsum("ik,jk,lk->ijl", thrust, white, white, optimize=True)
-        packed = objective.packing.pack(0.5 * (moves + np.swapaxes(moves, 1, 2)))
-        stiffness = 2.0 * np.einsum("ik,ik->i", attacks.against, pulled) + exponentials.sum(axis=1) / nu
-        gain = np.where(attacks.free, theta / np.where(attacks.free, stiffness, 1.0), 0.0)
-        self._gained += (packed.T * gain) @ packed
-
-    def matrix(self, objective: PathObjective, quadric: Quadric) -> Array:
-        """The sum, shape (p, p)."""
-        d = quadric.values.size
-        white = quadric.white
-        straight = np.einsum("ak,bk,kcd->acbd", white, white, self._straight, optimize=True)
-        found = objective.rows.T @ straight.reshape(d * (d + 1), -1) @ objective.rows
-        turned = np.einsum("ak,bl->klab", white, white).reshape(d * d, d * d) @ objective.inner
-        return np.asarray(found + (turned.T * self._jumps.reshape(-1)) @ turned - self._gained)

@@ -36,6 +36,11 @@ class Packing:
         matrices[..., self.columns, self.rows] = entries
         return matrices
 
+    def products(self, u: Array, v: Array) -> Array:
+        """Vectors of ``(u v' + v u') / 2``, whose inner product with that of A is ``u'A v``, shape (..., size)."""
+        i, j = self.rows, self.columns
+        return np.asarray(0.5 * self._weights * (u[..., i] * v[..., j] + u[..., j] * v[..., i]))
+
     def congruence(self, F: Array) -> Array:
         """The matrix of ``A -> F'AF`` on vectors, shape (size, size)."""
         left, right = F[self.rows], F[self.columns]

@@ -11,7 +11,7 @@ from scipy.linalg import LinAlgError
 
 from cvxrobust.backends.torch.polynomial.newton.expansion import Expansion, PathObjective
 from cvxrobust.backends.torch.polynomial.newton.losses import LOSSES
-from cvxrobust.backends.torch.polynomial.newton.system import NewtonSystem, Point
+from cvxrobust.backends.torch.polynomial.newton.system import NewtonSystem, Point, Step
 from cvxrobust.backends.torch.polynomial.newton.terms import neurons_of_factor
 from cvxrobust.backends.torch.polynomial.newton.units import column_sizes, is_raw, whitening
 from cvxrobust.backends.torch.polynomial.samples import StopPass
@@ -32,6 +32,11 @@ class PolynomialPathTuning:
 
     centred: float = 0.3
     """Decrement below which a point is close enough to the path."""
+
+    fitted: float = 1.0
+    waits: int = 6
+    """The same with attacks where they are, for multipliers to stay in the domain of the loss; and how many further
+    steps are worth that, at most."""
 
     shrink: float = 0.1
     gently: float = 0.4
@@ -100,7 +105,7 @@ class _Path:
         start[:d, :d], start[d, d] = each * np.linalg.inv(white), each * np.sqrt(d)
         self.trace = -np.eye(d + 1)
         self.trace[:d, :d] = white.T @ white
-        self.point = Point(start, start.copy())
+        self.point = Point(start, start.copy(), np.zeros_like(start))
         self.stopping, self.judged = True, True
 
     def run(self) -> None:
@@ -110,14 +115,19 @@ class _Path:
             StopPass: Somebody asked to stop.
             LinAlgError: A linear system has no solution in double precision.
         """
-        stalls, steps, idle, least, expansion = 0, 0, 0, np.inf, self._expand(self.point)
+        stalls, steps, waits, idle, least, expansion = 0, 0, 0, 0, np.inf, self._expand(self.point)
         while self.training.ended() is None and stalls < TUNING.stalls and idle < TUNING.idle:
             system = NewtonSystem(self.point, expansion, self.trace, self.program.beta, self.nu, self.objective.packing)
             step, decrement = system.newton()
             centred = decrement < TUNING.centred
             if centred or stalls:
-                # What the step predicts is feasible; close to the optimum for this nu where the point is centred.
-                self._judge(system.fitted(step).difference)
+                # What the step predicts is feasible; close to the optimum for this nu where the point is centred. Where
+                # attacks stay put the same may be far away, and multipliers would leave the domain of the loss.
+                fitted, apart = system.fitted(step, decrement)
+                waits += 1
+                centred = apart < TUNING.fitted or waits > TUNING.waits
+                if centred or stalls:
+                    self._judge(fitted, expansion)
                 if self.training.ended() is not None:
                     return
             step = system.joined(step)
@@ -136,9 +146,9 @@ class _Path:
                 stalls += 1
             steps += 1
             if centred or stalls > 1 or steps >= TUNING.longest:
-                steps, best, gap = 0, self.training.best, self.training.best.gap
-                apart = best.upper - best.lower
-                idle, least = (0, apart) if apart < 0.9 * least else (idle + 1, least)
+                steps, waits, best, gap = 0, 0, self.training.best, self.training.best.gap
+                open_ = best.upper - best.lower
+                idle, least = (0, open_) if open_ < 0.9 * least else (idle + 1, least)
                 factor = TUNING.shrink if gap > TUNING.near else TUNING.gently
                 shrunk = max(factor, TUNING.aim * self.training.settings.tolerance / gap)
                 self.nu *= min(shrunk, 0.5)
@@ -149,7 +159,7 @@ class _Path:
         self.stopping = False
         if not self.judged:
             with suppress(LinAlgError):
-                self._judge(np.zeros(self.objective.packing.size))
+                self._judge()
         self.training.warm = True
         network = self.training.known[0]
         if self.training.ended() is None and network.n_neurons > 0:
@@ -168,10 +178,14 @@ class _Path:
     def _value(self, point: Point, expansion: Expansion) -> float:
         return float(expansion.value + self.program.beta * point.penalty() + self.nu * point.barrier())
 
-    def _judge(self, change: Array) -> None:
-        """Certify the network of the point, and its multipliers after a move of T."""
+    def _judge(self, step: Step | None = None, expansion: Expansion | None = None) -> None:
+        """Certify the network of the point, and its multipliers after a step, if any, in an expansion about it."""
         program, loss, target, began = self.program, self.loss, self.objective.target, time.perf_counter()
-        multipliers = self.objective.multipliers(self.point.difference, self.nu, change)
+        change, forces = np.zeros(self.objective.packing.size), np.zeros(0)
+        if step is not None:
+            change, forces = step.difference, step.forces
+        shift = None if expansion is None else expansion.shift
+        multipliers = self.objective.multipliers(self.point.difference, self.nu, change, forces, shift)
         theta, sums = span_moments(multipliers, program.X, self.objective.sides, program.attack, loss, precise=True)
         bound = dual_bound(
             theta, sums.matrix(), sums.mass, loss=loss, target=target, activation=program.activation,

@@ -56,7 +56,14 @@ class Quadric:
         self._linear = 0.5 * b * (T[:d, d] @ self.white)
 
     def attack(
-        self, X: Array, sides: Array, radius: Array, smoothing: float, guess: Array | None = None
+        self,
+        X: Array,
+        sides: Array,
+        radius: Array,
+        smoothing: float,
+        guess: Array | None = None,
+        *,
+        solved: bool = False,
     ) -> BlockAttacks:
         """The smoothed worst cases of a block.
 
@@ -66,6 +73,7 @@ class Quadric:
             radius: Shape (b,), not all 0.
             smoothing: nu of `smoothed_attacks`.
             guess: Roots of a similar problem, shape (b,).
+            solved: Whether these are the roots themselves.
         """
         scale = sides * radius * radius
         some = np.abs(scale[scale != 0.0])
@@ -74,9 +82,7 @@ class Quadric:
         varying = varying_coordinates(values, reach if some.size else (0.0, 0.0, 0.0), smoothing)
         half = ((sides * radius)[:, None] * ((X @ self.vectors) * self.values + self._linear)).T
         arguments = torch.from_numpy(scale), values, torch.from_numpy(np.ascontiguousarray(half)).T, smoothing, varying
-        found = smoothed_attacks(*arguments, None if guess is None else torch.from_numpy(guess))
-        # Once more from there: multipliers are fitted to these attacks to the last digits.
-        found = smoothed_attacks(*arguments, found.shift)
+        found = smoothed_attacks(*arguments, None if guess is None else torch.from_numpy(guess), solved=solved)
         variance = np.zeros(half.shape[::-1])
         variance[:, varying.numpy()] = found.variance.numpy()
         shift = found.shift.numpy()
@@ -103,6 +109,8 @@ class PathMultipliers:
         theta: Shape (n,).
         quadric: The network that is attacked.
         smoothing: Of the attacks.
+        shift: Their roots, shape (n,): multipliers balance these very attacks, to the last digit. None where nobody
+            knows them yet.
     """
 
     program: PolynomialProgram
@@ -110,6 +118,7 @@ class PathMultipliers:
     theta: Array
     quadric: Quadric
     smoothing: float
+    shift: Array | None
 
     @property
     def basis(self) -> Array:
@@ -121,5 +130,6 @@ class PathMultipliers:
         radius = self.program.attack.radius[rows]
         if not (radius > 0.0).any():
             return np.zeros(X.shape), None
-        found = self.quadric.attack(X, self.program.labels[rows, self.task], radius, self.smoothing)
+        sides, shift = self.program.labels[rows, self.task], None if self.shift is None else self.shift[rows]
+        found = self.quadric.attack(X, sides, radius, self.smoothing, shift, solved=shift is not None)
         return -radius[:, None] * found.against, (radius * radius)[:, None] * found.variance
