@@ -63,13 +63,13 @@ class _Libraries:
             return None
         said: list[tuple[int, int]] = []
 
-        @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Program), ctypes.c_size_t, ctypes.c_void_p)
         def first(program: Any, size: int, _: Any) -> int:
             if size >= ctypes.sizeof(_Program):
                 said.append((program.contents.loaded, program.contents.unloaded))
             return 1  # it is the same for all of them
 
-        ctypes.CDLL(None).dl_iterate_phdr(first, None)
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Program), ctypes.c_size_t, ctypes.c_void_p)
+        ctypes.CDLL(None).dl_iterate_phdr(kind(first), None)
         return said[0] if said else None
 
 
