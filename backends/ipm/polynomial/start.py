@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import Pair
+from cvxrobust.backends.ipm.loss_sides import Count
 from cvxrobust.backends.ipm.losses import LOSSES, InteriorLoss
 from cvxrobust.backends.ipm.polynomial.certify import Bounds
 from cvxrobust.backends.ipm.polynomial.clean import CleanData
@@ -46,7 +47,7 @@ class StartTuning:
     """How far below mu, in natural logarithms, the multiplier of a sample may be: slacks up to exp(range)."""
 
     largest: float = 1e3
-    """Multiplier of a sample, at most, times the number of samples."""
+    """Multiplier of a sample, at most, times the number of samples, over its weight."""
 
     bisections: int = 40
     """Halvings of an interval that centre one number per sample."""
@@ -121,7 +122,9 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
         attacked = AttackedData(bounds.X[rows], bounds.sign[rows], bounds.radius[rows], activation)
     if others.numel():
         clean = CleanData(torch.hstack([bounds.X[others], one[others, None]]), bounds.sign[others], activation)
-        clean_point = LOSSES[bounds.program.loss].side(torch.zeros_like(one[others]), y[others], n, mu)
+        clean_point = LOSSES[bounds.program.loss].side(
+            torch.zeros_like(one[others]), y[others], bounds.counts(others), mu
+        )
     data = Data(activation, bounds.program.beta, attacked, clean)
     if rows.numel():
         attacked_point = _attacked_start(bounds, one[rows], y[rows], mu, data.weights.inequalities * mu)
@@ -155,9 +158,14 @@ def warm_start(
     data, attacked_point, clean_point = cold.data, None, None
     if data.attacked is not None:
         inner = data.weights.inequalities * mu
-        attacked_point = _centred(data.attacked, T, LOSSES[bounds.program.loss], y[bounds.attacked], n, mu, inner)
+        rows = bounds.attacked
+        attacked_point = _centred(
+            data.attacked, T, LOSSES[bounds.program.loss], y[rows], bounds.counts(rows), mu, inner
+        )
     if data.clean is not None:
-        clean_point = LOSSES[bounds.program.loss].side(data.clean.values(T), y[bounds.clean], n, mu)
+        clean_point = LOSSES[bounds.program.loss].side(
+            data.clean.values(T), y[bounds.clean], bounds.counts(bounds.clean), mu
+        )
     U, Up = (data.weights.matrices * mu * torch.linalg.inv(part) for part in (Z, Zp))
     return PolynomialIterate(data, PolynomialPoint(Z, Zp, U, Up, (0.0, 0.0), attacked_point, clean_point), cold.frame)
 
@@ -175,12 +183,12 @@ def _attacked_start(bounds: Bounds, one: Tensor, y: Tensor, mu: float, inner: fl
     w = -(1.0 + lam) * one
     cov = torch.diag_embed((inner / lam * one)[:, None].expand(-1, d))
     moments = Moments(inner * one, one.new_zeros(one.numel(), d), cov.contiguous())
-    loss = LOSSES[bounds.program.loss].side(w, y, bounds.X.shape[0], mu)
+    loss = LOSSES[bounds.program.loss].side(w, y, bounds.counts(bounds.attacked), mu)
     return AttackedPoint(Pair.centred(lam * one, inner), w, moments, loss)
 
 
 def _centred(
-    data: AttackedData, T: Tensor, loss: InteriorLoss, y: Tensor, N: int, mu: float, inner: float
+    data: AttackedData, T: Tensor, loss: InteriorLoss, y: Tensor, N: Count, mu: float, inner: float
 ) -> AttackedPoint:
     """For a given T, the samples' variables on the central path, by bisection in theta and, within it, in lam.
 
@@ -206,7 +214,9 @@ def _centred(
         margin = inside.primal(turned, lam_at(theta), none).s
         return loss.side(margin - inner / theta, y, N, mu).theta > theta
 
-    most = torch.full_like(none, math.log(TUNING.largest / N))
+    most = (
+        torch.log(TUNING.largest / N) if isinstance(N, Tensor) else torch.full_like(none, math.log(TUNING.largest / N))
+    )
     theta = torch.exp(_bisected(small, torch.full_like(none, math.log(inner) - TUNING.range), most))
     lam, s = lam_at(theta), inner / theta
     at = inside.primal(turned, lam, none)
