@@ -66,15 +66,10 @@ def weighing(sample_weight: ArrayLike | None, class_weight: ClassWeight, y: Arra
         InputError: Weights are no such numbers, all 0, or too far apart.
         UnknownNameError: A class weight has a name that there is not.
     """
-    weights = None if sample_weight is None else checked_sample_weight(sample_weight, n)
-    if class_weight is not None:
-        factors = _class_factors(class_weight, y, np.ones(n) if weights is None else weights)
-        weights = factors if weights is None else weights * factors
+    weights = together(sample_weight, class_weight, y, n)
     if weights is None:
         return Weighing()
     kept = np.flatnonzero(weights)
-    if kept.size == 0:
-        raise InputError("the weights of samples and classes leave no row: each of them is 0 in one or the other.")
     positive = weights[kept]
     least, most = float(positive.min()), float(positive.max())
     if most > APART * least:
@@ -88,6 +83,20 @@ def weighing(sample_weight: ArrayLike | None, class_weight: ClassWeight, y: Arra
     mean = float(np.mean(positive / most)) * most
     alike = abs(mean - 1.0) <= ROUNDING
     return Weighing(places, frozen(positive if alike else positive / mean))
+
+
+def together(sample_weight: ArrayLike | None, class_weight: ClassWeight, y: ArrayLike, n: int) -> Array | None:
+    """What n rows weigh by themselves and by their classes, shape (n,), not yet of mean one; None if nothing is given.
+
+    Arguments and errors are those of `weighing`.
+    """
+    weights = None if sample_weight is None else checked_sample_weight(sample_weight, n)
+    if class_weight is not None:
+        factors = _class_factors(class_weight, y, np.ones(n) if weights is None else weights)
+        weights = factors if weights is None else weights * factors
+    if weights is not None and not weights.any():
+        raise InputError("the weights of samples and classes leave no row: each of them is zero in one or the other.")
+    return weights
 
 
 def checked_sample_weight(sample_weight: ArrayLike, n: int) -> Array:
@@ -105,7 +114,7 @@ def checked_sample_weight(sample_weight: ArrayLike, n: int) -> Array:
         place = int(np.argmax(bad))
         raise InputError(f"sample_weight holds {weights[place]:.6g} at position {place}; {expected}.")
     if not weights.any():
-        raise InputError("sample_weight is 0 for every row; at least one row has to count.")
+        raise InputError("sample_weight is zero for every row; at least one row has to count.")
     return weights
 
 

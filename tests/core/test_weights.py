@@ -56,7 +56,7 @@ def test_classes_without_a_weight_weigh_one_and_those_of_weight_zero_are_left_ou
         ([1.0, 1.0], r"has shape \(2,\); expected \(3,\), one weight per row of X"),
         ([[1.0], [1.0], [1.0]], r"has shape \(3, 1\); expected \(3,\)"),
         (2.0, r"has shape \(\); expected \(3,\)"),
-        ([0.0, 0.0, 0.0], "is 0 for every row; at least one row has to count"),
+        ([0.0, 0.0, 0.0], "is zero for every row; at least one row has to count"),
         (["1", "2", "3"], "sample_weight cannot be read as numbers.*text"),
         (np.ma.masked_array([1.0, 2.0, 3.0], [0, 1, 0]), "holds nan at position 1"),
         ([1e-13, 1.0, 1.0], "go from 1e-13 to 1, which float64 cannot add up"),

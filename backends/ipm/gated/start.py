@@ -92,7 +92,7 @@ def _samples(model: Model, v: dict[str, Tensor], mu: Tensor, worth: float) -> No
     typical = 0.5 / n if data.margin else 2.0 * (max(worth, 1e-300) / C) ** 0.5 / n
     if model.sample is not None:
         some = H[data.rows][..., : data.program.attackable]
-        cost = typical if isinstance(typical, float) else typical[data.rows]
+        cost = typical[data.rows] if isinstance(typical, Tensor) else typical
         v["h"], a = model.sample.above(some, cost * data.reach[:, None], mu)
         if a is not None:
             v["samplea"] = a
