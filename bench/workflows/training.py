@@ -19,6 +19,7 @@ from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.networks.base import TRAINED_ON
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import constant_columns
+from cvxrobust.core.weights import together
 
 if TYPE_CHECKING:
     from cvxrobust.core.attacks.norms import Norm
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 STANDARDISED_UNIT = "standard deviations of the training features"
 DATA_UNIT = "units of the data"
-FLAGS = {"seed": "--gate-seed"}
+FLAGS = {"seed": "--gate-seed", "sample_weight": "--weight-column"}
 """Options that are not called like the parameter they set: --seed is the split's."""
 
 CARRIERS = "gates_that_can_carry_a_neuron"
@@ -56,6 +57,7 @@ class TrainingRequest:
         standardize: Whether to standardise with the training rows' statistics.
         save: Where the network goes; None to keep it in memory.
         form: How a CSV file is to be read; None for the usual form.
+        weight_column: Name of the column of the rows' weights; None for none.
     """
 
     data: str
@@ -73,6 +75,7 @@ class TrainingRequest:
     standardize: bool = True
     save: Path | None = None
     form: CsvFormat | None = None
+    weight_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -179,18 +182,52 @@ def prepare(request: TrainingRequest) -> Prepared:
     Raises:
         InputError: The request names something that does not exist, or values that make no problem.
     """
-    family = problem_class(request.problem, request.parameters)
+    weighted = {} if request.weight_column is None else {"sample_weight": request.weight_column}
+    family = problem_class(request.problem, {**request.parameters, **weighted})
     request = completed(request, family)
     if request.save is not None:
         check_network_file(request.save, Path(request.data))
-    dataset = load_dataset(request.data, request.data_folder, request.label, form=request.form)
+    dataset = load_dataset(
+        request.data, request.data_folder, request.label, form=request.form, weight=request.weight_column
+    )
     training, test = stratified_split(dataset, request.test_fraction, request.seed)
     dataset = _with_constants_named(dataset, training)
-    standardizer = fit_standardizer(training) if request.standardize else None
+    weights = row_weights(request, training)
+    standardizer = fit_standardizer(training, weights) if request.standardize else None
     _check_loss_fits(request, dataset)
-    inputs = training.X if standardizer is None else standardizer.transform(training.X)
-    problem = family(inputs, training.y, **request.parameters)
+    problem = stated(family, request, training, standardizer, weights)
     return Prepared(request, dataset, training, test, standardizer, problem)
+
+
+def row_weights(request: TrainingRequest, training: Dataset) -> NDArray[np.float64] | None:
+    """What the training rows count by themselves and by their classes, shape (n,); None for all alike.
+
+    Raises:
+        InputError: A class is none of the data's.
+    """
+    given, classes = request.parameters.get("class_weight"), training.classes
+    if isinstance(given, Mapping):
+        own = {str(label): value for label, value in zip(classes, (-1.0, 1.0), strict=False)}
+        own = own if len(classes) == 2 else {str(label): label for label in classes}
+        if unknown := [label for label in given if label not in own]:
+            raise InputError(f"--class-weight names {some(unknown)}, but the labels are {some(list(own))}.")
+        given = {own[label]: weight for label, weight in given.items()}
+    return together(training.weights, given, training.y, training.n_rows)
+
+
+def stated(
+    family: Any,
+    request: TrainingRequest,
+    training: Dataset,
+    standardizer: "Standardizer | None",
+    weights: NDArray[np.float64] | None,
+) -> Any:
+    """The problem of the rows to train on."""
+    inputs = training.X if standardizer is None else standardizer.transform(training.X)
+    parameters = {name: value for name, value in request.parameters.items() if name != "class_weight"}
+    if weights is not None:
+        parameters["sample_weight"] = weights
+    return family(inputs, training.y, **parameters)
 
 
 def train(request: TrainingRequest, callback: "Callback | None" = None) -> Training:
@@ -304,11 +341,11 @@ def _with_constants_named(dataset: Dataset, training: Dataset) -> Dataset:
     return replace(dataset, notes=(*dataset.notes, note))
 
 
-def fit_standardizer(training: Dataset) -> "Standardizer":
+def fit_standardizer(training: Dataset, weights: NDArray[np.float64] | None = None) -> "Standardizer":
     """Means and standard deviations of the training rows alone, so that nothing is learnt from the others."""
     from cvxrobust import Standardizer
 
-    return Standardizer.fit(training.X, training.feature_names if training.named else ())
+    return Standardizer.fit(training.X, training.feature_names if training.named else (), weights)
 
 
 def in_network_terms(rows: Dataset, network: "TwoLayerNetwork") -> Dataset:
