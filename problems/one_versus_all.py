@@ -49,7 +49,7 @@ class OneVersusAll(Generic[N]):
     X: Array | Rows
     y: NDArray[Any]
     radius: Array
-    sample_weight: Array | None
+    sample_weight: Array | None = field(default=None, kw_only=True)
     classes: tuple[Label, ...] | None = field(init=False, repr=False)
     refined: tuple[Self, ...] | None = field(init=False, repr=False, default=None)
 
