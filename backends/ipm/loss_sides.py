@@ -17,6 +17,9 @@ from cvxrobust.backends.ipm.complementarity import Pair
 Count = int | Tensor
 """N: one for all samples, or one for each, shape (n,)."""
 
+Mu = float | Tensor
+"""Complementarity, likewise."""
+
 DRIFT = 1e-8
 """How far margins may drift, relative to those that matter."""
 
@@ -37,7 +40,7 @@ class LossSide(Protocol):
     linear: bool
     """Whether its optimality conditions are linear, so that primal and dual steps may differ."""
 
-    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+    def aim(self, mu: Mu, previous: "LossSide | None") -> LossTarget:
         """The target for complementarity mu, corrected by the second-order terms of a `previous` direction."""
         ...
 
@@ -70,7 +73,7 @@ class HingeSide:
     linear = True
 
     @classmethod
-    def start(cls, w: Tensor, N: Count, mu: float) -> "HingeSide":
+    def start(cls, w: Tensor, N: Count, mu: Mu) -> "HingeSide":
         """On the central path: ``mu / xi + mu / s = 1 / N``."""
         slack = 1.0 - w
         delta = mu * N
@@ -81,7 +84,7 @@ class HingeSide:
         xi, s = torch.where(slack > 0.0, larger, smaller), torch.where(slack > 0.0, smaller, larger)
         return cls(N, Pair.centred(xi, mu), Pair.centred(s, mu))
 
-    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+    def aim(self, mu: Mu, previous: "LossSide | None") -> LossTarget:
         """See `LossSide`."""
         last = previous if isinstance(previous, HingeSide) else None
         bound = self.xi.aim(mu, None if last is None else last.xi)
@@ -127,7 +130,7 @@ class SquaredHingeSide:
     linear = False
 
     @classmethod
-    def start(cls, w: Tensor, N: Count, mu: float) -> "SquaredHingeSide":
+    def start(cls, w: Tensor, N: Count, mu: Mu) -> "SquaredHingeSide":
         """On the central path: ``2 xi / N = mu / s``."""
         slack = 1.0 - w
         root = torch.sqrt(slack * slack + 2.0 * mu * N)
@@ -137,7 +140,7 @@ class SquaredHingeSide:
         xi, s = torch.where(slack > 0.0, larger, smaller), torch.where(slack > 0.0, smaller, larger)
         return cls(N, xi, Pair.centred(s, mu))
 
-    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+    def aim(self, mu: Mu, previous: "LossSide | None") -> LossTarget:
         """See `LossSide`."""
         last = previous if isinstance(previous, SquaredHingeSide) else None
         theta = self.s.aim(mu, None if last is None else last.s)
@@ -184,7 +187,7 @@ class SmoothSide:
     derivatives: Slopes
     linear = False
 
-    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+    def aim(self, mu: Mu, previous: "LossSide | None") -> LossTarget:
         """See `LossSide`."""
         slope, curvature = self.derivatives(self.w, self.goal)
         return LossTarget(-slope / self.N, torch.clamp(curvature, min=1e-30) / self.N)

@@ -189,6 +189,15 @@ def test_other_ways_of_first_order_heed_weights(options):
     assert solve(both("attacked hinge")[0], "torch", settings=settings).certificate.relative_gap <= 1e-4
 
 
+def test_one_sample_may_outweigh_all_others():
+    rng = np.random.default_rng(3)
+    data, labels = rng.standard_normal((40, 3)), np.where(rng.random(40) > 0.5, 1.0, -1.0)
+    heavy = AdversarialSDP(data, labels, 0.3, 0.02, sample_weight=np.where(np.arange(40) == 3, 1e4, 1.0))
+    found = solve(heavy, "ipm", settings=Settings(tolerance=1e-4))
+    assert found.certificate.relative_gap <= 1e-4
+    assert found.iterations <= 35  # 54 with barriers that do not weigh what their samples do
+
+
 def test_inputs_in_raw_units_have_weights_too():
     raw = StandardSDP(X * [1e3, 1e-2] + [0.0, 5.0], Y, sample_weight=WEIGHTS)
     assert solve(raw, "torch", settings=Settings(tolerance=1e-5)).certificate.relative_gap <= 1e-5

@@ -94,6 +94,14 @@ class Bounds:
         n = self.y.size
         return n if self.weights is None else n / self.weights[rows]
 
+    def weighed(self, values: Tensor) -> Tensor:
+        """What is said of all samples, shape (n, ..), times their weights."""
+        return values if self.weights is None else self.weights.view(-1, *[1] * (values.dim() - 1)) * values
+
+    def weights_of(self, rows: Tensor) -> Tensor | None:
+        """What some samples weigh, shape (b,); None for 1."""
+        return None if self.weights is None else self.weights[rows]
+
     def network(self, Z: Tensor, Zp: Tensor, cutoff: float = EXACT) -> PolynomialNetwork:
         """The network of two matrices in the coordinates of X."""
         (up, positive), (down, negative) = (neurons_from_matrix(part.cpu().numpy(), cutoff) for part in (Z, Zp))
