@@ -28,9 +28,8 @@ from cvxrobust.bench.workflows.training import (
     finish,
     prepare,
     problem_class,
-    row_weights,
-    stated,
 )
+from cvxrobust.bench.workflows.weights import row_weights, stated
 from cvxrobust.core.conic.cones import PSD, Exponential
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
@@ -296,5 +295,6 @@ def _prepared(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], req
         standardize=standardizer is not None,
     )
     family = problem_class(request.problem, request.parameters)
-    problem = stated(family, request, train, standardizer, row_weights(request, train))
+    weights = row_weights(request.parameters, train)
+    problem = stated(family, request.parameters, train, standardizer, weights)
     return Prepared(request, dataset, train, test, standardizer, problem)

@@ -14,12 +14,12 @@ from cvxrobust.bench.data.csv_files import CsvFormat, some
 from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import Saved, check_network_file, save_somewhere
 from cvxrobust.bench.workflows.robustness import bracketed_accuracies, exact_accuracies, trained_norm
+from cvxrobust.bench.workflows.weights import row_weights, stated
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.networks.base import TRAINED_ON
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import constant_columns
-from cvxrobust.core.weights import together
 
 if TYPE_CHECKING:
     from cvxrobust.core.attacks.norms import Norm
@@ -192,42 +192,11 @@ def prepare(request: TrainingRequest) -> Prepared:
     )
     training, test = stratified_split(dataset, request.test_fraction, request.seed)
     dataset = _with_constants_named(dataset, training)
-    weights = row_weights(request, training)
+    weights = row_weights(request.parameters, training)
     standardizer = fit_standardizer(training, weights) if request.standardize else None
     _check_loss_fits(request, dataset)
-    problem = stated(family, request, training, standardizer, weights)
+    problem = stated(family, request.parameters, training, standardizer, weights)
     return Prepared(request, dataset, training, test, standardizer, problem)
-
-
-def row_weights(request: TrainingRequest, training: Dataset) -> NDArray[np.float64] | None:
-    """What the training rows count by themselves and by their classes, shape (n,); None for all alike.
-
-    Raises:
-        InputError: A class is none of the data's.
-    """
-    given, classes = request.parameters.get("class_weight"), training.classes
-    if isinstance(given, Mapping):
-        own = {str(label): value for label, value in zip(classes, (-1.0, 1.0), strict=False)}
-        own = own if len(classes) == 2 else {str(label): label for label in classes}
-        if unknown := [label for label in given if label not in own]:
-            raise InputError(f"--class-weight names {some(unknown)}, but the labels are {some(list(own))}.")
-        given = {own[label]: weight for label, weight in given.items()}
-    return together(training.weights, given, training.y, training.n_rows)
-
-
-def stated(
-    family: Any,
-    request: TrainingRequest,
-    training: Dataset,
-    standardizer: "Standardizer | None",
-    weights: NDArray[np.float64] | None,
-) -> Any:
-    """The problem of the rows to train on."""
-    inputs = training.X if standardizer is None else standardizer.transform(training.X)
-    parameters = {name: value for name, value in request.parameters.items() if name != "class_weight"}
-    if weights is not None:
-        parameters["sample_weight"] = weights
-    return family(inputs, training.y, **parameters)
 
 
 def train(request: TrainingRequest, callback: "Callback | None" = None) -> Training:
