@@ -21,6 +21,7 @@ from cvxrobust.core.contracts.backend import (
     ShowsOptions,
     SolvesTogether,
     require_loss,
+    require_weights,
 )
 from cvxrobust.core.contracts.estimate import ConicSize, Estimate, Estimates
 from cvxrobust.core.contracts.masters import Mirrors, Turns
@@ -149,6 +150,7 @@ __all__ = [
     "register",
     "require_cones",
     "require_loss",
+    "require_weights",
     "residuals",
     "row_order",
     "sigint_stops",

@@ -38,8 +38,9 @@ def _adversarial_relu() -> "type[AdversarialReLU]":
 @hookimpl
 def cvxrobust_problems() -> list[ProblemDescription]:
     """The families with polynomial and with ReLU activation."""
-    shared = ("beta", "loss", "activation")
-    relu = ("beta", "loss", "formulation", "n_gates", "seed", "bias", "regate", "multiclass")
+    weights = ("class_weight", "sample_weight")
+    shared = ("beta", "loss", "activation", *weights)
+    relu = ("beta", "loss", "formulation", "n_gates", "seed", "bias", "regate", "multiclass", *weights)
     return [
         ProblemDescription("standard-sdp", _standard_sdp, "polynomial activation, no adversary", shared),
         ProblemDescription(

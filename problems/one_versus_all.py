@@ -40,6 +40,8 @@ class OneVersusAll(Generic[N]):
         X: Inputs, shape (n, d), read-only; or inputs that are read in blocks.
         y: Labels -1 and +1 or targets, shape (n,) or (n, C); or classes as they were given, shape (n,). Read-only.
         radius: Attack radius of each sample, shape (n,).
+        sample_weight: What the loss of each sample counts in the mean: above 0 and 1 on average, shape (n,); None for
+            all alike. Rows of weight 0 are none of the samples.
         classes: The classes, sorted, of labels that are not -1 and +1; None for those and for regression.
         refined: The parts where they are others than the labels say, with gates of their own.
     """
@@ -47,6 +49,7 @@ class OneVersusAll(Generic[N]):
     X: Array | Rows
     y: NDArray[Any]
     radius: Array
+    sample_weight: Array | None = field(default=None, kw_only=True)
     classes: tuple[Label, ...] | None = field(init=False, repr=False)
     refined: tuple[Self, ...] | None = field(init=False, repr=False, default=None)
 

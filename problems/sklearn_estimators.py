@@ -17,6 +17,8 @@ from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
 from cvxrobust.core.validation import check_finite_labels, checked_inputs, label_array
+from cvxrobust.core.weights import ClassWeight, together
+from cvxrobust.problems.data.repeated_rows import merged
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
@@ -38,28 +40,40 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
     method: str
     tolerance: float
     time_limit: float | None
+    class_weight: ClassWeight
     polish: bool | str | None = None
 
-    def _problem(self, inputs: Array, targets: Array) -> Any:
+    def _problem(self, inputs: Array, targets: Array, weights: Array | None) -> Any:
         raise NotImplementedError
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train on rows X, shape (n, d), with labels y of any kind, shape (n,).
+
+        Args:
+            X: Inputs.
+            y: Labels.
+            sample_weight: What each row counts, 0 or more, shape (n,): 2 is a row twice, 0 leaves it out, also of the
+                statistics. Rows that come again with the same label are taken together.
 
         Raises:
             ValueError: The data is unusable, or there are fewer than two classes.
         """
         rows, labels = self._checked(X, y)
         check_classification_targets(labels)
+        weights = together(sample_weight, self.class_weight, labels, rows.shape[0])
+        if weights is not None:
+            rows, labels, weights = rows[weights > 0.0], labels[weights > 0.0], weights[weights > 0.0]
         self.classes_, index = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
             raise ValueError(f"y holds one class, {self.classes_.tolist()}; a classifier needs at least two classes.")
+        kept, weights = merged(rows, index, weights)
+        rows, index = rows[kept], index[kept]
         names = getattr(self, "feature_names_in_", np.arange(rows.shape[1]))
         self.constant_features_ = tuple(names[constant_columns(rows)].tolist())
-        standardizer = Standardizer.fit(rows) if self.standardize else None
+        standardizer = Standardizer.fit(rows, weights=weights) if self.standardize else None
         inputs = rows if standardizer is None else standardizer.transform(rows)
         targets = 2.0 * index - 1.0 if self.classes_.size == 2 else index.astype(np.float64)
-        problem = self._problem(inputs, np.asarray(targets, dtype=np.float64))
+        problem = self._problem(inputs, np.asarray(targets, dtype=np.float64), weights)
         settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
         self.result_: Result[Any] = solve(
             problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
@@ -128,6 +142,7 @@ class PolynomialClassifier(_NetworkClassifier):
         tolerance: Relative certified gap to reach.
         time_limit: Seconds for the whole fit, or None.
         polish: See `solve`.
+        class_weight: By label, what the rows of a class count, or ``"balanced"``, as in scikit-learn.
 
     Attributes:
         classes_: The labels, sorted.
@@ -150,6 +165,7 @@ class PolynomialClassifier(_NetworkClassifier):
         tolerance: float = 1e-4,
         time_limit: float | None = None,
         polish: bool | str | None = None,
+        class_weight: ClassWeight = None,
     ) -> None:
         self.radius = radius
         self.beta = beta
@@ -161,11 +177,13 @@ class PolynomialClassifier(_NetworkClassifier):
         self.tolerance = tolerance
         self.time_limit = time_limit
         self.polish = polish
+        self.class_weight = class_weight
 
-    def _problem(self, inputs: Array, targets: Array) -> AdversarialSDP:
+    def _problem(self, inputs: Array, targets: Array, weights: Array | None) -> AdversarialSDP:
         return AdversarialSDP(
-            inputs, targets, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation
-        )
+            inputs, targets, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation,
+            sample_weight=weights,
+        )  # fmt: skip
 
     def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
         """Exact accuracy under every l2 attack of each radius, shape (k,); units as for `radius`."""
@@ -195,6 +213,7 @@ class ReLUClassifier(_NetworkClassifier):
         method: See `solve`.
         tolerance: Relative certified gap to reach.
         time_limit: Seconds for the whole fit, or None.
+        class_weight: By label, what the rows of a class count, or ``"balanced"``, as in scikit-learn.
 
     Attributes:
         classes_: The labels, sorted.
@@ -221,6 +240,7 @@ class ReLUClassifier(_NetworkClassifier):
         method: str = "auto",
         tolerance: float = 1e-4,
         time_limit: float | None = None,
+        class_weight: ClassWeight = None,
     ) -> None:
         self.radius = radius
         self.norm: Norm = norm
@@ -236,11 +256,12 @@ class ReLUClassifier(_NetworkClassifier):
         self.method = method
         self.tolerance = tolerance
         self.time_limit = time_limit
+        self.class_weight = class_weight
 
-    def _problem(self, inputs: Array, targets: Array) -> AdversarialReLU:
+    def _problem(self, inputs: Array, targets: Array, weights: Array | None) -> AdversarialReLU:
         return AdversarialReLU(
             inputs, targets, self.radius, norm=self.norm, beta=self.beta, loss=self.loss, formulation=self.formulation,
-            n_gates=self.n_gates, bias=self.bias, regate=self.regate, seed=self.seed,
+            n_gates=self.n_gates, bias=self.bias, regate=self.regate, seed=self.seed, sample_weight=weights,
         )  # fmt: skip
 
     def certified_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:

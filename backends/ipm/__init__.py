@@ -117,6 +117,7 @@ class InteriorPoint:
     capabilities = Capabilities(
         structured=frozenset({"polynomial", "gated"}),
         losses=frozenset(LOSSES),
+        weights=True,
         devices=("cpu", "cuda"),
         warm_start=True,
         monitored=True,

@@ -14,7 +14,7 @@ class Pair:
     multiplier: Tensor
 
     @classmethod
-    def centred(cls, slack: Tensor, mu: float) -> "Pair":
+    def centred(cls, slack: Tensor, mu: float | Tensor) -> "Pair":
         """Multipliers ``mu / slack``."""
         return cls(slack, mu / slack)
 
@@ -23,7 +23,7 @@ class Pair:
         """Second derivative that the pair adds to the reduced system, ``multiplier / slack``."""
         return self.multiplier / self.slack
 
-    def aim(self, mu: float, previous: "Pair | None") -> Tensor:
+    def aim(self, mu: float | Tensor, previous: "Pair | None") -> Tensor:
         """What the multiplier becomes where the slack stays, for complementarity mu, with Mehrotra's correction."""
         aimed = mu / self.slack
         return aimed if previous is None else aimed - previous.slack * previous.multiplier / self.slack
@@ -55,11 +55,6 @@ def longest(value: Tensor, change: Tensor) -> float:
         return float("inf")
     worst = float((change / value).min())
     return 1.0 / -worst if worst < 0.0 else float("inf")
-
-
-def count(pairs: tuple[Pair, ...]) -> int:
-    """Numbers in all pairs."""
-    return sum(pair.slack.numel() for pair in pairs)
 
 
 def products(pairs: tuple[Pair, ...]) -> float:

@@ -1,7 +1,8 @@
 """The losses as an interior-point method sees them: what they make of a sample's margin, and their own cones.
 
 Every loss answers a change dw of a sample's margin w by the multiplier ``theta_plus = target - curvature * dw``, its
-own slacks and multipliers eliminated in closed form.
+own slacks and multipliers eliminated in closed form. What a sample adds to the average is one N-th of its loss, N the
+number of samples, or where samples have weights of mean one that number over its weight.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,12 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import Pair
+
+Count = int | Tensor
+"""N: one for all samples, or one for each, shape (n,)."""
+
+Mu = float | Tensor
+"""Complementarity, likewise."""
 
 DRIFT = 1e-8
 """How far margins may drift, relative to those that matter."""
@@ -28,12 +35,12 @@ class LossTarget:
 
 
 class LossSide(Protocol):
-    """The state of one loss over n samples, of which N take part in the average."""
+    """The state of one loss over n samples, each of which adds one N-th of its own to the average."""
 
     linear: bool
     """Whether its optimality conditions are linear, so that primal and dual steps may differ."""
 
-    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+    def aim(self, mu: Mu, previous: "LossSide | None") -> LossTarget:
         """The target for complementarity mu, corrected by the second-order terms of a `previous` direction."""
         ...
 
@@ -60,13 +67,13 @@ class LossSide(Protocol):
 class HingeSide:
     """``min xi / N`` with slacks xi >= 0 and ``s = xi - 1 + w >= 0``."""
 
-    N: int
+    N: Count
     xi: Pair
     s: Pair
     linear = True
 
     @classmethod
-    def start(cls, w: Tensor, N: int, mu: float) -> "HingeSide":
+    def start(cls, w: Tensor, N: Count, mu: Mu) -> "HingeSide":
         """On the central path: ``mu / xi + mu / s = 1 / N``."""
         slack = 1.0 - w
         delta = mu * N
@@ -77,7 +84,7 @@ class HingeSide:
         xi, s = torch.where(slack > 0.0, larger, smaller), torch.where(slack > 0.0, smaller, larger)
         return cls(N, Pair.centred(xi, mu), Pair.centred(s, mu))
 
-    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+    def aim(self, mu: Mu, previous: "LossSide | None") -> LossTarget:
         """See `LossSide`."""
         last = previous if isinstance(previous, HingeSide) else None
         bound = self.xi.aim(mu, None if last is None else last.xi)
@@ -117,13 +124,13 @@ class HingeSide:
 class SquaredHingeSide:
     """``min xi^2 / N`` with the slack ``s = xi - 1 + w >= 0``."""
 
-    N: int
+    N: Count
     xi: Tensor
     s: Pair
     linear = False
 
     @classmethod
-    def start(cls, w: Tensor, N: int, mu: float) -> "SquaredHingeSide":
+    def start(cls, w: Tensor, N: Count, mu: Mu) -> "SquaredHingeSide":
         """On the central path: ``2 xi / N = mu / s``."""
         slack = 1.0 - w
         root = torch.sqrt(slack * slack + 2.0 * mu * N)
@@ -133,7 +140,7 @@ class SquaredHingeSide:
         xi, s = torch.where(slack > 0.0, larger, smaller), torch.where(slack > 0.0, smaller, larger)
         return cls(N, xi, Pair.centred(s, mu))
 
-    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+    def aim(self, mu: Mu, previous: "LossSide | None") -> LossTarget:
         """See `LossSide`."""
         last = previous if isinstance(previous, SquaredHingeSide) else None
         theta = self.s.aim(mu, None if last is None else last.s)
@@ -174,13 +181,13 @@ Slopes = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 class SmoothSide:
     """The mean of a smooth loss at margins, or outputs, w: Newton's own linearisation."""
 
-    N: int
+    N: Count
     w: Tensor
     goal: Tensor
     derivatives: Slopes
     linear = False
 
-    def aim(self, mu: float, previous: "LossSide | None") -> LossTarget:
+    def aim(self, mu: Mu, previous: "LossSide | None") -> LossTarget:
         """See `LossSide`."""
         slope, curvature = self.derivatives(self.w, self.goal)
         return LossTarget(-slope / self.N, torch.clamp(curvature, min=1e-30) / self.N)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from cvxrobust.backends.ipm.loss_sides import LossSide, Slopes
+    from cvxrobust.backends.ipm.loss_sides import Count, LossSide, Mu, Slopes
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class InteriorLoss:
         """Whether it is a function of a slack."""
         return self.derivatives is None
 
-    def side(self, w: "Tensor", goal: "Tensor", N: int, mu: float) -> "LossSide":
+    def side(self, w: "Tensor", goal: "Tensor", N: "Count", mu: "Mu") -> "LossSide":
         """The state of a polynomial programme to start from.
 
         Args:
             w: Margins (outputs where labels are targets), shape (n,).
             goal: Labels or targets, shape (n,).
-            N: Samples in the average.
+            N: Samples in the average, over the weight of each.
             mu: Complementarity to start from.
         """
         from cvxrobust.backends.ipm.loss_sides import HingeSide, SmoothSide, SquaredHingeSide

@@ -42,6 +42,13 @@ class SourceOptions:
     label: Annotated[
         str | None, typer.Option("--label", help="Label column of a CSV file, or label array of an NPZ file.")
     ] = None
+    weight_column: Annotated[
+        str | None,
+        typer.Option(
+            "--weight-column",
+            help="Column of a CSV file, or array of an NPZ file, with what each row counts; 0 leaves it out.",
+        ),
+    ] = None
     separator: Annotated[
         str,
         typer.Option("--separator", help="What stands between cells of a CSV file: a character, or tab.", metavar="C"),
@@ -93,6 +100,14 @@ class TrainingOptions:
     beta: Annotated[float | None, typer.Option(help="Weight of the penalty. (default: the problem's)")] = None
     loss: Annotated[
         str | None, typer.Option(help="hinge, squared_hinge, logistic or squared. (default: the problem's)")
+    ] = None
+    class_weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class-weight",
+            help="What the rows of a class count: balanced, or LABEL=NUMBER, repeatable. (default: 1)",
+            metavar="balanced|LABEL=NUMBER",
+        ),
     ] = None
     activation: Annotated[
         tuple[float, float, float] | None,
@@ -166,8 +181,9 @@ class TrainingOptions:
         """The parameters of the problem that are given, by the problem's own names.
 
         Raises:
-            InputError: There is no such norm.
+            InputError: There is no such norm, or a class weight is none.
         """
+        from cvxrobust.bench.cli.options import parse_class_weight
         from cvxrobust.core.attacks.norms import check_norm
 
         found = {
@@ -175,6 +191,7 @@ class TrainingOptions:
             "loss": self.loss, "activation": self.activation, "formulation": self.formulation, "bound": self.bound,
             "n_gates": self.n_gates, "seed": self.gate_seed, "bias": self.bias, "regate": self.regate,
             "resample": self.resample, "multiclass": self.multiclass,
+            "class_weight": parse_class_weight(self.class_weight),
         }  # fmt: skip
         return {name: value for name, value in found.items() if value is not None}
 
@@ -201,6 +218,7 @@ class TrainingOptions:
             seed=self.seed,
             standardize=self.standardize,
             form=self.source.form(),
+            weight_column=self.source.weight_column,
         )
 
 

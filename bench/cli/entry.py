@@ -233,6 +233,7 @@ def evaluate(
             exact=exact,
             time_limit=time_limit,
             form=source.form(),
+            weight_column=source.weight_column,
         )
         evaluation = evaluate_network(request)
         if as_json:
@@ -271,7 +272,9 @@ def predict(
 
         form = source.form()
         asked = None if norm is None else check_norm(norm)
-        request = PredictionRequest(network, data, out, source.data_folder, source.label, asked, form)
+        request = PredictionRequest(
+            network, data, out, source.data_folder, source.label, asked, form, source.weight_column
+        )
         found = predict_rows(request)
         for note in () if quiet else found.notes:
             print(note, file=sys.stderr)

@@ -38,6 +38,29 @@ def name_optional_values(arguments: Sequence[str], flag: str, default: str) -> l
     return named
 
 
+def parse_class_weight(values: Sequence[str] | None) -> str | dict[str, float] | None:
+    """``balanced``, or a number by label from values such as ``yes=2``.
+
+    Raises:
+        InputError: A value is neither, or a label comes twice.
+    """
+    if not values or list(values) == ["balanced"]:
+        return "balanced" if values else None
+    found: dict[str, float] = {}
+    for value in values:
+        label, _, number = value.rpartition("=")
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = -1.0
+        if not label or not 0.0 <= weight < float("inf"):
+            raise InputError(f"--class-weight got {value!r}; expected balanced, or LABEL=NUMBER such as yes=2.")
+        if label in found:
+            raise InputError(f"--class-weight names {label!r} twice; give each label one weight.")
+        found[label] = weight
+    return found
+
+
 def _is_numeric(text: str) -> bool:
     try:
         [float(part) for part in text.split(",") if part]

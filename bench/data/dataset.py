@@ -31,6 +31,7 @@ class Dataset:
             order.
         notes: What a reader should know, one sentence each: rows left out, which label is +1.
         named: Whether the names of the features are the source's own; those of arrays are only counted.
+        weights: What each row counts, above 0, shape (n,); None for all alike.
     """
 
     X: NDArray[np.float64]
@@ -40,6 +41,7 @@ class Dataset:
     classes: tuple[Any, ...]
     notes: tuple[str, ...] = ()
     named: bool = True
+    weights: NDArray[np.float64] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -60,7 +62,9 @@ class Dataset:
 
     def take(self, rows: NDArray[np.intp]) -> "Dataset":
         """The data set of these rows, in this order."""
-        return replace(self, X=self.X[rows], y=self.y[rows])
+        return replace(
+            self, X=self.X[rows], y=self.y[rows], weights=None if self.weights is None else self.weights[rows]
+        )
 
 
 def load_dataset(
@@ -69,6 +73,7 @@ def load_dataset(
     label: str | None = None,
     classes: Sequence[Any] | None = None,
     form: CsvFormat | None = None,
+    weight: str | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a CSV or NPZ file.
 
@@ -84,6 +89,7 @@ def load_dataset(
         label: Name of the label column or array; None takes ``label`` (CSV) or ``y`` / ``labels`` (NPZ).
         classes: Labels to expect, (that of -1, that of +1) for two; None takes those found.
         form: How a CSV file is to be read; None for the usual form. Known sets have theirs.
+        weight: Name of the column or array of the rows' weights, which is then no feature; None for none.
 
     Raises:
         InputError: The data is missing, damaged, incomplete or not numeric, or its labels are not as
@@ -95,6 +101,8 @@ def load_dataset(
     if name is not None and form is not None:
         raise InputError(f"data set {name!r} is read in its own form; leave out what is said about CSV files.")
     if name == BREAST_CANCER:
+        if weight is not None:
+            raise InputError(f"data set {name!r} has no column of weights; leave --weight-column out.")
         return _breast_cancer(classes)
     if name is not None:
         path, form = find_known_file(name, folder), CsvFormat(drop_incomplete=KNOWN_FILES[name].drop_incomplete)
@@ -102,7 +110,7 @@ def load_dataset(
         path = _path(text)
         if not path.suffix and path.name == text and not is_file(path):
             raise UnknownNameError("data set", text, known_names(), "Or pass the path of a CSV or NPZ file.")
-    table = read_table(path, label, form)
+    table = read_table(path, label, form, weight)
     return _with_classes(table, name or path.name, classes)
 
 
@@ -140,7 +148,7 @@ def _with_classes(table: Table, name: str, expected: Sequence[Any] | None) -> Da
             notes = (*notes, f"label {classes[1]!r} is +1 and {classes[0]!r} is -1")
     else:
         y = np.array(classes)[codes]
-    return Dataset(table.X, y, table.feature_names, name, tuple(classes), notes, table.named)
+    return Dataset(table.X, y, table.feature_names, name, tuple(classes), notes, table.named, table.weights)
 
 
 def _plain(label: Any) -> Any:

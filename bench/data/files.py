@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from cvxrobust.bench.data.csv_files import Cells, CsvFormat, numbers, parse_labels, read_cells, some, whole
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.validation import as_numbers, label_array
+from cvxrobust.core.weights import checked_sample_weight
 
 NPZ_NAMES = (("X", "y"), ("images", "labels"))
 """Array names that are recognised in an NPZ file, in this order."""
@@ -28,6 +30,7 @@ class Table:
         feature_names: Column names, length d.
         notes: What was left out on the way.
         named: Whether the names are the file's own; those of arrays are only counted.
+        weights: What each row counts, above 0, shape (n,); None where nothing says so.
     """
 
     X: NDArray[np.float64]
@@ -35,15 +38,17 @@ class Table:
     feature_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
     named: bool = True
+    weights: NDArray[np.float64] | None = None
 
 
-def read_table(path: Path, label: str | None, form: CsvFormat | None = None) -> Table:
+def read_table(path: Path, label: str | None, form: CsvFormat | None = None, weight: str | None = None) -> Table:
     """Read a CSV or NPZ file.
 
     Args:
         path: The file; its ending says what it is.
         label: Name of the label column (array); None takes ``label`` (``y``, then ``labels``).
         form: How a CSV file is to be read; None for commas, decimal points, and missing values refused.
+        weight: Name of the column (array) of the rows' weights; rows of weight 0 are left out.
 
     Raises:
         InputError: The file cannot be read, or its content is not a complete table of numbers with labels.
@@ -55,7 +60,7 @@ def read_table(path: Path, label: str | None, form: CsvFormat | None = None) -> 
         raise InputError(f"there is no file {path}; check the path.")
     if form is not None and form != CsvFormat() and path.suffix.lower() != ".csv":
         raise InputError(f"{path} is no CSV file, so there is nothing to say about its cells; leave these options out.")
-    table = readers[path.suffix.lower()](path, label, form or CsvFormat())
+    table = readers[path.suffix.lower()](path, label, form or CsvFormat(), weight)
     if table.X.shape[0] == 0 or table.X.shape[1] == 0:
         raise InputError(f"{path} holds {table.X.shape[0]} rows and {table.X.shape[1]} features; both are needed.")
     return table
@@ -69,7 +74,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def read_csv(path: Path, label: str | None, form: CsvFormat) -> Table:
+def read_csv(path: Path, label: str | None, form: CsvFormat, weight: str | None = None) -> Table:
     """Read a CSV file with a header line; see `read_table`."""
     cells = read_cells(path, form)
     column = label.strip() if label is not None else "label"
@@ -80,8 +85,8 @@ def read_csv(path: Path, label: str | None, form: CsvFormat) -> Table:
             "Name the label column with --label, or add a header line if the file has none"
             + (f", or give --separator {'tab' if other == chr(9) else repr(other)}." if other else ".")
         )
-    place = cells.names.index(column)
-    features = [j for j in range(len(cells.names)) if j != place]
+    place, weighing = cells.names.index(column), _weight_place(path, cells.names, weight, column)
+    features = [j for j in range(len(cells.names)) if j not in (place, weighing)]
     if not features:
         raise InputError(f"{path} has no column besides {column!r}; at least one feature is needed.")
     notes: tuple[str, ...] = ()
@@ -94,7 +99,38 @@ def read_csv(path: Path, label: str | None, form: CsvFormat) -> Table:
     table = cells.take(features)
     X = numbers(path, table, form)
     _refuse_infinite(path, table.names, X)
-    return Table(X, parse_labels(path, cells.columns[:, place].to_list()), table.names, notes)
+    found = Table(X, parse_labels(path, cells.columns[:, place].to_list()), table.names, notes)
+    if weighing is None:
+        return found
+    return _weighed(path, found, cells.names[weighing], numbers(path, cells.take([weighing]), form)[:, 0])
+
+
+def _weight_place(path: Path, columns: Sequence[str], weight: str | None, label: str) -> int | None:
+    """Where the column of the rows' weights is, if there is to be one."""
+    if weight is None:
+        return None
+    name = weight.strip()
+    if name == label:
+        raise InputError(f"{path} cannot have labels and weights in the same column, {name!r}.")
+    if name not in columns:
+        near = get_close_matches(name, columns, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"{path} has no column {name!r} to take weights from; its columns are {some(columns)}.{guess}")
+    return columns.index(name)
+
+
+def _weighed(path: Path, table: Table, name: str, weights: NDArray[Any]) -> Table:
+    """A table whose rows weigh what a column or array says; rows of weight 0 are left out."""
+    try:
+        checked = checked_sample_weight(weights, table.X.shape[0])
+    except InputError as error:
+        raise InputError(f"{path} has unusable weights in {name!r}: {error}") from error
+    kept = np.flatnonzero(checked)
+    left_out = table.X.shape[0] - kept.size
+    notes = (f"{name!r} is what rows weigh", *((f"left out {left_out} rows of weight 0",) if left_out else ()))
+    return replace(
+        table, X=table.X[kept], labels=table.labels[kept], notes=(*table.notes, *notes), weights=checked[kept]
+    )
 
 
 def read_columns(path: Path, cells: Cells, form: CsvFormat) -> NDArray[np.float64]:
@@ -150,7 +186,7 @@ def _refuse_infinite(path: Path, columns: Sequence[str], X: NDArray[np.float64])
         )
 
 
-def _read_npz(path: Path, label: str | None, form: CsvFormat) -> Table:
+def _read_npz(path: Path, label: str | None, form: CsvFormat, weight: str | None = None) -> Table:
     del form  # arrays have none
     if not is_zipfile(path):
         raise InputError(f"{path} is not an NPZ archive; write one with numpy.savez(path, X=..., y=...).")
@@ -158,6 +194,8 @@ def _read_npz(path: Path, label: str | None, form: CsvFormat) -> Table:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             features, labels = _npz_names(path, archive.files, label)
             X, y = np.asarray(archive[features]), np.asarray(archive[labels])
+            _weight_place(path, archive.files, weight, labels)
+            weights = None if weight is None else np.asarray(archive[weight.strip()])
     except InputError:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds for a damaged archive
@@ -166,7 +204,8 @@ def _read_npz(path: Path, label: str | None, form: CsvFormat) -> Table:
         raise InputError(
             f"{path} cannot be read as NPZ ({why}); expected arrays of numbers, without pickles."
         ) from error
-    return _checked_arrays(path, features, labels, X, y)
+    table = _checked_arrays(path, features, labels, X, y)
+    return table if weight is None or weights is None else _weighed(path, table, weight.strip(), weights)
 
 
 def _npz_names(path: Path, files: Sequence[str], label: str | None) -> tuple[str, str]:

@@ -39,6 +39,7 @@ def load_rows(
     folder: Path | None = None,
     label: str | None = None,
     form: CsvFormat | None = None,
+    weight: str | None = None,
 ) -> Rows:
     """The inputs of a data set that is known by name, or of a CSV or NPZ file; labels may be missing or unknown.
 
@@ -52,6 +53,7 @@ def load_rows(
         folder: Where known sets lie.
         label: Name of the label column, if there is one.
         form: How a CSV file is to be read; None for commas and decimal points.
+        weight: Name of the column of weights, if there is one.
 
     Raises:
         InputError: The data cannot be read, lacks a column, or has values that are missing or no numbers.
@@ -76,7 +78,7 @@ def load_rows(
             f"data set {path.name!r} lacks {len(missing)} of the {width} columns that the network was trained on: "
             f"{', '.join(missing[:12])}; pass data with the same column names."
         )
-    chosen = list(names) or [name for name in cells.names if name != (label or LABEL)]
+    chosen = list(names) or [name for name in cells.names if name not in (label or LABEL, weight)]
     unused = tuple(name for name in cells.names if name not in chosen)
     table = cells.take([cells.names.index(name) for name in chosen])
     return _fitting(Rows(read_columns(path, table, form), path.name, unused), width)

@@ -45,6 +45,8 @@ class EvaluationRequest:
         exact: Settle by mixed-integer proofs what the bounds of a ReLU network leave open.
         time_limit: Seconds for these proofs, all radii together.
         form: How a CSV file is to be read; None for the usual form.
+        weight_column: Name of the column of weights, which is no feature; rows of weight 0 are left out, all others
+            count alike.
     """
 
     network: Path
@@ -57,6 +59,7 @@ class EvaluationRequest:
     exact: bool = False
     time_limit: float | None = None
     form: CsvFormat | None = None
+    weight_column: str | None = None
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -126,7 +129,9 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     if isinstance(network, PolynomialNetwork):
         _check_polynomial(request, norm)
     classes = _expected_classes(network)
-    dataset = load_dataset(request.data, request.data_folder, request.label, classes, request.form)
+    dataset = load_dataset(
+        request.data, request.data_folder, request.label, classes, request.form, request.weight_column
+    )
     dataset = _align(dataset, network)
     chosen, rows, note = _choose_rows(dataset, network, request.split)
     chosen = in_network_terms(chosen, network)

@@ -29,6 +29,7 @@ from cvxrobust.bench.workflows.training import (
     prepare,
     problem_class,
 )
+from cvxrobust.bench.workflows.weights import row_weights, stated
 from cvxrobust.core.conic.cones import PSD, Exponential
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
@@ -38,6 +39,7 @@ from cvxrobust.core.formats.fingerprint import fingerprint, is_same
 from cvxrobust.core.networks.fields import numbers, stored_standardizer
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.scoring import score
+from cvxrobust.core.weights import checked_sample_weight
 
 SIDECAR_FORMAT = 1
 MANY_ROWS = 200_000
@@ -168,6 +170,8 @@ def _sidecar(prepared: Prepared, program: ConicProgram, written_as: ProgramForma
         "train_rows": train.X[:, 0].astype(np.int64),
         "test_rows": test.X[:, 0].astype(np.int64),
     }
+    if dataset.weights is not None:
+        arrays["weights"] = dataset.weights
     names: tuple[str, ...] = ()
     if prepared.standardizer is not None:
         arrays |= {"mean": prepared.standardizer.mean, "scale": prepared.standardizer.scale}
@@ -276,7 +280,8 @@ def _prepared(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], req
     )
     if not all(plain):
         raise ValueError("the data in it and what it says of them do not fit")
-    dataset = Dataset(X, y, names, about["name"], classes, notes, bool(about.get("named", True)))
+    weights = checked_sample_weight(arrays["weights"], y.size) if "weights" in arrays else None
+    dataset = Dataset(X, y, names, about["name"], classes, notes, bool(about.get("named", True)), weights)
     standardizer = stored_standardizer(header, arrays, X.shape[1])
     train, test = (dataset.take(arrays[name]) for name in ("train_rows", "test_rows"))
     request = replace(
@@ -289,6 +294,7 @@ def _prepared(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], req
         seed=header["seed"],
         standardize=standardizer is not None,
     )
-    inputs = train.X if standardizer is None else standardizer.transform(train.X)
-    problem = problem_class(request.problem, request.parameters)(inputs, train.y, **request.parameters)
+    family = problem_class(request.problem, request.parameters)
+    weights = row_weights(request.parameters, train)
+    problem = stated(family, request.parameters, train, standardizer, weights)
     return Prepared(request, dataset, train, test, standardizer, problem)

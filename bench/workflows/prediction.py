@@ -33,6 +33,7 @@ class PredictionRequest:
         label: Name of the label column, to be left aside where the network knows no names.
         norm: Of the attacks that radii are certified against; None for the norm that the network was trained against.
         form: How a CSV file is to be read; None for commas and decimal points.
+        weight_column: Name of the column of weights, to be left aside as that of labels.
     """
 
     network: Path
@@ -42,6 +43,7 @@ class PredictionRequest:
     label: str | None = None
     norm: Norm | None = None
     form: CsvFormat | None = None
+    weight_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ def predict(request: PredictionRequest) -> Prediction:
     network = load_network(request.network)
     norm = trained_norm(network) if request.norm is None else request.norm
     names, width = feature_names(network), network.n_features
-    rows = load_rows(request.data, names, width, request.data_folder, request.label, request.form)
+    rows = load_rows(
+        request.data, names, width, request.data_folder, request.label, request.form, request.weight_column
+    )
     notes = (f"columns left aside: {', '.join(rows.unused[:12])}",) if rows.unused else ()
     if network.regression:
         return Prediction(network.predict(rows.X), None, None, notes)

@@ -14,6 +14,7 @@ from cvxrobust.bench.data.csv_files import CsvFormat, some
 from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import Saved, check_network_file, save_somewhere
 from cvxrobust.bench.workflows.robustness import bracketed_accuracies, exact_accuracies, trained_norm
+from cvxrobust.bench.workflows.weights import row_weights, stated
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.networks.base import TRAINED_ON
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 STANDARDISED_UNIT = "standard deviations of the training features"
 DATA_UNIT = "units of the data"
-FLAGS = {"seed": "--gate-seed"}
+FLAGS = {"seed": "--gate-seed", "sample_weight": "--weight-column"}
 """Options that are not called like the parameter they set: --seed is the split's."""
 
 CARRIERS = "gates_that_can_carry_a_neuron"
@@ -56,6 +57,7 @@ class TrainingRequest:
         standardize: Whether to standardise with the training rows' statistics.
         save: Where the network goes; None to keep it in memory.
         form: How a CSV file is to be read; None for the usual form.
+        weight_column: Name of the column of the rows' weights; None for none.
     """
 
     data: str
@@ -73,6 +75,7 @@ class TrainingRequest:
     standardize: bool = True
     save: Path | None = None
     form: CsvFormat | None = None
+    weight_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -179,17 +182,20 @@ def prepare(request: TrainingRequest) -> Prepared:
     Raises:
         InputError: The request names something that does not exist, or values that make no problem.
     """
-    family = problem_class(request.problem, request.parameters)
+    weighted = {} if request.weight_column is None else {"sample_weight": request.weight_column}
+    family = problem_class(request.problem, {**request.parameters, **weighted})
     request = completed(request, family)
     if request.save is not None:
         check_network_file(request.save, Path(request.data))
-    dataset = load_dataset(request.data, request.data_folder, request.label, form=request.form)
+    dataset = load_dataset(
+        request.data, request.data_folder, request.label, form=request.form, weight=request.weight_column
+    )
     training, test = stratified_split(dataset, request.test_fraction, request.seed)
     dataset = _with_constants_named(dataset, training)
-    standardizer = fit_standardizer(training) if request.standardize else None
+    weights = row_weights(request.parameters, training)
+    standardizer = fit_standardizer(training, weights) if request.standardize else None
     _check_loss_fits(request, dataset)
-    inputs = training.X if standardizer is None else standardizer.transform(training.X)
-    problem = family(inputs, training.y, **request.parameters)
+    problem = stated(family, request.parameters, training, standardizer, weights)
     return Prepared(request, dataset, training, test, standardizer, problem)
 
 
@@ -304,11 +310,11 @@ def _with_constants_named(dataset: Dataset, training: Dataset) -> Dataset:
     return replace(dataset, notes=(*dataset.notes, note))
 
 
-def fit_standardizer(training: Dataset) -> "Standardizer":
+def fit_standardizer(training: Dataset, weights: NDArray[np.float64] | None = None) -> "Standardizer":
     """Means and standard deviations of the training rows alone, so that nothing is learnt from the others."""
     from cvxrobust import Standardizer
 
-    return Standardizer.fit(training.X, training.feature_names if training.named else ())
+    return Standardizer.fit(training.X, training.feature_names if training.named else (), weights)
 
 
 def in_network_terms(rows: Dataset, network: "TwoLayerNetwork") -> Dataset:

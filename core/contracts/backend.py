@@ -21,6 +21,7 @@ class Capabilities:
         structured: Kinds of structured programmes it reads: ``"polynomial"``, ``"gated"``, or what the programmes of
             somebody's own families call theirs.
         losses: Losses that it knows in these, by name. A conic programme holds its loss in its cones.
+        weights: Whether it heeds the weights of samples in these. A conic programme holds them in its numbers.
         devices: Devices it runs on.
         dtypes: Precisions of its iterates.
         duals: Whether it returns dual variables.
@@ -36,6 +37,7 @@ class Capabilities:
     cones: frozenset[type] = frozenset()
     structured: frozenset[str] = frozenset()
     losses: frozenset[str] = frozenset({"hinge", "squared_hinge", "logistic", "squared"})
+    weights: bool = False
     devices: tuple[str, ...] = ("cpu",)
     dtypes: tuple[str, ...] = ("float64",)
     duals: bool = True
@@ -58,6 +60,19 @@ def require_loss(loss: str, capabilities: Capabilities, backend: str) -> None:
         raise UnsupportedProgramError(
             f"backend {backend!r} does not know the loss {loss!r} (it knows {', '.join(sorted(capabilities.losses))}); "
             'choose a backend that does, or leave the choice to backend="auto".'
+        )
+
+
+def require_weights(weights: object, capabilities: Capabilities, backend: str) -> None:
+    """Refuse a structured programme with weights of samples that a backend does not heed; None is no weights.
+
+    Raises:
+        UnsupportedProgramError: Says so.
+    """
+    if weights is not None and not capabilities.weights:
+        raise UnsupportedProgramError(
+            f"backend {backend!r} does not heed the weights of samples; choose a backend that does, or leave the "
+            'choice to backend="auto".'
         )
 
 

@@ -47,6 +47,7 @@ def with_provenance(result: Result[N], problem: Any) -> Result[N]:
         "version": installed_version("cvxrobust"),
         TRAINED_ON: STANDARDISED if looks_standardised(getattr(problem, "X", None)) else None,
         "training_fingerprint": data_fingerprint(getattr(problem, "X", None), getattr(problem, "y", None)),
+        "weights_fingerprint": _hash(getattr(problem, "sample_weight", None)),
     }
     known = {name: value for name, value in found.items() if value is not None}
     # A network to start from may have come back as it was.
@@ -63,6 +64,10 @@ def data_fingerprint(X: Any, y: Any) -> str | None:
     digest.update(np.ascontiguousarray(X[::step]).data)
     digest.update("\n".join(map(str, y.tolist())).encode())
     return digest.hexdigest()[:32]
+
+
+def _hash(weights: Any) -> str | None:
+    return hashlib.sha256(weights.tobytes()).hexdigest()[:32] if isinstance(weights, np.ndarray) else None
 
 
 def looks_standardised(X: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeVar
 
-from cvxrobust.core.contracts.backend import Backend, Capabilities, Monitor, require_loss
+from cvxrobust.core.contracts.backend import Backend, Capabilities, Monitor, require_loss, require_weights
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.networks.base import TwoLayerNetwork
@@ -36,7 +36,7 @@ def call_backend(
 
 
 def require_structured(program: Any, capabilities: Capabilities, backend: str) -> None:
-    """Refuse what is no structured programme of a kind that a backend reads, or has a loss that it does not know.
+    """Refuse what is no structured programme of a kind that a backend reads, or has a loss or weights unknown to it.
 
     Raises:
         UnsupportedProgramError: Names what it reads, or the losses that it knows.
@@ -51,6 +51,7 @@ def require_structured(program: Any, capabilities: Capabilities, backend: str) -
         )
     if (loss := getattr(program, "loss", None)) is not None:
         require_loss(loss, capabilities, backend)
+    require_weights(getattr(program, "weights", None), capabilities, backend)
 
 
 def network_to_start_from(warm_start: Solution | None, kind: type[K]) -> K | None:

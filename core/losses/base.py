@@ -77,17 +77,45 @@ class Loss(Protocol):
         ...
 
 
+class PlainLoss(Loss, Protocol):
+    """A loss that has a name of its own: every sample counts alike, unless weights say otherwise.
+
+    `weights` are above 0 and 1 on average, shape (n,), and theta is then what multipliers are per unit of weight:
+    `cvxrobust.core.losses.weighted` makes a `Loss` of both.
+    """
+
+    def bound(self, theta: Array, target: Array, weights: Array | None = None) -> float:
+        """``-mean_i weights_i loss*(-n theta_i)``; -inf outside the domain."""
+        ...
+
+    def best_scale(self, theta: Array, target: Array, limit: float, weights: Array | None = None) -> float:
+        """The s in [0, limit] that makes ``bound(s * theta)`` largest (or nearly)."""
+        ...
+
+    def block(self, target: Array, weights: Array | None = None) -> LossBlock:
+        """The conic form of ``mean_i weights_i loss(t_i)``."""
+        ...
+
+
+def weighted(values: Array, weights: Array | None) -> Array:
+    """What is said of each sample, times its weight; as it is without weights."""
+    return values if weights is None else weights * values
+
+
 def output_signs(loss: Loss, labels: Array) -> Array:
     """The sign with which each sample's loss sees the output: its label, or 1 where labels are targets."""
     return labels if loss.margin else np.ones_like(labels)
 
 
-def square_block(n: int, lift: sparse.csr_array, shift: Array, equality: bool) -> LossBlock:
-    """``tau >= ||xi||^2 / n`` as one second-order cone ``(tau + 1, tau - 1, 2 xi / sqrt(n))``."""
+def square_block(lift: sparse.csr_array, shift: Array, weights: Array | None = None, *, equality: bool) -> LossBlock:
+    """``tau >= ||xi||^2 / n`` as one second-order cone ``(tau + 1, tau - 1, 2 xi / sqrt(n))``; xi times its weights'
+    roots."""
+    n = shift.size
     cost = np.zeros(n + 1)
     cost[n] = 1.0
     rows, columns = np.concatenate([[0, 1], np.arange(2, n + 2)]), np.concatenate([[n, n], np.arange(n)])
-    values = np.concatenate([[-1.0, -1.0], np.full(n, -2.0 / np.sqrt(n))])
+    roots = None if weights is None else np.sqrt(weights)
+    values = np.concatenate([[-1.0, -1.0], weighted(np.full(n, -2.0 / np.sqrt(n)), roots)])
     matrix = sparse.csr_array((values, (rows, columns)), shape=(n + 2, n + 1))
     rhs = np.zeros(n + 2)
     rhs[0], rhs[1] = 1.0, -1.0

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from cvxrobust.core.conic.cones import Cone, Exponential, NonNegative
-from cvxrobust.core.losses.base import LossBlock
+from cvxrobust.core.losses.base import LossBlock, weighted
 
 Array = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ class Logistic:
 
         return np.asarray(-expit(-t))
 
-    def bound(self, theta: Array, target: Array) -> float:
+    def bound(self, theta: Array, target: Array, weights: Array | None = None) -> float:
         """The mean entropy of the probabilities n theta in [0, 1]."""
         p = theta.size * theta
         if p.min(initial=0.0) < 0.0 or p.max(initial=0.0) > 1.0 + 1e-14:
@@ -38,13 +38,14 @@ class Logistic:
         from scipy.special import xlog1py, xlogy
 
         # 1 - p has lost the digits of a small p, and with them the bound of a small optimum.
-        return float(np.mean(-xlogy(p, p) - xlog1py(1.0 - p, -p)))
+        entropies = np.asarray(-xlogy(p, p) - xlog1py(1.0 - p, -p), dtype=np.float64)
+        return float(np.mean(weighted(entropies, weights)))
 
     def clip(self, theta: Array) -> Array:
         """Into [0, 1/n]."""
         return np.clip(theta, 0.0, 1.0 / theta.size)
 
-    def best_scale(self, theta: Array, target: Array, limit: float) -> float:
+    def best_scale(self, theta: Array, target: Array, limit: float, weights: Array | None = None) -> float:
         """By bounded scalar search: any scale is valid, so its precision does not matter to rigour."""
         largest = float(theta.max(initial=0.0)) * theta.size
         if largest <= 0.0:
@@ -56,12 +57,12 @@ class Logistic:
         from scipy.optimize import minimize_scalar  # slow to import, and only this loss needs it
 
         found = minimize_scalar(
-            lambda s: -self.bound(s * theta, target), bounds=(0.0, limit), options={"xatol": 1e-12 * limit}
+            lambda s: -self.bound(s * theta, target, weights), bounds=(0.0, limit), options={"xatol": 1e-12 * limit}
         )
         best = float(found.x)
-        return max((best, limit), key=lambda s: self.bound(s * theta, target))
+        return max((best, limit), key=lambda s: self.bound(s * theta, target, weights))
 
-    def block(self, target: Array) -> LossBlock:
+    def block(self, target: Array, weights: Array | None = None) -> LossBlock:
         """Variables (t, tau, u, v): ``u >= exp(-t - tau)``, ``v >= exp(-tau)``, ``u + v <= 1``.
 
         Rows come sample by sample: two exponential cones each, then the n sums.
@@ -83,7 +84,7 @@ class Logistic:
         rhs = np.zeros(7 * n)
         rhs[6 * i + 1] = rhs[6 * i + 4] = rhs[6 * n + i] = 1.0
         cost = np.zeros(4 * n)
-        cost[n : 2 * n] = 1.0 / n
+        cost[n : 2 * n] = weighted(np.full(n, 1.0 / n), weights)
         lift = sparse.csr_array((one, (i, i)), shape=(n, 4 * n))
         matrix = sparse.csr_array((values, (rows, columns)), shape=(7 * n, 4 * n))
         cones: tuple[Cone, ...] = ((Exponential(),) * (2 * n)) + (NonNegative(n),)

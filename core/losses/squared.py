@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cvxrobust.core.losses.base import LossBlock, square_block
+from cvxrobust.core.losses.base import LossBlock, square_block, weighted
 
 Array = NDArray[np.float64]
 
@@ -26,24 +26,26 @@ class Squared:
         """Twice the residual."""
         return 2.0 * (t - target)
 
-    def bound(self, theta: Array, target: Array) -> float:
+    def bound(self, theta: Array, target: Array, weights: Array | None = None) -> float:
         """``theta @ target - n sum theta^2 / 4`` for any theta."""
-        return float(theta @ target - 0.25 * theta.size * (theta @ theta))
+        heavy = weighted(theta, weights)
+        return float(heavy @ target - 0.25 * theta.size * (heavy @ theta))
 
     def clip(self, theta: Array) -> Array:
         """Nothing to clip: the conjugate is finite everywhere."""
         return theta
 
-    def best_scale(self, theta: Array, target: Array, limit: float) -> float:
+    def best_scale(self, theta: Array, target: Array, limit: float, weights: Array | None = None) -> float:
         """The maximiser of a parabola."""
-        curvature = theta.size * float(theta @ theta)
+        heavy = weighted(theta, weights)
+        curvature = theta.size * float(heavy @ theta)
         if curvature == 0.0:
             return 0.0
-        return float(np.clip(2.0 * float(theta @ target) / curvature, 0.0, limit))
+        return float(np.clip(2.0 * float(heavy @ target) / curvature, 0.0, limit))
 
-    def block(self, target: Array) -> LossBlock:
+    def block(self, target: Array, weights: Array | None = None) -> LossBlock:
         """Variables (residual, tau) with ``t = target + residual`` and ``||residual||^2 / n <= tau``."""
-        return square_block(target.size, sparse.eye_array(target.size, format="csr"), target, equality=True)
+        return square_block(sparse.eye_array(target.size, format="csr"), target, weights, equality=True)
 
     def expression(self, t: Any, target: Any) -> Any:
         """In cvxpy."""

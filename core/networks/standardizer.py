@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.validation import as_numbers, check_finite, checked_rows
+from cvxrobust.core.weights import checked_sample_weight
 
 Array = NDArray[np.float64]
 
@@ -36,20 +37,23 @@ class Standardizer:
     names: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, X: ArrayLike, names: Sequence[str] | None = None) -> "Standardizer":
+    def fit(cls, X: ArrayLike, names: Sequence[str] | None = None, weights: ArrayLike | None = None) -> "Standardizer":
         """Mean and population standard deviation of the rows of X, shape (n, d), whatever its layout in memory.
 
         Deviations are taken from the first row, so that the size of the mean costs no digits, and in units of their
         size, so that no square leaves the range of float64. Columns that `constant_columns` finds keep
-        scale 1.
+        scale 1. With weights of the rows, 0 or more, shape (n,), a row of weight 2 counts as if it came twice.
 
         Raises:
             InputError: X is no finite table of numbers with a row, or a column's numbers spread too far or too little
                 for float64.
         """
-        rows = _rows(X)
+        rows, counted = _rows(X), None
+        if weights is not None:
+            given = checked_sample_weight(weights, rows.shape[0])
+            rows, counted = rows[given > 0.0], given[given > 0.0]
         named = tuple(names or ())
-        centre, scale = _deviations(rows)
+        centre, scale = _deviations(rows, counted)
         bad = ~np.isfinite(scale) | ((scale < SMALLEST) & (scale > 0.0))
         if bad.any():
             column = int(np.argmax(bad))
@@ -100,7 +104,7 @@ def _rows(X: ArrayLike) -> Array:
     return rows
 
 
-def _deviations(rows: Array) -> tuple[Array, Array]:
+def _deviations(rows: Array, weights: Array | None = None) -> tuple[Array, Array]:
     """By how much the mean differs from the first row, and the standard deviations; inf where they overflow."""
     with np.errstate(over="ignore", invalid="ignore"):
         shifted = rows - rows[0]
@@ -108,8 +112,8 @@ def _deviations(rows: Array) -> tuple[Array, Array]:
         # A power of two, so that nothing is rounded.
         unit = np.where(largest > 0.0, np.ldexp(1.0, np.frexp(largest)[1] - 1), 1.0)
         shares = shifted / unit
-        centre = shares.mean(axis=0)
-        scale = unit * np.sqrt(((shares - centre) ** 2).mean(axis=0))
+        centre = np.average(shares, axis=0, weights=weights)
+        scale = unit * np.sqrt(np.average((shares - centre) ** 2, axis=0, weights=weights))
         scale = np.where((scale == 0.0) & shifted.any(axis=0), unit, scale)  # the smallest number there is
         return unit * centre, np.where(np.isfinite(largest), scale, np.inf)
 

@@ -15,6 +15,7 @@ from cvxrobust.core.contracts.backend import (
     require_available,
     require_loss,
     require_settings,
+    require_weights,
     why_unavailable,
 )
 from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized, estimated
@@ -175,6 +176,7 @@ def _check(name: str, structure: Structure[Any], way: Way, settings: Settings) -
         known = structure.of_its_kind(backend) if way.method != "cutting-set" else None
         if known is not None and not (part.conic_rows and part.cones <= backend.capabilities.cones):
             require_loss(known.loss, backend.capabilities, backend.name)
+            require_weights(getattr(known, "weights", None), backend.capabilities, backend.name)
         if part.conic_rows == 0:
             raise UnsupportedProgramError(
                 f"{name} has no conic programme, and backend {backend.name!r} does not read its "

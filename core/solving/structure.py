@@ -24,15 +24,16 @@ class Structure(Generic[N]):
         return self.part.to_structured()
 
     def of_its_kind(self, backend: Backend) -> Any:
-        """The programme if a backend reads its kind, whatever the loss, else None."""
+        """The programme if a backend reads its kind, whatever the loss and weights, else None."""
         readable = backend.capabilities.structured
         return self.program if readable and getattr(self.program, "kind", None) in readable else None
 
     def read_by(self, backend: Backend) -> Any:
-        """The programme if a backend reads its kind and knows its loss, so that nothing need be assembled; else None.
+        """The programme if a backend reads its kind, loss and weights, so that nothing need be assembled; else None.
 
-        A programme of somebody else's kind need not say what its loss is.
+        A programme of somebody else's kind need not say what its loss is, nor have weights.
         """
         program = self.of_its_kind(backend)
-        loss = getattr(program, "loss", None)
-        return program if loss is None or loss in backend.capabilities.losses else None
+        loss, weights = getattr(program, "loss", None), getattr(program, "weights", None)
+        known = loss is None or loss in backend.capabilities.losses
+        return program if known and (weights is None or backend.capabilities.weights) else None

@@ -1,7 +1,7 @@
 """What a backend of structured programmes owes: true reports, networks with multipliers, limits kept, good manners."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -100,6 +100,18 @@ class StructuredContract(UnderTest):
             found = call_backend(solver, program, Settings(max_iterations=1), None, start)
             before, after = (_proved(problem, solution)[0] for solution in (start, found))
             assert after <= before * (1.0 + ROUNDING)
+
+    def test_weights_of_samples_are_heeded(self, solver: Backend, handed: list[Read]) -> None:
+        """Where it promises that: network and multipliers prove the gap of the weighted problem."""
+        if not solver.capabilities.weights:
+            pytest.skip("heeds no weights: problems with them are refused for it")
+        tolerance = max(1e-5, solver.capabilities.tightest_tolerance)
+        tried: list[Any] = [problem for problem, _ in handed if hasattr(problem, "sample_weight")]
+        for given in tried:
+            problem = replace(given, sample_weight=1.0 + np.arange(given.X.shape[0]) % 4)
+            upper, lower = _proved(problem, solver.solve(problem.to_structured(), Settings(tolerance=tolerance)))
+            assert upper - lower <= 2.0 * tolerance * upper, f"the optimum is in [{lower}, {upper}]"
+        assert tried, "no problem at hand has weights: name some in `problems`"
 
     def test_a_structured_solve_refuses_unknown_options(self, solver: Backend, handed: list[Read]) -> None:
         """A misspelt option must not pass for one that was set."""

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.programs.rows import Rows
 from cvxrobust.core.validation import as_numbers, check_finite, check_sizes, label_array
+from cvxrobust.core.weights import Weighing
 
 Array = NDArray[np.float64]
 Pairs = Iterable[tuple[Any, Any]]
@@ -71,6 +73,41 @@ class Batches:
             yield from ((X, y) for X, y in source if len(X))
         except (TypeError, ValueError) as error:
             raise InputError(f"batches does not yield pairs (X, y): {error}.") from error
+
+
+def rows_kept(X: Array | Rows, weighed: Weighing) -> Array | Rows:
+    """The inputs of the rows that count, in memory or in batches."""
+    if isinstance(X, np.ndarray):
+        return weighed.of(X)
+    return X if weighed.kept is None else _Kept(X, weighed.kept)
+
+
+class _Kept:
+    """Some rows of inputs that are read in blocks.
+
+    Args:
+        rows: All of them.
+        kept: Which, ascending, shape (k,).
+    """
+
+    def __init__(self, rows: Rows, kept: NDArray[np.intp]) -> None:
+        self._rows, self._kept = rows, kept
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Samples and inputs per sample."""
+        return int(self._kept.size), self._rows.shape[1]
+
+    def blocks(self) -> Iterator[tuple[slice, Array]]:
+        """What is left of the batches, with its places."""
+        for rows, block in self._rows.blocks():
+            start, stop = (int(place) for place in np.searchsorted(self._kept, (rows.start, rows.stop)))
+            if start < stop:
+                yield slice(start, stop), np.ascontiguousarray(block[self._kept[start:stop] - rows.start])
+
+    def __repr__(self) -> str:
+        chosen = hashlib.sha256(self._kept.tobytes()).hexdigest()
+        return f"{self._rows!r}, rows {chosen}"
 
 
 class _Inputs:

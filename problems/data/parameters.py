@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.validation import as_numbers, frozen
+from cvxrobust.core.weights import ClassWeight
 
 Array = NDArray[np.float64]
 Label = str | int | float | bool
@@ -53,6 +54,20 @@ def checked_beta(beta: object) -> float:
     if not (np.isfinite(weight) and weight > 0.0):
         raise InputError(f"beta is {beta!r}; expected a penalty weight above 0.")
     return weight
+
+
+def checked_class_weight(class_weight: ClassWeight, classes: bool, loss: str) -> ClassWeight:
+    """Class weights, where there are classes.
+
+    Raises:
+        InputError: They are given, but labels are targets.
+    """
+    if class_weight is not None and not classes:
+        raise InputError(
+            f"class_weight is {class_weight!r}, but the {loss} loss fits real targets, which have no classes; pass "
+            "sample_weight."
+        )
+    return class_weight
 
 
 def checked_activation(activation: object) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ from typing import ClassVar
 from numpy.typing import ArrayLike
 
 from cvxrobust.core.losses.by_name import MARGIN_LOSSES
+from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation
 from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
 
@@ -32,6 +33,9 @@ class AdversarialSDP(PolynomialProblem):
         beta: Weight of the penalty, above 0.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         activation: (a, b, c) with a != 0.
+        sample_weight: What each row counts, 0 or more, shape (n,); 2 is a row twice, 0 leaves it out. Means become
+            weighted means.
+        class_weight: By label, what the rows of a class count besides; ``"balanced"`` for classes that count alike.
 
     Raises:
         InputError: Data or parameters are unusable; the message says which and what was expected.
@@ -48,5 +52,8 @@ class AdversarialSDP(PolynomialProblem):
         beta: float = 1e-2,
         loss: str = "hinge",
         activation: Activation = DEFAULT_ACTIVATION,
+        *,
+        sample_weight: ArrayLike | None = None,
+        class_weight: ClassWeight = None,
     ) -> None:
-        super().__init__(X, y, radius, beta, loss, activation)
+        super().__init__(X, y, radius, beta, loss, activation, sample_weight, class_weight)

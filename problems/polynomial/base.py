@@ -17,6 +17,7 @@ from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.losses.weighted import weighted_loss
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import (
     DualBound,
@@ -33,7 +34,9 @@ from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, Second
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.rows import Rows, row_blocks
 from cvxrobust.core.validation import checked_inputs, checked_labels
-from cvxrobust.problems.data.parameters import checked_activation, checked_beta, checked_radius
+from cvxrobust.core.weights import ClassWeight, weighing
+from cvxrobust.problems.data.batches import rows_kept
+from cvxrobust.problems.data.parameters import checked_activation, checked_beta, checked_class_weight, checked_radius
 from cvxrobust.problems.data.row_span import RowSpan, row_span
 from cvxrobust.problems.one_versus_all import OneVersusAll
 from cvxrobust.problems.polynomial.coordinates import (
@@ -100,14 +103,18 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
     family: ClassVar[str]
 
     def __init__(
-        self, X: ArrayLike | Rows, y: ArrayLike, radius: ArrayLike, beta: float, loss: str, activation: Activation
-    ) -> None:
+        self, X: ArrayLike | Rows, y: ArrayLike, radius: ArrayLike, beta: float, loss: str, activation: Activation,
+        sample_weight: ArrayLike | None, class_weight: ClassWeight,
+    ) -> None:  # fmt: skip
         margin = loss_by_name(loss, self.losses).margin
         rows = X if isinstance(X, Rows) else checked_inputs(X)
-        labels, classes = checked_labels(y, rows.shape[0], margin, loss)
+        n = rows.shape[0]
+        weighed = weighing(sample_weight, checked_class_weight(class_weight, margin, loss), y, n)
+        labels, classes = checked_labels(weighed.labels(y), weighed.count(n), margin, loss)
         self._settle(
-            X=rows, y=labels, classes=classes, radius=checked_radius(radius, rows.shape[0]), beta=checked_beta(beta),
-            loss=loss, activation=checked_activation(activation),
+            X=rows_kept(rows, weighed), y=labels, classes=classes, radius=weighed.of(checked_radius(radius, n)),
+            sample_weight=weighed.weights, beta=checked_beta(beta), loss=loss,
+            activation=checked_activation(activation),
         )  # fmt: skip
 
     # -- one-versus-all -----------------------------------------------------------------------------------------
@@ -183,7 +190,7 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     @property
     def _loss(self) -> Loss:
-        return loss_by_name(self.loss)
+        return weighted_loss(loss_by_name(self.loss), self.sample_weight)
 
     @property
     def signs(self) -> Array:
@@ -199,7 +206,7 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         """The same for backends that know the mathematics: one column of labels per class."""
         labels, X = np.stack(self.targets, axis=1), self.coordinates
         attack = replace(self.attack, attackable=X.shape[1])
-        return PolynomialProgram(X, labels, self.loss, self.activation, attack, self.beta)
+        return PolynomialProgram(X, labels, self.loss, self.activation, attack, self.beta, self.sample_weight)
 
     def network_multipliers(self, network: PolynomialNetwork) -> Multipliers:
         """Multipliers that need no solver: ``theta_i = -loss'(margin_i) / n`` at the worst cases of a network."""
@@ -221,7 +228,7 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
     # -- exact evaluation ---------------------------------------------------------------------------------------
 
     def losses_at(self, values: Array) -> Array:
-        """Loss of each sample at its margin (output for the squared loss), shape (n,)."""
+        """Loss of each sample, times its weight, at its margin (output for the squared loss), shape (n,)."""
         return self._loss.value(values, self.y)
 
     def objective(self, network: PolynomialNetwork) -> float:

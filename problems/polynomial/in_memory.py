@@ -15,6 +15,8 @@ from cvxrobust.core.contracts.estimate import ConicSize
 from cvxrobust.core.contracts.problem import Attacks
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.losses.weighted import loss_of_rows
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMultipliers, PointMultipliers, coefficients
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
@@ -66,8 +68,9 @@ class PolynomialProblem(PolynomialTraining):
     @property
     def cones(self) -> frozenset[type]:
         """The cone types of its programmes, known before any assembly."""
-        rows: set[type] = {Zero, PSD, NonNegative} if self._loss.margin else {Zero, PSD}
-        return frozenset(rows | {type(cone) for cone in self._loss.block(np.ones(1)).cones})
+        loss = loss_by_name(self.loss)
+        rows: set[type] = {Zero, PSD, NonNegative} if loss.margin else {Zero, PSD}
+        return frozenset(rows | {type(cone) for cone in loss.block(np.ones(1)).cones})
 
     @property
     def conic_rows(self) -> int:
@@ -81,7 +84,7 @@ class PolynomialProblem(PolynomialTraining):
     @cached_property
     def _loss_sizes(self) -> tuple[int, int]:
         """Rows and columns of the loss's block, which grow by the same with every sample."""
-        one, two = (self._loss.block(np.zeros(count)) for count in (1, 2))
+        one, two = (loss_by_name(self.loss).block(np.zeros(count)) for count in (1, 2))
         rows, columns = one.rhs.size, one.cost.size
         further = self.X.shape[0] - 1
         return rows + further * (two.rhs.size - rows), columns + further * (two.cost.size - columns)
@@ -201,9 +204,9 @@ class PolynomialProblem(PolynomialTraining):
         return not self._loss.attains_infimum
 
     def losses_at_points(self, network: PolynomialNetwork, owners: NDArray[np.intp], points: Array) -> Array:
-        """Loss of the samples `owners` names at given points, shape (k,)."""
+        """Loss of the samples `owners` names at given points, times their weights, shape (k,)."""
         outputs = self.task.signs[owners] * network.decision_function(points)
-        return self._loss.value(outputs, self.y[owners])
+        return loss_of_rows(self._loss, owners).value(outputs, self.y[owners])
 
     def atoms_of(self, network: PolynomialNetwork) -> Atoms:
         """The principal axes of Z and of Z': orthonormal bases of the spans of ``[u; 1]``, the heaviest axis first."""

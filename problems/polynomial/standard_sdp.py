@@ -6,6 +6,7 @@ from typing import ClassVar
 from numpy.typing import ArrayLike
 
 from cvxrobust.core.losses.by_name import LOSSES
+from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation, Array
 from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
 
@@ -34,6 +35,9 @@ class StandardSDP(PolynomialProblem):
         beta: Weight of the penalty, above 0.
         loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"`` or ``"squared"``.
         activation: (a, b, c) with a != 0.
+        sample_weight: What each row counts, 0 or more, shape (n,); 2 is a row twice, 0 leaves it out. Means become
+            weighted means.
+        class_weight: By label, what the rows of a class count besides; ``"balanced"`` for classes that count alike.
 
     Raises:
         InputError: Data or parameters are unusable; the message says which and what was expected.
@@ -51,5 +55,8 @@ class StandardSDP(PolynomialProblem):
         beta: float = 1e-2,
         loss: str = "hinge",
         activation: Activation = DEFAULT_ACTIVATION,
+        *,
+        sample_weight: ArrayLike | None = None,
+        class_weight: ClassWeight = None,
     ) -> None:
-        super().__init__(X, y, 0.0, beta, loss, activation)
+        super().__init__(X, y, 0.0, beta, loss, activation, sample_weight, class_weight)

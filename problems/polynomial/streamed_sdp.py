@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
 from cvxrobust.core.losses.by_name import LOSSES
+from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.data.batches import Batches
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation, PolynomialTraining
 
@@ -26,6 +27,9 @@ class StreamedSDP(PolynomialTraining):
         beta: Weight of the penalty, above 0.
         loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"``, or, with radius 0, ``"squared"``.
         activation: (a, b, c) with a != 0.
+        sample_weight: What each row counts, 0 or more, shape (n,); 2 is a row twice, 0 leaves it out. Means become
+            weighted means.
+        class_weight: By label, what the rows of a class count besides; ``"balanced"`` for classes that count alike.
 
     Raises:
         InputError: Data or parameters are unusable; the message says which and what was expected.
@@ -41,10 +45,13 @@ class StreamedSDP(PolynomialTraining):
         beta: float = 1e-2,
         loss: str = "hinge",
         activation: Activation = DEFAULT_ACTIVATION,
+        *,
+        sample_weight: ArrayLike | None = None,
+        class_weight: ClassWeight = None,
     ) -> None:
         if not isinstance(data, Batches):
             raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
-        super().__init__(data.X, data.y, radius, beta, loss, activation)
+        super().__init__(data.X, data.y, radius, beta, loss, activation, sample_weight, class_weight)
         if not self._loss.margin and self.attack.present:
             raise InputError(f"the {loss} loss has no adversary; expected radius 0 for every sample.")
 

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.programs.gated.program import Formulation
+from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu.base import ReLUProblem
 from cvxrobust.problems.relu.fields import ReLUArguments
@@ -54,6 +55,9 @@ class AdversarialReLU(ReLUProblem):
             there are.
         grow_gain: Growing ends with a round that lowers the objective by less than this share of it; 0 goes on while
             there are gates that lower it at all.
+        sample_weight: What each row counts, 0 or more, shape (n,); 2 is a row twice, 0 leaves it out. Means become
+            weighted means.
+        class_weight: By label, what the rows of a class count besides; ``"balanced"`` for classes that count alike.
 
     Raises:
         InputError: Data or parameters are unusable; the message says which and what was expected.
@@ -67,10 +71,11 @@ class AdversarialReLU(ReLUProblem):
         bound: str | None = None, gates: ArrayLike | None = None, n_gates: int | None = None, seed: int = 0,
         bias: bool = False, regate: int = 0, multiclass: str | None = None, resample: bool = False,
         slots: Slots | None = None, grow: int = 10, grow_gain: float = 0.01,
+        sample_weight: ArrayLike | None = None, class_weight: ClassWeight = None,
     ) -> None:  # fmt: skip
         given = ReLUArguments(
             X, y, radius, patterns, norm=norm, beta=beta, loss=loss, formulation=formulation, bound=bound, gates=gates,
             n_gates=n_gates, seed=seed, bias=bias, regate=regate, multiclass=multiclass, resample=resample, slots=slots,
-            grow=grow, grow_gain=grow_gain,
+            grow=grow, grow_gain=grow_gain, sample_weight=sample_weight, class_weight=class_weight,
         )  # fmt: skip
         self._settle(**relu_choices.checked(given, self.losses))

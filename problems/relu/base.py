@@ -61,7 +61,7 @@ class ReLUProblem(ReLUData):
         return GatedProgram(
             self.coordinates, self.labels, self.loss, slots.gates, slots.signs, self._attack_within, self.beta,
             self.formulation, self.bias,
-            None if self.span is None else self.span.uncertainty(self.radius),
+            None if self.span is None else self.span.uncertainty(self.radius), self.sample_weight,
         )  # fmt: skip
 
     @cached_property
@@ -249,7 +249,8 @@ class ReLUProblem(ReLUData):
         """Bounds of the network without neurons, without any gates."""
         loss, targets = self.loss_function, [labels.reshape(self.X.shape[0], -1) for labels in self.targets]
         upper = sum(float(np.mean(loss.value(np.zeros_like(labels), labels).sum(axis=1))) for labels in targets)
-        return Certificate(upper, sum(bound_at_once(self.inputs, labels, loss, self.beta) for labels in targets))
+        lower = (bound_at_once(self.inputs, labels, loss, self.beta, self.sample_weight) for labels in targets)
+        return Certificate(upper, sum(lower))
 
     @property
     def size(self) -> int:

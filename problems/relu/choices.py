@@ -1,6 +1,7 @@
 """Checks of the parameters of the ReLU problems, and from them the gates."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +11,9 @@ from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 from cvxrobust.core.validation import as_numbers, checked_inputs, checked_labels
-from cvxrobust.problems.data.parameters import checked_beta, checked_radius
+from cvxrobust.core.weights import Weighing, weighing
+from cvxrobust.problems.data.parameters import checked_beta, checked_class_weight, checked_radius
+from cvxrobust.problems.data.repeated_rows import distinct_rows
 from cvxrobust.problems.relu.fields import ReLUArguments, ReLUFields
 from cvxrobust.problems.relu.gates import cones as gate_cones
 from cvxrobust.problems.relu.gates import patterns as gates
@@ -25,8 +28,8 @@ FEWEST, MOST, PER_GATE = 10, 50, 5
 """Gates sampled by default: one for so many samples per input, from the first number to the second."""
 
 
-def wanted_gates(n_gates: int | None, shape: tuple[int, ...]) -> int:
-    """How many gates to sample: as many as asked for, or by samples and inputs, the shape of X.
+def wanted_gates(n_gates: int | None, X: Array) -> int:
+    """How many gates to sample: as many as asked for, or by different samples and inputs.
 
     More gates always lower the optimum, but errors on data held out do not follow: ten gates are no worse there than
     fifty up to some hundred samples per input. See `cvxrobust.bench.studies.gate_counts`.
@@ -36,7 +39,9 @@ def wanted_gates(n_gates: int | None, shape: tuple[int, ...]) -> int:
     """
     if n_gates is not None:
         return int(_whole(n_gates, "n_gates", 1))
-    n, d = shape
+    n, d = (int(size) for size in X.shape)
+    if n > FEWEST * PER_GATE * d:  # else copies do not matter
+        n = int(distinct_rows(X).size)
     return min(max(-(-n // (PER_GATE * d)), FEWEST), MOST)
 
 
@@ -52,14 +57,19 @@ def checked(problem: ReLUArguments, losses: tuple[str, ...]) -> dict[str, object
         UnknownNameError: A loss, norm, formulation, bound or `multiclass` that is not offered.
     """
     loss = loss_by_name(problem.loss, losses)
-    X = checked_inputs(problem.X)
+    given = checked_inputs(problem.X)
+    n, classes = given.shape[0], loss.margin or problem.multiclass is not None
+    weighed = weighing(
+        problem.sample_weight, checked_class_weight(problem.class_weight, classes, problem.loss), problem.y, n
+    )
+    problem, X = _weighed(problem, weighed, n), weighed.of(given)
     found: dict[str, object] = {
-        **{one.name: getattr(problem, one.name) for one in fields(problem)},
+        **{one.name: getattr(problem, one.name) for one in fields(problem) if one.name != "class_weight"},
         "X": X,
-        "radius": checked_radius(problem.radius, X.shape[0]),
+        "radius": weighed.of(checked_radius(problem.radius, n)),
         "beta": checked_beta(problem.beta),
         "norm": check_norm(problem.norm),
-        "n_gates": wanted_gates(problem.n_gates, X.shape),
+        "n_gates": wanted_gates(problem.n_gates, X),
         "seed": _whole(problem.seed, "seed", 0),
         "regate": _whole(problem.regate, "regate", 0),
         "grow": _whole(problem.grow, "grow", 1),
@@ -70,12 +80,33 @@ def checked(problem: ReLUArguments, losses: tuple[str, ...]) -> dict[str, object
     }
     if problem.slots is not None:
         _check_slots(problem.slots, X.shape[0], FORMULATIONS[str(found["formulation"])])
-    given = [name for name in ("patterns", "gates") if getattr(problem, name) is not None]
-    if len(given) > 1:
+    chosen = [name for name in ("patterns", "gates") if getattr(problem, name) is not None]
+    if len(chosen) > 1:
         raise InputError("both patterns and gates are given; pass one of them, patterns follow from gates.")
-    if problem.resample and given:
-        raise InputError(f"resample=True draws gates, but {given[0]} are given; leave one of them out.")
+    if problem.resample and chosen:
+        raise InputError(f"resample=True draws gates, but {chosen[0]} are given; leave one of them out.")
     return found
+
+
+def _weighed(problem: ReLUArguments, weighed: Weighing, n: int) -> ReLUArguments:
+    """What is asked for, of the rows that count."""
+    if weighed.kept is None:
+        return replace(problem, sample_weight=weighed.weights)
+
+    def rows(given: ArrayLike, name: str) -> NDArray[Any]:
+        table = np.asanyarray(given)
+        if table.ndim == 0 or table.shape[0] != n:
+            raise InputError(f"{name} of shape {table.shape}; expected ({n}, K), one row per row of X.")
+        return np.asanyarray(table[weighed.kept])
+
+    patterns, slots = problem.patterns, problem.slots
+    if isinstance(patterns, tuple):
+        patterns = tuple(rows(one, "patterns is a pair that holds an array") for one in patterns)
+    elif patterns is not None and not isinstance(patterns, str):
+        patterns = rows(patterns, "patterns is an array")
+    if isinstance(slots, Slots):
+        slots = Slots(rows(slots.gates, "slots has gates"), slots.signs)
+    return replace(problem, y=weighed.labels(problem.y), patterns=patterns, slots=slots, sample_weight=weighed.weights)
 
 
 def _formulation(problem: ReLUArguments, margin: bool) -> dict[str, object]:
@@ -200,7 +231,7 @@ def gate_set(problem: ReLUFields) -> GateSet:
         return gates.from_patterns(problem.patterns, n)
     if problem.gates is not None:
         return gates.from_gates(problem.gates, inputs, bias=problem.bias)
-    count = wanted_gates(problem.n_gates, problem.X.shape)
+    count = wanted_gates(problem.n_gates, problem.X)
     if problem.resample:
         found = gate_cones.resampled(inputs, count, problem.seed, problem.attack)
         return gates.with_constant(found, inputs) if problem.bias else found

@@ -11,9 +11,11 @@ from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
+from cvxrobust.core.losses.weighted import weighted_loss
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 from cvxrobust.core.programs.gated.program import Formulation
+from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.data.row_span import RowSpan
 from cvxrobust.problems.one_versus_all import OneVersusAll
 from cvxrobust.problems.relu.gates.patterns import GateSet
@@ -46,6 +48,8 @@ class ReLUArguments:
     slots: Slots | None
     grow: int
     grow_gain: float
+    sample_weight: ArrayLike | None = None
+    class_weight: ClassWeight = None
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,8 @@ class ReLUFields(OneVersusAll[ReLUNetwork]):
 
     @property
     def loss_function(self) -> Loss:
-        """The loss itself."""
-        return loss_by_name(self.loss)
+        """The loss itself, of samples with their weights."""
+        return weighted_loss(loss_by_name(self.loss), self.sample_weight)
 
     @property
     def rules(self) -> GateRules:

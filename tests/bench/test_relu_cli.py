@@ -214,7 +214,7 @@ SDP = ["--problem", "standard-sdp"]
 CONVEX = ["--problem", "convex-relu"]
 ADVERSARIAL = ["--problem", "adversarial-relu", "--radius", "0.1"]
 REFUSED = [
-    ([*SDP, "--norm", "2"], "problem 'standard-sdp' takes no --norm; it takes --beta, --loss, --activation."),
+    ([*SDP, "--norm", "2"], "takes no --norm; it takes --beta, --loss, --activation, --class-weight, --weight-column."),
     ([*SDP, "--n-gates", "5", "--bias"], "takes no --n-gates, --bias; it takes"),
     ([*SDP, "--gate-seed", "5"], "takes no --gate-seed; it takes"),
     ([*SDP, "--no-bias"], "takes no --bias; it takes"),

@@ -82,6 +82,10 @@ def lost_at_limits(found):
     return found if found.termination is Termination.CONVERGED else replace(found, network=None)
 
 
+def unweighted(self, program, settings, monitor, start):
+    return honest(self, replace(program, weights=None), settings, monitor, start)
+
+
 def half(found):
     return replace(found, network=replace(found.network, alpha=0.5 * found.network.alpha))
 
@@ -104,6 +108,7 @@ WAYS = {
     "a monitor unheeded": (LIMITS, deaf),
     "options dropped": ("test_a_structured_solve_refuses_unknown_options", careless),
     "a start dropped": ("test_a_network_to_start_from_is_no_loss", forgetful),
+    "weights dropped": ("test_weights_of_samples_are_heeded", unweighted),
     "a programme written to": (MANNERS, untidy),
     "output": (MANNERS, talkative),
 }

@@ -12,6 +12,7 @@ from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.errors import UnknownNameError
 from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
+from cvxrobust.core.losses.weighted import loss_of_rows, weighted_loss
 from cvxrobust.core.settings import Settings
 
 by_hand = {
@@ -20,6 +21,8 @@ by_hand = {
     "logistic": lambda t, target: np.log(1.0 + np.exp(-t)),
     "squared": lambda t, target: (t - target) ** 2,
 }
+REPEATS = np.array([1, 3, 2, 1])
+WEIGHTS = REPEATS / REPEATS.mean()
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=lambda loss: loss.name)
 margin_losses = pytest.mark.parametrize("loss", [loss for loss in LOSSES.values() if loss.margin], ids=lambda k: k.name)
 derandomized = settings(derandomize=True, deadline=None, max_examples=60)
@@ -127,7 +130,9 @@ def test_multipliers_of_zero_and_no_limit_give_the_bound_zero(loss):
 
 @every_loss
 @pytest.mark.parametrize("seed", range(3))
-def test_the_conic_form_has_the_mean_loss_as_its_value(loss, seed):
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["alike", "weighted"])
+def test_the_conic_form_has_the_mean_loss_as_its_value(loss, weights, seed):
+    loss = weighted_loss(loss, weights)
     rng = np.random.default_rng(seed)
     n = 4
     t, target = 2.0 * rng.standard_normal(n), rng.standard_normal(n)
@@ -140,6 +145,36 @@ def test_the_conic_form_has_the_mean_loss_as_its_value(loss, seed):
     solution = get_backend("clarabel").solve(program, Settings(tolerance=1e-9))
     value = program.q @ solution.x + program.offset
     assert value == pytest.approx(float(np.mean(loss.value(t, target))), rel=1e-6, abs=1e-7)
+
+
+@every_loss
+@derandomized
+@given(t=samples(4, 20.0), target=samples(4, 5.0), theta=samples(4, 3.0), limit=st.floats(1e-3, 50.0))
+def test_a_weight_is_a_sample_that_comes_several_times(loss, t, target, theta, limit):
+    weighted = weighted_loss(loss, WEIGHTS)
+
+    def again(values):
+        return np.repeat(values, REPEATS)
+
+    close = {"rel": 1e-12, "abs": 1e-12}
+    assert np.mean(weighted.value(t, target)) == pytest.approx(np.mean(loss.value(again(t), again(target))), **close)
+    slopes = again(weighted.derivative(t, target) / WEIGHTS)
+    assert slopes == pytest.approx(loss.derivative(again(t), again(target)), **close)
+    # The multiplier of a sample is shared by those that it stands for.
+    theta, shared = weighted.clip(theta), loss.clip(again(theta / REPEATS))
+    assert again(theta / REPEATS) == pytest.approx(shared, **close)
+    assert weighted.bound(theta, target) == pytest.approx(loss.bound(shared, again(target)), rel=1e-9, abs=1e-9)
+    scale, other = weighted.best_scale(theta, target, limit), loss.best_scale(shared, again(target), limit)
+    best = loss.bound(other * shared, again(target))
+    assert weighted.bound(scale * theta, target) == pytest.approx(best, rel=1e-9, abs=1e-9)
+
+
+def test_some_samples_weigh_what_they_weigh_among_all():
+    weighted = weighted_loss(loss_by_name("hinge"), WEIGHTS)
+    some = loss_of_rows(weighted, np.array([1, 1, 3]))
+    assert some.value(np.zeros(3), np.ones(3)).tolist() == WEIGHTS[[1, 1, 3]].tolist()
+    assert weighted.value(np.zeros((4, 2)), np.ones((4, 2)))[:, 1].tolist() == WEIGHTS.tolist()
+    assert weighted_loss(loss_by_name("hinge"), None) is loss_by_name("hinge")
 
 
 def test_logistic_neither_overflows_nor_loses_its_tail():

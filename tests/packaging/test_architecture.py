@@ -22,8 +22,8 @@ FLOORS = {
 # Inside a floor: what stands left of "<" knows nothing of what stands right of it, rooms divided by "|" never meet,
 # those divided by commas may. A star is all the others.
 ROOMS = {
-    "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets < validation < conic "
-    "< losses < attacks < networks < programs < contracts < discovery < kit < formats < solving < testing",
+    "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets < validation < weights "
+    "< conic < losses < attacks < networks < programs < contracts < discovery < kit < formats < solving < testing",
     "core.programs": "rows < polynomial | gated",
     "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators",
     "problems.relu": "gates < *",

@@ -85,3 +85,30 @@ def test_features_that_carry_nothing_are_named(data):
 def test_it_searches_over_grids(data):
     search = GridSearchCV(PolynomialClassifier(tolerance=1e-2), {"radius": [0.0, 0.3]}, cv=2).fit(*data)
     assert search.best_params_["radius"] in (0.0, 0.3)
+
+
+@pytest.mark.parametrize(
+    "kind", [PolynomialClassifier, lambda **given: ReLUClassifier(radius=0.05, n_gates=5, **given)]
+)
+def test_rows_that_come_again_and_weights_give_the_same_model_to_the_last_bit(data, kind):
+    X, y = data
+    weights = np.random.default_rng(3).integers(0, 4, y.size)
+    rows = np.random.default_rng(4).permutation(np.repeat(np.arange(y.size), weights))
+    weighted, repeated = (
+        kind(tolerance=1e-2).fit(X, y, sample_weight=weights),
+        kind(tolerance=1e-2).fit(X[rows], y[rows]),
+    )
+    assert weighted.decision_function(X).tobytes() == repeated.decision_function(X).tobytes()
+    assert weighted.network_.standardizer.scale == pytest.approx(X[rows].std(axis=0), rel=1e-13)
+    assert weighted.result_.certificate == repeated.result_.certificate
+
+
+def test_class_weights_are_by_label(data):
+    X, y = data
+    balanced, by_hand = (
+        PolynomialClassifier(tolerance=1e-3, class_weight=given).fit(X, y)
+        for given in ("balanced", {"yes": 1.0, "no": (y == "yes").sum() / (y == "no").sum()})
+    )
+    assert balanced.result_.certificate.upper == pytest.approx(by_hand.result_.certificate.upper, rel=1e-3)
+    with pytest.raises(ValueError, match=r"class_weight names \['Yes'\], which no row is labelled"):
+        PolynomialClassifier(class_weight={"Yes": 2.0}).fit(X, y)

@@ -31,7 +31,8 @@ def problem_of(kind):
     y = np.where(score[:, 0] > 0.0, 1.0, -1.0)
     if kind == "streamed":
         starts = range(0, 61, 17)
-        return StreamedSDP(Batches([(X[i : i + 17], y[i : i + 17]) for i in starts]), radius=radius)
+        batches = Batches([(X[i : i + 17], y[i : i + 17]) for i in starts])
+        return StreamedSDP(batches, radius=radius, sample_weight=np.arange(61) % 3)
     return AdversarialSDP(X, y, radius=radius)
 
 

@@ -13,7 +13,8 @@ hinge or the worst residual; ``e``, the harmful ReLUs; further variables of norm
     length    (t, u)                    second-order cones
 
 The objective is ``beta sum t`` plus ``sum xi / n`` (hinge), ``sum xi^2 / n`` (squared hinge, squared loss where
-attacked), ``sum log(1 + exp(-m)) / n``, or ``sum (x'H - y)^2 / n`` over what is not attacked.
+attacked), ``sum log(1 + exp(-m)) / n``, or ``sum (x'H - y)^2 / n`` over what is not attacked. The weight of a sample
+divides its n.
 """
 
 from collections.abc import Mapping
@@ -244,13 +245,19 @@ class Model:
 
     def loss_slopes(self, seen: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """First and second derivative of the smooth loss in what it sees, each of shape (n, C)."""
-        derivatives, n = self.data.loss.derivatives, self.data.shape[0]
+        derivatives, n = self.data.loss.derivatives, self.data.count
         if seen is None or derivatives is None:
             return None, None
         slope, curvature = derivatives(seen, self.data.y)
         if self.data.margin:
             return slope / n, curvature / n
         return self.plain / n * slope, self.plain / n * curvature
+
+    @property
+    def count(self) -> int | Tensor:
+        """By what the cost of each xi is divided, as `GatedTensors.count`."""
+        count = self.data.count
+        return count[self.data.rows] if self.folded and isinstance(count, Tensor) else count
 
     def cost(self, x: Tensor) -> Tensor:
         """The gradient of the objective's part that is linear or quadratic in t and xi."""
@@ -259,7 +266,7 @@ class Model:
             found[name] = torch.zeros_like(part)
         found["t"] += self.data.program.beta
         if "xi" in v:
-            n = self.data.shape[0]
+            n = self.count
             found["xi"] = 2.0 / n * v["xi"] if self.curved else found["xi"] + 1.0 / n
         return self.variables.join(found)
 
@@ -268,5 +275,6 @@ class Model:
         found = torch.zeros_like(x)
         if self.curved:
             place = self.variables.places["xi"]
-            found[place] = 2.0 / self.data.shape[0] * x[place]
+            xi = self.variables.views(x)["xi"]
+            found[place] = (2.0 / self.count * xi).flatten()
         return found

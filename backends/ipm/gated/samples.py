@@ -76,7 +76,8 @@ class EliminatedSamples:
         self.own, self.slope = softness, softness
         if model.hinged:
             self.slope = scaling.of["loss"]
-            self.own = 1.0 / scaling.of["hinge"] if "hinge" in scaling.of else torch.full_like(self.slope, 0.5 * n)
+            half = torch.zeros_like(self.slope)
+            self.own = 1.0 / scaling.of["hinge"] if "hinge" in scaling.of else half + 0.5 * model.count
             softness = 1.0 / self.slope + self.own
         if model.folded:
             softness = self._folded(scaling, softness)
@@ -92,13 +93,13 @@ class EliminatedSamples:
 
     def _folded(self, scaling: Scaling, softness: Tensor) -> Tensor:
         """The worst residuals of the squared loss under attack: a skewed part and one in ``x'H`` alone."""
-        rows, n = self.data.rows, self.data.shape[0]
+        rows = self.data.rows
         over, under = scaling.of["over"], scaling.of["under"]
         both = over + under
         self.slope = both
         self.side = self.side.index_copy(0, rows, (over - under) / both)
         self.rho = torch.zeros_like(softness).index_copy(0, rows, 4.0 * over * under / both)
-        return softness.index_copy(0, rows, 1.0 / both + 0.5 * n)
+        return softness.index_copy(0, rows, 1.0 / both + 0.5 * self.model.count)
 
     def reduce(self, r: dict[str, Tensor]) -> None:
         """Move the right-hand sides of the samples' variables to those of u and c; keeps what `restore` needs."""
@@ -111,7 +112,7 @@ class EliminatedSamples:
         if model.hinged:
             shift = shift + r["xi"] * self.own
         elif model.folded:
-            shift = shift.index_add(0, data.rows, 0.5 * data.shape[0] * r["xi"])
+            shift = shift.index_add(0, data.rows, 0.5 * model.count * r["xi"])
         if self.relus is not None:
             shift = shift - (r["e"] * self.relus.inverse).sum(0)[:, None]
         r["rest"] = pull = -self.kappa * shift
@@ -146,7 +147,7 @@ class EliminatedSamples:
             own = 1.0 / self.own
             v["xi"] = (r["xi"] - self.slope * model.margins(v, f)) / (own + self.slope)
         elif model.folded:
-            v["xi"] = 0.5 * data.shape[0] * (r["xi"] - theta[data.rows])
+            v["xi"] = 0.5 * model.count * (r["xi"] - theta[data.rows])
 
     def gather(self, H: Tensor) -> Tensor:
         """The adjoint of u -> H, shape (K, C, D)."""

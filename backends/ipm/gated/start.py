@@ -57,7 +57,8 @@ def begin(model: Model, interior: Interior, worth: float, given: Tensor | None, 
     lengths = torch.sqrt((u**2).sum((1, 2)))
     v["t"] = 0.5 * mu / beta + torch.sqrt((0.5 * mu / beta) ** 2 + lengths**2)
     if model.slot is not None and data.one_sided:
-        cost = (data.live @ data.radius)[data.capped, None] * (0.25 / n)
+        radius = data.radius if isinstance(data.count, int) else data.radius * (n / data.count[:, 0])
+        cost = (data.live @ radius)[data.capped, None] * (0.25 / n)
         v["c"], a = model.slot.above(u[data.capped][..., : data.program.attackable], cost, width)
         if a is not None:
             v["slota"] = a
@@ -86,17 +87,18 @@ def _balanced(model: Model, z: Tensor, seen: Tensor | None) -> Tensor:
 def _samples(model: Model, v: dict[str, Tensor], mu: Tensor, worth: float) -> None:
     """The samples' variables."""
     data = model.data
-    n, _, C, _ = data.shape
+    n, C = data.count, data.shape[2]
     H, f = model.outputs(v["u"])
     typical = 0.5 / n if data.margin else 2.0 * (max(worth, 1e-300) / C) ** 0.5 / n
     if model.sample is not None:
         some = H[data.rows][..., : data.program.attackable]
-        v["h"], a = model.sample.above(some, (typical * data.reach)[:, None], mu)
+        cost = typical[data.rows] if isinstance(typical, Tensor) else typical
+        v["h"], a = model.sample.above(some, cost * data.reach[:, None], mu)
         if a is not None:
             v["samplea"] = a
     if data.one_sided:
         q = model.slopes(v["u"], v.get("c"))[:, 0]
-        v["e"] = _above(q, 0.5 / n, mu) * data.live
+        v["e"] = _above(q, 0.5 / n if isinstance(n, int) else 0.5 / n.T, mu) * data.live
     if model.hinged:
         need = 1.0 - model.margins(v, f)
         if model.curved:
@@ -105,10 +107,10 @@ def _samples(model: Model, v: dict[str, Tensor], mu: Tensor, worth: float) -> No
             v["xi"] = _above(-need, 1.0 / n, mu)
     elif model.folded:
         worst = (f - data.y)[data.rows].abs() + data.reach[:, None] * v["h"]
-        v["xi"] = 0.5 * worst + torch.sqrt(0.25 * worst**2 + mu * n)
+        v["xi"] = 0.5 * worst + torch.sqrt(0.25 * worst**2 + mu * model.count)
 
 
-def _above(q: Tensor, cost: float, mu: Tensor) -> Tensor:
+def _above(q: Tensor, cost: float | Tensor, mu: Tensor) -> Tensor:
     """The e with ``mu / e + mu / (e + q) = cost``, above 0 and -q."""
     p = cost * q
     root = torch.sqrt(4.0 * mu**2 + p**2)

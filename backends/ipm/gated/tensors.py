@@ -64,6 +64,12 @@ class GatedTensors:
         """Samples, slots, outputs and inputs."""
         return (self.X.shape[0], *self.program.shape)
 
+    @cached_property
+    def count(self) -> int | Tensor:
+        """By what losses are divided: the number of samples, or where these have weights, over them; shape (n, 1)."""
+        n, weights = self.X.shape[0], self.program.weights
+        return n if weights is None else n / torch.tensor(weights, device=self.X.device)[:, None]
+
     @property
     def one_sided(self) -> bool:
         """Whether harmful ReLUs are paid for."""

@@ -98,11 +98,13 @@ class Linearised:
 
     def aim(self, mu: float, previous: AttackedDirection | None) -> Aim:
         """The targets for complementarity mu, with Mehrotra's correction by a previous direction."""
-        weighted = self.weight * mu
-        diagonal, corner = weighted * self.delta, weighted / self.primal.s
+        own = self.data.barrier(mu)
+        weighted = self.weight * own
+        along = weighted[:, None] if isinstance(weighted, Tensor) else weighted
+        diagonal, corner = along * self.delta, weighted / self.primal.s
         side = torch.zeros_like(diagonal)
         lam = self.point.lam.aim(weighted, None if previous is None else previous.lam)
-        loss = self.point.loss.aim(mu, None if previous is None else previous.loss)
+        loss = self.point.loss.aim(own, None if previous is None else previous.loss)
         if previous is None:
             return Aim(None, diagonal, side, corner, lam, loss)
         correction = self._correction(previous.dX, previous.response, previous.dT)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvxrobust.backends.ipm.loss_sides import Count
 from cvxrobust.backends.ipm.polynomial.samples import Moments
 from cvxrobust.core import (
     MomentMultipliers,
@@ -14,7 +15,6 @@ from cvxrobust.core import (
     PolynomialNetwork,
     PolynomialProgram,
     coefficients,
-    loss_by_name,
     neurons_from_matrix,
 )
 from cvxrobust.core.attacks.quadratic import Quadratic
@@ -79,7 +79,7 @@ class Bounds:
     """
 
     def __init__(self, program: PolynomialProgram, X: Array, device: torch.device) -> None:
-        self.program, self.loss = program, loss_by_name(program.loss)
+        self.program, self.loss = program, program.loss_function
         self.y = program.labels[:, 0]
         self.device = device
         self.X, self.radius = (torch.tensor(part, device=device) for part in (X, program.attack.radius))
@@ -87,6 +87,20 @@ class Bounds:
         self.attack = replace(program.attack, radius=self.radius)
         self.attacked = torch.nonzero(self.radius > 0.0)[:, 0]
         self.clean = torch.nonzero(self.radius == 0.0)[:, 0]
+        self.weights = None if program.weights is None else torch.tensor(program.weights, device=device)
+
+    def counts(self, rows: Tensor) -> Count:
+        """By what the losses of some samples are divided: the number of all, over their weights."""
+        n = self.y.size
+        return n if self.weights is None else n / self.weights[rows]
+
+    def weighed(self, values: Tensor) -> Tensor:
+        """What is said of all samples, shape (n, ..), times their weights."""
+        return values if self.weights is None else self.weights.view(-1, *[1] * (values.dim() - 1)) * values
+
+    def weights_of(self, rows: Tensor) -> Tensor | None:
+        """What some samples weigh, shape (b,); None for 1."""
+        return None if self.weights is None else self.weights[rows]
 
     def network(self, Z: Tensor, Zp: Tensor, cutoff: float = EXACT) -> PolynomialNetwork:
         """The network of two matrices in the coordinates of X."""

@@ -16,11 +16,22 @@ class CleanData:
         z: ``[x; 1]``, shape (n, d + 1).
         sign: Labels, or 1 for the squared loss, shape (n,).
         activation: The network's.
+        weight: Of each sample in the mean loss, and so of its barriers, shape (n,); None for 1.
     """
 
     z: Tensor
     sign: Tensor
     activation: Activation
+    weight: Tensor | None = None
+
+    def barrier(self, mu: float) -> float | Tensor:
+        """Complementarity mu of each sample's own pairs, shape (n,)."""
+        return mu if self.weight is None else mu * self.weight
+
+    @property
+    def amount(self) -> float:
+        """Samples, each as often as it weighs."""
+        return self.z.shape[0] if self.weight is None else float(self.weight.sum())
 
     def values(self, T: Tensor) -> Tensor:
         """What the loss sees, ``sign_i <A(x_i), T>``, shape (n,)."""

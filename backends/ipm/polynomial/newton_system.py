@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.ipm.complementarity import count, products, products_after, steps
+from cvxrobust.backends.ipm.complementarity import products, products_after, steps
 from cvxrobust.backends.ipm.polynomial.attacked import Linearised
 from cvxrobust.backends.ipm.polynomial.attacked_rows import AttackedRows
 from cvxrobust.backends.ipm.polynomial.clean import CleanData, CleanLinearised
@@ -155,10 +155,10 @@ class NewtonSystem:
     def _count(self) -> float:
         found = 0.0
         if self.attacked is not None:
-            n, d = self.attacked.eta.shape
-            found += self.weights.inequalities * n * (d + 2) + count(self.attacked.point.loss.pairs)
-        if self.point.clean is not None:
-            found += count(self.point.clean.pairs)
+            n, d = self.attacked.data.amount, self.attacked.eta.shape[1]
+            found += self.weights.inequalities * n * (d + 2) + n * len(self.attacked.point.loss.pairs)
+        if self.point.clean is not None and self.data.clean is not None:
+            found += self.data.clean.amount * len(self.point.clean.pairs)
         return found
 
     def _complementarity(self) -> float:
@@ -173,7 +173,8 @@ class NewtonSystem:
         # Curvatures do not depend on where a direction aims.
         clean = self._clean(self.mu, None)
         if self.attacked is not None:
-            self.attacked.prepare(None, self.attacked.point.loss.aim(self.mu, None).curvature)
+            own = self.attacked.data.barrier(self.mu)
+            self.attacked.prepare(None, self.attacked.point.loss.aim(own, None).curvature)
         size = self.triangle.size
         self.schur: Factored
         if factoring == "rows":
@@ -195,7 +196,8 @@ class NewtonSystem:
         if self.data.clean is None or self.point.clean is None:
             return None
         last = None if previous is None else previous.clean_loss
-        return CleanLinearised(self.data.clean, self.point.clean, self.point.clean.aim(mu, last))
+        aim = self.point.clean.aim(self.data.clean.barrier(mu), last)
+        return CleanLinearised(self.data.clean, self.point.clean, aim)
 
     # -- the reduced system --------------------------------------------------------------------------------------
 

@@ -110,12 +110,23 @@ class AttackedData:
         y: Labels, shape (n,).
         r: Radii, shape (n,).
         activation: The network's.
+        weight: Of each sample in the mean loss, and so of its barriers, shape (n,); None for 1.
     """
 
     x: Tensor
     y: Tensor
     r: Tensor
     activation: Activation
+    weight: Tensor | None = None
+
+    def barrier(self, mu: float) -> float | Tensor:
+        """Complementarity mu of each sample's own pairs, shape (n,)."""
+        return mu if self.weight is None else mu * self.weight
+
+    @property
+    def amount(self) -> float:
+        """Samples, each as often as it weighs."""
+        return self.x.shape[0] if self.weight is None else float(self.weight.sum())
 
     def primal(self, T: Tensor, lam: Tensor, w: Tensor, *, diagonal: bool = True) -> "Primal":
         """The matrix inequalities' slacks in arrow form; T_11 is diagonal, or else is diagonalised for this call."""

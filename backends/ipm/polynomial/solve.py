@@ -98,7 +98,8 @@ r"""A structured primal-dual interior-point method for polynomial networks, stan
    feasibility is negligible.
 
 5. **Losses.** hinge: slacks xi and ``xi - 1 + w``; squared hinge: quadratic in xi, one slack; logistic and squared:
-   smooth, their own Newton terms. Where optimality conditions are not linear, primal and dual steps are equal.
+   smooth, their own Newton terms. Where optimality conditions are not linear, primal and dual steps are equal. The
+   weight of a sample divides the n of its own loss and multiplies its barriers: as if it came so many times.
 
 6. **More inputs.** Beyond `FULL` inputs the network is searched in a growing subspace (`subspace`).
 """

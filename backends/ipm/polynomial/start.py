@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import Pair
+from cvxrobust.backends.ipm.loss_sides import Count, Mu
 from cvxrobust.backends.ipm.losses import LOSSES, InteriorLoss
 from cvxrobust.backends.ipm.polynomial.certify import Bounds
 from cvxrobust.backends.ipm.polynomial.clean import CleanData
@@ -46,7 +47,7 @@ class StartTuning:
     """How far below mu, in natural logarithms, the multiplier of a sample may be: slacks up to exp(range)."""
 
     largest: float = 1e3
-    """Multiplier of a sample, at most, times the number of samples."""
+    """Multiplier of a sample, at most, times the number of samples, over its weight."""
 
     bisections: int = 40
     """Halvings of an interval that centre one number per sample."""
@@ -105,8 +106,8 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
     zero, room = _losses_at_zero(bounds)
     mu = TUNING.first * zero / n
     # Along each axis of the inputs' second moments what outputs leave room for, so that scales do not matter.
-    moments = bounds.X.T @ bounds.X / n
-    moments.diagonal().add_(float((bounds.radius**2).mean()))
+    moments = bounds.weighed(bounds.X).T @ bounds.X / n
+    moments.diagonal().add_(float(bounds.weighed(bounds.radius**2).mean()))
     square, axes = torch.linalg.eigh(moments)
     square, axes = square.clamp(min=0.0), lift(axes)
     size = abs(activation.a) * square + abs(activation.b) * torch.sqrt(square) + abs(activation.c)
@@ -118,13 +119,18 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
     y = torch.tensor(bounds.y, device=one.device)
     rows, others = bounds.attacked, bounds.clean
     if rows.numel():
-        attacked = AttackedData(bounds.X[rows], bounds.sign[rows], bounds.radius[rows], activation)
+        weight = bounds.weights_of(rows)
+        attacked = AttackedData(bounds.X[rows], bounds.sign[rows], bounds.radius[rows], activation, weight)
     if others.numel():
-        clean = CleanData(torch.hstack([bounds.X[others], one[others, None]]), bounds.sign[others], activation)
-        clean_point = LOSSES[bounds.program.loss].side(torch.zeros_like(one[others]), y[others], n, mu)
+        lifted = torch.hstack([bounds.X[others], one[others, None]])
+        clean = CleanData(lifted, bounds.sign[others], activation, bounds.weights_of(others))
+        clean_point = LOSSES[bounds.program.loss].side(
+            torch.zeros_like(one[others]), y[others], bounds.counts(others), clean.barrier(mu)
+        )
     data = Data(activation, bounds.program.beta, attacked, clean)
-    if rows.numel():
-        attacked_point = _attacked_start(bounds, one[rows], y[rows], mu, data.weights.inequalities * mu)
+    if attacked is not None:
+        own = attacked.barrier(mu)
+        attacked_point = _attacked_start(bounds, one[rows], y[rows], own, data.weights.inequalities * own)
     U = data.weights.matrices * mu * ((axes / share) @ axes.T)
     point = PolynomialPoint(Z, Z.clone(), U, U.clone(), (0.0, 0.0), attacked_point, clean_point)
     return PolynomialIterate(data, point, torch.eye(d, dtype=torch.float64, device=one.device))
@@ -154,10 +160,15 @@ def warm_start(
     y = torch.tensor(bounds.y, device=bounds.X.device)
     data, attacked_point, clean_point = cold.data, None, None
     if data.attacked is not None:
-        inner = data.weights.inequalities * mu
-        attacked_point = _centred(data.attacked, T, LOSSES[bounds.program.loss], y[bounds.attacked], n, mu, inner)
+        rows, own = bounds.attacked, data.attacked.barrier(mu)
+        inner = data.weights.inequalities * own
+        attacked_point = _centred(
+            data.attacked, T, LOSSES[bounds.program.loss], y[rows], bounds.counts(rows), own, inner
+        )
     if data.clean is not None:
-        clean_point = LOSSES[bounds.program.loss].side(data.clean.values(T), y[bounds.clean], n, mu)
+        clean_point = LOSSES[bounds.program.loss].side(
+            data.clean.values(T), y[bounds.clean], bounds.counts(bounds.clean), data.clean.barrier(mu)
+        )
     U, Up = (data.weights.matrices * mu * torch.linalg.inv(part) for part in (Z, Zp))
     return PolynomialIterate(data, PolynomialPoint(Z, Zp, U, Up, (0.0, 0.0), attacked_point, clean_point), cold.frame)
 
@@ -168,19 +179,19 @@ def _losses_at_zero(bounds: Bounds) -> tuple[float, float]:
     return max(zero, TINY), TUNING.large if bounds.loss.margin else TUNING.large_targets * max(zero, TINY) ** 0.5
 
 
-def _attacked_start(bounds: Bounds, one: Tensor, y: Tensor, mu: float, inner: float) -> AttackedPoint:
+def _attacked_start(bounds: Bounds, one: Tensor, y: Tensor, mu: Mu, inner: Mu) -> AttackedPoint:
     """``M_i = diag(lam I, 1)`` and ``X_i = inner M_i^-1``; the loss's pairs at complementarity mu."""
     d = bounds.X.shape[1]
     lam = min(1.0, 6.0 / d)
     w = -(1.0 + lam) * one
     cov = torch.diag_embed((inner / lam * one)[:, None].expand(-1, d))
     moments = Moments(inner * one, one.new_zeros(one.numel(), d), cov.contiguous())
-    loss = LOSSES[bounds.program.loss].side(w, y, bounds.X.shape[0], mu)
+    loss = LOSSES[bounds.program.loss].side(w, y, bounds.counts(bounds.attacked), mu)
     return AttackedPoint(Pair.centred(lam * one, inner), w, moments, loss)
 
 
 def _centred(
-    data: AttackedData, T: Tensor, loss: InteriorLoss, y: Tensor, N: int, mu: float, inner: float
+    data: AttackedData, T: Tensor, loss: InteriorLoss, y: Tensor, N: Count, mu: Mu, inner: Mu
 ) -> AttackedPoint:
     """For a given T, the samples' variables on the central path, by bisection in theta and, within it, in lam.
 
@@ -206,12 +217,16 @@ def _centred(
         margin = inside.primal(turned, lam_at(theta), none).s
         return loss.side(margin - inner / theta, y, N, mu).theta > theta
 
-    most = torch.full_like(none, math.log(TUNING.largest / N))
-    theta = torch.exp(_bisected(small, torch.full_like(none, math.log(inner) - TUNING.range), most))
+    most = (
+        torch.log(TUNING.largest / N) if isinstance(N, Tensor) else torch.full_like(none, math.log(TUNING.largest / N))
+    )
+    lowest = inner.log() if isinstance(inner, Tensor) else torch.full_like(none, math.log(inner))
+    theta = torch.exp(_bisected(small, lowest - TUNING.range, most))
     lam, s = lam_at(theta), inner / theta
     at = inside.primal(turned, lam, none)
     w = at.s - s
-    moments = Moments(theta, at.attack @ V.T, V @ torch.diag_embed(inner / at.D) @ V.T)
+    spread = (inner[:, None] if isinstance(inner, Tensor) else inner) / at.D
+    moments = Moments(theta, at.attack @ V.T, V @ torch.diag_embed(spread) @ V.T)
     return AttackedPoint(Pair.centred(lam, inner), w, moments, loss.side(w, y, N, mu))
 
 

@@ -54,7 +54,7 @@ def proves(program: GatedProgram, m: GatedMultipliers, B: Array) -> float:
 
 def _proves(program: GatedProgram, theta: Array, omega: Array | None, longest: float) -> float:
     limit = program.beta / longest if longest > 0.0 else math.inf
-    return best_scaled(program.loss_function, theta, omega, program.labels, limit)[0]
+    return best_scaled(program, theta, omega, limit)[0]
 
 
 def best_share(

@@ -74,6 +74,7 @@ class GatedTensors:
         turned: The sign that ``x_i'u_k`` has in the ReLU or constraint of (i, k), 0 where there is none; (n, K).
         reach: The radius there, shape (n, K).
         attacked: Whether any radius is positive.
+        heavy: What the loss of each sample counts in the mean, shape (n, 1); None for all alike.
     """
 
     program: GatedProgram
@@ -84,6 +85,7 @@ class GatedTensors:
     turned: Tensor
     reach: Tensor
     attacked: bool
+    heavy: Tensor | None = None
 
     @classmethod
     def of(cls, program: GatedProgram, device: str, dtype: torch.dtype) -> Self:
@@ -106,7 +108,12 @@ class GatedTensors:
             tensor(np.where(active, sides, 0.0)),
             tensor(np.where(active, program.attack.radius[:, None], 0.0)),
             attacked,
+            None if program.weights is None else tensor(program.weights[:, None]),
         )
+
+    def weighed(self, values: Tensor) -> Tensor:
+        """What is said of all samples, shape (n, C), times their weights."""
+        return values if self.heavy is None else self.heavy * values
 
     @property
     def loss(self) -> TorchLoss:

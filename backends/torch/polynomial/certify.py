@@ -16,9 +16,9 @@ from cvxrobust.backends.torch.polynomial.attacks import RandomAttacks
 from cvxrobust.backends.torch.polynomial.neurons import network_of
 from cvxrobust.backends.torch.polynomial.objective import Array, Form, ObjectiveEvaluation, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import Block, Target
-from cvxrobust.core import Loss, PolynomialNetwork, PolynomialProgram
+from cvxrobust.core import Loss, PolynomialNetwork, PolynomialProgram, loss_by_name
 from cvxrobust.core.attacks.quadratic import Quadratic
-from cvxrobust.core.losses.base import output_signs
+from cvxrobust.core.losses.base import output_signs, weighted
 from cvxrobust.core.programs.polynomial.certificate import DualBound, dual_bound
 from cvxrobust.core.programs.polynomial.moments import SecondMoments
 
@@ -101,6 +101,7 @@ class _Case:
 
     def __init__(self, objective: SmoothedObjective, query: Query, evaluation: ObjectiveEvaluation, loss: Loss) -> None:
         self.program, self.samples, self.loss = objective.program, objective.samples, loss
+        self.plain = loss_by_name(self.program.loss)
         self.query, self.evaluation, self.form = query, evaluation, objective.form(query)
         neurons, signs = query.neurons.cpu().numpy(), query.signs.cpu().numpy()
         self.network = network_of(neurons, signs, self.program.activation, regression=not loss.margin)
@@ -108,7 +109,8 @@ class _Case:
         like = query.neurons
         u, alpha = (self._native(torch.tensor(part, device=like.device)) for part in _parts(self.network))
         self.quadratic = Quadratic.of(u, alpha, self.program.activation)
-        theta = self.loss.clip(_numpy(self._whole(evaluation.weights)) / self.samples.total)
+        whole = weighted(_numpy(self._whole(evaluation.weights)), self.program.weights)
+        theta = self.loss.clip(whole / self.samples.total)
         self.theta = theta
         self.mine = torch.tensor(theta[self.samples.rows], device=like.device)
         self.moments = SecondMoments(self._native(self.form.vectors))
@@ -123,12 +125,14 @@ class _Case:
             exact = torch.as_tensor(self.quadratic.worst_margins(X, sides, replace(program.attack, radius=radius)))
         else:
             exact = torch.as_tensor(self.quadratic.expand(X)[0])
-        self.sums[0] += float(self.loss.value(_numpy(exact), _numpy(labels)).sum())
-        smoothed, weights = self.evaluation.margins[rows], self.evaluation.weights[rows]
-        self.sums[1] += LOSSES[program.loss].smoothed_off(smoothed, weights).sum()
+        weights = None if self.samples.weights is None else _numpy(self.samples.weights[rows])
+        self.sums[0] += float(weighted(self.plain.value(_numpy(exact), _numpy(labels)), weights).sum())
+        smoothed, slopes = self.evaluation.margins[rows], self.evaluation.weights[rows]
+        lost = LOSSES[program.loss].smoothed_off(smoothed, slopes)
+        self.sums[1] += self.samples.weighed(lost, rows).sum()
         mean = variance = None
         if self.form.attacked:
-            self.sums[2] += (weights * (exact - smoothed)).sum()
+            self.sums[2] += (self.samples.weighed(slopes, rows) * (exact - smoothed)).sum()
             _, half = self.form.outputs((self.form.vectors.T @ block.X.T).T)
             attacks = self.form.attack(rows, half, self.evaluation.shift)
             mean, variance = _moves(self.form, attacks, target.radius[rows])

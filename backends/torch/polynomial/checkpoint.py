@@ -101,7 +101,7 @@ class Restored:
     def upper(self) -> float:
         """The exact objective of the network."""
         program, network, task = self._program, self.network, self._task
-        loss, labels = loss_by_name(program.loss), program.labels[:, task]
+        loss, labels = program.loss_function, program.labels[:, task]
         quadratic = network.quadratic(network.alpha)
         found = [
             quadratic.worst_margins(X, labels[rows], program.attack.of(rows))
@@ -116,7 +116,7 @@ class Restored:
         if self.multipliers is None:
             return -np.inf
         program = self._program
-        loss, labels = loss_by_name(program.loss), program.labels[:, self._task]
+        loss, labels = program.loss_function, program.labels[:, self._task]
         signs = labels if loss.margin else np.ones_like(labels)
         theta, sums = span_moments(self.multipliers, program.X, signs, program.attack, loss)
         bound = dual_bound(

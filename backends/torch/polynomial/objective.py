@@ -82,7 +82,7 @@ class ObjectiveEvaluation:
         value: The smoothed objective, over everybody's samples.
         gradient: With respect to the neurons, shape (m, d).
         margins: Smoothed worst-case margins (outputs for the squared loss) of this process's samples, shape (n,).
-        weights: ``-loss'(margins)``, shape (n,).
+        weights: ``-loss'(margins)``, without the samples' weights, shape (n,).
         shift: Roots of the attacks' secular equations, shape (n,).
     """
 
@@ -280,11 +280,11 @@ class SmoothedObjective:
                     one.shift[rows] = attacks.shift
                 mean = torch.addcmul(mean, radius[:, None], attacks.against, value=-1.0, out=torch.empty_like(mean))
             losses, weights = self._loss(form.query, rows, margins)
-            theta = weights * form.target.sides[rows] / count
+            theta = samples.weighed(weights, rows) * form.target.sides[rows] / count
             response = torch.empty((k + 1, mean.shape[0]), dtype=torch.float64, device=mean.device).T
             torch.mul(theta[:, None], mean, out=response[:, :k])
             response[:, k] = theta
-            one.numbers[0] += losses.sum()
+            one.numbers[0] += samples.weighed(losses, rows).sum()
             one.numbers[1] += theta.sum()
             if kept:
                 one.margins[rows], one.weights[rows] = margins, weights

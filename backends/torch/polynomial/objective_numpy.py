@@ -16,7 +16,8 @@ from scipy.linalg.lapack import dgeqrf, dorgqr, dsyevd
 from cvxrobust.backends.torch.polynomial.attacks import FADED, NEWTON_STEPS, SETTLED, START, TINY
 from cvxrobust.backends.torch.polynomial.objective import ObjectiveEvaluation, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import LocalSamples
-from cvxrobust.core import PolynomialProgram
+from cvxrobust.core import PolynomialProgram, loss_by_name
+from cvxrobust.core.losses.base import weighted
 
 Array = NDArray[np.float64]
 
@@ -61,7 +62,8 @@ class SmallObjective(SmoothedObjective):
         super().__init__(program, samples)
         self._X, self._radius = samples.X.numpy(), samples.radius.numpy()
         self._columns: dict[int, _Side] = {}
-        self._exact = program.loss_function
+        self._exact = loss_by_name(program.loss)
+        self._weights = None if samples.weights is None else samples.weights.numpy()
 
     def evaluate(self, queries: Sequence[Query]) -> list[ObjectiveEvaluation]:
         """Values and gradients.
@@ -104,7 +106,7 @@ class SmallObjective(SmoothedObjective):
             attacks.against *= self._radius
             inside -= attacks.against
         losses, weights = self._losses(query, side.labels, margins)
-        theta = weights * side.sides
+        theta = weighted(weights, self._weights) * side.sides
         theta /= n
         response = np.empty((k + 1, n))
         np.multiply(inside, theta, out=response[:k])
@@ -124,7 +126,7 @@ class SmallObjective(SmoothedObjective):
         upper += lower[:, None] * neurons
         upper *= (-2.0 * signs)[:, None]
         upper += (2.0 * beta) * neurons
-        value = float(losses.sum()) / n + beta * float(squares.sum())
+        value = float(weighted(losses, self._weights).sum()) / n + beta * float(squares.sum())
         shift = np.zeros(n) if attacks is None else attacks.shift
         gradient, *rest = (torch.from_numpy(part) for part in (upper, margins, weights, shift))
         return ObjectiveEvaluation(value, gradient, *rest)

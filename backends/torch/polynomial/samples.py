@@ -86,6 +86,7 @@ class LocalSamples:
         labels: Shape (n, K), n the samples of this process.
         sides: Labels as signs of the output: all 1 for regression. Shape (n, K).
         radius: Shape (n,).
+        weights: What the loss of each counts in the mean, shape (n,); None for all alike.
         total, width: Samples of all processes, and inputs d.
         dtype: Precision of the large products.
         team: Who else holds samples.
@@ -110,6 +111,7 @@ class LocalSamples:
         self.labels = self._tensor(program.labels[self.rows])
         self.sides = self.labels if program.loss_function.margin else torch.ones_like(self.labels)
         self.radius = self._tensor(program.attack.radius[self.rows])
+        self.weights = None if program.weights is None else self._tensor(program.weights[self.rows])
         self.attacked = program.attack.present
         self._targets: dict[int, Target] = {}
         self._source = program.X
@@ -147,6 +149,10 @@ class LocalSamples:
         if isinstance(source, np.ndarray):
             return np.asarray(source[:: max(1, self.total // SOME)])
         return np.asarray(next(iter(source.blocks()))[1][:SOME])
+
+    def weighed(self, values: Tensor, rows: slice | Tensor) -> Tensor:
+        """What is said of some samples, shape (b,), times their weights."""
+        return values if self.weights is None else self.weights[rows] * values
 
     def target(self, task: int) -> Target:
         """One column of the labels."""

@@ -176,7 +176,7 @@ class _Drive:
 
     def __init__(self, objective: SmoothedObjective, trainings: Sequence[Training], stops: Stops) -> None:
         self.objective, self.trainings, self.stops = objective, trainings, stops
-        self.loss = loss_by_name(objective.program.loss)
+        self.loss = objective.program.loss_function
         self.done: dict[int, Solution] = {}
 
     def run(self) -> list[Solution]:

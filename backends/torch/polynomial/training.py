@@ -156,7 +156,7 @@ class Training:
         self.clock = time.perf_counter()
         self.task, self.program, self.settings, self.samples = task, program, settings, samples
         self.stops, self.checkpoint = stops, checkpoint
-        self.loss = loss_by_name(program.loss)
+        self.loss = program.loss_function
         self.neurons: Tensor
         self.signs: Tensor
         self.memory: Memory

@@ -18,8 +18,8 @@ If ``||B_k||_2 <= beta`` for every slot, then ``-mean_i loss*(-n theta_i)`` is a
 Multipliers that violate this are scaled by ``beta / max_k ||B_k||``, which keeps everything else. With the squared loss
 theta_i is minus the derivative in the output, of either sign; the x_i carry no y_i, and attacks weigh
 ``omega_i >= |theta_i|`` instead of theta_i. From ``rho^2 >= 2 t rho - t^2`` for the worst residual rho the bound is
-``sum theta_i y_i - n/4 sum omega_i^2``. With C outputs everything carries an output index and ``||B_k||`` is the
-Frobenius norm.
+``sum theta_i y_i - n/4 sum omega_i^2 / w_i``, w the weights of the samples. With C outputs everything carries an output
+index and ``||B_k||`` is the Frobenius norm.
 
 Where X was computed from other data, each x_i may be off by `uncertainty_i`: ``||B_k||`` is then at most what it is
 computed to be plus ``sum_i (g_ik omega_i + mu_ik) uncertainty_i``, which is counted as rounding is.
@@ -35,7 +35,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.losses.base import Loss, output_signs
+from cvxrobust.core.losses.base import output_signs
 from cvxrobust.core.programs.gated.batch_repair import UnrepairedSlots, shortened
 from cvxrobust.core.programs.gated.evaluation import EPS, goals, harmful, slopes, sums, values
 from cvxrobust.core.programs.gated.program import GatedProgram
@@ -115,7 +115,7 @@ def gated_bound(program: GatedProgram, multipliers: GatedMultipliers) -> GatedBo
     limit = program.beta / gamma if gamma > 0.0 else math.inf
     value, scale = (-math.inf, 0.0)
     if np.isfinite(gamma):
-        value, scale = best_scaled(program.loss_function, m.theta, m.omega, program.labels, limit)
+        value, scale = best_scaled(program, m.theta, m.omega, limit)
     return GatedBound(value, violations, m, scale)
 
 
@@ -270,16 +270,17 @@ def lengths(B: Array) -> Array:
     return np.asarray(largest * np.sqrt(((B / unit[:, None, None]) ** 2).sum(axis=(1, 2))))
 
 
-def best_scaled(loss: Loss, theta: Array, omega: Array | None, labels: Array, limit: float) -> tuple[float, float]:
+def best_scaled(program: GatedProgram, theta: Array, omega: Array | None, limit: float) -> tuple[float, float]:
     """The bound that multipliers of shape (n, C) prove at their best scale up to a limit, and that scale."""
-    n, C = theta.shape
+    loss, (n, C) = program.loss_function, theta.shape
     omega = (theta if omega is None else omega).ravel()
-    theta, target = theta.ravel(), labels.ravel()
+    theta, target = theta.ravel(), program.labels.ravel()
     if loss.margin:
         scale = loss.best_scale(theta, target, limit)
         value = loss.bound(scale * theta, target)
     else:
-        curvature = n * float((omega**2).sum())
+        heavy = 1.0 if program.weights is None else np.repeat(program.weights, C)
+        curvature = n * float((omega**2 / heavy).sum())
         linear = float(theta @ target)
         scale = min(max(2.0 * linear / curvature, 0.0), limit) if curvature > 0.0 else 0.0
         value = scale * linear - 0.25 * scale**2 * curvature

@@ -10,6 +10,7 @@ from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.losses.weighted import weighted_loss
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 
 Array = NDArray[np.float64]
@@ -36,6 +37,7 @@ class GatedProgram:
         bias: Whether the last column of X is the constant of a bias.
         uncertainty: How far rounding may have moved each row of X from the sample that is meant, in the 2-norm, shape
             (n,), where X was computed from other data; None for not at all. Certificates allow for it.
+        weights: What the loss of each sample counts in the mean: above 0 and 1 on average, shape (n,); None for 1.
     """
 
     X: Array
@@ -48,17 +50,18 @@ class GatedProgram:
     formulation: Formulation
     bias: bool = False
     uncertainty: Array | None = None
+    weights: Array | None = None
 
     kind = "gated"
 
     @property
     def loss_function(self) -> Loss:
-        """The loss itself.
+        """The loss itself, of samples with their weights.
 
         Raises:
             UnknownNameError: There is none of that name.
         """
-        return loss_by_name(self.loss)
+        return weighted_loss(loss_by_name(self.loss), self.weights)
 
     @property
     def rules(self) -> GateRules:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.losses.weighted import weighted_loss
 from cvxrobust.core.programs.rows import Rows
 
 Array = NDArray[np.float64]
@@ -28,6 +29,7 @@ class PolynomialProgram:
         activation: Coefficients (a, b, c) of ``a t^2 + b t + c``.
         attack: The attacks on each sample, in the units of X: l2 balls of n radii.
         beta: Weight of the penalty.
+        weights: What the loss of each sample counts in the mean: above 0 and 1 on average, shape (n,); None for 1.
     """
 
     X: Array | Rows
@@ -36,17 +38,18 @@ class PolynomialProgram:
     activation: tuple[float, float, float]
     attack: AttackBall
     beta: float
+    weights: Array | None = None
 
     kind = "polynomial"
 
     @property
     def loss_function(self) -> Loss:
-        """The loss itself.
+        """The loss itself, of samples with their weights.
 
         Raises:
             UnknownNameError: There is none of that name.
         """
-        return loss_by_name(self.loss)
+        return weighted_loss(loss_by_name(self.loss), self.weights)
 
     @property
     def radius(self) -> Array:

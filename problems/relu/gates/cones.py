@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.programs.gated.cones import GateCone, unit_rows
+from cvxrobust.problems.data.repeated_rows import distinct_rows
 from cvxrobust.problems.relu.gates.patterns import GateSet, checked_count, distinct, first_seen
 
 Array = NDArray[np.float64]
@@ -27,7 +28,7 @@ def resampled(X: Array, n_gates: int, seed: int, attack: AttackBall, tries: int 
 
     Under attack almost every hyperplane crosses some ball. So standard normal vectors are moved until theirs crosses
     none: by long Polyak steps along a subgradient of ``sum_i max(0, (r_i N(u) - |x_i'u|) / ||x_i||)``, with the sides
-    on which the samples are at present.
+    on which the samples are at present. Samples that come several times count once.
     With a bias the first candidate is the bias alone, which is open for all samples under every attack.
 
     Args:
@@ -45,7 +46,8 @@ def resampled(X: Array, n_gates: int, seed: int, attack: AttackBall, tries: int 
     """
     wanted, tries = checked_count(n_gates, "n_gates", 1), checked_count(tries, "tries", 1)
     rng = np.random.default_rng(checked_count(seed, "seed", 0))
-    cone = GateCone.of(X, np.ones(X.shape[0], dtype=np.bool_), attack)
+    once = distinct_rows(np.column_stack([X, attack.radius]))
+    cone = GateCone.of(X[once], np.ones(once.size, dtype=np.bool_), attack.of(once))
     vectors, seen, asked = np.empty((X.shape[1], 0)), np.empty(0, dtype=np.intp), 0
     while asked < tries and seen.size < wanted:
         starts = rng.standard_normal((min(BATCH, tries - asked), X.shape[1]))

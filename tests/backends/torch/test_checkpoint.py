@@ -184,7 +184,7 @@ def test_every_part_of_a_programme_counts_in_its_fingerprint():
     labels[5] *= -1.0
     radius[-1] = 0.0
     changes = ({"X": X}, {"labels": labels}, {"attack": replace(program.attack, radius=radius)}, {"beta": 0.02},
-               {"loss": "logistic"}, {"activation": (0.1, 0.5, 0.47)})  # fmt: skip
+               {"loss": "logistic"}, {"activation": (0.1, 0.5, 0.47)}, {"weights": np.ones(len(X))})  # fmt: skip
     marks = {fingerprint(program), *(fingerprint(replace(program, **change)) for change in changes)}
     assert len(marks) == 1 + len(changes)
 
@@ -207,7 +207,7 @@ def stop_at(count):
 def streamed(problem):
     cuts = range(0, len(problem.X), 25)
     batches = Batches([(problem.X[i : i + 25], problem.y[i : i + 25]) for i in cuts])
-    return StreamedSDP(batches, problem.radius, loss=problem.loss)
+    return StreamedSDP(batches, problem.radius, loss=problem.loss, sample_weight=np.arange(len(problem.X)) % 3)
 
 
 @pytest.mark.parametrize("stop", ["limit", "interrupt"])

@@ -136,6 +136,9 @@ def test_what_a_structured_backend_does_not_read_is_refused_by_name():
     with pytest.raises(UnsupportedProgramError, match="'mine' does not know the loss 'hinge'"):
         require_structured(PROGRAM, reads, "mine")
     require_structured(replace(PROGRAM, loss="squared"), reads, "mine")
+    weighted = replace(PROGRAM, loss="squared", weights=np.ones(PROGRAM.labels.shape[0]))
+    with pytest.raises(UnsupportedProgramError, match="'mine' does not heed the weights of samples"):
+        require_structured(weighted, reads, "mine")
 
 
 def test_only_a_network_of_its_own_kind_is_a_start():

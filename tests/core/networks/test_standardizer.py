@@ -89,3 +89,16 @@ def test_the_layout_in_memory_changes_no_bit():
         assert found.mean.tobytes() == first.mean.tobytes()
         assert found.scale.tobytes() == first.scale.tobytes()
         assert found.transform(same).tobytes() == first.transform(X).tobytes()
+
+
+def test_a_row_of_weight_two_counts_twice_and_one_of_weight_zero_not_at_all():
+    rng = np.random.default_rng(0)
+    X = np.hstack([1e6 + 10.0 ** rng.uniform(-3, 3, (9, 3)), np.full((9, 1), 0.1)])
+    X[2] = 1e9
+    weights = np.array([1, 2, 0, 3, 1, 1, 2, 1, 5])
+    weighted, repeated = Standardizer.fit(X, weights=weights), Standardizer.fit(np.repeat(X, weights, axis=0))
+    np.testing.assert_allclose(weighted.mean, repeated.mean, rtol=1e-15)
+    np.testing.assert_allclose(weighted.scale, repeated.scale, rtol=1e-13)
+    assert weighted.scale[3] == 1.0
+    with pytest.raises(InputError, match=r"sample_weight has shape \(8,\)"):
+        Standardizer.fit(X, weights=weights[1:])

@@ -341,6 +341,16 @@ def test_our_solvers_take_no_loss_for_another(backend, problem):
         get_backend(backend).solve(program, Settings())
 
 
+def test_weights_that_a_backend_does_not_heed_are_refused_by_name_before_work(ways, answer):
+    problem = ConvexReLU(X, Y, n_gates=4, class_weight={1: 3.0})
+    with pytest.raises(UnsupportedProgramError, match="backend 'mine' does not heed the weights of samples"):
+        solve(problem, backend=Structured("mine", never))
+    heeds = Structured("dear", lambda *_: answer[0], 9.0)
+    heeds.capabilities = replace(heeds.capabilities, weights=True)
+    ways(Structured("cheap", never, 0.1), heeds)
+    assert [way.backend.name for way in make_plan(problem, "auto", "auto", Settings(), None).ways] == ["dear"]
+
+
 def test_a_programme_of_somebody_elses_kind_need_not_say_what_its_loss_is():
     class Theirs:
         kind = "theirs"

@@ -92,6 +92,7 @@ class Master:
         noise: Relative differences of values that mean nothing.
         margin: Whether the loss is of a margin; else it is the squared one.
         attacked: Whether there is any attack.
+        weights: What the loss of each sample counts in the mean, shape (n,); None for all alike.
         directions: Unit vectors, shape (m, D). `clear` sets this and all that follows.
         slots: The slot of each direction, shape (m,).
         features: What each adds to the outputs (to margins: times labels) per unit, shape (n, m), in `dtype`.
@@ -115,6 +116,7 @@ class Master:
         self.noise = 4.0 * torch.finfo(dtype).eps
         self.loss, self.margin = LOSSES[program.loss], program.loss_function.margin
         self.attacked = program.attack.present
+        self.weights = None if program.weights is None else tensor(program.weights)
         self.clear()
 
     def clear(self) -> None:
@@ -128,6 +130,10 @@ class Master:
         self.carried_residuals: Tensor | None = None
         self.carried_sums: Tensor | None = None
         self._group()
+
+    def weighed(self, values: Tensor) -> Tensor:
+        """What is said of all samples, shape (n,), times their weights."""
+        return values if self.weights is None else self.weights * values
 
     @property
     def count(self) -> int:
@@ -212,7 +218,7 @@ class Master:
         if not self.margin:
             theta = -omega if residuals is None else -omega * residuals.gradient[:, 0]
         roots = torch.sqrt((U * U).sum(1, keepdim=True) + smoothing.lengths**2)
-        value = losses.sum() / n + program.beta * roots.sum() - smoothing.barrier * torch.log(c).sum()
+        value = self.weighed(losses).sum() / n + program.beta * roots.sum() - smoothing.barrier * torch.log(c).sum()
         return Place(float(value), U, roots, theta, omega, curvature, sums, residuals)
 
     def minimise(
@@ -235,7 +241,7 @@ class Master:
         n, tau, c = self.X.shape[0], smoothing.barrier, self.c
         J = self._jacobian(here)
         unit = here.U / here.roots
-        gradient = (J.T @ here.omega.to(self.dtype)).to(torch.float64) / n - tau / c
+        gradient = (J.T @ self.weighed(here.omega).to(self.dtype)).to(torch.float64) / n - tau / c
         gradient += self.program.beta * (self.directions * unit[self.group]).sum(1)
         pulls = torch.minimum(torch.maximum(self.pulls, tau / c / FAR), FAR * tau / c)
         H = self._curvature(here, J, unit)
@@ -270,16 +276,16 @@ class Master:
     def _curvature(self, here: Place, J: Tensor, unit: Tensor) -> Tensor:
         """Second derivatives in c but for the barrier, shape (m, m)."""
         n, A = self.X.shape[0], self.directions
-        H = ((J * (here.curvature / n).to(self.dtype)[:, None]).T @ J).to(torch.float64)
+        H = ((J * (self.weighed(here.curvature) / n).to(self.dtype)[:, None]).T @ J).to(torch.float64)
         carried = unit if self.carried_lengths is None else self.carried_lengths
         mine, other = (A * unit[self.group]).sum(1), (A * carried[self.group]).sum(1)
         bend = A @ A.T - 0.5 * (mine[:, None] * other + other[:, None] * mine)
         same = self.group[:, None] == self.group
         H += self.program.beta * torch.where(same, bend / here.roots[self.group], 0.0)
         if here.sums is not None:
-            H += self._attacked_curvature(here.sums, here.omega * self.radius / n)
+            H += self._attacked_curvature(here.sums, self.weighed(here.omega) * self.radius / n)
         if here.residuals is not None:
-            bent = (here.omega / n * here.residuals.diagonal[:, 0]).to(self.dtype)
+            bent = (self.weighed(here.omega) / n * here.residuals.diagonal[:, 0]).to(self.dtype)
             H += ((self.features * bent[:, None]).T @ self.features).to(torch.float64)
         return H
 

@@ -255,7 +255,7 @@ class ColumnMethod:
         """Project every slot's vector, certify, and return the projections and which are inside their cones."""
         best, master = self.best, self.master
         n = master.X.shape[0]
-        theta, omega = place.theta / n, place.omega / n
+        theta, omega = master.weighed(place.theta) / n, master.weighed(place.omega) / n
         attacks = master.X.new_zeros((n, master.d))
         pulls = (theta * master.labels if master.margin else theta)[:, None] * master.X
         if place.sums is not None:

@@ -81,6 +81,7 @@ class Restricted:
         radius: Shape (n, 1).
         labels: The samples of either label.
         attacked: Whether any radius is positive.
+        weights: What the loss of each sample counts in the mean, shape (n,); None for all alike.
     """
 
     program: GatedProgram
@@ -90,6 +91,11 @@ class Restricted:
     radius: Tensor
     labels: tuple[Label, Label]
     attacked: bool
+    weights: Tensor | None = None
+
+    def weighed(self, values: Tensor, rows: slice) -> Tensor:
+        """What is said of some samples, shape (b,), times their weights."""
+        return values if self.weights is None else self.weights[rows] * values
 
     def pieces(self) -> Iterator[tuple[Label, slice]]:
         """Samples of one label that fit into the cache."""
@@ -155,16 +161,18 @@ class Sums:
             moved = kappa - centre
             margins = margins - (kappa * excess).sum(1) + 0.5 * self.width.relu * (moved * moved).sum(1)
         losses, theta = self.loss.first_order(margins, self._relu(rows))
-        self._pull(X, gates, radius, theta, theta, directions, harm, turned, kappa, z is not None)
+        heavy = data.weighed(theta, rows)
+        self._pull(X, gates, radius, heavy, heavy, directions, harm, turned, kappa, z is not None)
         if kept is not None:
-            self._judge(margins, theta, radius, H, directions, excess, kappa, rows)
+            self.error[0] += data.weighed(self.loss.smoothed_off(margins, theta), rows).sum()
+            self._judge(heavy, radius, H, directions, excess, kappa)
             none = X[:, :0]
             kept.append(
                 PieceMultipliers(
                     theta, theta[:0], none if directions is None else directions, none if kappa is None else kappa
                 )
             )
-        total: Tensor = losses.sum(dtype=torch.float64)
+        total: Tensor = data.weighed(losses, rows).sum(dtype=torch.float64)
         return total
 
     def _add_residuals(
@@ -188,13 +196,14 @@ class Sums:
             # Smoothed from below, an absolute residual may be less than nothing.
             worst, sides = torch.relu(sizes + reach), side[:, 0]
         losses, omega = self.loss.first_order(worst, self._relu(rows))
-        self._pull(X, gates, radius, -omega * sides, omega, directions, slice(0, 0), None, None, H is None)
+        heavy = data.weighed(omega, rows)
+        self._pull(X, gates, radius, -heavy * sides, heavy, directions, slice(0, 0), None, None, H is None)
         if kept is not None:
             if H is not None and directions is not None:
-                self.error[0] += (omega * (residuals.abs() - sides * residuals)).sum()
-                self._judge_sums(omega, radius, H, directions)
+                self.error[0] += (heavy * (residuals.abs() - sides * residuals)).sum()
+                self._judge_sums(heavy, radius, H, directions)
             kept.append(PieceMultipliers(omega, sides, X[:, :0] if directions is None else directions, X[:, :0]))
-        total: Tensor = losses.sum(dtype=torch.float64)
+        total: Tensor = data.weighed(losses, rows).sum(dtype=torch.float64)
         return total
 
     def _relu(self, rows: slice) -> ReLU:
@@ -240,17 +249,14 @@ class Sums:
 
     def _judge(
         self,
-        margins: Tensor,
         theta: Tensor,
         radius: Tensor,
         H: Tensor | None,
         directions: Tensor | None,
         excess: Tensor | None,
         kappa: Tensor | None,
-        rows: slice,
     ) -> None:
-        """Add samples to the errors that smoothing makes."""
-        self.error[0] += self.loss.smoothed_off(margins, theta).sum()
+        """Add samples to the errors that smoothing norms and ReLUs makes."""
         if excess is not None and kappa is not None:
             self.error[1] += theta @ (torch.relu(excess) - kappa * excess).sum(1)
         if H is not None and directions is not None:

@@ -58,6 +58,7 @@ class Lagrangian:
         rows, slots: The programme's samples and slots in the order used here, positive labels and signs first; shapes
             (n,) and (K,).
         X, radius, targets: In that order and in `dtype`, shapes (n, D), (n, 1), (n,).
+        weights: Of the losses, likewise, shape (n,); None for all alike.
         attacked: Whether there is any attack.
         one_sided: Whether the formulation is; else it is the gated one.
         positive: How many labels are.
@@ -78,6 +79,7 @@ class Lagrangian:
         self.positive = int((program.labels[:, 0] > 0.0).sum())
         self.squared = not program.loss_function.margin
         self.targets = self._tensor(program.labels[self.rows, 0])
+        self.weights = None if program.weights is None else self._tensor(program.weights[self.rows])
         self.metric, self.inverse = _metric(program, device)
         self.choose(np.arange(program.signs.size))
 
@@ -92,7 +94,7 @@ class Lagrangian:
         middle = int((signs > 0.0).sum())
         both = (slice(middle, slots.size), slice(0, middle)) if self.one_sided else (slice(0, 0), slice(0, 0))
         labels = Label(1.0, slice(0, self.positive), both[0]), Label(-1.0, slice(self.positive, n), both[1])
-        self.data = Restricted(program, self.X, gates, self.targets, self.radius, labels, self.attacked)
+        self.data = Restricted(program, self.X, gates, self.targets, self.radius, labels, self.attacked, self.weights)
 
     def centres(self) -> Centres:
         """Where the multipliers start, for all slots: at the middle of what ReLUs allow, else at zero."""
@@ -172,7 +174,7 @@ class Lagrangian:
         program = self.program
         (K, _, _), n, d = program.shape, self.X.shape[0], program.attackable
         plus = int((program.signs > 0.0).sum())
-        theta = _array(centres.loss) / n
+        theta = _array(self.data.weighed(centres.loss, slice(None))) / n
         attacks, directions, mu = np.zeros((n, 1, d)), np.zeros((K, 1, d)), np.zeros((n, K, 1))
         if self.attacked:
             along = 1.0 if self.squared else program.labels[self.rows]

@@ -128,7 +128,8 @@ class NewtonPoint:
         if self.kappa is not None and steps is not None and self.bends is not None:
             change = change - (self.kappa * steps).sum(1)
             relu = between(old.relu, self.kappa + self.bends * steps).clamp(0.0, 1.0)
-        loss = between(old.loss, n * (self.omega - self.curvature * change)).clamp(0.0, 1.0)
+        count = n if self.data.heavy is None else n / self.data.heavy
+        loss = between(old.loss, count * (self.omega - self.curvature * change)).clamp(0.0, 1.0)
         mine = self.U / self.roots
         along = (mine * V).sum((1, 2), keepdim=True)
         lengths = between(old.lengths, mine + (V - self.carried_lengths * along) / self.roots)
@@ -224,11 +225,12 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
             bends = stiff
             found = found - (excess * known).sum(1)
     losses, slope, curvature = data.loss.second_order(found, lambda z: smooth_relu(z, widths.values, old.loss))
-    omega = slope / n
+    omega = data.weighed(slope) / n
     if not data.attacked and not data.margin:
         sigma, curvature = torch.where(sigma == 0.0, 1.0, sigma), torch.full_like(outputs, 2.0)
     roots = torch.sqrt((U * U).sum((1, 2), keepdim=True) + widths.lengths**2)
-    value = losses.sum() / n + program.beta * roots.sum()
+    curvature = data.weighed(curvature) / n
+    value = data.weighed(losses).sum() / n + program.beta * roots.sum()
     if kappa is not None and stiff is not None:
         mu, stiff = omega[:, None, :] * kappa, omega[:, None, :] * stiff
     elif data.cone and arguments is not None:
@@ -248,6 +250,6 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
             None if slots is None else slots.gradient, mu if data.cone else None,
         )  # fmt: skip
     return NewtonPoint(
-        data, widths, U, number if number == number else float("inf"), omega, curvature / n, sigma, bend, sums, slots,
+        data, widths, U, number if number == number else float("inf"), omega, curvature, sigma, bend, sums, slots,
         kappa, bends, mu, stiff, roots, carried,
     )  # fmt: skip

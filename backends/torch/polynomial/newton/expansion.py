@@ -175,4 +175,6 @@ class PathObjective:
             moments[:, :d, :d] += np.einsum("ik,jk,lk->ijl", spread, quadric.white, quadric.white, optimize=True)
             features = self.packing.pack(self._C * moments) * sides[:, None]
         loss = LOSSES[self.program.loss](margins, self.target[rows], self.barrier(nu))
+        if self.program.weights is not None:
+            loss = loss.times(self.program.weights[rows])
         return _Samples(rows, lifted, features, attacks, loss)

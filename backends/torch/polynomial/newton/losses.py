@@ -27,6 +27,10 @@ class SmoothLoss:
     weight: Array
     curvature: Array
 
+    def times(self, weights: Array) -> "SmoothLoss":
+        """The loss of samples with weights, shape (n,)."""
+        return SmoothLoss(weights * self.value, weights * self.weight, weights * self.curvature)
+
 
 def _hinge(slack: Array, barrier: float) -> SmoothLoss:
     """``max_p p slack + mu (log p + log(1 - p))``: p and 1 - p are roots of a quadratic, both without cancellation."""

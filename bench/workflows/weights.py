@@ -1,0 +1,47 @@
+"""Weights of rows and classes, from what the command line and a file say to the problem."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.bench.data.csv_files import some
+from cvxrobust.bench.data.dataset import Dataset
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.weights import together
+
+if TYPE_CHECKING:
+    from cvxrobust.core.networks.standardizer import Standardizer
+
+Array = NDArray[np.float64]
+
+
+def row_weights(parameters: Mapping[str, Any], training: Dataset) -> Array | None:
+    """What the training rows count by themselves and by their classes, shape (n,); None for all alike.
+
+    Raises:
+        InputError: A class is none of the data's.
+    """
+    given, classes = parameters.get("class_weight"), training.classes
+    if isinstance(given, Mapping):
+        own = dict(zip(map(str, classes), (-1.0, 1.0) if len(classes) == 2 else classes, strict=True))
+        if unknown := [label for label in given if label not in own]:
+            raise InputError(f"--class-weight names {some(unknown)}, but the labels are {some(list(own))}.")
+        given = {own[label]: weight for label, weight in given.items()}
+    return together(training.weights, given, training.y, training.n_rows)
+
+
+def stated(
+    family: Any,
+    given: Mapping[str, Any],
+    training: Dataset,
+    standardizer: "Standardizer | None",
+    weights: Array | None,
+) -> Any:
+    """The problem of the rows to train on."""
+    inputs = training.X if standardizer is None else standardizer.transform(training.X)
+    parameters = {name: value for name, value in given.items() if name != "class_weight"}
+    if weights is not None:
+        parameters["sample_weight"] = weights
+    return family(inputs, training.y, **parameters)
