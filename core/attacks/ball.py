@@ -26,6 +26,8 @@ class AttackBall:
     e, and `axes` is S'. Who must know the ball itself, because a smoothing or a cone comes with it, has a table of its
     own by `norm`, in one file each (`cvxrobust.backends.torch.gated.balls`, `cvxrobust.backends.ipm.gated.epigraph`,
     `cvxrobust.problems.relu.assembly`, `cvxrobust.core.attacks.relu_exact`), and reads vectors through the same S'.
+    Of a network that is a quadratic, attacks see ``S'PS`` and ``S'g``, `pulled` and `seen` here, and what is known of
+    them in coordinates of the ball is `pushed` into the inputs.
 
     Args:
         norm: p: "inf", 2 or 1.
@@ -47,6 +49,11 @@ class AttackBall:
     def present(self) -> bool:
         """Whether any sample can be moved at all."""
         return self.attackable > 0 and bool((self.radius > 0.0).any())
+
+    @property
+    def dimension(self) -> int:
+        """Coordinates of the ball, q."""
+        return self.attackable
 
     @property
     def isotropic(self) -> bool:
@@ -82,9 +89,48 @@ class AttackBall:
         """Which rows of D, shape (n, d), are attacks on their samples, shape (n,)."""
         return self.size(D) <= self.radius
 
-    def gram(self, basis: Array) -> Array:
-        """Products of the columns of a basis, shape (d, k), in which unit l2 attacks have at most length 1; (k, k)."""
-        return basis.T @ basis
+    def pulled(self, G: Array) -> Array:
+        """What attacks see of vectors g, shape (..., d): ``S'g``, shape (..., q), with ``g'D = (S'g)'e``."""
+        return G
+
+    def pushed(self, E: Array) -> Array:
+        """What coordinates of the ball are as attacks: ``S e``, shape (..., q) to (..., d)."""
+        return E
+
+    def seen(self, P: Array) -> Array:
+        """What attacks see of a symmetric matrix, shape (d, d): ``S'PS``, shape (q, q), with ``D'PD = e'S'PSe``."""
+        return P
+
+    def spread(self, M: Array) -> Array:
+        """Second moments of coordinates, shape (q, q), as those of attacks: ``S M S'``, shape (d, d)."""
+        return M
+
+    def within(self, basis: Array) -> tuple[Self, Array]:
+        """The attacks that inputs ``x'basis`` see, whose coordinates are those of a frame; shape (d, k), (q, k).
+
+        Args:
+            basis: Orthonormal columns, shape (d, k).
+
+        Returns:
+            Attacks on k inputs, and orthonormal columns: the coordinates in the ball of what they are made of.
+        """
+        return replace(self, attackable=int(basis.shape[1])), basis
+
+    def spanned(self, basis: Array) -> Array:
+        """What coordinates z of attacks ``e = basis z`` are in the inputs: ``S basis``, shape (q, k) to (d, k).
+
+        None stands for no change of coordinates at all.
+        """
+        return basis if basis is None else self.pushed(basis.T).T
+
+    def shortened(self, D: Array) -> Array:
+        """Attacks on their samples where rows of D, shape (n, d), are none: as much of them as there may be."""
+        outside = ~self.contains(D)
+        if not outside.any():
+            return D
+        factor = np.ones(outside.shape)
+        factor[outside] = self.radius[outside] * (1.0 - 4.0 * EPS) / self.size(D[outside])
+        return factor[:, None] * D
 
     def project(self, D: Array) -> Array:
         """The attack on each sample that is nearest to a row of D, shape (n, d)."""

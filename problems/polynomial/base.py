@@ -272,7 +272,9 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
             return self._moments_within(inputs, multipliers, precise=precise)
         if isinstance(multipliers, MomentMultipliers):
             theta, moments = repair_moments(multipliers, self.attack, loss)
-            return theta, *shift_moments(moments, self.X, signs, multipliers.basis, precise=precise)
+            return theta, *shift_moments(
+                moments, self.X, signs, self.attack.spanned(multipliers.basis), precise=precise
+            )
         if not isinstance(multipliers, PointMultipliers):
             theta, sums = span_moments(multipliers, self.X, signs, self.attack, loss, precise=precise)
         else:

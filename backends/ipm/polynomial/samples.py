@@ -1,7 +1,7 @@
 """Attacked samples: data, variables and directions, for `cvxrobust.backends.ipm.polynomial.attacked`.
 
-Notation: `cvxrobust.backends.ipm.polynomial.solve`, sections 1 and 2. Everything is in the frame in which ``T_11`` is
-diagonal, and attacks are in units of each sample's radius.
+Notation: `cvxrobust.backends.ipm.polynomial.solve`, sections 1 and 2. Everything is in the frame in which what attacks
+see of ``T_11`` is diagonal, and attacks are in units of each sample's radius. How these enter, this file alone knows.
 """
 
 from dataclasses import dataclass, replace
@@ -11,6 +11,8 @@ from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import Pair
 from cvxrobust.backends.ipm.loss_sides import LossSide, LossTarget
+from cvxrobust.backends.ipm.symmetric import lift
+from cvxrobust.core import AttackBall
 
 CACHED = 2**17
 """Entries of the matrices of a block of samples that a processor's cache holds, with room for a few temporaries."""
@@ -55,8 +57,8 @@ class Moments:
 
     Args:
         theta: Mass, shape (n,).
-        mean: Mean attack m, shape (n, d).
-        cov: theta times the covariance, shape (n, d, d).
+        mean: Mean attack m, shape (n, q).
+        cov: theta times the covariance, shape (n, q, q).
     """
 
     theta: Tensor
@@ -66,11 +68,11 @@ class Moments:
 
 @dataclass(frozen=True)
 class Hatted:
-    """A symmetric matrix of order d + 1 per sample, in the sheared coordinates of its sample, by blocks.
+    """A symmetric matrix of order q + 1 per sample, in the sheared coordinates of its sample, by blocks.
 
     Args:
-        block: Shape (n, d, d).
-        side: Shape (n, d).
+        block: Shape (n, q, q).
+        side: Shape (n, q).
         corner: Shape (n,).
     """
 
@@ -108,14 +110,45 @@ class AttackedData:
     Args:
         x: Shape (n, d).
         y: Labels, shape (n,).
-        r: Radii, shape (n,).
+        attack: The attacks, of n positive radii; q coordinates.
         activation: The network's.
     """
 
     x: Tensor
     y: Tensor
-    r: Tensor
+    attack: AttackBall
     activation: Activation
+
+    @property
+    def r(self) -> Tensor:
+        """Radii, shape (n,)."""
+        found: Tensor = self.attack.radius
+        return found
+
+    def seen(self, V: Tensor) -> Tensor:
+        """What attacks see of a matrix of order d + 1, shape (q, q)."""
+        found: Tensor = self.attack.seen(V[:-1, :-1])
+        return found
+
+    def pulled(self, rows: Tensor) -> Tensor:
+        """What attacks see of vectors, shape (n, d) to (n, q)."""
+        found: Tensor = self.attack.pulled(rows)
+        return found
+
+    def pushed(self, attacks: Tensor) -> Tensor:
+        """What attacks do to inputs, but for the radius, shape (n, q) to (n, d)."""
+        found: Tensor = self.attack.pushed(attacks)
+        return found
+
+    def spread(self, block: Tensor) -> Tensor:
+        """What second moments of attacks are those of inputs, shape (q, q) to (d, d)."""
+        found: Tensor = self.attack.spread(block)
+        return found
+
+    def axes(self, T: Tensor) -> Tensor:
+        """The frame in which what attacks see of T_11 is diagonal, shape (q, q)."""
+        V: Tensor = torch.linalg.eigh(self.seen(T))[1]
+        return V
 
     def primal(self, T: Tensor, lam: Tensor, w: Tensor, *, diagonal: bool = True) -> "Primal":
         """The matrix inequalities' slacks in arrow form; T_11 is diagonal, or else is diagonalised for this call."""
@@ -144,8 +177,8 @@ class Primal:
     """``M_i``, sheared to ``diag(D, s)``.
 
     Args:
-        D: Shape (n, d).
-        attack: The attack that goes with lam, shape (n, d).
+        D: Shape (n, q).
+        attack: The attack that goes with lam, shape (n, q).
         s: Schur complement of D, shape (n,).
         q: Margins without attack, shape (n,).
     """
@@ -168,11 +201,11 @@ class Response:
     Args:
         lam: Change of lam, shape (n,).
         w: Change of the margins, shape (n,).
-        ghat: Change of the sheared side of M, shape (n, d).
+        ghat: Change of the sheared side of M, shape (n, q).
         gbar: The same at the mean attacks of the dual, shape (n, d).
         corner: Change of the sheared corner of M, shape (n,).
         theta: New mass, shape (n,).
-        side: New sheared side of X, shape (n, d).
+        side: New sheared side of X, shape (n, q).
     """
 
     lam: Tensor
@@ -223,10 +256,22 @@ class Aim:
 def rotated(data: AttackedData, point: AttackedPoint, V: Tensor) -> tuple[AttackedData, AttackedPoint]:
     """Samples and variables in the coordinates ``V'x``."""
     moments = point.moments
-    n, d = data.x.shape
+    n, q = moments.mean.shape
     cov = torch.empty_like(moments.cov)
-    for rows in sample_blocks(n, d, data.x.device):
+    for rows in sample_blocks(n, q, data.x.device):
         half = (moments.cov[rows] @ V).mT @ V
         torch.add(half, half.mT, out=cov[rows]).mul_(0.5)
     turned = Moments(moments.theta, moments.mean @ V, cov)
     return replace(data, x=data.x @ V), replace(point, moments=turned)
+
+
+def in_own_frame(data: AttackedData, T: Tensor) -> tuple[AttackedData, Tensor, Tensor]:
+    """Samples and T in the frame in which what attacks see of T_11 is diagonal, and its axes, shape (q, q)."""
+    V = data.axes(T)
+    Q = lift(V)
+    return replace(data, x=data.x @ V), Q.T @ T @ Q, V
+
+
+def add_reach(moments: Tensor, attack: AttackBall) -> None:
+    """Add what attacks add to second moments of inputs, shape (d, d), on average and in every direction at once."""
+    moments.diagonal().add_(float((attack.radius**2).mean()))

@@ -1,4 +1,4 @@
-"""Worst-case attacks on a polynomial network in the span of its neurons, exact and smoothed.
+"""How attacks enter polynomial networks: what they see of one, and their worst cases, exact and smoothed.
 
 With neurons in the columns of ``V'`` and ``Q`` an orthonormal basis of their span that diagonalises T_11, both the
 matrix ``a T_11`` of a sample's trust-region subproblem and its gradient lie in that span: the worst attack does, too,
@@ -17,6 +17,7 @@ needs a mixture of two attacks, this is one.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -58,8 +59,43 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
+class AttackView:
+    """What attacks see of a network, in coordinates in which their subproblems are separable.
+
+    An attack is ``D = r S Q z`` (`cvxrobust.core.attacks.ball`), z its coordinates here. NumPy arrays will do as well
+    as tensors.
+
+    Args:
+        values: Eigenvalues of ``S'(a T_11)S`` on the span of what attacks see of the neurons, ascending, shape (k,).
+        axes: Its eigenvectors Q, orthonormal columns, shape (q, k).
+        columns: ``S Q``, shape (d, k).
+    """
+
+    values: Any
+    axes: Any
+    columns: Any
+
+    @classmethod
+    def of(cls, spectrum: Spectrum) -> "AttackView":
+        """What balls see: all that there is."""
+        return cls(spectrum.values, spectrum.vectors, spectrum.vectors)
+
+    def half(self, half: Any) -> Any:
+        """Half gradients in these coordinates, shape (b, k), from those in the span of the neurons, shape (b, j)."""
+        return half
+
+    def moves(self, z: Any) -> Any:
+        """Moves within the span of the neurons, shape (b, j), of points in these coordinates, shape (b, k)."""
+        return z
+
+    def add_variances(self, second: Any, varying: Any, variances: Any) -> None:
+        """Add ``E[z m']``, m the moves, of coordinates that vary with these variances, to a matrix, shape (k, j)."""
+        second[varying, varying] += variances
+
+
+@dataclass(frozen=True)
 class RandomAttacks:
-    """Random attacks in units of the radius and in the coordinates of a `Spectrum`.
+    """Random attacks in units of the radius and in the coordinates of an `AttackView`.
 
     Args:
         change: What the attack does to the smoothed margin, shape (n,).

@@ -41,8 +41,8 @@ class SmoothedMultipliers:
 
     @property
     def basis(self) -> Array:
-        """Basis of the neurons' span, shape (d, k)."""
-        return _numpy(self.form.vectors)
+        """The axes of the attacks' coordinates, shape (q, k)."""
+        return _numpy(self.form.view.axes)
 
     def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
         """Means and variances of the attacks' coordinates in a block of samples."""
@@ -53,7 +53,7 @@ class SmoothedMultipliers:
         target = Target.of(next(tensors), next(tensors), bool((radius > 0.0).any()))
         form = self.form.against(target)
         if not form.attacked:
-            return np.zeros((X.shape[0], form.vectors.shape[1])), None
+            return np.zeros((X.shape[0], form.view.axes.shape[1])), None
         _, half = form.outputs((form.vectors.T @ next(tensors).T).T)
         mean, variance = _moves(form, form.attack(slice(None), half, None), target.radius)
         return mean.cpu().numpy(), variance.cpu().numpy()
@@ -111,7 +111,7 @@ class _Case:
         theta = self.loss.clip(_numpy(self._whole(evaluation.weights)) / self.samples.total)
         self.theta = theta
         self.mine = torch.tensor(theta[self.samples.rows], device=like.device)
-        self.moments = SecondMoments(self._native(self.form.vectors))
+        self.moments = SecondMoments(self._native(self.form.view.columns))
         self.sums = like.new_zeros(3)  # losses, and what smoothing the hinge and the attacks costs
 
     def add(self, block: Block) -> None:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dgeqrf, dorgqr, dsyevd
 
-from cvxrobust.backends.torch.polynomial.attacks import FADED, NEWTON_STEPS, SETTLED, START, TINY
+from cvxrobust.backends.torch.polynomial.attacks import FADED, NEWTON_STEPS, SETTLED, START, TINY, AttackView
 from cvxrobust.backends.torch.polynomial.objective import ObjectiveEvaluation, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.core import PolynomialProgram
@@ -95,14 +95,15 @@ class SmallObjective(SmoothedObjective):
         margins = np.einsum("ij,ij->j", half + linear, inside)
         margins += c * float(signs @ squares)
         margins *= side.sides
-        attacks = None
-        if side.attacked and k:
+        attacks, view = None, AttackView(values, vectors, vectors)
+        if side.attacked and view.values.size:
+            half = view.half(half.T).T
             half *= side.turn
-            guess = self._guesses.get(query.task)
-            attacks = _Attacks(side, values, half, query.smoothing.attack, None if guess is None else guess.numpy())
+            guess, nu = self._guesses.get(query.task), query.smoothing.attack
+            attacks = _Attacks(side, view.values, half, nu, None if guess is None else guess.numpy())
             margins += attacks.change if side.still is None else np.where(side.still, 0.0, attacks.change)
             attacks.against *= self._radius
-            inside -= attacks.against
+            inside -= view.moves(attacks.against.T).T
         losses, weights = self._losses(query, side.labels, margins)
         theta = weights * side.sides
         theta /= n
@@ -112,9 +113,9 @@ class SmallObjective(SmoothedObjective):
         products = response @ self._X
         if attacks is not None:
             second = response @ attacks.against.T
-            varying = attacks.varying
-            second[varying, varying] -= attacks.variance @ (theta * self._radius * self._radius)
-            products -= second @ vectors.T
+            variances = attacks.variance @ (theta * self._radius * self._radius)
+            view.add_variances(second[:k].T, attacks.varying, -variances)
+            products -= second @ view.columns.T
         first = products[k]
         # Column j of G p_j is [upper; lower] and of (dp_j)'G p_j is upper + lower v_j / ||v_j||.
         upper = (neurons @ vectors) @ products[:k]

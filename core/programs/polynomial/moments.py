@@ -103,7 +103,7 @@ def span_moments(
     basis = multipliers.basis
     # A basis that is none allows for no attack.
     basis = basis if (np.abs(basis) < HUGE).all() else np.zeros_like(basis)
-    sums = SecondMoments(basis, precise)
+    sums = SecondMoments(attack.spanned(basis), precise)
     for rows, block in row_blocks(X):
         attacks = repaired_attacks(*multipliers.attacks(rows, block), basis, attack.of(rows))
         sums.add(block, theta[rows] * signs[rows], *attacks)
@@ -123,7 +123,7 @@ def repaired_attacks(
     sane: NDArray[np.bool_] = np.all(np.abs(mean) < HUGE, axis=1)
     if variance is not None:
         sane &= np.all((variance >= 0.0) & (variance < HUGE), axis=1)
-    gram, radius = attack.gram(basis), attack.radius
+    gram, radius = basis.T @ basis, attack.radius
     with np.errstate(invalid="ignore", over="ignore"):
         length = np.einsum("ij,ij->i", mean @ gram, mean)
         if variance is not None:
@@ -138,7 +138,7 @@ class SecondMoments:
     """``S = sum_i w_i E [x_i + D_i; 1][x_i + D_i; 1]'``, summed block by block.
 
     Args:
-        basis: Of the random attacks, shape (d, k); decides device and kind of the arrays.
+        basis: Of the random attacks in the inputs, shape (d, k); decides device and kind of the arrays.
         precise: Whether to sum what samples add without their attacks to twice the working precision; such sums are
             not for `parts`.
     """

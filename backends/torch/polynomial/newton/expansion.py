@@ -95,9 +95,9 @@ class PathObjective:
             StopPass: Somebody asked to stop.
         """
         n, (p, d) = self.target.size, (self.packing.size, self.white.shape[0])
-        quadric, guess = Quadric(T, self.white, self.program.activation), np.empty(n)
+        quadric, guess = Quadric(T, self.white, self.program.activation, self.program.attack), np.empty(n)
         value, G, fitted = 0.0, np.zeros(p), np.zeros((p, p))
-        curved = _AttackCurvature(d, p)
+        curved = _AttackCurvature(quadric.values.size, d, p)
         for part in self._blocks(T, quadric, nu):
             theta = part.loss.weight / n
             value += float(part.loss.value.sum()) / n
@@ -121,11 +121,12 @@ class PathObjective:
         Raises:
             StopPass: Somebody asked to stop.
         """
-        quadric, theta = Quadric(T, self.white, self.program.activation), np.empty(self.target.size)
+        program = self.program
+        quadric, theta = Quadric(T, self.white, program.activation, program.attack), np.empty(self.target.size)
         for part in self._blocks(T, quadric, nu):
             theta[part.rows] = part.loss.weight - part.loss.curvature * (part.features @ change)
-        theta = self.program.loss_function.clip(theta / self.target.size)
-        return PathMultipliers(self.program, self.task, theta, quadric, self.barrier(nu))
+        theta = program.loss_function.clip(theta / self.target.size)
+        return PathMultipliers(program, self.task, theta, quadric, self.barrier(nu))
 
     def _blocks(self, T: Array, quadric: Quadric, nu: float) -> Iterator[_Samples]:
         d, T = self.white.shape[0], self.packing.pack(T)
@@ -158,24 +159,25 @@ class _AttackCurvature:
     """What the worst margins' own curvature adds to the Hessian.
 
     Args:
+        q: Coordinates of attacks.
         d: Inputs.
         p: Size of packed T.
     """
 
-    def __init__(self, d: int, p: int) -> None:
-        self._straight = np.zeros((d, d + 1, d + 1))
-        self._jumps = np.zeros((d, d))
+    def __init__(self, q: int, d: int, p: int) -> None:
+        self._straight = np.zeros((q, d + 1, d + 1))
+        self._jumps = np.zeros((q, q))
         self._gained = np.zeros((p, p))
 
     def add(self, objective: PathObjective, part: _Samples, quadric: Quadric, theta: Array, nu: float) -> None:
         """Add a block of samples with these multipliers."""
         attacks, radius, sides = part.attacks, objective.program.attack.radius[part.rows], objective.sides[part.rows]
         assert attacks is not None
-        (a, b, _), d = objective.program.activation, radius.size and quadric.values.size
+        (a, b, _), (d, q) = objective.program.activation, quadric.white.shape
         lifted = part.lifted * np.append(np.full(d, a), 0.5 * b)
         inverse = 1.0 / attacks.gaps
         weights = (2.0 * theta * radius**2)[:, None] * inverse
-        for k in range(d):
+        for k in range(q):
             self._straight[k] += (lifted.T * weights[:, k]) @ lifted
         exponentials = np.exp(attacks.gaps / -nu)
         apart = attacks.gaps[:, :, None] - attacks.gaps[:, None, :]
@@ -197,9 +199,8 @@ class _AttackCurvature:
 
     def matrix(self, objective: PathObjective, quadric: Quadric) -> Array:
         """The sum, shape (p, p)."""
-        d = quadric.values.size
-        white = quadric.white
+        white, (d, q) = quadric.white, quadric.white.shape
         straight = np.einsum("ak,bk,kcd->acbd", white, white, self._straight, optimize=True)
         found = objective.rows.T @ straight.reshape(d * (d + 1), -1) @ objective.rows
-        turned = np.einsum("ak,bl->klab", white, white).reshape(d * d, d * d) @ objective.inner
+        turned = np.einsum("ak,bl->klab", white, white).reshape(q * q, d * d) @ objective.inner
         return np.asarray(found + (turned.T * self._jumps.reshape(-1)) @ turned - self._gained)
