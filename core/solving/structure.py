@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Any, Generic
 
-from cvxrobust.core.contracts.backend import Backend
+from cvxrobust.core.contracts.backend import Backend, shape_of_attacks
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.networks.base import N
 
@@ -24,15 +24,16 @@ class Structure(Generic[N]):
         return self.part.to_structured()
 
     def of_its_kind(self, backend: Backend) -> Any:
-        """The programme if a backend reads its kind, whatever the loss, else None."""
+        """The programme if a backend reads its kind, whatever the loss and the attacks, else None."""
         readable = backend.capabilities.structured
         return self.program if readable and getattr(self.program, "kind", None) in readable else None
 
     def read_by(self, backend: Backend) -> Any:
-        """The programme if a backend reads its kind and knows its loss, so that nothing need be assembled; else None.
+        """The programme if a backend reads its kind, loss and attacks, so that nothing need be assembled; else None.
 
-        A programme of somebody else's kind need not say what its loss is.
+        A programme of somebody else's kind need not say what its loss and its attacks are.
         """
-        program = self.of_its_kind(backend)
-        loss = getattr(program, "loss", None)
-        return program if loss is None or loss in backend.capabilities.losses else None
+        program, capabilities = self.of_its_kind(backend), backend.capabilities
+        loss, shape = getattr(program, "loss", None), shape_of_attacks(program)
+        known = (loss is None or loss in capabilities.losses) and (shape is None or shape in capabilities.attacks)
+        return program if known else None

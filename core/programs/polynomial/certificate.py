@@ -64,9 +64,11 @@ class MomentMultipliers:
 
     Args:
         moments: Shape (n, k + 1, k + 1); entry (i) is ``E[z; 1][z; 1]'`` times theta_i for a random attack ``D = basis
-            z`` on sample i. Repaired to be psd with ``tr <= radius_i^2 theta_i`` before use.
-        basis: Orthonormal columns, shape (d, k), where attacks stay in a subspace; None for all of the inputs. Where
-            rounding leaves its columns longer, attacks are shortened accordingly.
+            z`` on sample i, or, in an ellipsoid, ``D = S basis z``. Repaired to be psd with ``tr <= radius_i^2
+            theta_i`` before use.
+        basis: Orthonormal columns, shape (q, k), where attacks stay in a subspace of the ball's q coordinates (the
+            inputs, unless there is an ellipsoid); None for all of them. Where rounding leaves its columns longer,
+            attacks are shortened accordingly.
     """
 
     moments: Array

@@ -29,6 +29,9 @@ AnyArray = Any
 class AttackMultipliers(Protocol):
     """Multipliers that sit on random attacks ``D_i = basis z_i`` whose coordinates are uncorrelated.
 
+    In an ellipsoid attacks are ``S basis z_i``: the basis is in the q coordinates of the ball
+    (`cvxrobust.core.attacks.ball`), which otherwise are the inputs.
+
     A solver that can say what the attacks on some samples are need not keep those on all of them.
     """
 
@@ -39,7 +42,7 @@ class AttackMultipliers(Protocol):
 
     @property
     def basis(self) -> Array:
-        """Shape (d, k)."""
+        """Shape (q, k)."""
         ...
 
     def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
@@ -50,8 +53,8 @@ class AttackMultipliers(Protocol):
             X: Their inputs, shape (b, d).
 
         Returns:
-            Two arrays of shape (b, k); None for variances of 0. Where an attack's expected squared length,
-            ``E ||D_i||^2``, exceeds ``radius_i^2`` it is shortened before use.
+            Two arrays of shape (b, k); None for variances of 0. Where an attack's expected squared length in the
+            ball, ``E ||basis z_i||^2``, exceeds ``radius_i^2`` it is shortened before use.
         """
         ...
 
@@ -62,7 +65,7 @@ class SpanMultipliers:
 
     Args:
         theta: Multiplier of each sample, shape (n,).
-        basis: Shape (d, k).
+        basis: Shape (q, k).
         mean: Means of the coordinates, shape (n, k), in the units of X.
         variance: Variances of the coordinates, shape (n, k); None for attacks that are not random.
     """
