@@ -117,6 +117,7 @@ class InteriorPoint:
     capabilities = Capabilities(
         structured=frozenset({"polynomial", "gated"}),
         losses=frozenset(LOSSES),
+        attacks=frozenset({"ball", "ellipsoid"}),
         devices=("cpu", "cuda"),
         warm_start=True,
         monitored=True,

@@ -90,6 +90,7 @@ class Torch:
         cones=frozenset({Zero, NonNegative, SecondOrder, PSD, Exponential}),
         structured=frozenset({"polynomial", "gated"}),
         losses=frozenset(LOSSES),
+        attacks=frozenset({"ball", "ellipsoid"}),
         devices=("cpu", "cuda", "mps"),
         dtypes=("float64", "float32"),
         warm_start=True,

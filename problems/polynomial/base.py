@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
@@ -33,7 +35,7 @@ from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, Second
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.rows import Rows, row_blocks
 from cvxrobust.core.validation import checked_inputs, checked_labels
-from cvxrobust.problems.data.parameters import checked_activation, checked_beta, checked_radius
+from cvxrobust.problems.data.parameters import Threat, checked_activation, checked_beta, checked_radius
 from cvxrobust.problems.data.row_span import RowSpan, row_span
 from cvxrobust.problems.one_versus_all import OneVersusAll
 from cvxrobust.problems.polynomial.coordinates import (
@@ -71,8 +73,8 @@ class NetworkAttacks:
 
     @property
     def basis(self) -> Array:
-        """Basis of the span of the network's neurons, shape (d, k)."""
-        return np.asarray(self.quadratic.vectors)
+        """Basis of what attacks see of the span of the network's neurons, shape (q, k)."""
+        return np.asarray(self.quadratic.seen_by(self.attack).axes)
 
     def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
         """The attacks on a block of samples."""
@@ -94,20 +96,33 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
     beta: float
     loss: str
     activation: Activation
+    norm: Norm = 2
+    scale: Array | None = None
+    covariance: Array | None = None
+    directions: Array | None = None
+    ellipsoid: Ellipsoid | None = field(init=False, repr=False, default=None)
     found: SharedSpan | None = field(init=False, repr=False, default=None)
 
     losses: ClassVar[tuple[str, ...]]
     family: ClassVar[str]
 
     def __init__(
-        self, X: ArrayLike | Rows, y: ArrayLike, radius: ArrayLike, beta: float, loss: str, activation: Activation
+        self,
+        X: ArrayLike | Rows,
+        y: ArrayLike,
+        radius: ArrayLike,
+        beta: float,
+        loss: str,
+        activation: Activation,
+        threat: Threat | None = None,
     ) -> None:
         margin = loss_by_name(loss, self.losses).margin
         rows = X if isinstance(X, Rows) else checked_inputs(X)
-        labels, classes = checked_labels(y, rows.shape[0], margin, loss)
+        n, d = rows.shape
+        labels, classes = checked_labels(y, n, margin, loss)
         self._settle(
-            X=rows, y=labels, classes=classes, radius=checked_radius(radius, rows.shape[0]), beta=checked_beta(beta),
-            loss=loss, activation=checked_activation(activation),
+            X=rows, y=labels, classes=classes, radius=checked_radius(radius, n), beta=checked_beta(beta),
+            loss=loss, activation=checked_activation(activation), **(threat or Threat()).fields(d),
         )  # fmt: skip
 
     # -- one-versus-all -----------------------------------------------------------------------------------------
@@ -138,10 +153,17 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         """A network of a single problem."""
         return PolynomialNetwork(u, alpha, self.activation, regression=not self._loss.margin)
 
-    @property
+    def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
+        """One network with an output per part from the parts' networks, which knows what attacks it was trained for."""
+        return super().combine(networks).replace(ellipsoid=self.ellipsoid)
+
+    @cached_property
     def attack(self) -> AttackBall:
-        """The attacks on the inputs as they were given."""
-        return AttackBall(2, self.radius, self.X.shape[1])
+        """The attacks on the inputs as they were given; where none moves anything, they are balls of radius 0."""
+        if self.ellipsoid is not None and self.ellipsoid.rank == 0:
+            return AttackBall(2, np.zeros_like(self.radius), self.X.shape[1])
+        ellipsoid = self.ellipsoid if (self.radius > 0.0).any() else None
+        return AttackBall(2, self.radius, self.X.shape[1], ellipsoid)
 
     # -- fewer coordinates --------------------------------------------------------------------------------------
 

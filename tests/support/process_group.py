@@ -25,7 +25,8 @@ def problem_of(kind):
     if kind == "streamed":
         starts = range(0, 61, 17)
         return StreamedSDP(Batches([(X[i : i + 17], y[i : i + 17]) for i in starts]), radius=radius)
-    return AdversarialSDP(X, y, radius=radius)
+    scale = np.array([1.0, 0.0, 0.5, 2.0, 0.0, 1.0]) if kind == "ellipsoid" else None
+    return AdversarialSDP(X, y, radius=radius, scale=scale)
 
 
 def answer(kind, stop_first=False, time_limit=None, **options):

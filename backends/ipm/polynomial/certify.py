@@ -84,7 +84,7 @@ class Bounds:
         self.device = device
         self.X, self.radius = (torch.tensor(part, device=device) for part in (X, program.attack.radius))
         self.sign = torch.tensor(self.y if self.loss.margin else np.ones_like(self.y), device=device)
-        self.attack = replace(program.attack, radius=self.radius)
+        self.attack = replace(program.attack.like(self.X), radius=self.radius)
         self.attacked = torch.nonzero(self.radius > 0.0)[:, 0]
         self.clean = torch.nonzero(self.radius == 0.0)[:, 0]
 
@@ -159,7 +159,7 @@ class Bounds:
         block = torch.einsum("i,ijk->jk", scales, dual.moments.cov)
         S = sums.matrix()
         S[:d, :d] += self.attack.spread(dual.frame @ (0.5 * (block + block.T)) @ dual.frame.T)
-        return S, sums.mass + float(theta @ (r * r)), sums.error
+        return S, sums.mass + float(theta @ (r * r)) * self.attack.euclidean_reach**2, sums.error
 
     def multipliers(self, dual: DualPoint) -> MomentMultipliers | PointMultipliers:
         """For `core`, in the coordinates and units of X."""

@@ -145,6 +145,11 @@ class AttackedData:
         found: Tensor = self.attack.spread(block)
         return found
 
+    @property
+    def own_axes(self) -> bool:
+        """Whether attacks have axes of their own, which turn while inputs stay; those of a ball are the inputs'."""
+        return self.attack.own_axes
+
     def axes(self, T: Tensor) -> Tensor:
         """The frame in which what attacks see of T_11 is diagonal, shape (q, q)."""
         V: Tensor = torch.linalg.eigh(self.seen(T))[1]
@@ -154,15 +159,16 @@ class AttackedData:
         """The matrix inequalities' slacks in arrow form; T_11 is diagonal, or else is diagonalised for this call."""
         d = self.x.shape[1]
         a, b, c = self.activation.a, self.activation.b, self.activation.c
-        x, T11, T12 = self.x, T[:d, :d], T[:d, d]
+        x, T11, T12, seen = self.x, T[:d, :d], T[:d, d], self.seen(T)
         if diagonal:
-            t, V = torch.diagonal(T11), None
-            curved = a * t * x
+            t, V = torch.diagonal(seen), None
         else:
-            t, V = torch.linalg.eigh(T11)
-            curved = a * (x @ T11)
+            t, V = torch.linalg.eigh(seen)
+        # Where it is T_11 itself that is diagonal a product with it is not worth its while.
+        curved = a * t * x if diagonal and not self.own_axes else a * (x @ T11)
         half = curved + 0.5 * b * T12
         q = self.y * (((half + 0.5 * b * T12) * x).sum(1) + c * T[d, d])
+        half = self.pulled(half)
         if V is not None:
             half = half @ V
         D = lam[:, None] + (self.y * self.r * self.r * a)[:, None] * t
@@ -254,24 +260,33 @@ class Aim:
 
 
 def rotated(data: AttackedData, point: AttackedPoint, V: Tensor) -> tuple[AttackedData, AttackedPoint]:
-    """Samples and variables in the coordinates ``V'x``."""
+    """Samples and variables in the coordinates ``V'e`` of attacks, and, of balls, ``V'x`` of inputs."""
     moments = point.moments
     n, q = moments.mean.shape
     cov = torch.empty_like(moments.cov)
     for rows in sample_blocks(n, q, data.x.device):
         half = (moments.cov[rows] @ V).mT @ V
         torch.add(half, half.mT, out=cov[rows]).mul_(0.5)
-    turned = Moments(moments.theta, moments.mean @ V, cov)
-    return replace(data, x=data.x @ V), replace(point, moments=turned)
+    turned = replace(point, moments=Moments(moments.theta, moments.mean @ V, cov))
+    if data.own_axes:
+        return replace(data, attack=data.attack.turned(V)), turned
+    return replace(data, x=data.x @ V), turned
 
 
 def in_own_frame(data: AttackedData, T: Tensor) -> tuple[AttackedData, Tensor, Tensor]:
     """Samples and T in the frame in which what attacks see of T_11 is diagonal, and its axes, shape (q, q)."""
     V = data.axes(T)
+    if data.own_axes:
+        return replace(data, attack=data.attack.turned(V)), T, V
     Q = lift(V)
     return replace(data, x=data.x @ V), Q.T @ T @ Q, V
 
 
 def add_reach(moments: Tensor, attack: AttackBall) -> None:
     """Add what attacks add to second moments of inputs, shape (d, d), on average and in every direction at once."""
-    moments.diagonal().add_(float((attack.radius**2).mean()))
+    square = float((attack.radius**2).mean())
+    if attack.own_axes:
+        S = attack.spanned(torch.eye(attack.dimension, dtype=moments.dtype, device=moments.device))
+        moments.addmm_(S, S.T, alpha=square)
+    else:
+        moments.diagonal().add_(square)

@@ -69,12 +69,12 @@ TINY = 1e-100
 
 @dataclass(frozen=True)
 class PolynomialIterate:
-    """A point in the frame that makes T_11 diagonal.
+    """A point in the frame that makes what attacks see of T_11 diagonal.
 
     Args:
         data: The samples in that frame.
         point: The variables.
-        frame: Its axes in the coordinates of X, shape (d, d).
+        frame: Its axes in the coordinates of the ball, shape (q, q).
     """
 
     data: Data
@@ -82,15 +82,23 @@ class PolynomialIterate:
     frame: Tensor
 
     def lifted(self) -> Tensor:
-        """The frame with one more coordinate, for Z."""
-        return lift(self.frame)
+        """The frame of the inputs with one more coordinate, for Z."""
+        attacked = self.data.attacked
+        if attacked is None or not attacked.own_axes:
+            return lift(self.frame)
+        return torch.eye(self.point.Z.shape[0], dtype=torch.float64, device=self.point.Z.device)
 
     def turned(self) -> "PolynomialIterate":
-        """The same point in the frame of its own T_11; without attack in that of the inputs, where nothing is lost."""
+        """The same point in its own frame; without attack in that of the inputs, where nothing is lost."""
         point = self.point
         if point.attacked is None or self.data.attacked is None:
             return self
         V = self.data.attacked.axes(point.T)
+        if self.data.attacked.own_axes:
+            attacked, apoint = rotated(self.data.attacked, point.attacked, V)
+            return PolynomialIterate(
+                replace(self.data, attacked=attacked), replace(point, attacked=apoint), self.frame @ V
+            )
         Q = lift(V)
         matrices = [Q.T @ part @ Q for part in (point.Z, point.Zp, point.U, point.Up)]
         Z, Zp, U, Up = (0.5 * (part + part.T) for part in matrices)
@@ -134,7 +142,8 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
         attacked_point = _attacked_start(bounds, one[rows], y[rows], mu, data.weights.inequalities * mu)
     U = data.weights.matrices * mu * ((axes / share) @ axes.T)
     point = PolynomialPoint(Z, Z.clone(), U, U.clone(), (0.0, 0.0), attacked_point, clean_point)
-    return PolynomialIterate(data, point, torch.eye(d, dtype=torch.float64, device=one.device))
+    order = d if attacked is None else attacked.attack.dimension
+    return PolynomialIterate(data, point, torch.eye(order, dtype=torch.float64, device=one.device))
 
 
 def warm_start(

@@ -1,4 +1,4 @@
-"""How attacks enter polynomial networks: what they see of one, and their worst cases, exact and smoothed.
+"""Worst-case attacks on a polynomial network in the span of its neurons, exact and smoothed.
 
 With neurons in the columns of ``V'`` and ``Q`` an orthonormal basis of their span that diagonalises T_11, both the
 matrix ``a T_11`` of a sample's trust-region subproblem and its gradient lie in that span: the worst attack does, too,
@@ -13,14 +13,18 @@ nu times the number of eigenvalues, and smooth. By Danskin's theorem its gradien
 attack with mean ``-h_k / (w_k + lam)`` and covariance ``diag(exp(-(w_k + lam) / nu))``; the stationarity of lam says
 that its expected squared length is 1, so the random attack is feasible and a dual point, exactly. Where the hard case
 needs a mixture of two attacks, this is one.
+
+Networks that are trained for an ellipsoid come to ignore what attacks can touch: then h and w vanish, and with a single
+coordinate lam with them, where the mean ``(h / nu)^(1/3)`` turns infinitely fast. So there the exponents are
+``1 - (w_k + lam) / nu``, and lam is nu at least.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from cvxrobust.core import AttackBall
 from cvxrobust.core.arrays import worth_a_look
 
 Tensor = torch.Tensor
@@ -59,41 +63,6 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
-class AttackView:
-    """What attacks see of a network, in coordinates in which their subproblems are separable.
-
-    An attack is ``D = r S Q z`` (`cvxrobust.core.attacks.ball`), z its coordinates here. NumPy arrays will do as well
-    as tensors.
-
-    Args:
-        values: Eigenvalues of ``S'(a T_11)S`` on the span of what attacks see of the neurons, ascending, shape (k,).
-        axes: Its eigenvectors Q, orthonormal columns, shape (q, k).
-        columns: ``S Q``, shape (d, k).
-    """
-
-    values: Any
-    axes: Any
-    columns: Any
-
-    @classmethod
-    def of(cls, spectrum: Spectrum) -> "AttackView":
-        """What balls see: all that there is."""
-        return cls(spectrum.values, spectrum.vectors, spectrum.vectors)
-
-    def half(self, half: Any) -> Any:
-        """Half gradients in these coordinates, shape (b, k), from those in the span of the neurons, shape (b, j)."""
-        return half
-
-    def moves(self, z: Any) -> Any:
-        """Moves within the span of the neurons, shape (b, j), of points in these coordinates, shape (b, k)."""
-        return z
-
-    def add_variances(self, second: Any, varying: Any, variances: Any) -> None:
-        """Add ``E[z m']``, m the moves, of coordinates that vary with these variances, to a matrix, shape (k, j)."""
-        second[varying, varying] += variances
-
-
-@dataclass(frozen=True)
 class RandomAttacks:
     """Random attacks in units of the radius and in the coordinates of an `AttackView`.
 
@@ -111,6 +80,11 @@ class RandomAttacks:
     variance: Tensor
     varying: Tensor
     shift: Tensor
+
+
+def offset_of(attack: AttackBall) -> float:
+    """What exponents begin with, for these attacks: the module's derivation says why."""
+    return 1.0 if attack.own_axes else 0.0
 
 
 def varying_coordinates(values: Tensor, scale: tuple[float, float, float], nu: float) -> Tensor:
@@ -135,7 +109,13 @@ def varying_coordinates(values: Tensor, scale: tuple[float, float, float], nu: f
 
 
 def smoothed_attacks(
-    scale: Tensor, values: Tensor, half: Tensor, nu: float, varying: Tensor, guess: Tensor | None = None
+    scale: Tensor,
+    values: Tensor,
+    half: Tensor,
+    nu: float,
+    varying: Tensor,
+    guess: Tensor | None = None,
+    offset: float = 0.0,
 ) -> RandomAttacks:
     """The smoothed worst cases of the module's derivation.
 
@@ -150,12 +130,15 @@ def smoothed_attacks(
         nu: Smoothing, in units of the margin, positive.
         varying: What `varying_coordinates` found.
         guess: `shift` of a similar problem, shape (n,).
+        offset: Of the exponents, `offset_of`.
     """
     lowest = torch.minimum(scale * values[0], scale * values[-1])
     gaps = torch.empty_like(half)
     torch.mul(scale[:, None], values, out=gaps)
     gaps.sub_(lowest[:, None])
     near = gaps.T[varying].T
+    if offset:
+        near = near - offset * nu
     floor = lowest.clamp(min=0.0)
     if guess is None:
         guess = (half.abs() - gaps).amax(dim=1)

@@ -120,7 +120,8 @@ class _Case:
         X = self._native(block.X)
         if self.loss.margin:
             sides, radius = (self._native(part[rows]) for part in (target.sides, target.radius))
-            exact = torch.as_tensor(self.quadratic.worst_margins(X, sides, replace(program.attack, radius=radius)))
+            attack = program.attack if self.in_numpy else self.samples.attack
+            exact = torch.as_tensor(self.quadratic.worst_margins(X, sides, replace(attack, radius=radius)))
         else:
             exact = torch.as_tensor(self.quadratic.expand(X)[0])
         self.sums[0] += float(self.loss.value(_numpy(exact), _numpy(labels)).sum())

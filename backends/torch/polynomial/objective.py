@@ -22,14 +22,15 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.losses import LOSSES
 from cvxrobust.backends.torch.polynomial.attacks import (
-    AttackView,
     RandomAttacks,
     Spectrum,
+    offset_of,
     smoothed_attacks,
     varying_coordinates,
 )
 from cvxrobust.backends.torch.polynomial.samples import Block, LocalSamples, Target
-from cvxrobust.core import PolynomialProgram, torch_threads
+from cvxrobust.core import AttackBall, PolynomialProgram, torch_threads
+from cvxrobust.core.attacks.view import AttackView
 
 Array = NDArray[np.float64]
 BLOCKS_PER_THREAD = 3
@@ -105,15 +106,18 @@ class Form:
     Attributes:
         vectors: Orthonormal basis Q of the neurons' span that diagonalises ``a T_11``, shape (d, k).
         view: What attacks see of it.
+        offset: Of their smoothing.
     """
 
-    def __init__(self, query: Query, target: Target, activation: tuple[float, float, float]) -> None:
+    def __init__(
+        self, query: Query, target: Target, activation: tuple[float, float, float], attack: AttackBall
+    ) -> None:
         a, b, c = activation
         neurons, signs = query.neurons, query.signs
         spectrum = Spectrum.of(neurons, signs, a)
         self.query = query
         self.vectors, self.values = spectrum.vectors, spectrum.values
-        self.view = AttackView.of(spectrum)
+        self.view, self.offset = AttackView.of(spectrum.values, spectrum.vectors, attack), offset_of(attack)
         self.lengths = neurons.norm(dim=1)
         self.linear = 0.5 * b * (((signs * self.lengths) @ neurons) @ self.vectors)
         self.constant = c * (signs * self.lengths * self.lengths).sum()
@@ -147,6 +151,7 @@ class Form:
             self.query.smoothing.attack,
             self.varying,
             None if guess is None else guess[rows],
+            self.offset,
         )
         # A ball of radius 0 holds one point: no smoothing there.
         return replace(found, change=found.change.masked_fill_(radius == 0.0, 0.0))
@@ -204,7 +209,7 @@ class SmoothedObjective:
 
     def form(self, query: Query) -> Form:
         """A query's network as a quadratic."""
-        return Form(query, self.samples.target(query.task), self.program.activation)
+        return Form(query, self.samples.target(query.task), self.program.activation, self.samples.attack)
 
     def evaluate(self, queries: Sequence[Query]) -> list[ObjectiveEvaluation]:
         """Values and gradients over everybody's samples.

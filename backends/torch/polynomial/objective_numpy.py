@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dgeqrf, dorgqr, dsyevd
 
-from cvxrobust.backends.torch.polynomial.attacks import FADED, NEWTON_STEPS, SETTLED, START, TINY, AttackView
+from cvxrobust.backends.torch.polynomial.attacks import FADED, NEWTON_STEPS, SETTLED, START, TINY, offset_of
 from cvxrobust.backends.torch.polynomial.objective import ObjectiveEvaluation, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.core import PolynomialProgram
+from cvxrobust.core.attacks.view import AttackView
 
 Array = NDArray[np.float64]
 
@@ -95,12 +96,13 @@ class SmallObjective(SmoothedObjective):
         margins = np.einsum("ij,ij->j", half + linear, inside)
         margins += c * float(signs @ squares)
         margins *= side.sides
-        attacks, view = None, AttackView(values, vectors, vectors)
+        attacks, view = None, AttackView.of(values, vectors, self.program.attack)
         if side.attacked and view.values.size:
             half = view.half(half.T).T
             half *= side.turn
             guess, nu = self._guesses.get(query.task), query.smoothing.attack
-            attacks = _Attacks(side, view.values, half, nu, None if guess is None else guess.numpy())
+            offset = offset_of(self.program.attack)
+            attacks = _Attacks(side, view.values, half, nu, None if guess is None else guess.numpy(), offset)
             margins += attacks.change if side.still is None else np.where(side.still, 0.0, attacks.change)
             attacks.against *= self._radius
             inside -= view.moves(attacks.against.T).T
@@ -157,13 +159,15 @@ class SmallObjective(SmoothedObjective):
 class _Attacks:
     """The smoothed attacks of `attacks.smoothed_attacks`, all arrays transposed."""
 
-    def __init__(self, side: _Side, values: Array, half: Array, nu: float, guess: Array | None) -> None:
+    def __init__(self, side: _Side, values: Array, half: Array, nu: float, guess: Array | None, offset: float) -> None:
         scale, lowest = side.scale, np.minimum(side.scale * values[0], side.scale * values[-1])
         gaps = values[:, None] * scale
         gaps -= lowest
         self.varying = _varying(values, side.range, nu)
         near = gaps[self.varying]
         near /= -nu
+        if offset:
+            near += offset
         floor = np.maximum(lowest, 0.0)
         first: Array = (np.abs(half) - gaps).max(axis=0) if guess is None else guess
         shift = np.maximum(np.maximum(first, floor), START * nu)

@@ -179,7 +179,7 @@ class _AttackCurvature:
         weights = (2.0 * theta * radius**2)[:, None] * inverse
         for k in range(q):
             self._straight[k] += (lifted.T * weights[:, k]) @ lifted
-        exponentials = np.exp(attacks.gaps / -nu)
+        exponentials = np.exp(quadric.offset + attacks.gaps / -nu)
         apart = attacks.gaps[:, :, None] - attacks.gaps[:, None, :]
         near = np.abs(apart) <= 1e-6 * nu
         together = 0.5 * (exponentials[:, :, None] + exponentials[:, None, :])

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.torch.polynomial.attacks import smoothed_attacks, varying_coordinates
+from cvxrobust.backends.torch.polynomial.attacks import offset_of, smoothed_attacks, varying_coordinates
 from cvxrobust.core import AttackBall, PolynomialProgram
 
 Array = NDArray[np.float64]
@@ -46,19 +46,25 @@ class Quadric:
         values: Eigenvalues of what attacks see of ``a T_11`` in the inputs' own units, ascending, shape (q,).
         axes: Eigenvectors, shape (q, q).
         white: What white inputs see of attacks along these, in columns, shape (d, q).
+        offset: Of the attacks' smoothing.
     """
 
     def __init__(self, T: Array, white: Array, activation: tuple[float, float, float], attack: AttackBall) -> None:
         a, b, _ = activation
         d = white.shape[0]
         T11 = white @ T[:d, :d] @ white.T
-        self.values, self.axes = np.linalg.eigh(attack.seen(0.5 * a * (T11 + T11.T)))
-        self.white = white.T @ attack.spanned(self.axes)
+        P = 0.5 * a * (T11 + T11.T)
+        self.values, self.axes = np.linalg.eigh(attack.seen(P))
+        columns = attack.spanned(self.axes)
+        self.white = white.T @ columns
         self._linear = 0.5 * b * (T[:d, d] @ self.white)
+        # Of a ball these are the axes times the eigenvalues: two small products lose less than one with P.
+        self._curved, self.offset = P @ columns if attack.own_axes else None, offset_of(attack)
 
     def _half(self, X: Array) -> Array:
         """Half gradients as attacks see them, shape (b, q)."""
-        return np.asarray((X @ self.axes) * self.values + self._linear)
+        curved = X @ self._curved if self._curved is not None else (X @ self.axes) * self.values
+        return np.asarray(curved + self._linear)
 
     def attack(
         self, X: Array, sides: Array, radius: Array, smoothing: float, guess: Array | None = None
@@ -79,9 +85,9 @@ class Quadric:
         varying = varying_coordinates(values, reach if some.size else (0.0, 0.0, 0.0), smoothing)
         half = ((sides * radius)[:, None] * self._half(X)).T
         arguments = torch.from_numpy(scale), values, torch.from_numpy(np.ascontiguousarray(half)).T, smoothing, varying
-        found = smoothed_attacks(*arguments, None if guess is None else torch.from_numpy(guess))
+        found = smoothed_attacks(*arguments, None if guess is None else torch.from_numpy(guess), self.offset)
         # Once more from there: multipliers are fitted to these attacks to the last digits.
-        found = smoothed_attacks(*arguments, found.shift)
+        found = smoothed_attacks(*arguments, found.shift, self.offset)
         variance = np.zeros(half.shape[::-1])
         variance[:, varying.numpy()] = found.variance.numpy()
         shift = found.shift.numpy()
