@@ -24,7 +24,7 @@ SYMMETRIC = 1e-12
 """By how much, relative to the largest entry, a covariance may differ from its transpose."""
 
 LARGEST = 1e50
-"""Beyond this size nothing is a scale: squares of products with inputs must stay finite."""
+"""Beyond this size, and below its inverse, nothing is a scale: squares of products with inputs must stay finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,8 @@ class Ellipsoid:
             scale: Shape (d,): by how much an attack of radius 1 may move each input if it moves no other; 0 for inputs
                 that attacks cannot touch.
             covariance: Shape (d, d), psd: attacks D of radius r have ``D' covariance^-1 D <= r^2``. Where it is
-                singular, attacks stay in its range; eigenvalues that rounding cannot tell from 0 count as 0.
+                singular, attacks stay in its range; eigenvalues of its correlations that rounding cannot tell from 0
+                count as 0.
             directions: Shape (d, q): attacks of radius 1 are ``directions @ e`` with ``||e||_2 <= 1``.
 
         Raises:
@@ -79,24 +80,27 @@ class Ellipsoid:
             raise InputError("covariance is not symmetric; if rounding made it so, pass 0.5 * (C + C.T).")
         if not (C - np.diag(np.diagonal(C))).any() and (np.diagonal(C) >= 0.0).all():
             return cls(scale=frozen(np.sqrt(np.diagonal(C))))
-        values, vectors = np.linalg.eigh(0.5 * (C + C.T))
-        noise = 8.0 * d * EPS * size
+        # In units of the inputs' own deviations, so that what rounding cannot tell from 0 does not depend on units.
+        unit = _units(np.sqrt(np.maximum(np.diagonal(C), 0.0)))
+        values, vectors = np.linalg.eigh(0.5 * (C + C.T) / np.outer(unit, unit))
+        noise = 8.0 * d * EPS * max(float(values[-1]), 1.0)
         if values[0] < -noise:
             raise InputError(
-                f"covariance has an eigenvalue of {values[0]:.3g}; expected a positive semidefinite matrix."
+                f"covariance is not positive semidefinite: its correlations have an eigenvalue of {values[0]:.3g}."
             )
         kept = values > noise
-        return cls(directions=frozen(np.ascontiguousarray(vectors[:, kept] * np.sqrt(values[kept]))))
+        return cls(directions=frozen(np.ascontiguousarray(unit[:, None] * vectors[:, kept] * np.sqrt(values[kept]))))
 
     @classmethod
     def _of_directions(cls, directions: ArrayLike, d: int) -> Self:
         S = _checked_table(directions, "directions", (d, None), f"({d}, q), a direction in each column")
         if not S.any():
             return cls(scale=frozen(np.zeros(d)))
-        axes, lengths, _ = np.linalg.svd(S, full_matrices=False)
+        unit = _units(np.linalg.norm(S, axis=1))
+        axes, lengths, _ = np.linalg.svd(S / unit[:, None], full_matrices=False)
         kept = lengths > max(S.shape) * EPS * lengths[0]
         # The ellipsoid depends on SS' alone: as many columns as it has dimensions will do.
-        found = S if kept.sum() == S.shape[1] else axes[:, kept] * lengths[kept]
+        found = S if kept.sum() == S.shape[1] else unit[:, None] * axes[:, kept] * lengths[kept]
         return cls(directions=frozen(np.array(found, order="C")))
 
     @property
@@ -183,12 +187,18 @@ class Ellipsoid:
         return {"attack_scale": self.scale} if self.directions is None else {"attack_directions": self.directions}
 
 
+def _units(sizes: Array) -> Array:
+    """Sizes of the inputs, shape (d,), to measure them in; 1 for those of size 0."""
+    return np.where(sizes > 0.0, sizes, 1.0)
+
+
 def _checked_scale(scale: ArrayLike, d: int) -> Array:
     found = as_numbers(scale, "scale", "expected a number of 0 or more for each column of X")
     if found.shape != (d,):
         raise InputError(f"scale has shape {found.shape}; expected ({d},), one number for each column of X.")
-    if not (np.isfinite(found).all() and (found >= 0.0).all() and (found <= LARGEST).all()):
-        column = int(np.argmin(np.isfinite(found) & (found >= 0.0) & (found <= LARGEST)))
+    fine = (found == 0.0) | ((found >= 1.0 / LARGEST) & (found <= LARGEST))
+    if not fine.all():
+        column = int(np.argmin(fine))
         raise InputError(
             f"scale holds {found[column]:g} at column {column}; expected finite numbers of 0 or more, 0 for columns "
             "that attacks cannot touch."

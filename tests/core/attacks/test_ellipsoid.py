@@ -30,6 +30,22 @@ def test_ranks_are_those_of_the_sets():
     assert Ellipsoid.of(5, directions=np.zeros((5, 2))).rank == 0
 
 
+def test_no_direction_is_lost_to_the_units_of_another():
+    """What counts as zero is relative to each input's own size: raw units span many orders of magnitude."""
+    units = 10.0 ** np.array([-8.0, -3.0, 0.0, 4.0, 9.0])
+    root = units[:, None] * np.linalg.cholesky(np.eye(5) + 0.3)
+    shapes = [
+        {"covariance": root @ root.T},
+        {"directions": root},
+        {"directions": np.hstack([root, root]) / np.sqrt(2.0)},
+    ]
+    for found in (Ellipsoid.of(5, **described) for described in shapes):
+        assert found.rank == 5
+        unit = found.pushed(np.eye(5)) / units
+        np.testing.assert_allclose(unit.T @ unit, np.eye(5) + 0.3, atol=1e-12)
+    assert Ellipsoid.of(5, covariance=np.outer(units, units)).rank == 1
+
+
 @shapes
 def test_vectors_and_matrices_are_seen_through_s(name):
     attack, G, P = attack_of(name), RNG.standard_normal((40, 5)), RNG.standard_normal((5, 5))
