@@ -5,6 +5,7 @@ rooms are called is nobody else's business.
 """
 
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.trust_region import minimize_on_sphere
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.cones import PSD, Cone, Exponential, NonNegative, SecondOrder, Zero, smat, svec, svec_indices
@@ -20,6 +21,7 @@ from cvxrobust.core.contracts.backend import (
     RequiresAvailable,
     ShowsOptions,
     SolvesTogether,
+    require_attack,
     require_loss,
     require_weights,
 )
@@ -86,6 +88,7 @@ __all__ = [
     "ConicSize",
     "CvxRobustError",
     "Diagnoses",
+    "Ellipsoid",
     "Estimate",
     "Estimates",
     "Exponential",
@@ -148,6 +151,7 @@ __all__ = [
     "plugins",
     "problems",
     "register",
+    "require_attack",
     "require_cones",
     "require_loss",
     "require_weights",

@@ -118,6 +118,7 @@ class InteriorPoint:
         structured=frozenset({"polynomial", "gated"}),
         losses=frozenset(LOSSES),
         weights=True,
+        attacks=frozenset({"ball", "ellipsoid"}),
         devices=("cpu", "cuda"),
         warm_start=True,
         monitored=True,

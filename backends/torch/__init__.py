@@ -91,6 +91,7 @@ class Torch:
         structured=frozenset({"polynomial", "gated"}),
         losses=frozenset(LOSSES),
         weights=True,
+        attacks=frozenset({"ball", "ellipsoid"}),
         devices=("cpu", "cuda", "mps"),
         dtypes=("float64", "float32"),
         warm_start=True,

@@ -18,6 +18,7 @@ from cvxrobust.bench.workflows.weights import row_weights, stated
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.networks.base import TRAINED_ON
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import constant_columns
 
@@ -346,7 +347,9 @@ def network_metadata(request: TrainingRequest, dataset: Dataset, training: Datas
 
 def radius_unit(network: "TwoLayerNetwork") -> str:
     """In which unit the network's radii and distances are."""
-    return DATA_UNIT if network.standardizer is None else STANDARDISED_UNIT
+    unit = DATA_UNIT if network.standardizer is None else STANDARDISED_UNIT
+    own = isinstance(network, PolynomialNetwork) and network.ellipsoid is not None
+    return f"multiples of the network's ellipsoid of attacks, which is in {unit}" if own else unit
 
 
 def clean_accuracy(network: "TwoLayerNetwork", dataset: Dataset) -> float:

@@ -1,16 +1,22 @@
-"""The set of attacks that a programme or an evaluation is about: one ball of a norm per sample."""
+"""The set of attacks that a programme or an evaluation is about: one ball of a norm per sample, or the image of one."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device
 from scipy import sparse
 
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import EPS, GEOMETRIES, Norm, NormGeometry
+from cvxrobust.core.attacks.trust_region import minimize_in_ball
+from cvxrobust.core.errors import InputError
 
 Array = Any
 """A NumPy array or a torch tensor of floating-point numbers."""
+
+AttackShape = Literal["ball", "ellipsoid"]
+"""What attacks are, as backends say which they read."""
 
 
 @dataclass(frozen=True)
@@ -20,23 +26,38 @@ class AttackBall:
     Vectors that attacks act on (weights, gradients) may come with all their D coordinates; attacks have the leading
     ones alone. What is here about "unit attacks" is about ``||D||_p <= 1``; a sample's attacks are radius_i times that.
 
-    This is the place for other shapes. Attacks ``D = S e``, e in the ball, S (d, q) a diagonal of scales with zeros, a
-    root of a covariance, or some directions, are a field S here and nothing elsewhere that asks this object:
-    `dual_norm` is that of S'g, `maximiser` and `sample` are S times those of the ball, `size` is that of the shortest
-    e, and `axes` is S'. Who must know the ball itself, because a smoothing or a cone comes with it, has a table of its
-    own by `norm`, in one file each (`cvxrobust.backends.torch.gated.balls`, `cvxrobust.backends.ipm.gated.epigraph`,
-    `cvxrobust.problems.relu.assembly`, `cvxrobust.core.attacks.relu_exact`), and reads vectors through the same S'.
+    With an ellipsoid attacks are ``D = S e``, ``||e||_2 <= radius_i``, S (d, q) a diagonal of scales, a root of a
+    covariance, or some directions; without one S is the identity. Of a vector g attacks see S'g, `pulled`; of a network
+    that is a quadratic, ``S'PS``, `seen`; what is known in coordinates of the ball is `pushed` into the inputs.
+    Who must know the ball itself, because a smoothing or a cone comes with it, has a table of its own by `norm`, in one
+    file each (`cvxrobust.backends.torch.gated.balls`, `cvxrobust.backends.ipm.gated.epigraph`,
+    `cvxrobust.problems.relu.assembly`, `cvxrobust.core.attacks.relu_exact`).
 
     Args:
         norm: p: "inf", 2 or 1.
-        radius: Of each sample, shape (n,), in the units of the inputs.
+        radius: Of each sample, shape (n,), in the units of the inputs, or of the ellipsoid.
         attackable: Number of leading coordinates that attacks can touch: the constant of a bias, which is the last one,
             they cannot.
+        ellipsoid: Of as many inputs, with norm 2; None for a ball.
+
+    Raises:
+        InputError: The ellipsoid has another number of inputs, or the norm is another.
     """
 
     norm: Norm
     radius: Array
     attackable: int
+    ellipsoid: Ellipsoid | None = None
+
+    def __post_init__(self) -> None:
+        if self.ellipsoid is None:
+            return
+        if not self.geometry.isotropic:
+            raise InputError(f"norm is {self.norm!r}, but an ellipsoid is the image of a ball in norm 2.")
+        if self.ellipsoid.n_inputs != self.attackable:
+            raise InputError(
+                f"the ellipsoid of the attacks has {self.ellipsoid.n_inputs} inputs; expected {self.attackable}."
+            )
 
     @property
     def geometry(self) -> NormGeometry:
@@ -44,61 +65,162 @@ class AttackBall:
         return GEOMETRIES[self.norm]
 
     @property
+    def shape(self) -> AttackShape:
+        """What the attacks are."""
+        return "ball" if self.ellipsoid is None else "ellipsoid"
+
+    @property
+    def own_axes(self) -> bool:
+        """Whether the ball has coordinates of its own, other than the inputs."""
+        return self.ellipsoid is not None
+
+    @property
     def present(self) -> bool:
         """Whether any sample can be moved at all."""
-        return self.attackable > 0 and bool((self.radius > 0.0).any())
+        return self.dimension > 0 and bool((self.radius > 0.0).any())
+
+    @property
+    def dimension(self) -> int:
+        """Coordinates of the ball, q."""
+        return self.attackable if self.ellipsoid is None else self.ellipsoid.rank
 
     @property
     def isotropic(self) -> bool:
         """Whether every rotation leaves the attacks as they are: those of an l2 ball, and where there are none."""
-        return not self.present or self.geometry.isotropic
+        return not self.present or (self.ellipsoid is None and self.geometry.isotropic)
 
     def of(self, rows: Any) -> Self:
         """The attacks on some samples: a slice, a mask or indices, which may repeat."""
         return replace(self, radius=self.radius[rows])
 
+    def like(self, array: Array) -> Self:
+        """The same attacks in arrays of the kind and device of another."""
+        if isinstance(array, np.ndarray):
+            return self
+        radius = array_namespace(array).asarray(np.array(self.radius), device=device(array))
+        return replace(self, radius=radius, ellipsoid=None if self.ellipsoid is None else self.ellipsoid.like(array))
+
     def dual_norm(self, G: Array) -> Array:
         """``N(g)``, the most that a unit attack adds to ``g'x``, for vectors g of shape (..., D); shape (...)."""
-        return self.geometry.dual_norm(G[..., : self.attackable])
+        return self.geometry.dual_norm(self.pulled(G[..., : self.attackable]))
 
     def maximiser(self, G: Array) -> Array:
         """A unit attack that adds as much, for vectors of shape (..., D); shape (..., d)."""
-        return self.geometry.maximiser(G[..., : self.attackable])
+        return self.pushed(self.geometry.maximiser(self.pulled(G[..., : self.attackable])))
 
     def nearest(self, P: Array) -> Array:
         """The nearest unit attacks, shape (..., d)."""
-        return self.geometry.project(P, array_namespace(P).ones_like(P[..., 0]))
+        return self._nearest(P, array_namespace(P).ones_like(P[..., 0]))
 
     def inside(self, P: Array) -> Array:
         """The same, just inside where rounding could leave them outside: what may stand in a certificate."""
         near = self.nearest(P)
-        return near / np.maximum(self.geometry.size(near) * (1.0 + 4.0 * EPS), 1.0)[..., None]
+        return near / np.maximum(self.size(near) * (1.0 + 4.0 * EPS), 1.0)[..., None]
 
     def size(self, D: Array) -> Array:
         """What multiple of the unit ball attacks of shape (..., d) need, shape (...)."""
-        return self.geometry.size(D)
+        return self.geometry.size(D if self.ellipsoid is None else self.ellipsoid.coordinates(D))
 
     def contains(self, D: Array) -> Array:
-        """Which rows of D, shape (n, d), are attacks on their samples, shape (n,)."""
-        return self.size(D) <= self.radius
+        """Which rows of D, shape (n, d), are attacks on their samples, shape (n,); in an ellipsoid up to rounding."""
+        fits = self.size(D) <= self.radius
+        if self.ellipsoid is None:
+            return fits
+        rest = D - self.ellipsoid.pushed(self.ellipsoid.coordinates(D))
+        return fits & (self.geometry.size(rest) <= 64.0 * EPS * self.geometry.size(D))
 
-    def gram(self, basis: Array) -> Array:
-        """Products of the columns of a basis, shape (d, k), in which unit l2 attacks have at most length 1; (k, k)."""
-        return basis.T @ basis
+    def pulled(self, G: Array) -> Array:
+        """What attacks see of vectors g, shape (..., d): ``S'g``, shape (..., q), with ``g'D = (S'g)'e``."""
+        return G if self.ellipsoid is None else self.ellipsoid.pulled(G)
+
+    def pushed(self, E: Array) -> Array:
+        """What coordinates of the ball are as attacks: ``S e``, shape (..., q) to (..., d)."""
+        return E if self.ellipsoid is None else self.ellipsoid.pushed(E)
+
+    def coordinates(self, D: Array) -> Array:
+        """Coordinates in the ball of attacks, shape (..., d) to (..., q)."""
+        return D if self.ellipsoid is None else self.ellipsoid.coordinates(D)
+
+    def seen(self, P: Array) -> Array:
+        """What attacks see of a symmetric matrix, shape (d, d): ``S'PS``, shape (q, q), with ``D'PD = e'S'PSe``."""
+        if self.ellipsoid is None:
+            return P
+        found = self.pulled(self.pulled(P).T)
+        return 0.5 * (found + found.T)
+
+    def spread(self, M: Array) -> Array:
+        """Second moments of coordinates, shape (q, q), as those of attacks: ``S M S'``, shape (d, d)."""
+        if self.ellipsoid is None:
+            return M
+        found = self.pushed(self.pushed(M).T)
+        return 0.5 * (found + found.T)
+
+    def within(self, basis: Array) -> tuple[Self, Array]:
+        """The attacks that inputs ``x'basis`` see, whose coordinates are those of a frame; shape (d, k), (q, k).
+
+        Args:
+            basis: Orthonormal columns, shape (d, k).
+
+        Returns:
+            Attacks on k inputs, and orthonormal columns: the coordinates in the ball of what they are made of.
+        """
+        k = int(basis.shape[1])
+        if self.ellipsoid is None:
+            return replace(self, attackable=k), basis
+        ellipsoid, frame = self.ellipsoid.within(basis)
+        return replace(self, attackable=k, ellipsoid=ellipsoid), frame
+
+    def turned(self, V: Array) -> Self:
+        """The same attacks in coordinates ``V'e``, V orthogonal, shape (q, q); a ball has no axes to turn."""
+        return self if self.ellipsoid is None else replace(self, ellipsoid=self.ellipsoid.turned(V))
+
+    def spanned(self, basis: Array) -> Array:
+        """What coordinates z of attacks ``e = basis z`` are in the inputs: ``S basis``, shape (q, k) to (d, k).
+
+        None stands for the coordinates of the ball, and for those of the inputs, where they are the same.
+        """
+        if self.ellipsoid is None or basis is not None:
+            return basis if basis is None else self.pushed(basis.T).T
+        return self.pushed(np.eye(self.dimension)).T
+
+    def shortened(self, D: Array) -> Array:
+        """Attacks on their samples where rows of D, shape (n, d), are none: as much of them as there may be."""
+        if self.ellipsoid is not None:
+            e = self.ellipsoid.coordinates(D)
+            length = self.geometry.size(e)
+            within = self.radius * (1.0 - 4.0 * EPS) / np.maximum(length, np.finfo(np.float64).tiny)
+            return self.pushed(np.where(length > self.radius, within, 1.0)[:, None] * e)
+        outside = ~self.contains(D)
+        if not outside.any():
+            return D
+        factor = np.ones(outside.shape)
+        factor[outside] = self.radius[outside] * (1.0 - 4.0 * EPS) / self.size(D[outside])
+        return factor[:, None] * D
 
     def project(self, D: Array) -> Array:
         """The attack on each sample that is nearest to a row of D, shape (n, d)."""
-        return self.geometry.project(D, self.radius)
+        return self._nearest(D, self.radius)
+
+    def _nearest(self, D: Array, radius: Array) -> Array:
+        if self.ellipsoid is None:
+            return self.geometry.project(D, radius)
+        xp, rows = array_namespace(D), D.reshape(-1, D.shape[-1])
+        products = self.seen(xp.eye(rows.shape[1], dtype=D.dtype, device=device(D)))
+        found = minimize_in_ball(products, -self.pulled(rows), radius.reshape(-1))
+        return self.pushed(found.points).reshape(D.shape)
 
     def sample(self, rng: np.random.Generator) -> Array:
         """One uniformly distributed attack on each sample, shape (n, d)."""
-        return self.geometry.sample((self.radius.size, self.attackable), self.radius, rng)
+        return self.pushed(self.geometry.sample((self.radius.size, self.dimension), self.radius, rng))
 
     @property
     def euclidean_reach(self) -> float:
         """The largest Euclidean length of a unit attack."""
-        return self.geometry.euclidean_reach(self.attackable)
+        return self.geometry.euclidean_reach(self.attackable) if self.ellipsoid is None else self.ellipsoid.reach
 
     def axes(self, D: int) -> sparse.csr_array:
-        """What attacks see of a vector of D coordinates, ``N(u)`` the dual norm of ``axes @ u``; shape (d, D)."""
-        return sparse.eye_array(self.attackable, D, format="csr")
+        """What attacks see of a vector of D coordinates, ``N(u)`` the dual norm of ``axes @ u``; shape (q, D)."""
+        leading = sparse.eye_array(self.attackable, D, format="csr")
+        if self.ellipsoid is None:
+            return leading
+        return sparse.csr_array(sparse.csr_array(self.pushed(np.eye(self.dimension))) @ leading)

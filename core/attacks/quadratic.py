@@ -3,18 +3,21 @@
 ``f(x) = sum_j alpha_j s(x'u_j) = x'P x + 2 p'x + q`` with ``P = a sum_j alpha_j u_j u_j'`` and
 ``p = b / 2 sum_j alpha_j u_j``: both lie in the span of the neurons. With Q an orthonormal basis of the span that
 diagonalises P, a sample's trust-region subproblem has min(d, m) unknowns, not d, and is separable; its worst attack
-lies in the span, too, or may as well. Everything runs on NumPy arrays and torch tensors of any device (array API), in
-blocks of samples that fit into a processor's cache.
+lies in the span, too, or may as well. Attacks in an ellipsoid see ``S'PS`` and ``S'(P x + p)``: the same once more, in
+the span of S'Q (`cvxrobust.core.attacks.view`). Everything runs on NumPy arrays and torch tensors of any device (array
+API), in blocks of samples that fit into a processor's cache.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from array_api_compat import array_namespace, device
 
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.trust_region import Decomposition, distance_to_zero, minimize_in_ball
+from cvxrobust.core.attacks.view import AttackView
 
 Array = Any
 """A NumPy array or a torch tensor of float64."""
@@ -79,6 +82,7 @@ class Quadratic:
         constant: q.
         uncertainty: Bound on the norm of what rounding may have added to P and p, their evaluation included.
         neurons: What it was made of.
+        views: What attacks in ellipsoids see, kept for as long as the quadratic is; nobody else need know.
     """
 
     values: Array
@@ -87,6 +91,7 @@ class Quadratic:
     constant: float
     uncertainty: float
     neurons: Neurons
+    views: list[tuple[Ellipsoid, AttackView]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, u: Array, alpha: Array, activation: tuple[float, float, float]) -> "Quadratic":
@@ -117,8 +122,23 @@ class Quadratic:
         half = inside * self.values + self.linear
         return xp.sum((half + self.linear) * inside, axis=1) + self.constant, half
 
+    def seen_by(self, attack: AttackBall) -> AttackView:
+        """What attacks see of it."""
+        if attack.ellipsoid is None:
+            return AttackView(self.values, self.vectors, self.vectors)
+        for ellipsoid, view in self.views:
+            if ellipsoid is attack.ellipsoid:
+                return view
+        found = AttackView.of(self.values, self.vectors, attack)
+        self.views[:] = [(attack.ellipsoid, found)]
+        return found
+
+    def uncertainty_of(self, attack: AttackBall) -> float:
+        """`uncertainty`, with what rounding may have added to what attacks see."""
+        return self.uncertainty if attack.ellipsoid is None else 2.0 * self.uncertainty
+
     def worst_margins(self, X: Array, sign: Array, attack: AttackBall) -> Array:
-        """Rigorous lower bounds of ``min sign f(x + D)`` over the attacks D on each sample, l2 balls; shape (n,).
+        """Rigorous lower bounds of ``min sign f(x + D)`` over the attacks D on each sample, in norm 2; shape (n,).
 
         They differ from the minima by rounding only.
 
@@ -140,7 +160,7 @@ class Quadratic:
 
         Returns:
             Margins at the attacked points, shape (n,); rigorous lower bounds of the margins over the balls, shape
-            (n,); and the attacks in the coordinates of the span, shape (n, k): ``D = vectors @ move``.
+            (n,); and the attacks in the coordinates of the view, shape (n, k): ``D = seen_by(attack).columns @ move``.
         """
         xp = array_namespace(X)
         parts = [found for _, found in self._worst(X, sign, attack)]
@@ -149,9 +169,11 @@ class Quadratic:
 
     def _worst(self, X: Array, sign: Array, attack: AttackBall) -> Iterator[tuple[slice, tuple[Array, Array, Array]]]:
         xp, radius = array_namespace(X), attack.radius
-        sides = {side: _diagonal(xp, side * self.values) for side in (1.0, -1.0)}
+        view = self.seen_by(attack)
+        sides = {side: _diagonal(xp, side * view.values) for side in (1.0, -1.0)}
         for rows in blocks(X.shape[0], self.values.shape[0]):
-            value, half, allowance = self._expand(X[rows], radius[rows] * attack.euclidean_reach)
+            value, half, allowance = self._expand(X[rows], radius[rows], attack)
+            half = view.half(half)
             margins = sign[rows] * value
             lower = margins - allowance
             moves = xp.zeros_like(half)
@@ -165,34 +187,41 @@ class Quadratic:
                     lower[chosen] += found.dual
             yield rows, (margins, lower, moves)
 
-    def _expand(self, X: Array, radius: Array) -> tuple[Array, Array, Array]:
-        """Values and half gradients as in `expand`, and what rounding may have added to margins within the radii."""
-        xp = array_namespace(X)
-        reach = xp.sqrt(xp.sum(X * X, axis=1)) + radius
-        allowance = self.uncertainty * (reach * reach + 1.0)
+    def _expand(self, X: Array, radius: Array, attack: AttackBall) -> tuple[Array, Array, Array]:
+        """Values and half gradients as in `expand`, and what rounding may have added to margins within the attacks."""
+        xp, within = array_namespace(X), radius * attack.euclidean_reach
+        reach = xp.sqrt(xp.sum(X * X, axis=1)) + within
+        uncertainty = self.uncertainty_of(attack)
+        allowance = uncertainty * (reach * reach + 1.0)
         if float(xp.max(allowance)) <= LARGE:
             return *self.expand(X), allowance
         values, weights, of_values, of_half = self.neurons.expand(X)
         half = weights @ (self.neurons.u @ self.vectors)
-        return values, half, of_values + radius * (2.0 * of_half + radius * self.uncertainty)
+        of_half = of_half if attack.ellipsoid is None else 2.0 * of_half
+        return values, half, of_values + within * (2.0 * of_half + within * uncertainty)
 
-    def distance(self, X: Array) -> Array:
+    def distance(self, X: Array, attack: AttackBall | None = None) -> Array:
         """Lower bounds, tight but for rounding, of the distance from each row to ``f = 0``, shape (n,); inf for never.
 
         Args:
             X: Shape (n, d).
+            attack: What distances are the radii of; None for l2 balls.
         """
         xp = array_namespace(X)
-        shared = Decomposition(self.values, xp.eye(self.values.shape[0], dtype=X.dtype, device=device(X)))
+        ball = attack or AttackBall(2, X[:, 0], X.shape[1])
+        view, uncertainty = self.seen_by(ball), self.uncertainty_of(ball)
+        shared = Decomposition(view.values, xp.eye(view.values.shape[0], dtype=X.dtype, device=device(X)))
         parts = []
         for rows in blocks(X.shape[0], self.values.shape[0]):
             value, half = self.expand(X[rows])
+            half = view.half(half)
             # Shrinking the value towards zero by what rounding may have added keeps the distance a lower bound;
             # twice, because ||x + D||^2 <= 2 ||x||^2 + 2 ||D||^2.
-            allowance = 2.0 * self.uncertainty * (xp.sum(X[rows] ** 2, axis=1) + 1.0)
+            allowance = 2.0 * uncertainty * (xp.sum(X[rows] ** 2, axis=1) + 1.0)
             safe = xp.sign(value) * xp.maximum(xp.abs(value) - allowance, xp.zeros_like(value))
             if half.shape[1]:
-                parts.append(distance_to_zero(shared, half, safe, 2.0 * self.uncertainty).lower)
+                error = 2.0 * uncertainty * ball.euclidean_reach**2
+                parts.append(distance_to_zero(shared, half, safe, error).lower)
             else:
                 parts.append(xp.where(safe == 0.0, safe, xp.full_like(safe, xp.inf)))
         return xp.concat(parts)

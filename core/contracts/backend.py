@@ -22,6 +22,8 @@ class Capabilities:
             somebody's own families call theirs.
         losses: Losses that it knows in these, by name. A conic programme holds its loss in its cones.
         weights: Whether it heeds the weights of samples in these. A conic programme holds them in its numbers.
+        attacks: What attacks may be in these, by name (`cvxrobust.core.AttackBall.shape`): ``"ball"``, ``"ellipsoid"``.
+            A conic programme holds them in its rows.
         devices: Devices it runs on.
         dtypes: Precisions of its iterates.
         duals: Whether it returns dual variables.
@@ -38,6 +40,7 @@ class Capabilities:
     structured: frozenset[str] = frozenset()
     losses: frozenset[str] = frozenset({"hinge", "squared_hinge", "logistic", "squared"})
     weights: bool = False
+    attacks: frozenset[str] = frozenset({"ball"})
     devices: tuple[str, ...] = ("cpu",)
     dtypes: tuple[str, ...] = ("float64",)
     duals: bool = True
@@ -73,6 +76,26 @@ def require_weights(weights: object, capabilities: Capabilities, backend: str) -
         raise UnsupportedProgramError(
             f"backend {backend!r} does not heed the weights of samples; choose a backend that does, or leave the "
             'choice to backend="auto".'
+        )
+
+
+def shape_of_attacks(program: Any) -> str | None:
+    """What the attacks of a structured programme are, by name; None if it does not say that there are any."""
+    found = getattr(getattr(program, "attack", None), "shape", None)
+    return found if isinstance(found, str) else None
+
+
+def require_attack(shape: str, capabilities: Capabilities, backend: str) -> None:
+    """Refuse a structured programme with attacks that a backend does not read.
+
+    Raises:
+        UnsupportedProgramError: Names the attacks and those that it reads.
+    """
+    if shape not in capabilities.attacks:
+        raise UnsupportedProgramError(
+            f"backend {backend!r} does not read attacks in an {shape} (it reads "
+            f"{', '.join(sorted(capabilities.attacks)) or 'none'}); choose a backend that does, or leave the choice to "
+            'backend="auto".'
         )
 
 

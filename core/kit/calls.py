@@ -2,7 +2,15 @@
 
 from typing import Any, TypeVar
 
-from cvxrobust.core.contracts.backend import Backend, Capabilities, Monitor, require_loss, require_weights
+from cvxrobust.core.contracts.backend import (
+    Backend,
+    Capabilities,
+    Monitor,
+    require_attack,
+    require_loss,
+    require_weights,
+    shape_of_attacks,
+)
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.networks.base import TwoLayerNetwork
@@ -36,10 +44,10 @@ def call_backend(
 
 
 def require_structured(program: Any, capabilities: Capabilities, backend: str) -> None:
-    """Refuse what is no structured programme of a kind that a backend reads, or has a loss or weights unknown to it.
+    """Refuse what is no structured programme of a kind that a backend reads, or has a loss, weights or attacks unknown.
 
     Raises:
-        UnsupportedProgramError: Names what it reads, or the losses that it knows.
+        UnsupportedProgramError: Names what it reads, the losses that it knows, or the attacks that it reads.
     """
     kinds = sorted(capabilities.structured, reverse=True)
     if getattr(program, "kind", None) not in kinds:
@@ -52,6 +60,8 @@ def require_structured(program: Any, capabilities: Capabilities, backend: str) -
     if (loss := getattr(program, "loss", None)) is not None:
         require_loss(loss, capabilities, backend)
     require_weights(getattr(program, "weights", None), capabilities, backend)
+    if (shape := shape_of_attacks(program)) is not None:
+        require_attack(shape, capabilities, backend)
 
 
 def network_to_start_from(warm_start: Solution | None, kind: type[K]) -> K | None:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.files import reason
 
-FORMAT = 1
+FORMAT = 2
+"""The newest that is read: 2 has the shape of attacks besides, which whoever knows 1 alone must not overlook."""
+
 Arrays = dict[str, NDArray[Any]]
 
 SMALL = 64 << 20

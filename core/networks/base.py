@@ -163,8 +163,10 @@ class TwoLayerNetwork:
         if self.standardizer is not None:
             arrays |= {"mean": self.standardizer.mean, "scale": self.standardizer.scale}
             names = self.standardizer.names
+        further = self._further_arrays()
+        arrays |= further
         header = {
-            "format": FORMAT,
+            "format": FORMAT if further else 1,
             "kind": self.kind,
             "version": installed_version("cvxrobust") or "unknown",
             **{name: getattr(self, name) for name in self.own_fields},
@@ -178,6 +180,10 @@ class TwoLayerNetwork:
         except InputError as error:
             raise InputError(f"the network cannot be saved: {error}") from error
         return content
+
+    def _further_arrays(self) -> dict[str, NDArray[Any]]:
+        """What else is saved, by names of its own; where there is any, older versions must not read the file."""
+        return {}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -209,7 +215,7 @@ class TwoLayerNetwork:
             classes=stored_classes(arrays),
             regression=flag(header, "regression"),
             metadata=stored_metadata(header),
-            **cls._own_stored(header),
+            **cls._own_stored(header, arrays),
         )
         if network.n_features < 1 or network.alpha.shape[1:] == (0,):
             raise InputError(
@@ -218,8 +224,8 @@ class TwoLayerNetwork:
         return network.replace(standardizer=stored_standardizer(header, arrays, network.n_features))
 
     @classmethod
-    def _own_stored(cls, header: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields named in `own_fields`, checked."""
+    def _own_stored(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """The fields named in `own_fields`, and those of `_further_arrays`, checked."""
         return {name: tuple(v) if isinstance(v := header[name], list) else v for name in cls.own_fields}
 
     def replace(self, **changes: Any) -> Self:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.standardizer import Standardizer
 
@@ -94,6 +95,20 @@ def stored_standardizer(header: Mapping[str, Any], arrays: Mapping[str, Any], wi
     if not (scale > 0.0).all():
         raise InputError("scale holds numbers that are not positive")
     return Standardizer(mean, scale, tuple(names))
+
+
+def stored_ellipsoid(arrays: Mapping[str, Any], width: int) -> Ellipsoid | None:
+    """The shape of attacks on so many inputs; None where none is stored.
+
+    Raises:
+        InputError: What is stored describes none.
+    """
+    scale, directions = "attack_scale" in arrays, "attack_directions" in arrays
+    return Ellipsoid.of(
+        width,
+        scale=numbers(arrays, "attack_scale", 1) if scale else None,
+        directions=numbers(arrays, "attack_directions", 2) if directions else None,
+    )
 
 
 def stored_metadata(header: Mapping[str, Any]) -> dict[str, str | int | float]:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import check_norm
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
-from cvxrobust.core.networks.fields import finite_numbers
+from cvxrobust.core.networks.fields import finite_numbers, numbers, stored_ellipsoid
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.validation import as_numbers
 
@@ -44,8 +45,8 @@ class PolynomialNetwork(TwoLayerNetwork):
     """``f(x) = sum_j alpha_j s(x'u_j)`` with ``s(t) = a t^2 + b t + c`` and unit neurons u_j.
 
     With one output the label is the sign of f; with K outputs it is the largest. Because f is a quadratic, the worst
-    case of every margin inside an l2 ball, and the distance to the decision boundary, are exact (trust-region
-    subproblems).
+    case of every margin inside an l2 ball or an ellipsoid, and the distance to the decision boundary, are exact
+    (trust-region subproblems).
 
     Args:
         u: Neurons of norm 1, shape (m, d).
@@ -56,6 +57,8 @@ class PolynomialNetwork(TwoLayerNetwork):
         standardizer: How inputs are standardised before anything else; None takes them as they are. Radii and distances
             are in the network's units: standard deviations with it, else those of the inputs.
         metadata: Strings and numbers saved along.
+        ellipsoid: What attacks of radius 1 are, in the network's units: the shape that it was trained for. None for l2
+            balls. All radii and distances are multiples of it; ``replace(ellipsoid=None)`` answers about balls.
 
     Raises:
         InputError: Shapes do not agree.
@@ -68,12 +71,15 @@ class PolynomialNetwork(TwoLayerNetwork):
     regression: bool = False
     standardizer: Standardizer | None = None
     metadata: Mapping[str, str | int | float] = field(default_factory=dict)
+    ellipsoid: Ellipsoid | None = None
 
     kind: ClassVar[str] = "polynomial"
     own_fields: ClassVar[tuple[str, ...]] = ("activation",)
 
     def __post_init__(self) -> None:
         self._check_shapes()
+        if self.ellipsoid is not None and self.ellipsoid.n_inputs != self.n_features:
+            raise InputError(f"the ellipsoid has {self.ellipsoid.n_inputs} inputs; expected {self.n_features}.")
 
     @property
     def n_features(self) -> int:
@@ -102,12 +108,12 @@ class PolynomialNetwork(TwoLayerNetwork):
         return np.asarray(((a * t + b) * t + c) @ self.alpha)
 
     def worst_case(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> WorstCase:
-        """The attack ``||D||_2 <= radius`` that makes each margin smallest, exactly.
+        """The attack, ``||D||_2 <= radius`` or within an ellipsoid, that makes each margin smallest, exactly.
 
         Args:
             X: Inputs, shape (n, d).
             y: True labels, shape (n,).
-            radius: One radius or one per sample, in the network's units.
+            radius: One radius or one per sample, in the network's units, or those of its ellipsoid.
 
         Raises:
             InputError: A radius is negative, or shapes or labels do not fit.
@@ -115,12 +121,12 @@ class PolynomialNetwork(TwoLayerNetwork):
         inputs = self._inputs(X)
         n = inputs.shape[0]
         index = self._label_index(y, n)
-        ball = AttackBall(2, self._radii(radius, n, "l2 radii"), self.n_features)
+        attack = self._attack(self._radii(radius, n, "l2 radii"))
         best = WorstCase(inputs.copy(), np.full(n, np.inf), np.full(n, np.inf))
         for quadratic, rows, sign in self._contests(index):
-            margins, lower, moves = quadratic.worst_case(inputs[rows], sign, ball.of(rows))
+            margins, lower, moves = quadratic.worst_case(inputs[rows], sign, attack.of(rows))
             better = margins < best.margins[rows]
-            best.points[rows[better]] = inputs[rows[better]] + moves[better] @ quadratic.vectors.T
+            best.points[rows[better]] = inputs[rows[better]] + moves[better] @ quadratic.seen_by(attack).columns.T
             best.margins[rows] = np.minimum(best.margins[rows], margins)
             best.lower[rows] = np.minimum(best.lower[rows], lower)
         return replace(best, points=self._in_units_of(X, inputs, best.points))
@@ -129,25 +135,27 @@ class PolynomialNetwork(TwoLayerNetwork):
         """``worst_case(X, y, radius).lower``, shape (n,), in less memory: no attacked points."""
         inputs = self._inputs(X)
         index = self._label_index(y, inputs.shape[0])
-        ball = AttackBall(2, self._radii(radius, inputs.shape[0], "l2 radii"), self.n_features)
+        attack = self._attack(self._radii(radius, inputs.shape[0], "l2 radii"))
         lower = np.full(inputs.shape[0], np.inf)
         for quadratic, rows, sign in self._contests(index):
             # Most often the rows are all there are: no copy then.
             chosen = inputs if rows.size == inputs.shape[0] else inputs[rows]
-            lower[rows] = np.minimum(lower[rows], quadratic.worst_margins(chosen, sign, ball.of(rows)))
+            lower[rows] = np.minimum(lower[rows], quadratic.worst_margins(chosen, sign, attack.of(rows)))
         return lower
 
     def distance_to_boundary(self, X: ArrayLike) -> Array:
         """Exact l2 distance from each input to the nearest input with another label, shape (n,); inf if there is none.
 
-        Distances are in the network's units. Rounding is on the safe side: distances are lower bounds from the dual.
+        Distances are in the network's units; with an ellipsoid they are the radius of the smallest attack. Rounding is
+        on the safe side: distances are lower bounds from the dual.
         """
         inputs = self._inputs(X)
         f = self.inner.decision_function(inputs)
         index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
         distance = np.full(inputs.shape[0], np.inf)
+        attack = self._attack(distance)
         for quadratic, rows, _ in self._contests(index):
-            distance[rows] = np.minimum(distance[rows], np.asarray(quadratic.distance(inputs[rows])))
+            distance[rows] = np.minimum(distance[rows], np.asarray(quadratic.distance(inputs[rows], attack)))
         return distance
 
     def robust_accuracy(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
@@ -158,7 +166,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         Args:
             X: Inputs, shape (n, d).
             y: True labels, shape (n,).
-            radii: l2 radii, shape (k,), in the network's units.
+            radii: l2 radii, shape (k,), in the network's units, or those of its ellipsoid.
 
         Returns:
             Shape (k,). Radius 0 is the clean accuracy.
@@ -200,12 +208,19 @@ class PolynomialNetwork(TwoLayerNetwork):
 
         return with_standardizer(polynomial_module(self.u, self.alpha, self.activation), self.standardizer)
 
+    def _further_arrays(self) -> dict[str, NDArray[Any]]:
+        return {} if self.ellipsoid is None else self.ellipsoid.arrays()
+
     @classmethod
-    def _own_stored(cls, header: Mapping[str, Any]) -> dict[str, Any]:
+    def _own_stored(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         activation = finite_numbers(header, "activation", 3)
         if activation[0] == 0.0:
             raise InputError(f"activation is {activation}; expected a, b, c with a other than 0")
-        return {"activation": activation}
+        return {"activation": activation, "ellipsoid": stored_ellipsoid(arrays, numbers(arrays, "u", 2).shape[1])}
+
+    def _attack(self, radius: Array) -> AttackBall:
+        """Attacks of these radii, shape (n,)."""
+        return AttackBall(2, radius, self.n_features, self.ellipsoid)
 
     def quadratic(self, output: Array) -> Quadratic:
         """The quadratic of a combination of outputs: of the only one by ``alpha``, of a contest by a difference.

@@ -329,7 +329,7 @@ class ReLUNetwork(TwoLayerNetwork):
         return with_standardizer(relu_module(self.u, self.alpha, self.bias), self.standardizer)
 
     @classmethod
-    def _own_stored(cls, header: Mapping[str, Any]) -> dict[str, Any]:
+    def _own_stored(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         return {"bias": flag(header, "bias"), "slots": whole_numbers(header, "slots")}
 
     def _layers(self) -> tuple[Array, Array]:

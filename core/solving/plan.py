@@ -12,10 +12,12 @@ from typing import Any, Literal
 from cvxrobust.core.conic.program import require_cone_types
 from cvxrobust.core.contracts.backend import (
     Backend,
+    require_attack,
     require_available,
     require_loss,
     require_settings,
     require_weights,
+    shape_of_attacks,
     why_unavailable,
 )
 from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized, estimated
@@ -175,8 +177,11 @@ def _check(name: str, structure: Structure[Any], way: Way, settings: Settings) -
     if way.method == "cutting-set" or structure.read_by(backend) is None:
         known = structure.of_its_kind(backend) if way.method != "cutting-set" else None
         if known is not None and not (part.conic_rows and part.cones <= backend.capabilities.cones):
-            require_loss(known.loss, backend.capabilities, backend.name)
+            if (loss := getattr(known, "loss", None)) is not None:
+                require_loss(loss, backend.capabilities, backend.name)
             require_weights(getattr(known, "weights", None), backend.capabilities, backend.name)
+            if (shape := shape_of_attacks(known)) is not None:
+                require_attack(shape, backend.capabilities, backend.name)
         if part.conic_rows == 0:
             raise UnsupportedProgramError(
                 f"{name} has no conic programme, and backend {backend.name!r} does not read its "

@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Any, Generic
 
-from cvxrobust.core.contracts.backend import Backend
+from cvxrobust.core.contracts.backend import Backend, shape_of_attacks
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.networks.base import N
 
@@ -24,16 +24,17 @@ class Structure(Generic[N]):
         return self.part.to_structured()
 
     def of_its_kind(self, backend: Backend) -> Any:
-        """The programme if a backend reads its kind, whatever the loss and weights, else None."""
+        """The programme if a backend reads its kind, whatever the loss, weights and attacks, else None."""
         readable = backend.capabilities.structured
         return self.program if readable and getattr(self.program, "kind", None) in readable else None
 
     def read_by(self, backend: Backend) -> Any:
-        """The programme if a backend reads its kind, loss and weights, so that nothing need be assembled; else None.
+        """The programme if a backend reads all of it, so that nothing need be assembled; else None.
 
-        A programme of somebody else's kind need not say what its loss is, nor have weights.
+        A programme of somebody else's kind need not say what its loss and its attacks are, nor have weights.
         """
-        program = self.of_its_kind(backend)
-        loss, weights = getattr(program, "loss", None), getattr(program, "weights", None)
-        known = loss is None or loss in backend.capabilities.losses
-        return program if known and (weights is None or backend.capabilities.weights) else None
+        program, capabilities = self.of_its_kind(backend), backend.capabilities
+        loss, shape = getattr(program, "loss", None), shape_of_attacks(program)
+        known = (loss is None or loss in capabilities.losses) and (shape is None or shape in capabilities.attacks)
+        weights = getattr(program, "weights", None)
+        return program if known and (weights is None or capabilities.weights) else None

@@ -1,16 +1,56 @@
 """Parameters checked before any work starts, labels made signs; data is checked in `cvxrobust.core.validation`."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
+from cvxrobust.core.attacks.norms import GEOMETRIES, check_norm
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.validation import as_numbers, frozen
 from cvxrobust.core.weights import ClassWeight
 
 Array = NDArray[np.float64]
 Label = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Threat:
+    """What attacks a polynomial problem is about, besides their radii, as its constructor is told; at most one shape.
+
+    Args:
+        norm: Of attacks that are balls.
+        scale: See `cvxrobust.core.attacks.ellipsoid.Ellipsoid.of`.
+        covariance: The same.
+        directions: The same.
+    """
+
+    norm: object = 2
+    scale: ArrayLike | None = None
+    covariance: ArrayLike | None = None
+    directions: ArrayLike | None = None
+
+    def fields(self, d: int) -> dict[str, Any]:
+        """What a problem of d inputs keeps: all this, checked and in its final form, and its ellipsoid, if any.
+
+        Raises:
+            InputError: The norm is another than 2, several shapes are given, or one is none.
+            UnknownNameError: There is no such norm.
+        """
+        norm, shapes = check_norm(self.norm), ("scale", "covariance", "directions")
+        if not GEOMETRIES[norm].isotropic:
+            raise InputError(
+                f"norm is {self.norm!r}, but the worst case of a polynomial network is exact for l2 attacks and their "
+                "ellipsoids only; give norm=2, or train a ReLU network (AdversarialReLU)."
+            )
+        ellipsoid = Ellipsoid.of(d, self.scale, self.covariance, self.directions)
+        given = {name: getattr(self, name) for name in shapes}
+        kept = {
+            name: None if value is None else frozen(as_numbers(value, name).copy()) for name, value in given.items()
+        }
+        return {"norm": norm, "ellipsoid": ellipsoid, **kept}
 
 
 def class_signs(labels: NDArray[Any], classes: tuple[Label, ...]) -> list[Array]:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from cvxrobust.core.losses.by_name import MARGIN_LOSSES
 from cvxrobust.core.weights import ClassWeight
+from cvxrobust.problems.data.parameters import Threat
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation
 from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
 
@@ -23,19 +24,25 @@ class AdversarialSDP(PolynomialProblem):
          [          .            ,  -lambda_i radius^2 + y_i f(x_i) - w_i]]   is psd,      T = Z - Z'
 
     (the S-procedure, lossless for one quadratic constraint). Source: arXiv:2405.14033, Sec. 3; the off-diagonal
-    block is half the gradient of ``y f``.
+    block is half the gradient of ``y f``. Attacks ``D = S e`` with ``||e||_2 <= radius``, S from scale, covariance or
+    directions, see S'T_11 S in the place of T_11 and S' times the off-diagonal block, which is just as lossless.
 
     Args:
         X: Inputs, shape (n, d); anything NumPy reads as numbers.
         y: Labels -1 or +1, or two texts (the second in sorted order is positive), shape (n,); more than two classes of
             any kind are trained one-versus-all.
-        radius: l2 attack radius, one for all samples or one per sample, in the units of X; 0 is standard training.
+        radius: l2 attack radius, one for all samples or one per sample, in the units of X, or of the shape that scale,
+            covariance or directions give to attacks; 0 is standard training.
         beta: Weight of the penalty, above 0.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         activation: (a, b, c) with a != 0.
         sample_weight: What each row counts, 0 or more, shape (n,); 2 is a row twice, 0 leaves it out. Means become
             weighted means.
         class_weight: By label, what the rows of a class count besides; ``"balanced"`` for classes that count alike.
+        norm: Norm of the attacks: 2.
+        scale: By how much an attack of radius 1 may move each input alone, shape (d,); 0 for those it cannot touch.
+        covariance: Shape (d, d), psd: attacks D are those with ``D' covariance^-1 D <= radius^2``.
+        directions: Shape (d, q): attacks are ``directions @ e`` with ``||e||_2 <= radius``. At most one of the three.
 
     Raises:
         InputError: Data or parameters are unusable; the message says which and what was expected.
@@ -53,7 +60,12 @@ class AdversarialSDP(PolynomialProblem):
         loss: str = "hinge",
         activation: Activation = DEFAULT_ACTIVATION,
         *,
+        norm: object = 2,
+        scale: ArrayLike | None = None,
+        covariance: ArrayLike | None = None,
+        directions: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         class_weight: ClassWeight = None,
     ) -> None:
-        super().__init__(X, y, radius, beta, loss, activation, sample_weight, class_weight)
+        threat = Threat(norm, scale, covariance, directions)
+        super().__init__(X, y, radius, beta, loss, activation, sample_weight, class_weight, threat)

@@ -71,13 +71,14 @@ def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
     none = sparse.csr_array((clean.size, k))
     spread = sparse.csr_array(sparse.hstack([plain.rows[:, : frame.size], none, plain.rows[:, frame.size :]]))
     lmi, lmi_rhs = _lmi_rows(task, block, frame.d, attacked)
+    order = task.attack.dimension + 1
     # Without lambda >= 0 the adversary would have to use all of its radius.
     lam = sparse.hstack(
         [sparse.csr_array((k, frame.size)), -sparse.eye_array(k), sparse.csr_array((k, block.cost.size))]
     )
     groups = [
         replace(plain, rows=spread),
-        DataRows(lmi, lmi_rhs, tuple(PSD(frame.d + 1) for _ in range(k))),
+        DataRows(lmi, lmi_rhs, tuple(PSD(order) for _ in range(k))),
         DataRows(sparse.csr_array(lam), np.zeros(k), (NonNegative(k),)),
     ]
     return _program(task, frame, block, k, groups)
@@ -96,7 +97,8 @@ def point_rows(task: Task, block: LossBlock, frame: Frame, owners: Index, points
 def _lmi_rows(task: Task, block: LossBlock, d: int, attacked: Index) -> tuple[sparse.csr_array, Array]:
     """Rows of ``svec(M_i)`` for every attacked sample, in coordinates D / radius_i so that tiny radii stay well scaled:
 
-    ``M_i = [[lam I + r^2 y a T_11, r y (a T_11 x + (b/2) T_12)], [., -lam + y f(x) - t]]``.
+    ``M_i = [[lam I + r^2 y a T_11, r y (a T_11 x + (b/2) T_12)], [., -lam + y f(x) - t]]``; in an ellipsoid ``S'`` and
+    ``S`` stand around T_11, and S' before the border.
     """
     a, b, _ = task.activation
     n, m = attacked.size, d + 1
@@ -123,14 +125,31 @@ def _lmi_rows(task: Task, block: LossBlock, d: int, attacked: Index) -> tuple[sp
     column = np.concatenate([np.broadcast_to(c, (n, c.size)).ravel() for _, c, _ in parts])
     value = np.concatenate([v.ravel() for _, _, v in parts])
     T = sparse.csr_array((-value, (at, column)), shape=(n * p, 2 * p))
-    diagonal = place[last, last]
+    if task.attack.own_axes:
+        T = sparse.csr_array(sparse.kron(sparse.eye_array(n), _seen(task.attack), format="csr") @ T)
+    q = task.attack.dimension
+    p = PSD(q + 1).dim
+    rows, columns, _ = svec_indices(q + 1)
+    diagonal = np.flatnonzero(rows == columns)[:q]
+    offset = (p * np.arange(n))[:, None]
     lam_at = np.concatenate([(offset + diagonal).ravel(), p * np.arange(n) + p - 1])
-    lam_column = np.concatenate([np.repeat(np.arange(n), d), np.arange(n)])
-    lam = sparse.csr_array((np.repeat([-1.0, 1.0], [n * d, n]), (lam_at, lam_column)), shape=(n * p, n))
+    lam_column = np.concatenate([np.repeat(np.arange(n), q), np.arange(n)])
+    lam = sparse.csr_array((np.repeat([-1.0, 1.0], [n * q, n]), (lam_at, lam_column)), shape=(n * p, n))
     corner = sparse.csr_array((np.ones(n), (p * np.arange(n) + p - 1, np.arange(n))), shape=(n * p, n))
     rhs = np.zeros(n * p)
     rhs[p - 1 :: p] = -block.shift[attacked]
     return sparse.hstack([T, lam, corner @ block.lift[attacked]], format="csr"), rhs
+
+
+def _seen(attack: AttackBall) -> sparse.csr_array:
+    """The matrix of ``M -> E'ME`` on svec vectors, ``E = diag(S, 1)``, shape (q', d') for orders q + 1 and d + 1."""
+    S = sparse.csr_array(attack.spanned(None))
+    E = sparse.csr_array(sparse.block_diag([S, [[1.0]]]))
+    (k, m, w), (i, j, v) = (svec_indices(order) for order in (E.shape[1], E.shape[0]))
+    straight = E[i][:, k].multiply(E[j][:, m])
+    crossed = E[i][:, m].multiply(E[j][:, k])
+    entries = straight + sparse.diags_array((i != j).astype(np.float64)) @ crossed
+    return sparse.csr_array((sparse.diags_array(1.0 / v) @ entries @ sparse.diags_array(w)).T)
 
 
 def _program(task: Task, frame: Frame, block: LossBlock, extra: int, data: list[DataRows]) -> ConicProgram:
@@ -155,18 +174,18 @@ def _program(task: Task, frame: Frame, block: LossBlock, extra: int, data: list[
 
 
 def attack_moments(task: Task, duals: Array) -> Array:
-    """Duals of the LMIs, in our svec order one after another, as moment matrices of attacks in the units of X.
+    """Duals of the LMIs, in our svec order one after another, as moment matrices in the coordinates of the ball.
 
     Args:
         task: The task; its samples with radius 0 have no LMI.
-        duals: Shape (k * (d + 1)(d + 2) / 2,), k attacked samples.
+        duals: Shape (k * (q + 1)(q + 2) / 2,), k attacked samples.
 
     Returns:
-        Shape (k, d + 1, d + 1).
+        Shape (k, q + 1, q + 1).
     """
-    d = task.X.shape[1]
-    moments = smat(duals.reshape(-1, PSD(d + 1).dim))
+    q = task.attack.dimension
+    moments = smat(duals.reshape(-1, PSD(q + 1).dim))
     radius = task.attack.radius[task.attack.radius > 0.0]
-    moments[:, :d, :] *= radius[:, None, None]
-    moments[:, :, :d] *= radius[:, None, None]
+    moments[:, :q, :] *= radius[:, None, None]
+    moments[:, :, :q] *= radius[:, None, None]
     return moments

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
@@ -36,7 +38,13 @@ from cvxrobust.core.programs.rows import Rows, row_blocks
 from cvxrobust.core.validation import checked_inputs, checked_labels
 from cvxrobust.core.weights import ClassWeight, weighing
 from cvxrobust.problems.data.batches import rows_kept
-from cvxrobust.problems.data.parameters import checked_activation, checked_beta, checked_class_weight, checked_radius
+from cvxrobust.problems.data.parameters import (
+    Threat,
+    checked_activation,
+    checked_beta,
+    checked_class_weight,
+    checked_radius,
+)
 from cvxrobust.problems.data.row_span import RowSpan, row_span
 from cvxrobust.problems.one_versus_all import OneVersusAll
 from cvxrobust.problems.polynomial.coordinates import (
@@ -74,8 +82,8 @@ class NetworkAttacks:
 
     @property
     def basis(self) -> Array:
-        """Basis of the span of the network's neurons, shape (d, k)."""
-        return np.asarray(self.quadratic.vectors)
+        """Basis of what attacks see of the span of the network's neurons, shape (q, k)."""
+        return np.asarray(self.quadratic.seen_by(self.attack).axes)
 
     def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
         """The attacks on a block of samples."""
@@ -97,6 +105,11 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
     beta: float
     loss: str
     activation: Activation
+    norm: Norm = 2
+    scale: Array | None = None
+    covariance: Array | None = None
+    directions: Array | None = None
+    ellipsoid: Ellipsoid | None = field(init=False, repr=False, default=None)
     found: SharedSpan | None = field(init=False, repr=False, default=None)
 
     losses: ClassVar[tuple[str, ...]]
@@ -104,17 +117,17 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     def __init__(
         self, X: ArrayLike | Rows, y: ArrayLike, radius: ArrayLike, beta: float, loss: str, activation: Activation,
-        sample_weight: ArrayLike | None, class_weight: ClassWeight,
+        sample_weight: ArrayLike | None, class_weight: ClassWeight, threat: Threat | None = None,
     ) -> None:  # fmt: skip
         margin = loss_by_name(loss, self.losses).margin
         rows = X if isinstance(X, Rows) else checked_inputs(X)
-        n = rows.shape[0]
+        n, d = rows.shape
         weighed = weighing(sample_weight, checked_class_weight(class_weight, margin, loss), y, n)
         labels, classes = checked_labels(weighed.labels(y), weighed.count(n), margin, loss)
         self._settle(
             X=rows_kept(rows, weighed), y=labels, classes=classes, radius=weighed.of(checked_radius(radius, n)),
             sample_weight=weighed.weights, beta=checked_beta(beta), loss=loss,
-            activation=checked_activation(activation),
+            activation=checked_activation(activation), **(threat or Threat()).fields(d),
         )  # fmt: skip
 
     # -- one-versus-all -----------------------------------------------------------------------------------------
@@ -145,10 +158,17 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         """A network of a single problem."""
         return PolynomialNetwork(u, alpha, self.activation, regression=not self._loss.margin)
 
-    @property
+    def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
+        """One network with an output per part from the parts' networks, which knows what attacks it was trained for."""
+        return super().combine(networks).replace(ellipsoid=self.ellipsoid)
+
+    @cached_property
     def attack(self) -> AttackBall:
-        """The attacks on the inputs as they were given."""
-        return AttackBall(2, self.radius, self.X.shape[1])
+        """The attacks on the inputs as they were given; where none moves anything, they are balls of radius 0."""
+        if self.ellipsoid is not None and self.ellipsoid.rank == 0:
+            return AttackBall(2, np.zeros_like(self.radius), self.X.shape[1])
+        ellipsoid = self.ellipsoid if (self.radius > 0.0).any() else None
+        return AttackBall(2, self.radius, self.X.shape[1], ellipsoid)
 
     # -- fewer coordinates --------------------------------------------------------------------------------------
 
@@ -279,7 +299,9 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
             return self._moments_within(inputs, multipliers, precise=precise)
         if isinstance(multipliers, MomentMultipliers):
             theta, moments = repair_moments(multipliers, self.attack, loss)
-            return theta, *shift_moments(moments, self.X, signs, multipliers.basis, precise=precise)
+            return theta, *shift_moments(
+                moments, self.X, signs, self.attack.spanned(multipliers.basis), precise=precise
+            )
         if not isinstance(multipliers, PointMultipliers):
             theta, sums = span_moments(multipliers, self.X, signs, self.attack, loss, precise=precise)
         else:

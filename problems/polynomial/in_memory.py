@@ -76,9 +76,9 @@ class PolynomialProblem(PolynomialTraining):
     def conic_rows(self) -> int:
         """Rows of `to_conic`, known before any assembly."""
         n, d = self.coordinates.shape
-        triangle = PSD(d + 1).dim
-        attacked = int(np.count_nonzero(self.radius))
-        one = 2 + attacked * (triangle + 1) + (n - attacked) + self._loss_sizes[0] + 2 * triangle
+        triangle, inequality = PSD(d + 1).dim, PSD(self.attack.dimension + 1).dim
+        attacked = int(np.count_nonzero(self.attack.radius))
+        one = 2 + attacked * (inequality + 1) + (n - attacked) + self._loss_sizes[0] + 2 * triangle
         return len(self.targets) * int(one)
 
     @cached_property
@@ -93,12 +93,13 @@ class PolynomialProblem(PolynomialTraining):
     def conic_size(self) -> ConicSize:
         """Sizes of a part's `to_conic`, known before any assembly."""
         n, d = self.X.shape
-        attacked = int(np.count_nonzero(self.radius))
+        attacked, q = int(np.count_nonzero(self.attack.radius)), self.attack.dimension
         triangle = PSD(d + 1).dim
         columns = 2 * triangle + attacked + self._loss_sizes[1]
         # Margins hold every entry of both matrices; the inequalities hold those of T_11 once, and their last rows all.
         entries = 2 * (n - attacked) * triangle + attacked * 2 * (triangle + triangle + d * d) + 2 * triangle
-        return ConicSize(self.conic_rows // len(self.targets), columns, entries, orders={d + 1: attacked + 2})
+        orders = {d + 1: attacked + 2} if q == d else {d + 1: 2, q + 1: attacked}
+        return ConicSize(self.conic_rows // len(self.targets), columns, entries, orders=orders)
 
     def _conic(self) -> ConicProgram:
         if self.attack.present:
@@ -128,16 +129,16 @@ class PolynomialProblem(PolynomialTraining):
         y = solution.y
         if y is None or not solution.has_dual:
             return self.network_multipliers(self.trivial_network())
-        n = self.X.shape[0]
-        attacked = np.flatnonzero(self.radius > 0.0)
-        clean = np.flatnonzero(self.radius == 0.0)
+        n, attack = self.X.shape[0], self.attack
+        attacked = np.flatnonzero(attack.radius > 0.0)
+        clean = np.flatnonzero(attack.radius == 0.0)
         if attacked.size == 0:
             return PointMultipliers(y[2 : 2 + n], np.arange(n), self.X)
-        d = self.X.shape[1]
-        moments = np.zeros((n, d + 1, d + 1))
+        q = attack.dimension
+        moments = np.zeros((n, q + 1, q + 1))
         start = 2 + clean.size
-        moments[clean, d, d] = y[2:start]
-        length = attacked.size * ((d + 1) * (d + 2) // 2)
+        moments[clean, q, q] = y[2:start]
+        length = attacked.size * PSD(q + 1).dim
         moments[attacked] = attack_moments(self.task, y[start : start + length])
         return MomentMultipliers(moments)
 
@@ -177,7 +178,8 @@ class PolynomialProblem(PolynomialTraining):
         """The worst attack on every sample, exactly; `values` are margins (outputs for the squared loss)."""
         if not self._loss.margin:
             return Attacks(self.X, network.decision_function(self.X))
-        worst = network.worst_case(self.X, self.y, self.radius)
+        own = network.replace(ellipsoid=self.attack.ellipsoid)
+        worst = own.worst_case(self.X, self.y, self.attack.radius)
         return Attacks(worst.points, worst.lower)
 
     def mirrored(self, network: PolynomialNetwork, attacks: Attacks) -> Array:
@@ -187,10 +189,12 @@ class PolynomialProblem(PolynomialTraining):
         """
         if not self.attack.present:
             return attacks.points  # nobody left the samples
-        _, axes = np.linalg.eigh((network.u.T * network.alpha) @ network.u)
+        u = self.attack.pulled(network.u)
+        _, axes = np.linalg.eigh((u.T * network.alpha) @ u)
         steepest = np.where((self.signs * self.activation[0] > 0.0)[:, None], axes[:, 0], axes[:, -1])
-        moves = attacks.points - self.X
-        return np.asarray(attacks.points - 2.0 * (moves * steepest).sum(axis=1, keepdims=True) * steepest)
+        moves = self.attack.coordinates(attacks.points - self.X)
+        mirrored = 2.0 * (moves * steepest).sum(axis=1, keepdims=True) * steepest
+        return np.asarray(attacks.points - self.attack.pushed(mirrored))
 
     def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
         """`objective`, given the network's own worst cases."""

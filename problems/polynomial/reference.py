@@ -28,6 +28,8 @@ def _binary(task: Task) -> "cvxpy.Problem":
 
     n, d = task.X.shape
     a, b, c = task.activation
+    S = task.attack.spanned(None) if task.attack.own_axes else np.eye(d)
+    q = S.shape[1]
     Z, Zp = cvxpy.Variable((d + 1, d + 1), PSD=True), cvxpy.Variable((d + 1, d + 1), PSD=True)
     T = Z - Zp
     constraints: list[Any] = [cvxpy.trace(M[:d, :d]) == M[d, d] for M in (Z, Zp)]
@@ -41,9 +43,10 @@ def _binary(task: Task) -> "cvxpy.Problem":
             values.append(y * f)
         else:
             w, lam = cvxpy.Variable(), cvxpy.Variable(nonneg=True)
-            border = cvxpy.reshape(y * half_gradient, (d, 1), order="C")
+            border = cvxpy.reshape(y * S.T @ half_gradient, (q, 1), order="C")
             corner = cvxpy.reshape(-lam * r**2 + y * f - w, (1, 1), order="C")
-            constraints.append(cvxpy.bmat([[lam * np.eye(d) + y * a * T[:d, :d], border], [border.T, corner]]) >> 0)
+            block = lam * np.eye(q) + y * a * S.T @ T[:d, :d] @ S
+            constraints.append(cvxpy.bmat([[block, border], [border.T, corner]]) >> 0)
             values.append(w)
     losses = task.loss.expression(cvxpy.hstack(values), task.target)
     objective = cvxpy.sum(losses) / n + task.beta * (Z[d, d] + Zp[d, d])

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from numpy.typing import ArrayLike
 
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation, Array
@@ -44,6 +45,10 @@ class StandardSDP(PolynomialProblem):
     """
 
     radius: Array = field(init=False, repr=False)
+    norm: Norm = field(init=False, repr=False, default=2)
+    scale: Array | None = field(init=False, repr=False, default=None)
+    covariance: Array | None = field(init=False, repr=False, default=None)
+    directions: Array | None = field(init=False, repr=False, default=None)
 
     losses: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     family: ClassVar[str] = "standard-sdp"

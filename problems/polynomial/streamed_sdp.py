@@ -10,6 +10,7 @@ from cvxrobust.core.errors import InputError, UnsupportedProgramError
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.data.batches import Batches
+from cvxrobust.problems.data.parameters import Threat
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation, PolynomialTraining
 
 
@@ -23,13 +24,18 @@ class StreamedSDP(PolynomialTraining):
 
     Args:
         data: The batches.
-        radius: l2 attack radius, one for all samples or one per sample, in the units of X; 0 is standard training.
+        radius: l2 attack radius, one for all samples or one per sample, in the units of X, or of the shape that scale,
+            covariance or directions give to attacks; 0 is standard training.
         beta: Weight of the penalty, above 0.
         loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"``, or, with radius 0, ``"squared"``.
         activation: (a, b, c) with a != 0.
         sample_weight: What each row counts, 0 or more, shape (n,); 2 is a row twice, 0 leaves it out. Means become
             weighted means.
         class_weight: By label, what the rows of a class count besides; ``"balanced"`` for classes that count alike.
+        norm: Norm of the attacks: 2.
+        scale: By how much an attack of radius 1 may move each input alone, shape (d,); 0 for those it cannot touch.
+        covariance: Shape (d, d), psd: attacks D are those with ``D' covariance^-1 D <= radius^2``.
+        directions: Shape (d, q): attacks are ``directions @ e`` with ``||e||_2 <= radius``. At most one of the three.
 
     Raises:
         InputError: Data or parameters are unusable; the message says which and what was expected.
@@ -46,12 +52,17 @@ class StreamedSDP(PolynomialTraining):
         loss: str = "hinge",
         activation: Activation = DEFAULT_ACTIVATION,
         *,
+        norm: object = 2,
+        scale: ArrayLike | None = None,
+        covariance: ArrayLike | None = None,
+        directions: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         class_weight: ClassWeight = None,
     ) -> None:
         if not isinstance(data, Batches):
             raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
-        super().__init__(data.X, data.y, radius, beta, loss, activation, sample_weight, class_weight)
+        threat = Threat(norm, scale, covariance, directions)
+        super().__init__(data.X, data.y, radius, beta, loss, activation, sample_weight, class_weight, threat)
         if not self._loss.margin and self.attack.present:
             raise InputError(f"the {loss} loss has no adversary; expected radius 0 for every sample.")
 

@@ -33,7 +33,8 @@ def problem_of(kind):
         starts = range(0, 61, 17)
         batches = Batches([(X[i : i + 17], y[i : i + 17]) for i in starts])
         return StreamedSDP(batches, radius=radius, sample_weight=np.arange(61) % 3)
-    return AdversarialSDP(X, y, radius=radius)
+    scale = np.array([1.0, 0.0, 0.5, 2.0, 0.0, 1.0]) if kind == "ellipsoid" else None
+    return AdversarialSDP(X, y, radius=radius, scale=scale)
 
 
 @contextmanager

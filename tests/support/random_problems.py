@@ -65,3 +65,42 @@ def random_case(number: int) -> Case:
             radius = radius * rng.integers(0, 2, y.size)
         problem = AdversarialSDP(scale * X, y, radius=radius, beta=beta, loss=loss, activation=activation)
     return Case(problem, degeneracy, scale == 1.0)
+
+
+SHAPES = ("scale", "covariance", "directions")
+
+
+def shape(kind, d, rng):
+    """The keyword arguments that describe an ellipsoid in d inputs, of any rank from 1 (of scales 0) to d."""
+    if kind == "scale":
+        scale = rng.uniform(0.1, 2.0, d)
+        scale[rng.permutation(d)[: rng.integers(0, d + 1)]] = 0.0
+        return {"scale": scale}
+    S = rng.standard_normal((d, rng.integers(1, d + 2))) / np.sqrt(d)
+    return {"covariance": S @ S.T} if kind == "covariance" else {"directions": S}
+
+
+def ellipsoid_arguments(kind, number):
+    """Data and keyword arguments of a small problem under attacks in an ellipsoid."""
+    rng = np.random.default_rng([number, SHAPES.index(kind)])
+    n, d = int(rng.integers(3, 13)), int(rng.integers(2, 6))
+    X = rng.standard_normal((n, d)) * rng.uniform(0.3, 2.0)
+    radius = rng.uniform(0.0, 1.0, n) * rng.integers(0, 4, n).clip(max=1)
+    arguments = {"radius": radius if number % 2 else rng.uniform(0.05, 1.0), "beta": 10.0 ** rng.uniform(-2.5, -0.5)}
+    arguments |= {"loss": LOSSES[number % 3], "activation": ACTIVATIONS[number // 3 % 4]}
+    return X, rng.choice([-1.0, 1.0], n), arguments | shape(kind, d, rng)
+
+
+def ellipsoid_problem(kind, number):
+    """The problem."""
+    X, y, arguments = ellipsoid_arguments(kind, number)
+    return AdversarialSDP(X, y, **arguments)
+
+
+def of_the_set(problem, i, count, rng):
+    """Attacked points of sample i, half of them on the boundary, shape (count, d)."""
+    attack = problem.attack
+    e = rng.standard_normal((count, attack.dimension))
+    e /= np.linalg.norm(e, axis=1, keepdims=True)
+    e[::2] *= rng.uniform(size=(len(e[::2]), 1)) ** (1.0 / max(attack.dimension, 1))
+    return problem.X[i] + attack.radius[i] * attack.pushed(e)

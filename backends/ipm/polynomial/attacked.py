@@ -54,19 +54,19 @@ class Linearised:
         near: Correlations up to which covariances are taken to be diagonal (`Spread`).
 
     Attributes:
-        data, point, T, weight: As given; n attacked samples, d inputs.
-        blocks: Slices of samples whose (d, d) matrices are worked on at once.
+        data, point, T, weight: As given; n attacked samples, d inputs, q coordinates of attacks.
+        blocks: Slices of samples whose (q, q) matrices are worked on at once.
         primal: The M_i in arrow form: attacks p, diagonals D, corners s.
-        delta: ``1 / D``, shape (n, d).
-        eta: ``h = a - p``, how far the mean of the moments is from the attack, shape (n, d).
+        delta: ``1 / D``, shape (n, q).
+        eta: ``h = a - p``, how far the mean of the moments is from the attack, shape (n, q).
         x_primal, x_dual: ``x + r p`` and ``x + r a``, shape (n, d): z and zb without their last entry.
         spread: The covariances S, most of them diagonal.
-        axes_delta: Diagonals of ``S D^-1``, shape (n, d).
-        off_delta: The rest of it for the w samples whose correlations count, shape (w, d, d).
-        cov_attack: ``S p``, shape (n, d).
+        axes_delta: Diagonals of ``S D^-1``, shape (n, q).
+        off_delta: The rest of it for the w samples whose correlations count, shape (w, q, q).
+        cov_attack: ``S p``, shape (n, q).
         off: ``a'p - 1``, the o of section 4, shape (n,).
         theta_over_s: ``theta / s``, shape (n,).
-        coupled_on, coupled_off: Sums over samples of ``r^4 S D^-1``, shapes (d, d) and (d, d, d).
+        coupled_on, coupled_off: Sums over samples of ``r^4 S D^-1``, shapes (q, q) and (q, q, q).
         curvature: kappa, what the loss leaves, shape (n,). `prepare` sets this and all that follows.
         parallel: kb, ``1 / (1 / theta_over_s + 1 / curvature)``, shape (n,).
         lam_weight: omega, what dlam^2 weighs, shape (n,).
@@ -76,15 +76,15 @@ class Linearised:
 
     def __init__(self, data: AttackedData, point: AttackedPoint, T: Tensor, weight: float, near: float | None) -> None:
         self.data, self.point, self.T, self.weight = data, point, T, weight
-        n, d = data.x.shape
-        self.blocks = sample_blocks(n, d, data.x.device)
+        n, q = point.moments.mean.shape
+        self.blocks = sample_blocks(n, q, data.x.device)
         self.primal = data.primal(T, point.lam.slack, point.w)
         theta, mean, cov = point.moments.theta, point.moments.mean, point.moments.cov
         attack, s = self.primal.attack, self.primal.s
         self.delta = 1.0 / self.primal.D
         self.eta = mean - attack
-        self.x_primal = data.x + data.r[:, None] * attack
-        self.x_dual = data.x + data.r[:, None] * mean
+        self.x_primal = data.x + data.r[:, None] * data.pushed(attack)
+        self.x_dual = data.x + data.r[:, None] * data.pushed(mean)
         self.spread = spread = Spread(cov, near)
         self.axes_delta = spread.diagonal * self.delta
         self.off_delta = spread.off * self.delta[spread.whole, None, :]
@@ -94,7 +94,7 @@ class Linearised:
         # Column k of sum_i r^4 S_i dT delta_i is on[:, k] * dT[:, k] + off[k] @ dT[:, k].
         weights = (data.r**4)[:, None] * self.delta
         self.coupled_on = spread.diagonal.T @ weights
-        self.coupled_off = (weights[spread.whole].T @ spread.off.reshape(-1, d * d)).reshape(d, d, d)
+        self.coupled_off = (weights[spread.whole].T @ spread.off.reshape(-1, q * q)).reshape(q, q, q)
 
     def aim(self, mu: float, previous: AttackedDirection | None) -> Aim:
         """The targets for complementarity mu, with Mehrotra's correction by a previous direction."""
@@ -145,7 +145,7 @@ class Linearised:
     def respond(self, dT: Tensor | None, aim: Aim | None) -> Response:
         """The change of everything with T; without `aim` the homogeneous, linear part."""
         data, primal, point = self.data, self.primal, self.point
-        theta, d = point.moments.theta, self.eta.shape[1]
+        theta, q = point.moments.theta, self.eta.shape[1]
         yr = (data.y * data.r)[:, None]
         if dT is None:
             ghat, gbar = torch.zeros_like(self.eta), torch.zeros_like(self.eta)
@@ -153,11 +153,12 @@ class Linearised:
             c = b
         else:
             vt = data.activation.times(dT)
-            at_primal = self.x_primal @ vt[:d, :d] + vt[:d, d]
-            ghat, gbar = yr * at_primal, yr * (self.x_dual @ vt[:d, :d] + vt[:d, d])
-            b = data.y * ((at_primal * self.x_dual).sum(1) + self.x_primal @ vt[:d, d] + vt[d, d])
-            c = self.axes_delta @ torch.diagonal(vt)[:d]
-            c.index_add_(0, self.spread.whole, self.off_delta.reshape(-1, d * d) @ vt[:d, :d].reshape(-1))
+            inner, border, seen = vt[:-1, :-1], vt[:-1, -1], data.seen(vt)
+            at_primal = self.x_primal @ inner + border
+            ghat, gbar = yr * data.pulled(at_primal), yr * data.pulled(self.x_dual @ inner + border)
+            b = data.y * ((at_primal * self.x_dual).sum(1) + self.x_primal @ border + vt[-1, -1])
+            c = self.axes_delta @ torch.diagonal(seen)
+            c.index_add_(0, self.spread.whole, self.off_delta.reshape(-1, q * q) @ seen.reshape(-1))
             c = data.y * data.r**2 * c + theta * (point.moments.mean * self.delta * gbar).sum(1)
             c = c + (self.cov_attack * ghat).sum(1) / primal.s
         zero = self.lam_0 if aim is not None else torch.zeros_like(c)
@@ -182,9 +183,8 @@ class Linearised:
     def answer(self, dT: Tensor, aim: Aim, pulled: Pulled) -> Response:
         """As `respond` with an aim, for a change of T whose forces are known."""
         data, primal, theta = self.data, self.primal, self.point.moments.theta
-        d = self.eta.shape[1]
         vt = data.activation.times(dT)
-        ghat = (data.y * data.r)[:, None] * (self.x_primal @ vt[:d, :d] + vt[:d, d])
+        ghat = (data.y * data.r)[:, None] * data.pulled(self.x_primal @ vt[:-1, :-1] + vt[:-1, -1])
         ghat = ghat + pulled.lam[:, None] * primal.attack
         b = pulled.force / self.parallel
         dw = self.theta_over_s / (self.theta_over_s + self.curvature) * b
@@ -199,22 +199,22 @@ class Linearised:
 
     def gather(self, found: Response, dT: Tensor | None, aim: Aim | None) -> Tensor:
         """``sum_i y_i C o (E_i X_i E_i')`` of the answered X, shape (d + 1, d + 1)."""
-        data, theta, d = self.data, self.point.moments.theta, self.eta.shape[1]
+        data, theta, q, d = self.data, self.point.moments.theta, self.eta.shape[1], self.data.x.shape[1]
         y, r = data.y, data.r
         S = found.side.new_zeros(d + 1, d + 1)
         moved = y * r * r * found.lam
-        block = -(moved[self.spread.whole] @ self.off_delta.reshape(-1, d * d)).reshape(d, d)
+        block = -(moved[self.spread.whole] @ self.off_delta.reshape(-1, q * q)).reshape(q, q)
         block = block - torch.diag(moved @ self.axes_delta)
         if dT is not None:
-            vt = data.activation.times(dT)[:d, :d]
+            vt = data.seen(data.activation.times(dT))
             block = block - self.coupled_on * vt - torch.einsum("kjl,lk->jk", self.coupled_off, vt)
         block = block - (self.eta * (theta * y * r * r)[:, None]).T @ (self.delta * found.gbar)
         if aim is not None:
             block = block + torch.diag((y * r * r) @ aim.diagonal)
             if aim.block is not None:
-                block = block + ((y * r * r) @ aim.block.reshape(-1, d * d)).reshape(d, d)
-        S[:d, :d] = 0.5 * (block + block.T)
-        weighted = (y * r)[:, None] * found.side
+                block = block + ((y * r * r) @ aim.block.reshape(-1, q * q)).reshape(q, q)
+        S[:d, :d] = data.spread(0.5 * (block + block.T))
+        weighted = data.pushed((y * r)[:, None] * found.side)
         cross = weighted.T @ self.x_primal
         mass = y * found.theta
         scaled = mass[:, None] * self.x_primal
@@ -233,8 +233,8 @@ class Linearised:
 
     def _moments_direction(self, found: Response, dT: Tensor, aim: Aim, pulled: Pulled | None) -> Hatted:
         """The change of the sheared X, ``dX = aim - X - sym(X dM M^-1)``."""
-        moments, d = self.point.moments, self.eta.shape[1]
-        vt = self.data.activation.times(dT)[:d, :d]
+        moments = self.point.moments
+        vt = self.data.seen(self.data.activation.times(dT))
         scale = self.data.y * self.data.r**2
         side = moments.theta[:, None] * self.eta
         block = torch.empty_like(moments.cov)
@@ -266,8 +266,7 @@ class Linearised:
 
     def _correction(self, dX: Hatted, found: Response, dT: Tensor) -> Hatted:
         """``-sym((dX + E) dM M^-1)``, E what the system leaves out of X."""
-        d = self.eta.shape[1]
-        vt = self.data.activation.times(dT)[:d, :d]
+        vt = self.data.seen(self.data.activation.times(dT))
         scale = self.data.y * self.data.r**2
         over_s = 1.0 / self.primal.s
         down = dX.side * found.corner[:, None]
@@ -294,18 +293,19 @@ class Linearised:
     def complementarity_after(self, step: AttackedDirection, primal: float, dual: float) -> float:
         """Sum of all products of the attacked samples after a step, ``<X + dual dX, M + primal dM>`` among them."""
         dX, found, dT = step.dX, step.response, step.dT
-        moments, d = self.point.moments, self.eta.shape[1]
+        moments, q = self.point.moments, self.eta.shape[1]
         side = moments.theta[:, None] * self.eta
         moved, corner = side + dual * dX.side, moments.theta + dual * dX.corner
         trace = self.spread.diagonal + side * self.eta
         trace = trace + dual * torch.einsum("ikk->ik", dX.block)
         total = float((trace * self.primal.D).sum()) + float(corner @ self.primal.s)
         weights = self.data.y * self.data.r**2
-        summed = (weights @ moments.cov.reshape(-1, d * d) + dual * (weights @ dX.block.reshape(-1, d * d))).reshape(
-            d, d
+        summed = (weights @ moments.cov.reshape(-1, q * q) + dual * (weights @ dX.block.reshape(-1, q * q))).reshape(
+            q, q
         )
         summed = summed + (weights[:, None] * side).T @ self.eta
-        change = float((summed * self.data.activation.times(dT)[:d, :d]).sum()) + float(found.lam @ trace.sum(1))
+        seen = self.data.seen(self.data.activation.times(dT))
+        change = float((summed * seen).sum()) + float(found.lam @ trace.sum(1))
         change += 2.0 * float((moved * found.ghat).sum()) + float(corner @ found.corner)
         return total + primal * change + products_after(self.point.pairs, step.pairs, primal, dual)
 

@@ -35,11 +35,13 @@ class AttackedRows:
     def __init__(self, triangle: Triangle, basis: Basis, at: Linearised) -> None:
         self.triangle, self.at = triangle, at
         self.top, self.end = basis.root[:-1], basis.root[-1]
-        d = self.top.shape[0]
+        # What attacks see of the basis, a row for each of their q coordinates.
+        self.seen = at.data.pulled(self.top.T).T
+        q = self.seen.shape[0]
         weak = torch.ones(at.eta.shape[0], dtype=torch.bool, device=self.top.device)
         weak[at.spread.whole] = False
         near = torch.nonzero(weak)[:, 0]
-        self.axes = torch.triu_indices(d, d, 1, device=self.top.device)
+        self.axes = torch.triu_indices(q, q, 1, device=self.top.device)
         self.shared, rows = self._off_axes(near)
         kinds = ((near, False), (at.spread.whole, True))
         self.groups = [self._group(samples, whole) for samples, whole in kinds if samples.numel()]
@@ -53,13 +55,13 @@ class AttackedRows:
             T: The solution in the basis, shape (m, m).
         """
         at, entries = self.at, self.triangle.vector(T)
-        n, d = at.eta.shape
+        n, q = at.eta.shape
         off, at_rows = forces[: self.shared.numel()], self.shared.numel()
-        curved = T.new_zeros(d, d)
+        curved = T.new_zeros(q, q)
         if off.numel():
             curved[self.axes[0], self.axes[1]] = off / self.shared
             curved = curved + curved.T
-        found = Pulled(*(T.new_empty(shape) for shape in ((n,), (n,), (n, d), (n, d), (n, d, d))))
+        found = Pulled(*(T.new_empty(shape) for shape in ((n,), (n,), (n, q), (n, q), (n, q, q))))
         for group in self.groups:
             size = group.rows.shape[0]
             self._answer(group, forces[at_rows : at_rows + size], entries, curved, found)
@@ -76,7 +78,7 @@ class AttackedRows:
         S, delta = at.spread.diagonal[samples], at.delta[samples]
         crossed = S.T @ ((at.data.r[samples] ** 4)[:, None] * delta)
         weights = torch.sqrt(crossed[j, k] + crossed[k, j])
-        return weights, weights[:, None] * self._products(self.top[j], self.top[k]) * at.data.activation.a
+        return weights, weights[:, None] * self._products(self.seen[j], self.seen[k]) * at.data.activation.a
 
     def _products(self, u: Tensor, v: Tensor) -> Tensor:
         """Vectors of ``sym(u v')``, whose inner product with that of M is ``u'M v``; shape (..., p)."""
@@ -84,26 +86,26 @@ class AttackedRows:
         return 0.5 * self.triangle.off * (u[..., rows] * v[..., columns] + u[..., columns] * v[..., rows])
 
     def _group(self, samples: Tensor, whole: bool) -> "_Group":
-        at, data, top = self.at, self.at.data, self.top
+        at, data, top, seen = self.at, self.at.data, self.top, self.seen
         theta, mean = at.point.moments.theta[samples], at.point.moments.mean[samples]
         attack, s, delta = at.primal.attack[samples], at.primal.s[samples], at.delta[samples]
         y, r = data.y[samples], data.r[samples]
-        a, b, d = data.activation.a, samples.numel(), top.shape[0]
+        a, b, q = data.activation.a, samples.numel(), seen.shape[0]
         primal, dual = (x[samples] @ top + data.activation.last * self.end for x in (at.x_primal, at.x_dual))
         root_delta = torch.sqrt(delta)
         if whole:
             factor = torch.linalg.cholesky(at.point.moments.cov[samples])
-            left = factor.mT @ top
+            left = factor.mT @ seen
             over = factor.mT * root_delta[:, None, :]
-            first = self._products(left[:, :, None, :], top[None, None, :, :]) * root_delta[:, None, :, None]
-            first, over = first.reshape(b, d * d, -1), over.reshape(b, d * d)
+            first = self._products(left[:, :, None, :], seen[None, None, :, :]) * root_delta[:, None, :, None]
+            first, over = first.reshape(b, q * q, -1), over.reshape(b, q * q)
             along = (factor.mT @ attack[:, :, None])[:, :, 0]
         else:
             factor = torch.sqrt(at.spread.diagonal[samples])
-            left, over = factor[:, :, None] * top, factor * root_delta
-            first, along = over[:, :, None] * self._products(top, top), factor * attack
+            left, over = factor[:, :, None] * seen, factor * root_delta
+            first, along = over[:, :, None] * self._products(seen, seen), factor * attack
         at_mean = torch.sqrt(theta)[:, None] * root_delta
-        second = at_mean[:, :, None] * self._products(top, dual[:, None, :])
+        second = at_mean[:, :, None] * self._products(seen, dual[:, None, :])
         third = torch.rsqrt(s)[:, None, None] * self._products(left, primal[:, None, :])
         own = torch.sqrt(at.point.lam.weight[samples])[:, None]
         yr = (y * r)[:, None, None]
@@ -118,16 +120,16 @@ class AttackedRows:
         b_0 = y[:, None] * (a * self._products(dual, primal) + corner)
         share = at.off[samples] / length
         last = torch.sqrt(at.stiffness[samples])[:, None] * (b_0 - share[:, None] * inside)
-        q = rows.shape[1]
+        rows = torch.cat([rows, last[:, None, :]], dim=1)
         return _Group(
-            samples, torch.cat([rows, last[:, None, :]], dim=1).reshape(b * (q + 1), -1), unit, length, inside, share,
+            samples, rows.reshape(b * rows.shape[1], -1), unit, length, inside, share,
             factor,
         )  # fmt: skip
 
     def _answer(self, group: "_Group", forces: Tensor, entries: Tensor, curved: Tensor, found: Pulled) -> None:
         """Fill in the answer of a group."""
         at, samples = self.at, group.samples
-        d = self.top.shape[0]
+        q = self.seen.shape[0]
         f = forces.reshape(samples.numel(), -1)
         force = torch.sqrt(at.stiffness[samples]) * f[:, -1]
         pushed = group.share * force
@@ -138,9 +140,9 @@ class AttackedRows:
         lam = torch.where(own > 0.5 * group.length**2, f[:, -1] * torch.rsqrt(own), lam)
         theta, s = at.point.moments.theta[samples], at.primal.s[samples]
         delta, D = at.delta[samples], at.primal.D[samples]
-        first, second, third = f[:, : -2 * d - 1], f[:, -2 * d - 1 : -d - 1], f[:, -d - 1 : -1]
+        first, second, third = f[:, : -2 * q - 1], f[:, -2 * q - 1 : -q - 1], f[:, -q - 1 : -1]
         if group.factor.dim() == 3:
-            block = group.factor @ (first.reshape(-1, d, d) * torch.sqrt(D)[:, None, :])
+            block = group.factor @ (first.reshape(-1, q, q) * torch.sqrt(D)[:, None, :])
             pull = (group.factor @ third[:, :, None])[:, :, 0]
         else:
             scale = at.data.y[samples] * at.data.r[samples] ** 2
@@ -155,16 +157,16 @@ class AttackedRows:
 
 @dataclass(frozen=True)
 class _Group:
-    """The rows of some samples: q of each without b, projected, and one with b.
+    """The rows of some samples: k of each without b, projected, and one with b.
 
     Args:
         samples: Their numbers, shape (b,).
-        rows: Sample by sample, shape (b (q + 1), p).
-        unit: dlam's column over its length, shape (b, q).
+        rows: Sample by sample, shape (b (k + 1), p).
+        unit: dlam's column over its length, shape (b, k).
         length: ``omega^1/2``, shape (b,).
         inside: What the projection has taken, ``unit'rows``, shape (b, p).
         share: ``o / omega^1/2``, shape (b,).
-        factor: Roots of the covariances: Cholesky factors, shape (b, d, d), or of diagonals alone, shape (b, d).
+        factor: Roots of the covariances: Cholesky factors, shape (b, q, q), or of diagonals alone, shape (b, q).
     """
 
     samples: Tensor

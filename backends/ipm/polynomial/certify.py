@@ -60,8 +60,8 @@ class DualPoint:
         theta: Of each sample, shape (n,).
         moments: Of the attacked samples, in the units of their radii and a frame of their own; None where there are
             none.
-        frame: Orthonormal axes of that frame in the coordinates of X, shape (d, k): k < d where attacks stay in a
-            subspace.
+        frame: Orthonormal axes of that frame in the coordinates of the ball, shape (q, k): k < q where attacks stay in
+            a subspace.
     """
 
     theta: Tensor
@@ -84,7 +84,7 @@ class Bounds:
         self.device = device
         self.X, self.radius = (torch.tensor(part, device=device) for part in (X, program.attack.radius))
         self.sign = torch.tensor(self.y if self.loss.margin else np.ones_like(self.y), device=device)
-        self.attack = replace(program.attack, radius=self.radius)
+        self.attack = replace(program.attack.like(self.X), radius=self.radius)
         self.attacked = torch.nonzero(self.radius > 0.0)[:, 0]
         self.clean = torch.nonzero(self.radius == 0.0)[:, 0]
         self.weights = None if program.weights is None else torch.tensor(program.weights, device=device)
@@ -166,25 +166,26 @@ class Bounds:
         shrink, share = _fit(dual.moments, theta)
         r = self.radius[self.attacked]
         sums.add(
-            self.X[self.attacked] + (r * shrink)[:, None] * (dual.moments.mean @ dual.frame.T), weights[self.attacked]
+            self.X[self.attacked] + (r * shrink)[:, None] * self.attack.pushed(dual.moments.mean @ dual.frame.T),
+            weights[self.attacked],
         )
         scales = self.sign[self.attacked] * (r * shrink) ** 2 * share
         block = torch.einsum("i,ijk->jk", scales, dual.moments.cov)
         S = sums.matrix()
-        S[:d, :d] += dual.frame @ (0.5 * (block + block.T)) @ dual.frame.T
-        return S, sums.mass + float(theta @ (r * r)), sums.error
+        S[:d, :d] += self.attack.spread(dual.frame @ (0.5 * (block + block.T)) @ dual.frame.T)
+        return S, sums.mass + float(theta @ (r * r)) * self.attack.euclidean_reach**2, sums.error
 
     def multipliers(self, dual: DualPoint) -> MomentMultipliers | PointMultipliers:
         """For `core`, in the coordinates and units of X."""
         theta = self.loss.clip(dual.theta.cpu().numpy())
-        n, d = self.X.shape
+        n = self.X.shape[0]
         if dual.moments is None:
             return PointMultipliers(theta, np.arange(n), self.X.cpu().numpy())
         capped = torch.tensor(theta, device=self.device)[self.attacked]
         shrink, share = _fit(dual.moments, capped)
         r = self.radius[self.attacked] * shrink
         mean, cov = r[:, None] * dual.moments.mean, dual.moments.cov * (share * r * r)[:, None, None]
-        frame, whole = dual.frame, dual.frame.shape[1] == d
+        frame, whole = dual.frame, dual.frame.shape[1] == self.attack.dimension
         if whole:
             mean, cov = mean @ frame.T, frame @ cov @ frame.T
         k = mean.shape[1]

@@ -226,4 +226,4 @@ def trivial_dual(bounds: Bounds) -> tuple[PrimalPoint, DualPoint]:
         # No attack at all: a moment matrix of order 0 in a frame without axes.
         none = theta.new_zeros(bounds.attacked.numel(), 0)
         moments = Moments(theta[bounds.attacked], none, none[:, :, None] * none[:, None, :])
-    return PrimalPoint(network), DualPoint(theta, moments, theta.new_zeros(d, 0))
+    return PrimalPoint(network), DualPoint(theta, moments, theta.new_zeros(bounds.attack.dimension, 0))

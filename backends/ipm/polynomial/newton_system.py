@@ -82,7 +82,7 @@ class Data:
     @property
     def weights(self) -> Weights:
         """Of the barriers."""
-        n, order = (0, 1) if self.attacked is None else self.attacked.x.shape
+        n, order = (0, 1) if self.attacked is None else (self.attacked.x.shape[0], self.attacked.attack.dimension)
         n += 0 if self.clean is None else self.clean.z.shape[0]
         return Weights(max(1.0, TUNING.matrices * n), min(1.0, TUNING.inequalities / math.sqrt(order + 1)))
 

@@ -259,8 +259,8 @@ def _add_clean(H: Tensor, triangle: Triangle, basis: Basis, clean: CleanLinearis
 
 def _add_attacked(H: Tensor, triangle: Triangle, basis: Basis, attacked: Linearised) -> None:
     p, data, spread = triangle.size, attacked.data, attacked.spread
-    a, d, n = data.activation.a, attacked.eta.shape[1], attacked.eta.shape[0]
-    axes = triangle.outer(basis.root[:d].T.contiguous())
+    a, n = data.activation.a, attacked.eta.shape[0]
+    axes = triangle.outer(attacked.data.pulled(basis.root[:-1].T).contiguous())
     r2 = data.r[:, None] ** 2
     weights = r2 * attacked.delta
     at_dual = weights * attacked.point.moments.theta[:, None]
@@ -312,17 +312,18 @@ class _Columns:
         triangle: Of order m, p entries.
         basis: Of the reduced system.
         at: The attacked samples around the point.
-        axes: Triangles of ``r_k r_k'``, r_k the row of R of input k, shape (p, d).
+        axes: Triangles of ``r_k r_k'``, r_k the row of R of an attack's coordinate k, shape (p, q).
         most: Samples of a block, at most.
 
     Attributes:
         triangle, basis, at, axes, most: As given.
+        top: The rows r_k, shape (q, m).
         memory: Of the four kinds of triangles, shape (4, p, most); every call of `fill` overwrites it.
         a: The activation's.
         corner: Triangle of the activation's constant part, shape (p, 1).
         off: 1 for entries on the diagonal, sqrt(2) for others, shape (p, 1).
         primal, dual: ``R'z`` and ``R'zb`` with the activation's factors, shape (m, n).
-        along: Row of lam: diagonals of ``S D^-1``, scaled, shape (d, n).
+        along: Row of lam: diagonals of ``S D^-1``, scaled, shape (q, n).
         mean: The same: ``theta R'D^-1 a``, scaled, shape (m, n).
         pull: The same: ``R'S p / s``, scaled, shape (m, n).
         share: ``o / sqrt(omega)``, shape (n,).
@@ -335,14 +336,15 @@ class _Columns:
         self.memory = basis.root.new_empty(4, triangle.size, most)
         activation, root, r = at.data.activation, basis.root, at.data.r[:, None]
         self.a, top = activation.a, root[:-1]
+        self.top = at.data.pulled(top.T).T
         self.corner = activation.corner * triangle.vector(torch.outer(root[-1], root[-1]))[:, None]
         self.off = triangle.off[:, None]
         self.primal, self.dual = ((x @ top + activation.last * root[-1]).T for x in (at.x_primal, at.x_dual))
         # The row of lam, section 4: sym(S D^-1), D^-1 a zb' and (S p / s) z'.
         scale = activation.a * torch.rsqrt(at.lam_weight)[:, None]
         self.along = (scale * r * r * at.axes_delta).T
-        self.mean = (scale * r * at.point.moments.theta[:, None] * at.delta * at.point.moments.mean @ top).T
-        self.pull = (scale * r / at.primal.s[:, None] * at.cov_attack @ top).T
+        self.mean = (scale * r * at.point.moments.theta[:, None] * at.delta * at.point.moments.mean @ self.top).T
+        self.pull = (scale * r / at.primal.s[:, None] * at.cov_attack @ self.top).T
         self.share = at.off * torch.rsqrt(at.lam_weight)
         self.correlated = 0.5 * scale * r * r
 
@@ -365,7 +367,7 @@ class _Columns:
 
     def _fill(self, rows: slice, place: slice) -> Tensor:
         """Fill some places; the triangles of correlations that count."""
-        triangle, spread, top = self.triangle, self.at.spread, self.basis.root[:-1]
+        triangle, spread, top = self.triangle, self.at.spread, self.top
         out_primal, out_dual, out_positive, out_negative = self.memory[:, :, place]
         (p1, p2), (d1, d2), (m1, m2), (l1, l2) = (
             triangle.factors(part[:, rows].contiguous()) for part in (self.primal, self.dual, self.mean, self.pull)

@@ -101,7 +101,12 @@ r"""A structured primal-dual interior-point method for polynomial networks, stan
    smooth, their own Newton terms. Where optimality conditions are not linear, primal and dual steps are equal. The
    weight of a sample divides the n of its own loss and multiplies its barriers: as if it came so many times.
 
-6. **More inputs.** Beyond `FULL` inputs the network is searched in a growing subspace (`subspace`).
+6. **Ellipsoids.** Attacks ``D = r S e`` have q coordinates of their own: ``E_i = [[r_i S, x_i], [0, 1]]``, M_i and X_i
+   are of order q + 1, and the frame diagonalises ``S'T_11 S``. Inputs, Z and Z' stay as they are then and S turns
+   (`samples.AttackedData`). All formulas above hold with S'V_11 S for V_11, S' before vectors of inputs, and S before
+   attacks.
+
+7. **More inputs.** Beyond `FULL` inputs the network is searched in a growing subspace (`subspace`).
 """
 
 from typing import Any

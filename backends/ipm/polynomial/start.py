@@ -14,7 +14,15 @@ from cvxrobust.backends.ipm.losses import LOSSES, InteriorLoss
 from cvxrobust.backends.ipm.polynomial.certify import Bounds
 from cvxrobust.backends.ipm.polynomial.clean import CleanData
 from cvxrobust.backends.ipm.polynomial.newton_system import Data
-from cvxrobust.backends.ipm.polynomial.samples import Activation, AttackedData, AttackedPoint, Moments, rotated
+from cvxrobust.backends.ipm.polynomial.samples import (
+    Activation,
+    AttackedData,
+    AttackedPoint,
+    Moments,
+    add_reach,
+    in_own_frame,
+    rotated,
+)
 from cvxrobust.backends.ipm.polynomial.variables import PolynomialPoint
 from cvxrobust.backends.ipm.symmetric import lift
 from cvxrobust.core import PolynomialNetwork
@@ -62,12 +70,12 @@ TINY = 1e-100
 
 @dataclass(frozen=True)
 class PolynomialIterate:
-    """A point in the frame that makes T_11 diagonal.
+    """A point in the frame that makes what attacks see of T_11 diagonal.
 
     Args:
         data: The samples in that frame.
         point: The variables.
-        frame: Its axes in the coordinates of X, shape (d, d).
+        frame: Its axes in the coordinates of the ball, shape (q, q).
     """
 
     data: Data
@@ -75,21 +83,28 @@ class PolynomialIterate:
     frame: Tensor
 
     def lifted(self) -> Tensor:
-        """The frame with one more coordinate, for Z."""
-        return lift(self.frame)
+        """The frame of the inputs with one more coordinate, for Z."""
+        attacked = self.data.attacked
+        if attacked is None or not attacked.own_axes:
+            return lift(self.frame)
+        return torch.eye(self.point.Z.shape[0], dtype=torch.float64, device=self.point.Z.device)
 
     def turned(self) -> "PolynomialIterate":
-        """The same point in the frame of its own T_11; without attack in that of the inputs, where nothing is lost."""
-        point, d = self.point, self.frame.shape[0]
-        if point.attacked is None:
+        """The same point in its own frame; without attack in that of the inputs, where nothing is lost."""
+        point = self.point
+        if point.attacked is None or self.data.attacked is None:
             return self
-        _, V = torch.linalg.eigh(point.T[:d, :d])
+        V = self.data.attacked.axes(point.T)
+        if self.data.attacked.own_axes:
+            attacked, apoint = rotated(self.data.attacked, point.attacked, V)
+            return PolynomialIterate(
+                replace(self.data, attacked=attacked), replace(point, attacked=apoint), self.frame @ V
+            )
         Q = lift(V)
         matrices = [Q.T @ part @ Q for part in (point.Z, point.Zp, point.U, point.Up)]
         Z, Zp, U, Up = (0.5 * (part + part.T) for part in matrices)
-        attacked, apoint, clean = self.data.attacked, point.attacked, self.data.clean
-        if attacked is not None:
-            attacked, apoint = rotated(attacked, apoint, V)
+        attacked, apoint = rotated(self.data.attacked, point.attacked, V)
+        clean = self.data.clean
         if clean is not None:
             clean = replace(clean, z=clean.z @ Q)
         moved = PolynomialPoint(Z, Zp, U, Up, point.nu, apoint, point.clean)
@@ -107,7 +122,7 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
     mu = TUNING.first * zero / n
     # Along each axis of the inputs' second moments what outputs leave room for, so that scales do not matter.
     moments = bounds.weighed(bounds.X).T @ bounds.X / n
-    moments.diagonal().add_(float(bounds.weighed(bounds.radius**2).mean()))
+    add_reach(moments, bounds.attack, bounds.weights)
     square, axes = torch.linalg.eigh(moments)
     square, axes = square.clamp(min=0.0), lift(axes)
     size = abs(activation.a) * square + abs(activation.b) * torch.sqrt(square) + abs(activation.c)
@@ -120,7 +135,7 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
     rows, others = bounds.attacked, bounds.clean
     if rows.numel():
         weight = bounds.weights_of(rows)
-        attacked = AttackedData(bounds.X[rows], bounds.sign[rows], bounds.radius[rows], activation, weight)
+        attacked = AttackedData(bounds.X[rows], bounds.sign[rows], bounds.attack.of(rows), activation, weight)
     if others.numel():
         lifted = torch.hstack([bounds.X[others], one[others, None]])
         clean = CleanData(lifted, bounds.sign[others], activation, bounds.weights_of(others))
@@ -133,7 +148,8 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
         attacked_point = _attacked_start(bounds, one[rows], y[rows], own, data.weights.inequalities * own)
     U = data.weights.matrices * mu * ((axes / share) @ axes.T)
     point = PolynomialPoint(Z, Z.clone(), U, U.clone(), (0.0, 0.0), attacked_point, clean_point)
-    return PolynomialIterate(data, point, torch.eye(d, dtype=torch.float64, device=one.device))
+    order = d if attacked is None else attacked.attack.dimension
+    return PolynomialIterate(data, point, torch.eye(order, dtype=torch.float64, device=one.device))
 
 
 def warm_start(
@@ -181,11 +197,11 @@ def _losses_at_zero(bounds: Bounds) -> tuple[float, float]:
 
 def _attacked_start(bounds: Bounds, one: Tensor, y: Tensor, mu: Mu, inner: Mu) -> AttackedPoint:
     """``M_i = diag(lam I, 1)`` and ``X_i = inner M_i^-1``; the loss's pairs at complementarity mu."""
-    d = bounds.X.shape[1]
-    lam = min(1.0, 6.0 / d)
+    q = bounds.attack.dimension
+    lam = min(1.0, 6.0 / q)
     w = -(1.0 + lam) * one
-    cov = torch.diag_embed((inner / lam * one)[:, None].expand(-1, d))
-    moments = Moments(inner * one, one.new_zeros(one.numel(), d), cov.contiguous())
+    cov = torch.diag_embed((inner / lam * one)[:, None].expand(-1, q))
+    moments = Moments(inner * one, one.new_zeros(one.numel(), q), cov.contiguous())
     loss = LOSSES[bounds.program.loss].side(w, y, bounds.counts(bounds.attacked), mu)
     return AttackedPoint(Pair.centred(lam * one, inner), w, moments, loss)
 
@@ -198,10 +214,8 @@ def _centred(
     ``theta (1 - |p|^2) = inner / lam + inner tr D^-1`` is stationarity in lam, ``s theta = inner`` that in w, and what
     the loss makes of ``w = margin(lam) - s``, its pairs at complementarity mu, falls as theta grows.
     """
-    d, none = T.shape[0] - 1, torch.zeros_like(y)
-    V = torch.linalg.eigh(T[:-1, :-1])[1]
-    Q = lift(V)
-    inside, turned = replace(data, x=data.x @ V), Q.T @ T @ Q
+    q, none = data.attack.dimension, torch.zeros_like(y)
+    inside, turned, V = in_own_frame(data, T)
     least = _multipliers(inside, turned)
 
     def lam_at(theta: Tensor) -> Tensor:
@@ -210,7 +224,7 @@ def _centred(
             rest = theta * (1.0 - (found.attack**2).sum(1)) - inner / trial - inner * (1.0 / found.D).sum(1)
             return (rest < 0.0) | ~(found.D > 0.0).all(1)
 
-        return _bisected(short, least, least + 4.0 * (inner * (d + 1) / theta + 1.0))
+        return _bisected(short, least, least + 4.0 * (inner * (q + 1) / theta + 1.0))
 
     def small(log_theta: Tensor) -> Tensor:
         theta = torch.exp(log_theta)
@@ -233,12 +247,12 @@ def _centred(
 def _multipliers(data: AttackedData, T: Tensor) -> Tensor:
     """The multipliers lam of the worst attacks, shape (n,)."""
     a, b = data.activation.a, data.activation.b
-    half = a * (data.x @ T[:-1, :-1]) + 0.5 * b * T[:-1, -1]
+    half = data.pulled(a * (data.x @ T[:-1, :-1]) + 0.5 * b * T[:-1, -1])
     lam = torch.zeros_like(data.r)
     for side in (1.0, -1.0):
         rows = torch.nonzero(data.y == side)[:, 0]
         if rows.numel():
-            found = minimize_in_ball(decompose(side * a * T[:-1, :-1]), side * half[rows], data.r[rows])
+            found = minimize_in_ball(decompose(side * a * data.seen(T)), side * half[rows], data.r[rows])
             lam[rows] = data.r[rows] ** 2 * found.multiplier
     return lam
 

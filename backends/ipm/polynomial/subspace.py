@@ -13,7 +13,7 @@ best network hardly uses leave again: of 784 inputs of MNIST (500 images) the so
 when the basis is all of R^d, and long before where networks have few neurons, above all near a good start."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -140,18 +140,20 @@ class SubspaceMethod:
         inside: BestSoFar[PrimalPoint, DualPoint] = BestSoFar(
             settings, outer.monitor.sharing(outer.monitor.deadline, None), outer.most
         )
-        method = PolynomialMethod(self.program, np.ascontiguousarray(self.X @ basis), inside, self.device)
+        attack, coordinates = self.program.attack.within(basis)
+        program = replace(self.program, attack=attack)
+        method = PolynomialMethod(program, np.ascontiguousarray(self.X @ basis), inside, self.device)
         termination = method.run()
         self.iterations, self.message = self.iterations + method.iterations, method.message
-        axes = torch.tensor(basis, device=self.device)
+        axes, frame = (torch.tensor(part, device=self.device) for part in (basis, coordinates))
         if inside.primal is not None:
             self._offer_primal(inside.primal, axes)
         assert inside.dual is not None
         dual = inside.dual
         moments = dual.moments
         if moments is None and self.bounds.attacked.numel():
-            moments = _without_attacks(dual.theta[self.bounds.attacked], basis.shape[1])
-        pricing = self._priced(DualPoint(dual.theta, moments, axes @ dual.frame))
+            moments = _without_attacks(dual.theta[self.bounds.attacked], attack.dimension)
+        pricing = self._priced(DualPoint(dual.theta, moments, frame @ dual.frame))
         outer.report()
         return termination, pricing
 

@@ -13,6 +13,10 @@ nu times the number of eigenvalues, and smooth. By Danskin's theorem its gradien
 attack with mean ``-h_k / (w_k + lam)`` and covariance ``diag(exp(-(w_k + lam) / nu))``; the stationarity of lam says
 that its expected squared length is 1, so the random attack is feasible and a dual point, exactly. Where the hard case
 needs a mixture of two attacks, this is one.
+
+Networks that are trained for an ellipsoid come to ignore what attacks can touch: then h and w vanish, and with a single
+coordinate lam with them, where the mean ``(h / nu)^(1/3)`` turns infinitely fast. So there the exponents are
+``1 - (w_k + lam) / nu``, and lam is nu at least.
 """
 
 import math
@@ -20,6 +24,7 @@ from dataclasses import dataclass
 
 import torch
 
+from cvxrobust.core import AttackBall
 from cvxrobust.core.arrays import worth_a_look
 
 Tensor = torch.Tensor
@@ -59,7 +64,7 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class RandomAttacks:
-    """Random attacks in units of the radius and in the coordinates of a `Spectrum`.
+    """Random attacks in units of the radius and in the coordinates of an `AttackView`.
 
     Args:
         change: What the attack does to the smoothed margin, shape (n,).
@@ -75,6 +80,11 @@ class RandomAttacks:
     variance: Tensor
     varying: Tensor
     shift: Tensor
+
+
+def offset_of(attack: AttackBall) -> float:
+    """What exponents begin with, for these attacks: the module's derivation says why."""
+    return 1.0 if attack.own_axes else 0.0
 
 
 def varying_coordinates(values: Tensor, scale: tuple[float, float, float], nu: float) -> Tensor:
@@ -105,6 +115,7 @@ def smoothed_attacks(
     nu: float,
     varying: Tensor,
     guess: Tensor | None = None,
+    offset: float = 0.0,
     *,
     solved: bool = False,
 ) -> RandomAttacks:
@@ -121,6 +132,7 @@ def smoothed_attacks(
         nu: Smoothing, in units of the margin, positive.
         varying: What `varying_coordinates` found.
         guess: `shift` of a similar problem, shape (n,).
+        offset: Of the exponents, `offset_of`.
         solved: Whether that is the root itself: then it is taken as it is, and attacks are the same to the last digit.
     """
     lowest = torch.minimum(scale * values[0], scale * values[-1])
@@ -128,6 +140,8 @@ def smoothed_attacks(
     torch.mul(scale[:, None], values, out=gaps)
     gaps.sub_(lowest[:, None])
     near = gaps.T[varying].T
+    if offset:
+        near = near - offset * nu
     floor = lowest.clamp(min=0.0)
     if guess is None:
         guess = (half.abs() - gaps).amax(dim=1)

@@ -41,8 +41,8 @@ class SmoothedMultipliers:
 
     @property
     def basis(self) -> Array:
-        """Basis of the neurons' span, shape (d, k)."""
-        return _numpy(self.form.vectors)
+        """The axes of the attacks' coordinates, shape (q, k)."""
+        return _numpy(self.form.view.axes)
 
     def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
         """Means and variances of the attacks' coordinates in a block of samples."""
@@ -53,7 +53,7 @@ class SmoothedMultipliers:
         target = Target.of(next(tensors), next(tensors), bool((radius > 0.0).any()))
         form = self.form.against(target)
         if not form.attacked:
-            return np.zeros((X.shape[0], form.vectors.shape[1])), None
+            return np.zeros((X.shape[0], form.view.axes.shape[1])), None
         _, half = form.outputs((form.vectors.T @ next(tensors).T).T)
         mean, variance = _moves(form, form.attack(slice(None), half, None), target.radius)
         return mean.cpu().numpy(), variance.cpu().numpy()
@@ -113,7 +113,7 @@ class _Case:
         theta = self.loss.clip(whole / self.samples.total)
         self.theta = theta
         self.mine = torch.tensor(theta[self.samples.rows], device=like.device)
-        self.moments = SecondMoments(self._native(self.form.vectors))
+        self.moments = SecondMoments(self._native(self.form.view.columns))
         self.sums = like.new_zeros(3)  # losses, and what smoothing the hinge and the attacks costs
 
     def add(self, block: Block) -> None:
@@ -122,7 +122,8 @@ class _Case:
         X = self._native(block.X)
         if self.loss.margin:
             sides, radius = (self._native(part[rows]) for part in (target.sides, target.radius))
-            exact = torch.as_tensor(self.quadratic.worst_margins(X, sides, replace(program.attack, radius=radius)))
+            attack = program.attack if self.in_numpy else self.samples.attack
+            exact = torch.as_tensor(self.quadratic.worst_margins(X, sides, replace(attack, radius=radius)))
         else:
             exact = torch.as_tensor(self.quadratic.expand(X)[0])
         weights = None if self.samples.weights is None else _numpy(self.samples.weights[rows])

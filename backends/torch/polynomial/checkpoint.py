@@ -130,7 +130,8 @@ class Restored:
         )
         nowhere = torch.zeros(0, dtype=torch.float64, device=self._samples.device)
         query = Query(self._task, neurons, signs, PolynomialSmoothing(1.0, self._positive("dual_attack"), nowhere))
-        form = Form(query, self._samples.target(self._task), self._program.activation)
+        samples = self._samples
+        form = Form(query, samples.target(self._task), self._program.activation, samples.attack)
         return SmoothedMultipliers(self._program, form, self._numbers("theta", n))
 
     # -- checks -------------------------------------------------------------------------------------------------

@@ -5,12 +5,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core import PolynomialNetwork, neurons_from_matrix
+from cvxrobust.core import AttackBall, PolynomialNetwork, neurons_from_matrix
 from cvxrobust.core.programs.polynomial.certificate import DualBound
 
 Array = NDArray[np.float64]
 NEAR = 0.95
 """Cosine between two neurons that describe the same direction."""
+FAR = math.sqrt(2.0 - 2.0 * NEAR)
+"""The distance of unit vectors with that cosine."""
 SHORTEST, LONGEST = 1e-2, 0.3
 """Length of a neuron that joins, in units of the root mean square of the others of its sign."""
 NEGLIGIBLE = 1e-7
@@ -37,9 +39,9 @@ def random_neurons(X: Array, activation: tuple[float, float, float], count: int,
 
 
 def with_priced_neurons(
-    neurons: Array, signs: Array, bound: DualBound, beta: float, threshold: float
+    neurons: Array, signs: Array, bound: DualBound, beta: float, threshold: float, attack: AttackBall
 ) -> tuple[Array, Array]:
-    """The neurons, and the priced one of each sign where it would help and no neuron is near it.
+    """The neurons, and the priced one of each sign where it would help and no neuron is near it, to attacks neither.
 
     Args:
         neurons: v_j in rows, shape (m, d).
@@ -47,14 +49,19 @@ def with_priced_neurons(
         bound: The certificate's priced neurons.
         beta: Weight of the penalty.
         threshold: What their violation must exceed.
+        attack: The attacks.
     """
     lengths = np.linalg.norm(neurons, axis=1)
     alive = lengths > 1e-4 * lengths.max(initial=0.0)
     parts, kinds = [neurons], [signs]
     for sign, u, violation in zip((1.0, -1.0), bound.neurons, bound.violations, strict=True):
         mine = alive & (signs == sign)
-        near = (neurons[mine] @ u > NEAR * lengths[mine]).any()
-        if near or not threshold < violation < math.inf:
+        near = neurons[mine] @ u > NEAR * lengths[mine]
+        if attack.own_axes:
+            # What is small to the network may be all that attacks see of it.
+            seen, away = attack.pulled(u), attack.pulled(u - neurons[mine] / lengths[mine, None])
+            near &= np.linalg.norm(away, axis=1) <= FAR * np.linalg.norm(seen)
+        if near.any() or not threshold < violation < math.inf:
             continue
         # Small against the others, so that it changes little at once, but not so small that its gradient is lost in
         # theirs; the more it promises, the longer.

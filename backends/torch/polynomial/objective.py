@@ -21,9 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvxrobust.backends.torch.losses import LOSSES
-from cvxrobust.backends.torch.polynomial.attacks import RandomAttacks, Spectrum, smoothed_attacks, varying_coordinates
+from cvxrobust.backends.torch.polynomial.attacks import (
+    RandomAttacks,
+    Spectrum,
+    offset_of,
+    smoothed_attacks,
+    varying_coordinates,
+)
 from cvxrobust.backends.torch.polynomial.samples import Block, LocalSamples, Target
-from cvxrobust.core import PolynomialProgram, torch_threads
+from cvxrobust.core import AttackBall, PolynomialProgram, torch_threads
+from cvxrobust.core.attacks.view import AttackView
 
 Array = NDArray[np.float64]
 BLOCKS_PER_THREAD = 3
@@ -94,18 +101,23 @@ class ObjectiveEvaluation:
 
 
 class Form:
-    """A query's network as the quadratic that attacks see, and the attacks on blocks of samples.
+    """A query's network as a quadratic, and the attacks on blocks of samples.
 
     Attributes:
         vectors: Orthonormal basis Q of the neurons' span that diagonalises ``a T_11``, shape (d, k).
+        view: What attacks see of it.
+        offset: Of their smoothing.
     """
 
-    def __init__(self, query: Query, target: Target, activation: tuple[float, float, float]) -> None:
+    def __init__(
+        self, query: Query, target: Target, activation: tuple[float, float, float], attack: AttackBall
+    ) -> None:
         a, b, c = activation
         neurons, signs = query.neurons, query.signs
         spectrum = Spectrum.of(neurons, signs, a)
         self.query = query
         self.vectors, self.values = spectrum.vectors, spectrum.values
+        self.view, self.offset = AttackView.of(spectrum.values, spectrum.vectors, attack), offset_of(attack)
         self.lengths = neurons.norm(dim=1)
         self.linear = 0.5 * b * (((signs * self.lengths) @ neurons) @ self.vectors)
         self.constant = c * (signs * self.lengths * self.lengths).sum()
@@ -120,9 +132,9 @@ class Form:
 
     def _aim(self, target: Target) -> None:
         self.target = target
-        self.attacked = target.attacked and self.values.numel() > 0
+        self.attacked = target.attacked and self.view.values.numel() > 0
         if self.attacked:
-            self.varying = varying_coordinates(self.values, target.scale, self.query.smoothing.attack)
+            self.varying = varying_coordinates(self.view.values, target.scale, self.query.smoothing.attack)
 
     def outputs(self, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs, shape (b,), and half gradients in the span, shape (b, k), from ``X Q``."""
@@ -134,11 +146,12 @@ class Form:
         radius, sides = self.target.radius[rows], self.target.sides[rows]
         found = smoothed_attacks(
             sides * radius * radius,
-            self.values,
-            (sides * radius)[:, None] * half,
+            self.view.values,
+            (sides * radius)[:, None] * self.view.half(half),
             self.query.smoothing.attack,
             self.varying,
             None if guess is None else guess[rows],
+            self.offset,
         )
         # A ball of radius 0 holds one point: no smoothing there.
         return replace(found, change=found.change.masked_fill_(radius == 0.0, 0.0))
@@ -153,8 +166,8 @@ class _Sums:
         # Loss, sum of theta, X'[theta mean, theta], and the attacks' own first and second moments.
         self.numbers = like.new_zeros(2)
         self.products = like.new_zeros((d, k + 1))
-        self.first = like.new_zeros(k)
-        self.second = like.new_zeros((k, k))
+        self.first = like.new_zeros(form.view.columns.shape[1])
+        self.second = like.new_zeros((form.view.columns.shape[1], k))
         self.margins, self.weights, self.shift = (like.new_zeros(n) for _ in range(3))
 
     def packed(self) -> Tensor:
@@ -196,7 +209,7 @@ class SmoothedObjective:
 
     def form(self, query: Query) -> Form:
         """A query's network as a quadratic."""
-        return Form(query, self.samples.target(query.task), self.program.activation)
+        return Form(query, self.samples.target(query.task), self.program.activation, self.samples.attack)
 
     def evaluate(self, queries: Sequence[Query]) -> list[ObjectiveEvaluation]:
         """Values and gradients over everybody's samples.
@@ -278,7 +291,8 @@ class SmoothedObjective:
                 margins = margins + attacks.change
                 if kept:
                     one.shift[rows] = attacks.shift
-                mean = torch.addcmul(mean, radius[:, None], attacks.against, value=-1.0, out=torch.empty_like(mean))
+                against = form.view.moves(attacks.against)
+                mean = torch.addcmul(mean, radius[:, None], against, value=-1.0, out=torch.empty_like(mean))
             losses, weights = self._loss(form.query, rows, margins)
             theta = samples.weighed(weights, rows) * form.target.sides[rows] / count
             response = torch.empty((k + 1, mean.shape[0]), dtype=torch.float64, device=mean.device).T
@@ -292,7 +306,7 @@ class SmoothedObjective:
                 moved = theta * radius
                 one.first -= moved @ attacks.against
                 one.second -= attacks.against.T.mul_(radius) @ response[:, :k]
-                one.second[attacks.varying, attacks.varying] += (moved * radius) @ attacks.variance
+                form.view.add_variances(one.second, attacks.varying, (moved * radius) @ attacks.variance)
             parts.append(response)
         responses = parts[0].T if len(parts) == 1 else torch.cat([part.T for part in parts])
         products, start = (
@@ -307,8 +321,8 @@ class SmoothedObjective:
         a, b, c = self.program.activation
         form, beta = one.form, self.program.beta * one.form.query.smoothing.penalty
         neurons, signs = form.query.neurons, form.query.signs
-        product = (one.products[:, :-1] + form.vectors @ one.second) @ form.shadow.T
-        first = one.products[:, -1] + form.vectors @ one.first
+        product = (one.products[:, :-1] + form.view.columns @ one.second) @ form.shadow.T
+        first = one.products[:, -1] + form.view.columns @ one.first
         # Column j of G p_j is [upper; lower] and of (dp_j)'G p_j is upper + lower v_j / ||v_j||.
         upper = a * product.T + 0.5 * b * form.lengths[:, None] * first
         lower = 0.5 * b * (neurons @ first) / form.lengths.clamp(min=1e-150) + c * one.numbers[1]

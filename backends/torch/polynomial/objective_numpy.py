@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dgeqrf, dorgqr, dsyevd
 
-from cvxrobust.backends.torch.polynomial.attacks import FADED, NEWTON_STEPS, SETTLED, START, TINY
+from cvxrobust.backends.torch.polynomial.attacks import FADED, NEWTON_STEPS, SETTLED, START, TINY, offset_of
 from cvxrobust.backends.torch.polynomial.objective import ObjectiveEvaluation, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.core import PolynomialProgram, loss_by_name
+from cvxrobust.core.attacks.view import AttackView
 from cvxrobust.core.losses.base import weighted
 
 Array = NDArray[np.float64]
@@ -97,14 +98,16 @@ class SmallObjective(SmoothedObjective):
         margins = np.einsum("ij,ij->j", half + linear, inside)
         margins += c * float(signs @ squares)
         margins *= side.sides
-        attacks = None
-        if side.attacked and k:
+        attacks, view = None, AttackView.of(values, vectors, self.program.attack)
+        if side.attacked and view.values.size:
+            half = view.half(half.T).T
             half *= side.turn
-            guess = self._guesses.get(query.task)
-            attacks = _Attacks(side, values, half, query.smoothing.attack, None if guess is None else guess.numpy())
+            guess, nu = self._guesses.get(query.task), query.smoothing.attack
+            offset = offset_of(self.program.attack)
+            attacks = _Attacks(side, view.values, half, nu, None if guess is None else guess.numpy(), offset)
             margins += attacks.change if side.still is None else np.where(side.still, 0.0, attacks.change)
             attacks.against *= self._radius
-            inside -= attacks.against
+            inside -= view.moves(attacks.against.T).T
         losses, weights = self._losses(query, side.labels, margins)
         theta = weighted(weights, self._weights) * side.sides
         theta /= n
@@ -114,9 +117,9 @@ class SmallObjective(SmoothedObjective):
         products = response @ self._X
         if attacks is not None:
             second = response @ attacks.against.T
-            varying = attacks.varying
-            second[varying, varying] -= attacks.variance @ (theta * self._radius * self._radius)
-            products -= second @ vectors.T
+            variances = attacks.variance @ (theta * self._radius * self._radius)
+            view.add_variances(second[:k].T, attacks.varying, -variances)
+            products -= second @ view.columns.T
         first = products[k]
         # Column j of G p_j is [upper; lower] and of (dp_j)'G p_j is upper + lower v_j / ||v_j||.
         upper = (neurons @ vectors) @ products[:k]
@@ -158,13 +161,15 @@ class SmallObjective(SmoothedObjective):
 class _Attacks:
     """The smoothed attacks of `attacks.smoothed_attacks`, all arrays transposed."""
 
-    def __init__(self, side: _Side, values: Array, half: Array, nu: float, guess: Array | None) -> None:
+    def __init__(self, side: _Side, values: Array, half: Array, nu: float, guess: Array | None, offset: float) -> None:
         scale, lowest = side.scale, np.minimum(side.scale * values[0], side.scale * values[-1])
         gaps = values[:, None] * scale
         gaps -= lowest
         self.varying = _varying(values, side.range, nu)
         near = gaps[self.varying]
         near /= -nu
+        if offset:
+            near += offset
         floor = np.maximum(lowest, 0.0)
         first: Array = (np.abs(half) - gaps).max(axis=0) if guess is None else guess
         shift = np.maximum(np.maximum(first, floor), START * nu)

@@ -85,7 +85,8 @@ class LocalSamples:
         rows: The place of these samples among all.
         labels: Shape (n, K), n the samples of this process.
         sides: Labels as signs of the output: all 1 for regression. Shape (n, K).
-        radius: Shape (n,).
+        attack: The attacks on these samples.
+        radius: Of these, shape (n,).
         weights: What the loss of each counts in the mean, shape (n,); None for all alike.
         total, width: Samples of all processes, and inputs d.
         dtype: Precision of the large products.
@@ -110,7 +111,8 @@ class LocalSamples:
         self.rows = team.share(self.total)
         self.labels = self._tensor(program.labels[self.rows])
         self.sides = self.labels if program.loss_function.margin else torch.ones_like(self.labels)
-        self.radius = self._tensor(program.attack.radius[self.rows])
+        self.attack = program.attack.of(self.rows).like(self.labels)
+        self.radius: Tensor = self.attack.radius
         self.weights = None if program.weights is None else self._tensor(program.weights[self.rows])
         self.attacked = program.attack.present
         self._targets: dict[int, Target] = {}

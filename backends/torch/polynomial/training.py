@@ -51,8 +51,9 @@ class TrainingTuning:
     patience: int = 60
     """Rounds without a better gap after which the search gives up."""
 
-    longest_stage: int = 2
-    """Rounds after which the smoothing changes even though descent is unfinished."""
+    longest_stage: tuple[int, int] = (2, 15)
+    """Rounds after which smoothing changes though descent is unfinished: in balls, and in ellipsoids, where networks
+    come to ignore what attacks touch and margins have a kink (with 2 one ended at a gap of 0.1)."""
 
     slack: float = 4.0
     """Smoothing changes once what is missing is at most this many times what smoothing costs."""
@@ -87,7 +88,6 @@ class TrainingTuning:
 
 
 TUNING = TrainingTuning()
-
 
 Request = Query | tuple[Query, ObjectiveEvaluation]
 """A network to evaluate, or one to judge by its evaluation."""
@@ -165,8 +165,8 @@ class Training:
         self.latest: tuple[Query, ObjectiveEvaluation] | None = None
         self.walked = False  # by stochastic steps, which nobody has judged
         centre = torch.zeros_like(samples.radius)
-        (n, d), column = program.X.shape, program.labels[:, task]
-        nothing = SpanMultipliers(np.zeros(n), np.empty((d, 0)), np.empty((n, 0)))
+        n, column = program.X.shape[0], program.labels[:, task]
+        nothing = SpanMultipliers(np.zeros(n), np.empty((program.attack.dimension, 0)), np.empty((n, 0)))
         self.best: BestSoFar[PolynomialNetwork, AttackMultipliers] = BestSoFar(settings, monitor, deadline=stops)
         self.best.primal, self.best.dual = self._empty(), nothing
         saved = self._load()
@@ -272,7 +272,7 @@ class Training:
         lacking = unfinished and shares.descent > 5.0 * inside and self.stage <= TUNING.growing_rounds
         if lacking and self._grow(bound):
             return
-        if not unfinished or self.stage >= TUNING.longest_stage or descent.stuck:
+        if not unfinished or self.stage >= TUNING.longest_stage[self.samples.attack.own_axes] or descent.stuck:
             self._sharpen(descent.evaluation, shares)
             self.stage = 0
         # What has just failed to help may need its neurons.
@@ -317,7 +317,7 @@ class Training:
         """Add the priced neuron of each sign where it would help and no neuron is near it."""
         threshold = self.program.beta * (1.0 + max(0.1 * self.settings.tolerance, 0.1 * self.best.gap))
         before = self.neurons.cpu().numpy(), self.signs.cpu().numpy()
-        neurons, signs = with_priced_neurons(*before, bound, self.program.beta, threshold)
+        neurons, signs = with_priced_neurons(*before, bound, self.program.beta, threshold, self.program.attack)
         added = signs.size > before[1].size
         if added:
             memory = self.memory

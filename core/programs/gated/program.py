@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
-from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.attacks.norms import NORMS, Norm
+from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.losses.weighted import weighted_loss
@@ -38,6 +39,9 @@ class GatedProgram:
         uncertainty: How far rounding may have moved each row of X from the sample that is meant, in the 2-norm, shape
             (n,), where X was computed from other data; None for not at all. Certificates allow for it.
         weights: What the loss of each sample counts in the mean: above 0 and 1 on average, shape (n,); None for 1.
+
+    Raises:
+        UnsupportedProgramError: The attacks are in no ball.
     """
 
     X: Array
@@ -53,6 +57,13 @@ class GatedProgram:
     weights: Array | None = None
 
     kind = "gated"
+
+    def __post_init__(self) -> None:
+        if self.attack.ellipsoid is not None:
+            raise UnsupportedProgramError(
+                f"ReLU networks are not trained against attacks in an {self.attack.shape}, only in balls (norm "
+                f"{', '.join(map(str, NORMS))}); polynomial networks are (AdversarialSDP)."
+            )
 
     @property
     def loss_function(self) -> Loss:

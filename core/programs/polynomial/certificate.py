@@ -64,9 +64,11 @@ class MomentMultipliers:
 
     Args:
         moments: Shape (n, k + 1, k + 1); entry (i) is ``E[z; 1][z; 1]'`` times theta_i for a random attack ``D = basis
-            z`` on sample i. Repaired to be psd with ``tr <= radius_i^2 theta_i`` before use.
-        basis: Orthonormal columns, shape (d, k), where attacks stay in a subspace; None for all of the inputs. Where
-            rounding leaves its columns longer, attacks are shortened accordingly.
+            z`` on sample i, or, in an ellipsoid, ``D = S basis z``. Repaired to be psd with ``tr <= radius_i^2
+            theta_i`` before use.
+        basis: Orthonormal columns, shape (q, k), where attacks stay in a subspace of the ball's q coordinates (the
+            inputs, unless there is an ellipsoid); None for all of them. Where rounding leaves its columns longer,
+            attacks are shortened accordingly.
     """
 
     moments: Array
@@ -205,11 +207,8 @@ def repair_points(
     sane = (np.abs(points) < HUGE).all(axis=1, keepdims=True)
     points = np.where(sane, points, centres)
     moves, balls = points - centres, attack.of(owners)
-    outside = ~balls.contains(moves)
-    if outside.any():
-        factor = np.ones(outside.shape)
-        factor[outside] = balls.radius[outside] * (1.0 - 4.0 * EPS) / balls.size(moves[outside])
-        points = centres + factor[:, None] * moves
+    fair = balls.shortened(moves)
+    points = points if fair is moves else centres + fair
     total = np.bincount(owners, weights, minlength=n).astype(np.float64)
     theta = loss.clip(total)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -247,7 +246,7 @@ def repair_moments(multipliers: MomentMultipliers, attack: AttackBall, loss: Los
         theta = np.einsum("ik,ik->i", factors[:, d], factors[:, d])
         spread = np.einsum("ijk,ijk->i", factors[:, :d], factors[:, :d])
         # What a basis stretches, at most: the largest row sum of |B'B| bounds its largest eigenvalue.
-        stretch = 1.0 if basis is None else max(1.0, float(np.abs(attack.gram(basis)).sum(axis=0).max(initial=0.0)))
+        stretch = 1.0 if basis is None else max(1.0, float(np.abs(basis.T @ basis).sum(axis=0).max(initial=0.0)))
         excess = spread * stretch > radius**2 * theta
         shrink = np.where(excess, np.sqrt(radius**2 * theta / (spread * stretch)) * (1.0 - 4.0 * EPS), 1.0)
     factors[:, :d] *= shrink[:, None, None]

@@ -29,6 +29,9 @@ AnyArray = Any
 class AttackMultipliers(Protocol):
     """Multipliers that sit on random attacks ``D_i = basis z_i`` whose coordinates are uncorrelated.
 
+    In an ellipsoid attacks are ``S basis z_i``: the basis is in the q coordinates of the ball
+    (`cvxrobust.core.attacks.ball`), which otherwise are the inputs.
+
     A solver that can say what the attacks on some samples are need not keep those on all of them.
     """
 
@@ -39,7 +42,7 @@ class AttackMultipliers(Protocol):
 
     @property
     def basis(self) -> Array:
-        """Shape (d, k)."""
+        """Shape (q, k)."""
         ...
 
     def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
@@ -50,8 +53,8 @@ class AttackMultipliers(Protocol):
             X: Their inputs, shape (b, d).
 
         Returns:
-            Two arrays of shape (b, k); None for variances of 0. Where an attack's expected squared length,
-            ``E ||D_i||^2``, exceeds ``radius_i^2`` it is shortened before use.
+            Two arrays of shape (b, k); None for variances of 0. Where an attack's expected squared length in the
+            ball, ``E ||basis z_i||^2``, exceeds ``radius_i^2`` it is shortened before use.
         """
         ...
 
@@ -62,7 +65,7 @@ class SpanMultipliers:
 
     Args:
         theta: Multiplier of each sample, shape (n,).
-        basis: Shape (d, k).
+        basis: Shape (q, k).
         mean: Means of the coordinates, shape (n, k), in the units of X.
         variance: Variances of the coordinates, shape (n, k); None for attacks that are not random.
     """
@@ -103,7 +106,7 @@ def span_moments(
     basis = multipliers.basis
     # A basis that is none allows for no attack.
     basis = basis if (np.abs(basis) < HUGE).all() else np.zeros_like(basis)
-    sums = SecondMoments(basis, precise)
+    sums = SecondMoments(attack.spanned(basis), precise)
     for rows, block in row_blocks(X):
         attacks = repaired_attacks(*multipliers.attacks(rows, block), basis, attack.of(rows))
         sums.add(block, theta[rows] * signs[rows], *attacks)
@@ -123,7 +126,7 @@ def repaired_attacks(
     sane: NDArray[np.bool_] = np.all(np.abs(mean) < HUGE, axis=1)
     if variance is not None:
         sane &= np.all((variance >= 0.0) & (variance < HUGE), axis=1)
-    gram, radius = attack.gram(basis), attack.radius
+    gram, radius = basis.T @ basis, attack.radius
     with np.errstate(invalid="ignore", over="ignore"):
         length = np.einsum("ij,ij->i", mean @ gram, mean)
         if variance is not None:
@@ -138,7 +141,7 @@ class SecondMoments:
     """``S = sum_i w_i E [x_i + D_i; 1][x_i + D_i; 1]'``, summed block by block.
 
     Args:
-        basis: Of the random attacks, shape (d, k); decides device and kind of the arrays.
+        basis: Of the random attacks in the inputs, shape (d, k); decides device and kind of the arrays.
         precise: Whether to sum what samples add without their attacks to twice the working precision; such sums are
             not for `parts`.
     """

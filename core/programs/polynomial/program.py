@@ -20,14 +20,15 @@ class PolynomialProgram:
 
     Minimise, for each column,
     ``mean_i loss(min_{||D|| <= radius_i} labels_i f(x_i + D)) + beta sum_j |alpha_j|`` over networks f.
-    With the squared loss the labels are real targets and there is no attack.
+    With the squared loss the labels are real targets and there is no attack. Where the attacks are in an ellipsoid,
+    D is ``S e`` with ``||e|| <= radius_i``: a backend that does not know that does not read ``"ellipsoid"``.
 
     Args:
         X: Inputs, shape (n, d); an array, or inputs that are read in blocks.
         labels: Labels in {-1, +1} (targets for the squared loss), shape (n, K).
         loss: Name of a loss in `cvxrobust.core.losses`.
         activation: Coefficients (a, b, c) of ``a t^2 + b t + c``.
-        attack: The attacks on each sample, in the units of X: l2 balls of n radii.
+        attack: The attacks on each sample, of n radii: l2 balls in the units of X, or an ellipsoid's multiples.
         beta: Weight of the penalty.
         weights: What the loss of each sample counts in the mean: above 0 and 1 on average, shape (n,); None for 1.
     """
@@ -53,6 +54,6 @@ class PolynomialProgram:
 
     @property
     def radius(self) -> Array:
-        """l2 attack radius of each sample, shape (n,), in the units of X."""
+        """Attack radius of each sample, shape (n,): of l2 balls in the units of X, unless `attack` says otherwise."""
         found: Array = self.attack.radius
         return found

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from polynomial_cases import adversarial, certified, solved
-from random_problems import random_case
+from random_problems import ellipsoid_problem, random_case
 from random_relu import any_gates, random_recipe
 from threadpoolctl import threadpool_info
 
@@ -46,6 +46,14 @@ def assert_same(problem, here, there):
 def test_polynomial_programmes_leave_no_tensor_behind(number):
     problem = random_case(number).problem
     assert_same(problem, *both(problem))
+
+
+@pytest.mark.parametrize(("kind", "number"), [("scale", 0), ("covariance", 1), ("directions", 2)])
+def test_attacks_in_ellipsoids_leave_no_tensor_behind(kind, number):
+    problem = ellipsoid_problem(kind, number)
+    assert_same(problem, *both(problem))
+    rough = get_backend("ipm").solve(problem.to_structured(), Settings(tolerance=0.1, threads=1))
+    assert_same(problem, *both(problem, rough, options={"subspace": kind != "scale"}))
 
 
 @pytest.mark.parametrize("recipe", [random_recipe, any_gates])

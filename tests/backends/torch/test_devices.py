@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from random_problems import ellipsoid_problem
 
 from cvxrobust import AdversarialSDP, Batches, Settings, StandardSDP, StreamedSDP, solve
 from cvxrobust.backends.torch.polynomial.certify import certify
@@ -21,8 +22,11 @@ from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
-from cvxrobust.core.contracts.result import Quality
+from cvxrobust.core.contracts.result import Quality, Termination
+from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.losses.by_name import loss_by_name
+
+elsewhere = pytest.importorskip("fake_device")
 
 CPU = torch.device("cpu")
 SAMPLES = "cvxrobust.backends.torch.polynomial.samples"
@@ -258,3 +262,16 @@ def test_stops_of_all_devices_are_the_same():
         stops = Stops(Monitor(deadline=0.0), Team(device), device)
         stops.agree()
         assert str(stops.reason) == "time limit"
+
+
+@pytest.mark.parametrize(("kind", "number"), [("scale", 0), ("directions", 3)])
+def test_attacks_in_ellipsoids_leave_no_tensor_behind(kind, number):
+    problem, settings = ellipsoid_problem(kind, number), Settings(tolerance=1e-3, threads=1)
+    here = get_backend("torch").solve(problem.to_structured(), settings)
+    with elsewhere.emulated():
+        there = get_backend("torch").solve(problem.to_structured(), settings.replace(device="cuda"))
+        lower = problem.lower_bound(there.multipliers)
+    assert there.termination is here.termination is Termination.CONVERGED
+    upper = problem.objective(there.network)
+    assert upper == pytest.approx(problem.objective(here.network), rel=2e-3)
+    assert 0.0 <= upper - lower <= 2e-3 * upper

@@ -11,6 +11,7 @@ JOBS = {
     "stochastic": ("plain", {"batch": 16}),
     "streamed": ("streamed", {"batch": 0}),
     "classes": ("classes", {}),
+    "ellipsoid": ("ellipsoid", {}),
     "stopped": ("plain", {"stop_first": True}),
     "late": ("plain", {"late": True}),
     "uneven": ("plain", {"batch": 40, "epochs": 1}),
@@ -22,7 +23,7 @@ def answers(tmp_path_factory):
     return together(tmp_path_factory.mktemp("team"), JOBS, 3)
 
 
-@pytest.mark.parametrize("name", ["plain", "stochastic", "streamed", "classes"])
+@pytest.mark.parametrize("name", ["plain", "stochastic", "streamed", "classes", "ellipsoid"])
 def test_a_team_gives_the_answer_of_one_process(answers, name):
     kind, options = JOBS[name]
     first, second, third = answers[name]

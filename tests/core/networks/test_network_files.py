@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import pickle
+import re
 import zipfile
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ import torch
 
 import cvxrobust
 from cvxrobust import AdversarialReLU, InputError, PolynomialNetwork, ReLUNetwork, Settings, Standardizer, StandardSDP
+from cvxrobust.core import Ellipsoid
 from cvxrobust.core.errors import WriteError
 from cvxrobust.core.networks import archive
 
@@ -241,6 +243,53 @@ def mutated(whole, rng):
             case _:
                 changed[at:at] = changed[at : at + 40]
     return bytes(changed)
+
+
+# -- what attacks a network was trained for --------------------------------------------------------------------------
+
+SHAPES = {
+    "scale": {"scale": [0.5, 0.0]},
+    "directions": {"directions": [[1.0], [2.0]]},
+    "whole": {"covariance": [[2, 1], [1, 2]]},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_shape_of_attacks_is_stored_with_the_network(path, shape):
+    rows, labels = SCALED.mean + SCALED.scale * np.random.default_rng(0).standard_normal((9, 2)), np.ones(9)
+    network = polynomial(standardizer=SCALED, ellipsoid=Ellipsoid.of(2, **SHAPES[shape]))
+    network.save(path)
+    loaded = cvxrobust.load(path)
+    for radius in (0.1, 1.0):
+        expected = network.worst_case(rows, labels, radius)
+        assert np.array_equal(loaded.worst_case(rows, labels, radius).lower, expected.lower)
+    assert np.array_equal(loaded.distance_to_boundary(rows), network.distance_to_boundary(rows))
+    other = loaded.replace(ellipsoid=None).distance_to_boundary(rows)
+    assert not np.allclose(loaded.distance_to_boundary(rows), other)
+    # Whoever knows format 1 alone would answer about balls.
+    with np.load(path) as stored:
+        assert json.loads(str(stored["header"]))["format"] == 2
+    polynomial().save(path)
+    with np.load(path) as stored:
+        assert json.loads(str(stored["header"]))["format"] == 1
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        ({"attack_scale": np.ones(3)}, "scale has shape (3,); expected (2,)"),
+        ({"attack_scale": np.array([1.0, -1.0])}, "scale holds -1 at column 1"),
+        ({"attack_directions": np.ones((2, 1)), "attack_scale": np.ones(2)}, "scale and directions are given"),
+        ({"attack_directions": np.array([["a"], ["b"]])}, "attack_directions has dtype"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_stored_shape_that_is_none_is_refused(path, array, said):
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    np.savez(path, **arrays, **array)
+    with pytest.raises(InputError, match=re.escape(said)):
+        cvxrobust.load(path)
 
 
 # -- what cannot be saved --------------------------------------------------------------------------------------------

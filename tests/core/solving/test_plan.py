@@ -10,15 +10,18 @@ from fakes import Fake
 from cvxrobust import (
     AdversarialReLU,
     AdversarialSDP,
+    Batches,
     ConvexReLU,
     InputError,
     Quality,
     Settings,
     StandardSDP,
+    StreamedSDP,
     Termination,
     solve,
 )
 from cvxrobust.core import Capabilities, Estimate, Solution, TooLargeError, UnsupportedProgramError, get_backend
+from cvxrobust.core.kit import require_structured
 from cvxrobust.core.solving.plan import make_plan
 from cvxrobust.core.solving.structure import Structure
 from cvxrobust.problems.polynomial.base import PolynomialTraining
@@ -360,6 +363,47 @@ def test_a_programme_of_somebody_elses_kind_need_not_say_what_its_loss_is():
     backend = Structured("mine", never)
     backend.capabilities = Capabilities(structured=frozenset({"theirs"}))
     assert isinstance(Structure(problem).read_by(backend), Theirs)
+
+
+# -- attacks --------------------------------------------------------------------------------------------------------
+
+ROUND, LONG = (AdversarialSDP(X, Y, radius=0.1, scale=scale) for scale in (None, [1.0, 0.5, 0.0, 2.0]))
+STREAM = StreamedSDP(Batches(lambda: [(X, Y)]), radius=0.1, scale=[1.0, 0.5, 0.0, 2.0])
+
+
+def polynomial(name, act, seconds=1.0):
+    """A backend from outside that has never heard of ellipsoids."""
+    backend = Structured(name, act, seconds)
+    backend.capabilities = Capabilities(structured=frozenset({"polynomial"}), monitored=True, warm_start=True)
+    return backend
+
+
+@pytest.mark.parametrize("problem", [LONG, STREAM], ids=["in memory", "streamed"])
+def test_attacks_that_a_backend_does_not_read_are_refused_by_name_before_work(problem):
+    said = r"backend 'mine' does not read attacks in an ellipsoid \(it reads ball\)"
+    with pytest.raises(UnsupportedProgramError, match=said):
+        solve(problem, backend=polynomial("mine", never))
+    with pytest.raises(UnsupportedProgramError, match=said):
+        require_structured(problem.to_structured(), polynomial("mine", never).capabilities, "mine")
+
+
+def test_auto_looks_elsewhere_for_attacks_that_the_cheapest_does_not_read(ways):
+    ways(polynomial("cheap", never, 0.1), get_backend("ipm"))
+    assert [way.backend.name for way in make_plan(ROUND, "auto", "direct", Settings(), None).ways] == ["cheap", "ipm"]
+    assert [way.backend.name for way in make_plan(LONG, "auto", "direct", Settings(), None).ways] == ["ipm"]
+
+
+def test_conic_backends_and_ours_read_all_attacks():
+    assert Structure(LONG).read_by(get_backend("ipm")) is not None
+    assert Structure(LONG).read_by(get_backend("torch")) is not None
+    (way,) = make_plan(LONG, "clarabel", "direct", Settings(), None).ways
+    assert way.backend.name == "clarabel"
+
+
+def test_relu_programmes_refuse_ellipsoids():
+    program = AdversarialReLU(X, Y, radius=0.1, norm=2, n_gates=4).to_structured()
+    with pytest.raises(UnsupportedProgramError, match="ReLU networks are not trained against attacks in an ellipsoid"):
+        replace(program, attack=LONG.attack)
 
 
 CLASSES = np.random.default_rng(1).integers(0, 3, X.shape[0])

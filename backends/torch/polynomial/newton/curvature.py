@@ -46,9 +46,10 @@ class AttackedBlock:
         attacks: Their smoothed worst cases.
         theta: Multipliers, shape (b,).
         reach: Radii with the margins' signs, shape (b,).
-        white: Eigenvectors of ``a T_11`` as white inputs see them, shape (d, d).
+        white: What white inputs see of the attacks' q axes, in columns, shape (d, q).
         a: Of the activation.
         nu: Smoothing of the attacks.
+        offset: Of that smoothing.
     """
 
     lifted: Array
@@ -58,15 +59,16 @@ class AttackedBlock:
     white: Array
     a: float
     nu: float
+    offset: float
 
     @property
     def exponentials(self) -> Array:
-        """``exp(-gaps / nu)``, shape (b, d)."""
-        return np.exp(self.attacks.gaps / -self.nu)
+        """``exp(offset - gaps / nu)``, shape (b, q)."""
+        return np.exp(self.offset + self.attacks.gaps / -self.nu)
 
     @property
     def jumps(self) -> Array:
-        """What squares of ``(dT_11)_kl`` weigh, in the eigenvectors of ``a T_11`` and summed, shape (d, d)."""
+        """What squares of ``(dT_11)_kl`` weigh, along the axes and summed, shape (q, q)."""
         gaps, exponentials = self.attacks.gaps, self.exponentials
         apart = gaps[:, :, None] - gaps[:, None, :]
         near = np.abs(apart) <= 1e-6 * self.nu
@@ -82,19 +84,20 @@ class AttackSquares:
 
     Args:
         packing: Of matrices of order d + 1.
+        q: Coordinates of attacks.
     """
 
-    def __init__(self, packing: Packing) -> None:
+    def __init__(self, packing: Packing, q: int) -> None:
         d, p = packing.order - 1, packing.size
-        self.packing, self._white = packing, np.eye(d)
-        self._straight, self._jumps, self._gained = np.zeros((d, d + 1, d + 1)), np.zeros((d, d)), np.zeros((p, p))
+        self.packing, self._white = packing, np.zeros((d, q))
+        self._straight, self._jumps, self._gained = np.zeros((q, d + 1, d + 1)), np.zeros((q, q)), np.zeros((p, p))
 
     def add(self, block: AttackedBlock) -> None:
         """Add a block of samples."""
         attacks, theta, lifted, reach = block.attacks, block.theta, block.lifted, block.reach
-        self._white, d, inverse = block.white, block.white.shape[0], 1.0 / attacks.gaps
+        self._white, (d, q), inverse = block.white, block.white.shape, 1.0 / attacks.gaps
         weights = (2.0 * theta * reach**2)[:, None] * inverse
-        for k in range(d):
+        for k in range(q):
             self._straight[k] += (lifted.T * weights[:, k]) @ lifted
         self._jumps += block.jumps
         # What a move of T does to the equation of lam.
@@ -110,19 +113,19 @@ class AttackSquares:
 
     def matrix(self) -> Array:
         """The sum, shape (p, p)."""
-        white, d, p = self._white, self._white.shape[0], self.packing.size
+        white, (d, q), p = self._white, self._white.shape, self.packing.size
         # Entry (j, l) of [dT_11 | dt], shape (d (d + 1), p), of packed dT.
         entries = self.packing.unpack(np.eye(p))[:, :d, :]
         rows = np.ascontiguousarray(entries.reshape(p, -1).T)
         inner = np.ascontiguousarray(entries[:, :, :d].reshape(p, -1).T)
         straight = np.einsum("ak,bk,kcd->acbd", white, white, self._straight, optimize=True)
         found = rows.T @ straight.reshape(d * (d + 1), -1) @ rows
-        turned = np.einsum("ak,bl->klab", white, white).reshape(d * d, d * d) @ inner
+        turned = np.einsum("ak,bl->klab", white, white).reshape(q * q, d * d) @ inner
         return np.asarray(found + (turned.T * self._jumps.reshape(-1)) @ turned - self._gained)
 
 
 class AttackRows:
-    """The same as rows: ``2 d`` of each sample, and one for each pair of eigenvectors, which samples share.
+    """The same as rows: ``2 q`` of each sample, and one for each pair of axes, which samples share.
 
     With ``p_k = (2 / gap_k)^1/2 e_k``, ``s_k = (exp_k / nu)^1/2 dW_kk`` and the vector c of ``(2 / gap_k)^1/2 z_k`` and
     ``-(exp_k / nu)^1/2`` the second differential is ``|(p, s)|^2 - (c'(p, s))^2 / |c|^2`` besides the pairs: what a
@@ -130,39 +133,39 @@ class AttackRows:
 
     Args:
         packing: Of matrices of order d + 1.
+        q: Coordinates of attacks.
     """
 
-    def __init__(self, packing: Packing) -> None:
-        d = packing.order - 1
-        self.packing, self._white, self._jumps = packing, np.eye(d), np.zeros((d, d))
+    def __init__(self, packing: Packing, q: int) -> None:
+        self.packing, self._white, self._jumps = packing, np.zeros((packing.order - 1, q)), np.zeros((q, q))
         self._parts: list[Array] = []
 
     def add(self, block: AttackedBlock) -> None:
         """Add a block of samples."""
         attacks, white, reach = block.attacks, block.white, block.reach
-        d, b = white.shape[0], reach.size
+        (d, q), b = white.shape, reach.size
         self._white = white
         self._jumps += block.jumps
         root_theta = np.sqrt(block.theta)
         soft, stiff = np.sqrt(2.0 / attacks.gaps), np.sqrt(block.exponentials / block.nu)
-        rows = np.empty((b, 2 * d, self.packing.size))
-        sides = np.zeros((d, d + 1))
+        rows = np.empty((b, 2 * q, self.packing.size))
+        sides = np.zeros((q, d + 1))
         sides[:, :d] = white.T
-        rows[:, :d] = self.packing.products(sides[None], block.lifted[:, None])
-        rows[:, :d] *= ((root_theta * reach)[:, None] * soft)[:, :, None]
+        rows[:, :q] = self.packing.products(sides[None], block.lifted[:, None])
+        rows[:, :q] *= ((root_theta * reach)[:, None] * soft)[:, :, None]
         own = root_theta * np.sign(reach) * reach**2 * block.a
-        rows[:, d:] = (own[:, None] * stiff)[:, :, None] * self.packing.products(sides, sides)
+        rows[:, q:] = (own[:, None] * stiff)[:, :, None] * self.packing.products(sides, sides)
         column = np.concatenate([soft * attacks.against, -stiff], axis=1)
         length = np.linalg.norm(column, axis=1)
         column *= np.where(attacks.free, 1.0 / np.where(length > 0.0, length, 1.0), 0.0)[:, None]
         rows -= column[:, :, None] * np.einsum("ik,ikp->ip", column, rows)[:, None]
-        self._parts.append(rows.reshape(b * 2 * d, -1))
+        self._parts.append(rows.reshape(b * 2 * q, -1))
 
     def rows(self) -> Array:
         """All of them, shape (k, p)."""
-        d = self._white.shape[0]
-        sides = np.zeros((d, d + 1))
+        d, q = self._white.shape
+        sides = np.zeros((q, d + 1))
         sides[:, :d] = self._white.T
-        i, j = np.triu_indices(d, 1)
+        i, j = np.triu_indices(q, 1)
         weights = np.sqrt(2.0 * np.maximum(self._jumps[i, j], 0.0))
         return np.concatenate([*self._parts, weights[:, None] * self.packing.products(sides[i], sides[j])])

@@ -93,13 +93,14 @@ class PathObjective:
         Raises:
             StopPass: Somebody asked to stop.
         """
-        n, (p, d) = self.target.size, (self.packing.size, self.white.shape[0])
-        quadric, guess = Quadric(T, self.white, self.program.activation), np.empty(n)
-        each = 1 + 2 * d if self.attacked else 1
+        n, p = self.target.size, self.packing.size
+        quadric, guess = Quadric(T, self.white, self.program.activation, self.program.attack), np.empty(n)
+        q = quadric.values.size
+        each = 1 + 2 * q if self.attacked else 1
         in_rows = n * each * p <= MOST_ROWS
         value, G = 0.0, np.zeros(p)
         matrix, rows = np.zeros((p, p)), np.empty((n if in_rows else 0, p))
-        curved = AttackRows(self.packing) if in_rows else AttackSquares(self.packing)
+        curved = AttackRows(self.packing, q) if in_rows else AttackSquares(self.packing, q)
         for part in self._blocks(T, quadric, nu):
             theta = part.loss.weight / n
             value += float(part.loss.value.sum()) / n
@@ -125,7 +126,7 @@ class PathObjective:
         (a, b, _), d = self.program.activation, self.white.shape[0]
         lifted = part.lifted * np.append(np.full(d, a), 0.5 * b)
         reach = self.sides[part.rows] * self.program.attack.radius[part.rows]
-        return AttackedBlock(lifted, attacks, theta, reach, quadric.white, a, self.barrier(nu))
+        return AttackedBlock(lifted, attacks, theta, reach, quadric.white, a, self.barrier(nu), quadric.offset)
 
     def multipliers(self, T: Array, nu: float, change: Array, forces: Array, shift: Array | None) -> PathMultipliers:
         """The multipliers at T, and by how much more they change where T moves and attacks stay put.
@@ -140,15 +141,16 @@ class PathObjective:
         Raises:
             StopPass: Somebody asked to stop.
         """
-        quadric, theta = Quadric(T, self.white, self.program.activation), np.empty(self.target.size)
+        program = self.program
+        quadric, theta = Quadric(T, self.white, program.activation, program.attack), np.empty(self.target.size)
         for part in self._blocks(T, quadric, nu, shift):
             if forces.size:
                 moved = np.sqrt(part.loss.curvature * theta.size) * forces[part.rows]
             else:
                 moved = part.loss.curvature * (part.features @ change)
             theta[part.rows] = part.loss.weight - moved
-        theta = self.program.loss_function.clip(theta / self.target.size)
-        return PathMultipliers(self.program, self.task, theta, quadric, self.barrier(nu), shift)
+        theta = program.loss_function.clip(theta / self.target.size)
+        return PathMultipliers(program, self.task, theta, quadric, self.barrier(nu), shift)
 
     def _blocks(self, T: Array, quadric: Quadric, nu: float, shift: Array | None = None) -> Iterator[_Samples]:
         d, T = self.white.shape[0], self.packing.pack(T)

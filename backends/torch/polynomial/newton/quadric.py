@@ -6,22 +6,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.torch.polynomial.attacks import smoothed_attacks, varying_coordinates
-from cvxrobust.core import PolynomialProgram
+from cvxrobust.backends.torch.polynomial.attacks import offset_of, smoothed_attacks, varying_coordinates
+from cvxrobust.core import AttackBall, PolynomialProgram
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class BlockAttacks:
-    """Smoothed worst cases of a block of b samples, in units of the radius and in the eigenvectors of ``a T_11``.
+    """Smoothed worst cases of a block of b samples, in units of the radius and along the axes of a `Quadric`.
 
     Args:
         change: What they do to the margins, shape (b,).
-        against: Means, negated, shape (b, d).
-        variance: Shape (b, d).
+        against: Means, negated, shape (b, q).
+        variance: Shape (b, q).
         shift: Roots, to start from next time, shape (b,).
-        gaps: ``w_k + lam``, the curvatures that the attacks see, shape (b, d).
+        gaps: ``w_k + lam``, the curvatures that the attacks see, shape (b, q).
         free: Where lam is above its floor of 0, bool, shape (b,).
     """
 
@@ -40,20 +40,31 @@ class Quadric:
         T: Shape (d + 1, d + 1), for inputs ``X W``.
         white: W, shape (d, d).
         activation: (a, b, c).
+        attack: The attacks, in q coordinates.
 
     Attributes:
-        values: Eigenvalues of ``a T_11`` in the inputs' own units, ascending, shape (d,).
-        vectors: Eigenvectors, shape (d, d).
-        white: Eigenvectors times W, shape (d, d): columns are what white inputs see of them.
+        values: Eigenvalues of what attacks see of ``a T_11`` in the inputs' own units, ascending, shape (q,).
+        axes: Eigenvectors, shape (q, q).
+        white: What white inputs see of attacks along these, in columns, shape (d, q).
+        offset: Of the attacks' smoothing.
     """
 
-    def __init__(self, T: Array, white: Array, activation: tuple[float, float, float]) -> None:
+    def __init__(self, T: Array, white: Array, activation: tuple[float, float, float], attack: AttackBall) -> None:
         a, b, _ = activation
         d = white.shape[0]
         T11 = white @ T[:d, :d] @ white.T
-        self.values, self.vectors = np.linalg.eigh(0.5 * a * (T11 + T11.T))
-        self.white = white.T @ self.vectors
+        P = 0.5 * a * (T11 + T11.T)
+        self.values, self.axes = np.linalg.eigh(attack.seen(P))
+        columns = attack.spanned(self.axes)
+        self.white = white.T @ columns
         self._linear = 0.5 * b * (T[:d, d] @ self.white)
+        # Of a ball these are the axes times the eigenvalues: two small products lose less than one with P.
+        self._curved, self.offset = P @ columns if attack.own_axes else None, offset_of(attack)
+
+    def _half(self, X: Array) -> Array:
+        """Half gradients as attacks see them, shape (b, q)."""
+        curved = X @ self._curved if self._curved is not None else (X @ self.axes) * self.values
+        return np.asarray(curved + self._linear)
 
     def attack(
         self,
@@ -80,9 +91,10 @@ class Quadric:
         reach = (float(scale.min()), float(scale.max()), float(some.min(initial=np.inf)))
         values = torch.from_numpy(self.values)
         varying = varying_coordinates(values, reach if some.size else (0.0, 0.0, 0.0), smoothing)
-        half = ((sides * radius)[:, None] * ((X @ self.vectors) * self.values + self._linear)).T
+        half = ((sides * radius)[:, None] * self._half(X)).T
         arguments = torch.from_numpy(scale), values, torch.from_numpy(np.ascontiguousarray(half)).T, smoothing, varying
-        found = smoothed_attacks(*arguments, None if guess is None else torch.from_numpy(guess), solved=solved)
+        known = None if guess is None else torch.from_numpy(guess)
+        found = smoothed_attacks(*arguments, known, self.offset, solved=solved)
         variance = np.zeros(half.shape[::-1])
         variance[:, varying.numpy()] = found.variance.numpy()
         shift = found.shift.numpy()
@@ -122,14 +134,14 @@ class PathMultipliers:
 
     @property
     def basis(self) -> Array:
-        """Shape (d, d)."""
-        return self.quadric.vectors
+        """Shape (q, q)."""
+        return self.quadric.axes
 
     def attacks(self, rows: slice, X: Array) -> tuple[Array, Array | None]:
         """Means and variances of the attacks' coordinates in a block of samples."""
         radius = self.program.attack.radius[rows]
         if not (radius > 0.0).any():
-            return np.zeros(X.shape), None
+            return np.zeros((X.shape[0], self.quadric.values.size)), None
         sides, shift = self.program.labels[rows, self.task], None if self.shift is None else self.shift[rows]
         found = self.quadric.attack(X, sides, radius, self.smoothing, shift, solved=shift is not None)
         return -radius[:, None] * found.against, (radius * radius)[:, None] * found.variance

@@ -1,0 +1,124 @@
+"""Ellipsoids answer as balls do, through S."""
+
+import numpy as np
+import pytest
+
+from cvxrobust import InputError
+from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
+
+RNG = np.random.default_rng(0)
+S = RNG.standard_normal((5, 3))
+SHAPES = {
+    "scale": Ellipsoid.of(5, scale=[1.0, 0.0, 0.3, 2.0, 0.0]),
+    "whole scale": Ellipsoid.of(5, scale=RNG.uniform(0.2, 2.0, 5)),
+    "covariance": Ellipsoid.of(5, covariance=S @ S.T),
+    "directions": Ellipsoid.of(5, directions=S),
+    "too many directions": Ellipsoid.of(5, directions=np.hstack([S, S[:, :1], S @ S.T])),
+}
+shapes = pytest.mark.parametrize("name", SHAPES)
+
+
+def attack_of(name):
+    return AttackBall(2, RNG.uniform(0.1, 2.0, 40), 5, SHAPES[name])
+
+
+def test_ranks_are_those_of_the_sets():
+    assert [ellipsoid.rank for ellipsoid in SHAPES.values()] == [3, 5, 3, 3, 3]
+    assert Ellipsoid.of(5) is None
+    assert Ellipsoid.of(5, scale=np.zeros(5)).rank == 0
+    assert Ellipsoid.of(5, directions=np.zeros((5, 2))).rank == 0
+
+
+def test_no_direction_is_lost_to_the_units_of_another():
+    """What counts as zero is relative to each input's own size: raw units span many orders of magnitude."""
+    units = 10.0 ** np.array([-8.0, -3.0, 0.0, 4.0, 9.0])
+    root = units[:, None] * np.linalg.cholesky(np.eye(5) + 0.3)
+    shapes = [
+        {"covariance": root @ root.T},
+        {"directions": root},
+        {"directions": np.hstack([root, root]) / np.sqrt(2.0)},
+    ]
+    for found in (Ellipsoid.of(5, **described) for described in shapes):
+        assert found.rank == 5
+        unit = found.pushed(np.eye(5)) / units
+        np.testing.assert_allclose(unit.T @ unit, np.eye(5) + 0.3, atol=1e-12)
+    assert Ellipsoid.of(5, covariance=np.outer(units, units)).rank == 1
+
+
+@shapes
+def test_vectors_and_matrices_are_seen_through_s(name):
+    attack, G, P = attack_of(name), RNG.standard_normal((40, 5)), RNG.standard_normal((5, 5))
+    whole, P = attack.spanned(None), P + P.T
+    assert whole.shape == (5, attack.dimension)
+    np.testing.assert_allclose(attack.pulled(G), G @ whole, atol=1e-14)
+    np.testing.assert_allclose(attack.seen(P), whole.T @ P @ whole, atol=1e-13)
+    e = RNG.standard_normal((40, attack.dimension))
+    np.testing.assert_allclose(attack.pushed(e), e @ whole.T, atol=1e-14)
+    np.testing.assert_allclose(attack.coordinates(attack.pushed(e)), e, atol=1e-12)
+    M = e.T @ e
+    np.testing.assert_allclose(attack.spread(M), whole @ M @ whole.T, atol=1e-12)
+    np.testing.assert_allclose(attack.axes(7).toarray()[:, :5], whole.T, atol=1e-15)
+    assert attack.euclidean_reach == pytest.approx(np.linalg.norm(whole, 2))
+    turn, _ = np.linalg.qr(RNG.standard_normal((attack.dimension, attack.dimension)))
+    np.testing.assert_allclose(attack.turned(turn).spanned(None), whole @ turn, atol=1e-14)
+
+
+@shapes
+def test_linear_functions_projections_and_random_attacks(name):
+    attack, G = attack_of(name), RNG.standard_normal((40, 5))
+    z = attack.maximiser(G)
+    assert np.einsum("ij,ij->i", G, z) == pytest.approx(attack.dual_norm(G), rel=1e-12)
+    assert (attack.size(z) <= 1.0 + 1e-12).all()
+    random = attack.sample(np.random.default_rng(1))
+    assert attack.contains(random * (1.0 - 1e-12)).all()
+    assert (np.einsum("ij,ij->i", G, random) <= attack.radius * attack.dual_norm(G) * (1.0 + 1e-12)).all()
+    near = attack.project(10.0 * G)
+    assert attack.contains(near * (1.0 - 1e-9)).all()
+    for other in (random, attack.radius[:, None] * z):
+        assert (np.einsum("ij,ij->i", 10.0 * G - near, other - near) <= 1e-8).all()
+
+
+@shapes
+def test_what_is_no_attack_is_made_one_and_what_is_stays(name):
+    attack = attack_of(name)
+    inside = 0.999 * attack.sample(np.random.default_rng(2))
+    np.testing.assert_allclose(attack.shortened(inside), inside, atol=1e-13)
+    outside = attack.shortened(10.0 * RNG.standard_normal((40, 5)))
+    assert attack.contains(outside * (1.0 - 1e-12)).all()
+    assert not attack.contains(RNG.standard_normal((40, 5)) * 10.0).any()
+
+
+@shapes
+def test_what_a_subspace_sees_is_made_of_the_same_coordinates(name):
+    attack = attack_of(name)
+    basis, _ = np.linalg.qr(RNG.standard_normal((5, 2)))
+    seen, frame = attack.within(basis)
+    np.testing.assert_allclose(frame.T @ frame, np.eye(frame.shape[1]), atol=1e-14)
+    np.testing.assert_allclose(seen.spanned(None) @ frame.T, basis.T @ attack.spanned(None), atol=1e-14)
+
+
+@shapes
+def test_tensors_are_answered_as_arrays_are(name):
+    torch = pytest.importorskip("torch")
+    attack, G = attack_of(name), RNG.standard_normal((40, 5))
+    there, V = attack.like(torch.tensor(G)), torch.tensor(G)
+    e, P = RNG.standard_normal((40, attack.dimension)), G.T @ G
+    for found, expected in [
+        (there.pulled(V), attack.pulled(G)),
+        (there.pushed(torch.tensor(e)), attack.pushed(e)),
+        (there.seen(torch.tensor(P)), attack.seen(P)),
+        (there.dual_norm(V), attack.dual_norm(G)),
+        (there.coordinates(V), attack.coordinates(G)),
+        (there.radius, attack.radius),
+    ]:
+        assert found.dtype == torch.float64
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_ellipsoids_are_of_norm_two_and_of_as_many_inputs():
+    ellipsoid = SHAPES["scale"]
+    with pytest.raises(InputError, match="norm is 'inf', but an ellipsoid is the image of a ball in norm 2"):
+        AttackBall("inf", np.ones(3), 5, ellipsoid)
+    with pytest.raises(InputError, match="the ellipsoid of the attacks has 5 inputs; expected 4"):
+        AttackBall(2, np.ones(3), 4, ellipsoid)
