@@ -25,10 +25,10 @@ from cvxrobust.core.programs.polynomial.certificate import (
     dual_bound,
     is_spoilt,
     repair_moments,
-    repair_points,
     shift_moments,
     sum_slack,
 )
+from cvxrobust.core.programs.polynomial.evaluation import bound_of
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SecondMoments, repaired_theta, span_moments
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.rows import Rows, row_blocks
@@ -254,6 +254,8 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     def dual(self, multipliers: Multipliers) -> DualBound:
         """The lower bound together with the neurons that would improve the network most."""
+        if self.span is None and isinstance(multipliers, PointMultipliers):
+            return bound_of(self.to_structured(), multipliers)
         n, d = self.X.shape
         theta, S, mass, error = self._second_moments(multipliers, precise=False)
         if is_spoilt(n, d, mass, self.activation, self.beta):
@@ -273,12 +275,8 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         if isinstance(multipliers, MomentMultipliers):
             theta, moments = repair_moments(multipliers, self.attack, loss)
             return theta, *shift_moments(moments, self.X, signs, multipliers.basis, precise=precise)
-        if not isinstance(multipliers, PointMultipliers):
-            theta, sums = span_moments(multipliers, self.X, signs, self.attack, loss, precise=precise)
-        else:
-            theta, weights, points = repair_points(multipliers, self.X, self.attack, loss)
-            sums = SecondMoments(np.empty((self.X.shape[1], 0)), precise)
-            sums.add(points, weights * signs[multipliers.owners])
+        assert not isinstance(multipliers, PointMultipliers)
+        theta, sums = span_moments(multipliers, self.X, signs, self.attack, loss, precise=precise)
         return theta, sums.matrix(), sums.mass, sums.error
 
     def _moments_within(

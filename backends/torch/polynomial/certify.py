@@ -13,11 +13,11 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.losses import LOSSES
 from cvxrobust.backends.torch.polynomial.attacks import RandomAttacks
-from cvxrobust.backends.torch.polynomial.neurons import network_of
 from cvxrobust.backends.torch.polynomial.objective import Array, Form, ObjectiveEvaluation, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import Block, Target
 from cvxrobust.core import Loss, PolynomialNetwork, PolynomialProgram
 from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.kit import network_of
 from cvxrobust.core.losses.base import output_signs
 from cvxrobust.core.programs.polynomial.certificate import DualBound, dual_bound
 from cvxrobust.core.programs.polynomial.moments import SecondMoments
@@ -103,7 +103,7 @@ class _Case:
         self.program, self.samples, self.loss = objective.program, objective.samples, loss
         self.query, self.evaluation, self.form = query, evaluation, objective.form(query)
         neurons, signs = query.neurons.cpu().numpy(), query.signs.cpu().numpy()
-        self.network = network_of(neurons, signs, self.program.activation, regression=not loss.margin)
+        self.network = network_of(self.program, neurons, signs)
         self.in_numpy = self.samples.small(self.form.vectors.shape[1])
         like = query.neurons
         u, alpha = (self._native(torch.tensor(part, device=like.device)) for part in _parts(self.network))

@@ -33,7 +33,7 @@ from cvxrobust.core import (
     Termination,
     loss_by_name,
 )
-from cvxrobust.core.kit import BestSoFar
+from cvxrobust.core.kit import BestSoFar, network_of, scaled_neurons
 from cvxrobust.core.programs.polynomial.certificate import DualBound
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SpanMultipliers
 
@@ -174,9 +174,7 @@ class Training:
         if saved is not None:
             self._restore(saved)
         else:
-            known = (start.u, start.alpha) if start is not None and self.warm else self._fresh()
-            u, alpha = known
-            self._place(np.sqrt(np.abs(alpha))[:, None] * u, np.where(alpha < 0.0, -1.0, 1.0))
+            self._place(*(scaled_neurons(start) if start is not None and self.warm else self._fresh()))
             self.smoothing = PolynomialSmoothing(*(TUNING.warm if self.warm else TUNING.cold), centre)
         # The network without neurons, and no multipliers: every loss is 0 or more.
         self.take(self._empty(), float(np.mean(self.loss.value(np.zeros(n), column))), nothing, 0.0)
@@ -236,7 +234,7 @@ class Training:
 
     def go_on_from(self, network: PolynomialNetwork, idle: int) -> None:
         """Descend from a network next, with so many rounds of patience used up."""
-        self._place(np.sqrt(np.abs(network.alpha))[:, None] * network.u, np.where(network.alpha < 0.0, -1.0, 1.0))
+        self._place(*scaled_neurons(network))
         self.sharpen_for(known=True)
         self.warm, self.idle, self.least = True, idle, self.best.gap
 
@@ -334,10 +332,7 @@ class Training:
             self._place(*found)
 
     def _empty(self) -> PolynomialNetwork:
-        nothing = np.empty((0, self.program.X.shape[1]))
-        return PolynomialNetwork(
-            nothing, np.empty(0), self.program.activation, regression=not loss_by_name(self.program.loss).margin
-        )
+        return network_of(self.program, np.empty((0, self.program.X.shape[1])), np.empty(0))
 
     # -- smoothing ----------------------------------------------------------------------------------------------
 
