@@ -42,6 +42,14 @@ def test_rows_of_reports_can_be_shown_again(name, file, said, capsys):
     assert said in capsys.readouterr().out
 
 
+def test_growth_without_a_certified_step_is_drawn_without_its_bound(tmp_path):
+    growing = study("growing_gates")
+    nothing = growing.Curve("data", "grown", (), (), (), ())
+    sampled = growing.Curve("data", "sampled", (20, 50), (0.3, 0.2), (0.29, 0.19), (1.0, 2.0))
+    growing.draw([sampled, nothing], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 0
+
+
 def test_options_are_what_their_defaults_say(capsys):
     parser = study_parser("About.", threads=2, sizes=("1x2",), only={"a": 1, "b": 2}, all=False, plot=Path, dtype="x")
     assert vars(parser.parse_args([])) == {
