@@ -15,7 +15,7 @@ from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import Saved, check_network_file, save_somewhere
 from cvxrobust.bench.workflows.robustness import bracketed_accuracies, exact_accuracies, trained_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
-from cvxrobust.core.losses.by_name import LOSSES
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.base import TRAINED_ON
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import constant_columns
@@ -283,7 +283,8 @@ def completed(request: TrainingRequest, family: Any) -> TrainingRequest:
 def _check_loss_fits(request: TrainingRequest, dataset: Dataset) -> None:
     from cvxrobust.core.discovery.registry import problems
 
-    loss = LOSSES.get(str(request.parameters.get("loss")))
+    name = request.parameters.get("loss")
+    loss = None if name is None else loss_by_name(str(name))
     if loss is None or loss.margin or len(dataset.classes) <= 2 or "multiclass" in request.parameters:
         return
     start = (

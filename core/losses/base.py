@@ -1,7 +1,7 @@
 """What every loss has.
 
-A loss acts on ``t``: the margin ``y f(x)`` for margin losses (convex, nonincreasing), the output ``f(x)`` for the
-squared loss, which also takes the target. Averages over samples are the caller's.
+A loss acts on ``t``: the margin ``y f(x)`` for margin losses (convex, nonincreasing), the output ``f(x)`` for losses of
+targets, which also take the target. Averages over samples are the caller's.
 """
 
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ class LossBlock:
 
 
 class Loss(Protocol):
-    """A convex loss of one real variable, vectorised over samples; `target` only matters to the squared loss.
+    """A convex loss of one real variable, vectorised over samples; `target` only matters to losses of targets.
 
     Attributes:
         name: What users call it.
-        margin: Whether it is one of margins, whose labels are signs. Else labels are targets, and what programmes and
-            certificates know of such a loss is that it squares the residual.
+        margin: Whether it is one of margins, whose labels are signs. Else labels are targets, and it is a
+            `cvxrobust.core.losses.residual.ResidualLoss`.
         attains_infimum: Whether some t has the least value; else every sample pulls, however large its margin.
     """
 

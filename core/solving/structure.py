@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Any, Generic
 
-from cvxrobust.core.contracts.backend import Backend
+from cvxrobust.core.contracts.backend import Backend, knows_loss
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.networks.base import N
 
@@ -35,4 +35,4 @@ class Structure(Generic[N]):
         """
         program = self.of_its_kind(backend)
         loss = getattr(program, "loss", None)
-        return program if loss is None or loss in backend.capabilities.losses else None
+        return program if loss is None or knows_loss(loss, backend.capabilities) else None

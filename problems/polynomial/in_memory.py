@@ -17,8 +17,9 @@ from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMultipliers, PointMultipliers, coefficients
+from cvxrobust.core.programs.polynomial.evaluation import worst_outputs
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
-from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program
+from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program, sided_multipliers
 from cvxrobust.problems.polynomial.base import Multipliers, PolynomialTraining
 from cvxrobust.problems.polynomial.coordinates import neurons_within, padded
 from cvxrobust.problems.polynomial.first_bounds import bound_at_once, seconds_of_a_look
@@ -66,7 +67,7 @@ class PolynomialProblem(PolynomialTraining):
     @property
     def cones(self) -> frozenset[type]:
         """The cone types of its programmes, known before any assembly."""
-        rows: set[type] = {Zero, PSD, NonNegative} if self._loss.margin else {Zero, PSD}
+        rows: set[type] = {Zero, PSD, NonNegative} if self._loss.margin or self.attack.present else {Zero, PSD}
         return frozenset(rows | {type(cone) for cone in self._loss.block(np.ones(1)).cones})
 
     @property
@@ -75,8 +76,13 @@ class PolynomialProblem(PolynomialTraining):
         n, d = self.coordinates.shape
         triangle = PSD(d + 1).dim
         attacked = int(np.count_nonzero(self.radius))
-        one = 2 + attacked * (triangle + 1) + (n - attacked) + self._loss_sizes[0] + 2 * triangle
+        one = 2 + self._sides * attacked * (triangle + 1) + (n - attacked) + self._loss_sizes[0] + 2 * triangle
         return len(self.targets) * int(one)
+
+    @property
+    def _sides(self) -> int:
+        """Matrix inequalities of an attacked sample: targets can be missed on two sides."""
+        return 1 if self._loss.margin else 2
 
     @cached_property
     def _loss_sizes(self) -> tuple[int, int]:
@@ -92,10 +98,11 @@ class PolynomialProblem(PolynomialTraining):
         n, d = self.X.shape
         attacked = int(np.count_nonzero(self.radius))
         triangle = PSD(d + 1).dim
-        columns = 2 * triangle + attacked + self._loss_sizes[1]
+        inequalities = self._sides * attacked
+        columns = 2 * triangle + inequalities + self._loss_sizes[1]
         # Margins hold every entry of both matrices; the inequalities hold those of T_11 once, and their last rows all.
-        entries = 2 * (n - attacked) * triangle + attacked * 2 * (triangle + triangle + d * d) + 2 * triangle
-        return ConicSize(self.conic_rows // len(self.targets), columns, entries, orders={d + 1: attacked + 2})
+        entries = 2 * (n - attacked) * triangle + inequalities * 2 * (triangle + triangle + d * d) + 2 * triangle
+        return ConicSize(self.conic_rows // len(self.targets), columns, entries, orders={d + 1: inequalities + 2})
 
     def _conic(self) -> ConicProgram:
         if self.attack.present:
@@ -134,7 +141,9 @@ class PolynomialProblem(PolynomialTraining):
         moments = np.zeros((n, d + 1, d + 1))
         start = 2 + clean.size
         moments[clean, d, d] = y[2:start]
-        length = attacked.size * ((d + 1) * (d + 2) // 2)
+        length = self._sides * attacked.size * ((d + 1) * (d + 2) // 2)
+        if not self._loss.margin:
+            return sided_multipliers(self.task, y[2:start], y[start : start + length])
         moments[attacked] = attack_moments(self.task, y[start : start + length])
         return MomentMultipliers(moments)
 
@@ -148,10 +157,22 @@ class PolynomialProblem(PolynomialTraining):
         if solution.multipliers is None and solution.has_dual:
             found = self.multipliers(solution)
             yield found
+            if isinstance(found, PointMultipliers) and self.attack.present and not stopped():
+                yield self._on_worst_outputs(found, network)
             if isinstance(found, MomentMultipliers) and not stopped():
                 theta = found.moments[:, -1, -1]
                 yield PointMultipliers(theta, np.arange(theta.size), self.pessimize(network).points)
         yield from super().multiplier_candidates(solution, network, stopped)
+
+    def _on_worst_outputs(self, found: PointMultipliers, network: PolynomialNetwork) -> PointMultipliers:
+        """Multipliers of targets, each side of a sample gathered on the network's own extreme output there."""
+        n, quadratic, one = self.X.shape[0], network.quadratic(network.alpha), np.ones(self.X.shape[0])
+        weights, points = [], []
+        for side in (-1.0, 1.0):
+            mine = np.maximum(side * found.weights, 0.0)
+            weights.append(side * np.bincount(found.owners, mine, minlength=n))
+            points.append(self.X + quadratic.worst_case(self.X, side * one, self.attack)[2] @ quadratic.vectors.T)
+        return PointMultipliers(np.concatenate(weights), np.tile(np.arange(n), 2), np.vstack(points))
 
     # -- what a time limit needs ----------------------------------------------------------------------------------
 
@@ -171,19 +192,28 @@ class PolynomialProblem(PolynomialTraining):
     # -- exact evaluation ---------------------------------------------------------------------------------------
 
     def pessimize(self, network: PolynomialNetwork) -> Attacks:
-        """The worst attack on every sample, exactly; `values` are margins (outputs for the squared loss)."""
-        if not self._loss.margin:
+        """The worst attack on every sample, exactly; `values` are margins (outputs for losses of targets)."""
+        if not self._loss.margin and not self.attack.present:
             return Attacks(self.X, network.decision_function(self.X))
+        if not self._loss.margin:
+            quadratic = network.quadratic(network.alpha)
+            outputs, moves = worst_outputs(quadratic, self.X, self.y, self.attack)
+            return Attacks(self.X + moves @ quadratic.vectors.T, outputs)
         worst = network.worst_case(self.X, self.y, self.radius)
         return Attacks(worst.points, worst.lower)
 
     def mirrored(self, network: PolynomialNetwork, attacks: Attacks) -> Array:
         """The attacks mirrored across the axis along which the adversary gains most by leaving the sample.
 
-        Where the worst case is the hard case of the trust-region subproblem, both are equally bad.
+        Where the worst case is the hard case of the trust-region subproblem, both are equally bad. Of targets, the
+        worst attacks in the other direction: at the optimum many outputs are as much too large as too small.
         """
         if not self.attack.present:
             return attacks.points  # nobody left the samples
+        if not self._loss.margin:
+            quadratic = network.quadratic(network.alpha)
+            other = np.where(attacks.values > self.y, 1.0, -1.0)
+            return np.asarray(self.X + quadratic.worst_case(self.X, other, self.attack)[2] @ quadratic.vectors.T)
         _, axes = np.linalg.eigh((network.u.T * network.alpha) @ network.u)
         steepest = np.where((self.signs * self.activation[0] > 0.0)[:, None], axes[:, 0], axes[:, -1])
         moves = attacks.points - self.X
@@ -274,8 +304,11 @@ class RestrictedSDP:
         """Multipliers of the points from a dual solution."""
         if solution.y is None:
             raise InputError("the solution holds no dual point.")
-        rows = slice(2, 2 + self.owners.size)
-        return PointMultipliers(solution.y[rows], self.owners, self.points)
+        count = self.owners.size
+        weights = solution.y[2 : 2 + count]
+        if not self.base._loss.margin and self.base.attack.present:
+            weights = solution.y[2 + count : 2 + 2 * count] - weights
+        return PointMultipliers(weights, self.owners, self.points)
 
     def turned(self, solution: Solution, *, violation: float | None, drop: bool) -> Atoms:
         """The atoms turned to the principal axes of the solution; see `cvxrobust.core.contracts.masters.Turns`."""

@@ -24,7 +24,7 @@ class StreamedSDP(PolynomialTraining):
         data: The batches.
         radius: l2 attack radius, one for all samples or one per sample, in the units of X; 0 is standard training.
         beta: Weight of the penalty, above 0.
-        loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"``, or, with radius 0, ``"squared"``.
+        loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"``, or, with radius 0, one of targets.
         activation: (a, b, c) with a != 0.
 
     Raises:

@@ -51,16 +51,10 @@ def bound_at_once(X: Array, labels: Array, loss: Loss, beta: float) -> float:
     """
     n, C = labels.shape
     target = labels.ravel()
-    theta = -loss.derivative(np.zeros(n * C), target) / n
-    reach = float(np.linalg.norm(theta.reshape(n, C), axis=1) @ np.linalg.norm(X, axis=1)) * (1.0 + 8.0 * EPS * n)
+    theta = loss.clip(-loss.derivative(np.zeros(n * C), target) / (n * C))
+    reach = C * float(np.linalg.norm(theta.reshape(n, C), axis=1) @ np.linalg.norm(X, axis=1)) * (1.0 + 8.0 * EPS * n)
     limit = beta / reach if reach > 0.0 else math.inf
     if not np.isfinite(reach):
         return 0.0  # no loss is negative, and no penalty is
-    if loss.margin:
-        theta = loss.clip(theta)
-        value = loss.bound(loss.best_scale(theta, target, limit) * theta, target)
-    else:
-        curvature, linear = n * float(theta @ theta), float(theta @ target)
-        scale = min(max(2.0 * linear / curvature, 0.0), limit) if curvature > 0.0 else 0.0
-        value = scale * linear - 0.25 * scale**2 * curvature
+    value = C * loss.bound(loss.best_scale(theta, target, limit) * theta, target)
     return max(float(value) - 4.0 * EPS * math.sqrt(n * C) * abs(float(value)), 0.0)

@@ -10,8 +10,8 @@ from scipy import sparse
 from cvxrobust.core.conic.cones import NonNegative, Zero
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.discovery.registry import get_backend
-from cvxrobust.core.errors import UnknownNameError
-from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
+from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.losses.by_name import LOSSES, TARGET_LOSSES, loss_by_name
 from cvxrobust.core.settings import Settings
 
 by_hand = {
@@ -19,6 +19,8 @@ by_hand = {
     "squared_hinge": lambda t, target: max(0.0, 1.0 - t) ** 2,
     "logistic": lambda t, target: np.log(1.0 + np.exp(-t)),
     "squared": lambda t, target: (t - target) ** 2,
+    "absolute": lambda t, target: abs(t - target),
+    "huber": lambda t, target: (t - target) ** 2 if abs(t - target) <= 1.35 else 2.7 * abs(t - target) - 1.35**2,
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=lambda loss: loss.name)
 margin_losses = pytest.mark.parametrize("loss", [loss for loss in LOSSES.values() if loss.margin], ids=lambda k: k.name)
@@ -41,7 +43,8 @@ def test_values_are_those_of_the_definition(loss, t, target):
 @derandomized
 @given(t=samples(5, 10.0), target=samples(5, 10.0))
 def test_derivatives_are_finite_differences(loss, t, target):
-    t = np.where(np.abs(t - 1.0) < 1e-3, 2.0, t)  # away from the hinge's kink
+    t = np.where(np.abs(t - 1.0) < 1e-3, 2.0, t)  # away from the hinge's kink,
+    t = np.where(np.abs(t - target) < 1e-3, target + 1e-2, t)  # and from that of absolute values
     step = 1e-5
     difference = (loss.value(t + step, target) - loss.value(t - step, target)) / (2.0 * step)
     assert loss.derivative(t, target) == pytest.approx(difference, rel=1e-6, abs=1e-7)
@@ -103,6 +106,8 @@ def test_clipping_is_to_the_nearest_multiplier_of_the_domain():
     assert loss_by_name("logistic").clip(theta).tolist() == [0.0, 0.1, 0.25, 0.25]
     assert loss_by_name("squared_hinge").clip(theta).tolist() == [0.0, 0.1, 7.0, 0.25]
     assert loss_by_name("squared").clip(theta).tolist() == theta.tolist()
+    assert loss_by_name("absolute").clip(theta).tolist() == [-0.25, 0.1, 0.25, 0.25]
+    assert loss_by_name("huber:0.25").clip(theta).tolist() == [-0.125, 0.1, 0.125, 0.125]
 
 
 @every_loss
@@ -140,6 +145,49 @@ def test_the_conic_form_has_the_mean_loss_as_its_value(loss, seed):
     solution = get_backend("clarabel").solve(program, Settings(tolerance=1e-9))
     value = program.q @ solution.x + program.offset
     assert value == pytest.approx(float(np.mean(loss.value(t, target))), rel=1e-6, abs=1e-7)
+
+
+target_losses = pytest.mark.parametrize("name", [*TARGET_LOSSES, "huber:0.3"])
+
+
+@target_losses
+@derandomized
+@given(rho=arrays(np.float64, 6, elements=st.floats(0.0, 20.0)), up=samples(6, 0.2), down=samples(6, 0.2))
+def test_multipliers_of_both_sides_bound_the_mean_loss_of_worst_residuals(name, rho, up, down):
+    loss, target = loss_by_name(name), np.linspace(-1.0, 2.0, 6)
+    reach = loss.clip(np.abs(up) + np.abs(down))
+    share = reach / np.maximum(np.abs(up) + np.abs(down), 1e-300)
+    theta = share * (np.abs(down) - np.abs(up))
+    bound = loss.bound_apart(theta, reach, target)
+    assert np.isfinite(bound)
+    assert float(np.mean(loss.value(target + rho, target))) >= bound - theta @ target + reach @ rho - 1e-12
+    best = loss.best_scale_apart(theta, reach, target, 3.0)
+    found = loss.bound_apart(best * theta, best * reach, target)
+    for scale in np.linspace(0.0, 3.0, 61):
+        assert found >= loss.bound_apart(scale * theta, scale * reach, target) - 1e-12
+    assert loss.bound_apart(theta, reach + 1e3, target) < 0.0
+
+
+def test_huber_is_what_cvxpy_calls_so():
+    cvxpy = pytest.importorskip("cvxpy")
+    t = np.linspace(-4.0, 4.0, 33)
+    for name, threshold in (("huber", 1.35), ("huber:0.5", 0.5)):
+        loss = loss_by_name(name)
+        assert loss.name == name
+        assert loss.value(t, np.zeros(33)) == pytest.approx(cvxpy.huber(t, threshold).value)
+
+
+@pytest.mark.parametrize("name", ["huber:", "huber:0", "huber:-1", "huber:nan", "huber:inf", "huber:a"])
+def test_a_threshold_that_is_none_is_refused(name):
+    with pytest.raises(InputError, match="expected a number above 0 after the colon"):
+        loss_by_name(name)
+
+
+def test_a_number_follows_only_losses_that_have_one():
+    with pytest.raises(UnknownNameError, match="unknown loss 'squared:2'"):
+        loss_by_name("squared:2")
+    with pytest.raises(UnknownNameError, match="unknown loss 'huber:2'"):
+        loss_by_name("huber:2", ("squared",))
 
 
 def test_logistic_neither_overflows_nor_loses_its_tail():
