@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.losses import LOSSES
+from cvxrobust.backends.torch.losses import torch_loss
 from cvxrobust.backends.torch.polynomial.attacks import RandomAttacks
 from cvxrobust.backends.torch.polynomial.objective import Array, Form, ObjectiveEvaluation, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import Block, Target
@@ -125,7 +125,7 @@ class _Case:
             exact = torch.as_tensor(self.quadratic.expand(X)[0])
         self.sums[0] += float(self.loss.value(_numpy(exact), _numpy(labels)).sum())
         smoothed, weights = self.evaluation.margins[rows], self.evaluation.weights[rows]
-        self.sums[1] += LOSSES[program.loss].smoothed_off(smoothed, weights).sum()
+        self.sums[1] += torch_loss(program.loss).smoothed_off(smoothed, weights).sum()
         mean = variance = None
         if self.form.attacked:
             self.sums[2] += (weights * (exact - smoothed)).sum()

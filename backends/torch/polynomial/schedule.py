@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cvxrobust.backends.torch.losses import LOSSES
+from cvxrobust.backends.torch.losses import torch_loss
 from cvxrobust.backends.torch.polynomial.certify import Judgement
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing
 from cvxrobust.core import PolynomialProgram
@@ -123,7 +123,7 @@ class Schedule:
         """Share of beta that descent aims at while the network without neurons is the best so far."""
         if self.certificates < TUNING.doubt_after:
             return 1.0
-        violated = min(self.violated, gap) if LOSSES[self.program.loss].kinked else self.violated
+        violated = min(self.violated, gap) if torch_loss(self.program.loss).kinked else self.violated
         return 1.0 - min(TUNING.aim_ahead * violated, TUNING.most_ahead * 0.5 ** (self.idle // TUNING.yield_every))
 
     def shares(self, judgement: Judgement, penalty: float, gap: float) -> Shares:

@@ -74,7 +74,7 @@ def require_meaning(program: GatedProgram) -> None:
         UnsupportedProgramError: A one-sided programme whose loss is not of one margin, or an unknown loss, norm or
             formulation.
     """
-    loss = LOSSES.get(program.loss)
+    loss = LOSSES.get(program.loss.partition(":")[0])
     if loss is None:
         raise UnsupportedProgramError(f"loss {program.loss!r} is none of {sorted(LOSSES)}, which this solver knows.")
     if program.attack.norm not in GEOMETRIES:
