@@ -275,13 +275,13 @@ def lengths(B: Array) -> Array:
 def best_scaled(loss: Loss, theta: Array, omega: Array | None, labels: Array, limit: float) -> tuple[float, float]:
     """The bound that multipliers of shape (n, C) prove at their best scale up to a limit, and that scale."""
     n, C = theta.shape
-    omega = np.abs(theta if omega is None else omega).ravel()
+    reach = np.abs(theta if omega is None else omega).ravel() / C
     theta, target = theta.ravel(), labels.ravel()
     if isinstance(loss, ResidualLoss):
         # A loss averages over all that it is given, here over n C outputs instead of n samples.
-        theta, omega = theta / C, omega / C
-        scale = loss.best_scale_apart(theta, omega, target, limit)
-        value = C * loss.bound_apart(scale * theta, scale * omega, target)
+        theta = theta / C
+        scale = loss.best_scale_apart(theta, reach, target, limit)
+        value = C * loss.bound_apart(scale * theta, scale * reach, target)
     else:
         scale = loss.best_scale(theta, target, limit)
         value = loss.bound(scale * theta, target)
