@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from random_problems import random_case
 
 from cvxrobust import AdversarialSDP, Settings, StandardSDP, solve
 from cvxrobust.core import get_backend
@@ -117,6 +118,21 @@ def test_the_kit_judges_networks_as_the_problem_does(loss):
     assert found.value == pytest.approx(part.objective(network), rel=1e-12)
     bound = part.lower_bound(part.network_multipliers(network))
     assert best.offer_multipliers(found.multipliers).value == pytest.approx(bound, rel=1e-9)
+
+
+@pytest.mark.parametrize("number", range(18))
+def test_bounds_hold_and_methods_agree_in_degenerate_cases_too(number):
+    case = random_case(number)
+    given, loss = case.problem, LOSSES[number % 3]
+    part = AdversarialSDP(given.X, given.y, given.radius, beta=given.beta, loss=loss, activation=given.activation)
+    settings = Settings(tolerance=1e-6, max_iterations=None if case.well_scaled else 20, threads=1)
+    found = [solve(part, backend="clarabel", method=method, settings=settings) for method in ("direct", "cutting-set")]
+    lower, upper = max(r.certificate.lower for r in found), min(r.certificate.upper for r in found)
+    assert lower <= upper * (1.0 + 1e-12)
+    for result in found:
+        assert part.objective(result.network) == pytest.approx(result.certificate.upper, rel=1e-12)
+        if case.well_scaled:
+            assert result.certificate.relative_gap <= 1e-5
 
 
 @pytest.mark.parametrize("backend", ["ipm", "torch"])
