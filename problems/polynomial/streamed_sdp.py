@@ -46,7 +46,10 @@ class StreamedSDP(PolynomialTraining):
             raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
         super().__init__(data.X, data.y, radius, beta, loss, activation)
         if not self._loss.margin and self.attack.present:
-            raise InputError(f"the {loss} loss has no adversary; expected radius 0 for every sample.")
+            raise InputError(
+                f"backends that read data in batches do not know both sides of the {loss} loss under attack; expected "
+                "radius 0 for every sample, or data in memory and AdversarialSDP."
+            )
 
     @property
     def cones(self) -> frozenset[type]:
