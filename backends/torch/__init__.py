@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from cvxrobust.backends.torch.gated.sizes import NARROW
-from cvxrobust.backends.torch.losses import LOSSES
+from cvxrobust.backends.torch.losses import LOSSES, torch_loss
 from cvxrobust.core import (
     PSD,
     BackendDescription,
@@ -134,7 +134,7 @@ class Torch:
         entries = float(n) * math.prod(program.shape)
         attacked = program.attack.present
         share = SHARES[program.formulation, program.attack.norm if attacked else None]
-        if not program.rules.paired and attacked and not LOSSES[program.loss].kinked:
+        if not program.rules.paired and attacked and not torch_loss(program.loss).kinked:
             share *= SMOOTH
         if program.rules.constrains_gates and not attacked:
             # Projections take long where cones are wide, and many directions to describe what is in them.

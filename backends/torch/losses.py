@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cvxrobust.core.losses.huber import THRESHOLD
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -66,10 +68,29 @@ def _logistic(t: "Tensor") -> "tuple[Tensor, Tensor]":
     return torch.nn.functional.softplus(-t), torch.sigmoid(-t)
 
 
+def _huber(threshold: float) -> TorchLoss:
+    def slopes(t: "Tensor") -> "tuple[Tensor, Tensor]":
+        inside = t.clamp(-threshold, threshold)
+        return inside * (2.0 * t - inside), 2.0 * inside
+
+    return TorchLoss((slopes, lambda t, slope: 2.0 * (t.abs() < threshold).to(t.dtype)))
+
+
+WITH_NUMBERS: dict[str, Callable[[float], TorchLoss]] = {"huber": _huber}
+"""Those that a number may follow, after a colon."""
+
+
+def torch_loss(name: str) -> TorchLoss:
+    """The loss of a programme, perhaps with a number of its own."""
+    family, _, number = name.partition(":")
+    return WITH_NUMBERS[family](float(number)) if number else LOSSES[family]
+
+
 LOSSES: dict[str, TorchLoss] = {
     "hinge": TorchLoss(),
     "squared_hinge": TorchLoss((_squared_hinge, lambda t, slope: 2.0 * (slope > 0.0).to(t.dtype))),
     "logistic": TorchLoss((_logistic, lambda t, slope: slope * (1.0 - slope))),
     "squared": TorchLoss((lambda t: (t * t, 2.0 * t), lambda t, slope: t.new_full(t.shape, 2.0))),
+    "huber": _huber(THRESHOLD),
 }
 """By their names in `cvxrobust.core.losses`."""

@@ -99,7 +99,8 @@ class TrainingOptions:
     ] = None
     beta: Annotated[float | None, typer.Option(help="Weight of the penalty. (default: the problem's)")] = None
     loss: Annotated[
-        str | None, typer.Option(help="hinge, squared_hinge, logistic or squared. (default: the problem's)")
+        str | None,
+        typer.Option(help="hinge, squared_hinge, logistic, squared, absolute or huber. (default: the problem's)"),
     ] = None
     class_weight: Annotated[
         list[str] | None,
@@ -120,7 +121,7 @@ class TrainingOptions:
     formulation: Annotated[
         str | None,
         typer.Option(
-            help="one-sided, cone or gated. (default: one-sided; cone with the squared loss)", rich_help_panel=GATES
+            help="one-sided, cone or gated. (default: one-sided; cone with losses of targets)", rich_help_panel=GATES
         ),
     ] = None
     bound: Annotated[
@@ -165,8 +166,8 @@ class TrainingOptions:
     multiclass: Annotated[
         str | None,
         typer.Option(
-            help="More than two classes: one-versus-all, or vector-output with the squared loss. "
-            "(default: one-versus-all; the squared loss needs a choice)",
+            help="More than two classes: one-versus-all, or vector-output with a loss of targets. "
+            "(default: one-versus-all; losses of targets need a choice)",
             rich_help_panel=GATES,
         ),
     ] = None

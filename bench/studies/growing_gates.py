@@ -26,6 +26,7 @@ BETA = 0.01
 FIRST = 20
 SAMPLED = (20, 50, 100)
 REFERENCE = 50
+GROWN = "grown"
 PICTURE = "growing_gates.png"
 
 
@@ -48,6 +49,11 @@ class Curve:
     upper: tuple[float, ...]
     lower: tuple[float, ...]
     seconds: tuple[float, ...]
+
+    @property
+    def grows(self) -> bool:
+        """Whether each step has the gates of the one before, and some more."""
+        return self.label == GROWN
 
 
 def instances() -> list[Instance]:
@@ -102,7 +108,7 @@ def grown(instance: Instance, time_limit: float, threads: int) -> Curve:
     steps = [step for step in result.history if step.certificate.relative_gap < 1e-3]
     return Curve(
         instance.name,
-        "grown",
+        GROWN,
         tuple(step.size for step in steps),
         tuple(step.certificate.upper for step in steps),
         tuple(step.certificate.lower for step in steps),
@@ -142,8 +148,9 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
         axes = figure.add_subplot(1, len(names), index + 1)
         for curve in (curve for curve in curves if curve.instance == name):
             axes.plot(curve.slots, curve.upper, marker="o", markersize=4, label=curve.label)
-        first = next(curve for curve in curves if curve.instance == name and curve.label == "grown")
-        axes.axhline(first.lower[0], color="grey", linestyle=":", label=f"certified bound with {FIRST} sampled gates")
+        # A time limit may end growth before anything is certified.
+        for bound in (curve.lower[0] for curve in curves if curve.instance == name and curve.grows and curve.lower):
+            axes.axhline(bound, color="grey", linestyle=":", label=f"certified bound with {FIRST} sampled gates")
         axes.set_title(name)
         axes.set_xlabel("slots (gates times signs)")
         axes.set_ylabel("certified objective")

@@ -16,7 +16,7 @@ from cvxrobust.bench.workflows.output_files import Saved, check_network_file, sa
 from cvxrobust.bench.workflows.robustness import bracketed_accuracies, exact_accuracies, trained_norm
 from cvxrobust.bench.workflows.weights import row_weights, stated
 from cvxrobust.core.errors import InputError, UnknownNameError
-from cvxrobust.core.losses.by_name import LOSSES
+from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.base import TRAINED_ON
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
@@ -290,7 +290,8 @@ def completed(request: TrainingRequest, family: Any) -> TrainingRequest:
 def _check_loss_fits(request: TrainingRequest, dataset: Dataset) -> None:
     from cvxrobust.core.discovery.registry import problems
 
-    loss = LOSSES.get(str(request.parameters.get("loss")))
+    name = request.parameters.get("loss")
+    loss = None if name is None else loss_by_name(str(name))
     if loss is None or loss.margin or len(dataset.classes) <= 2 or "multiclass" in request.parameters:
         return
     start = (

@@ -18,9 +18,11 @@ class Capabilities:
 
     Args:
         cones: Cone types it reads; empty if it reads no conic programmes.
-        structured: Kinds of structured programmes it reads: ``"polynomial"``, ``"gated"``, or what the programmes of
+        structured: Kinds of structured programmes it reads: ``"polynomial"``, ``"gated"``, ``"attacked targets"``
+            (polynomial ones with a loss of targets under attack, two sides per sample), or what the programmes of
             somebody's own families call theirs.
-        losses: Losses that it knows in these, by name. A conic programme holds its loss in its cones.
+        losses: Losses that it knows in these, by name; one that a number may follow by the name before the colon. A
+            conic programme holds its loss in its cones.
         weights: Whether it heeds the weights of samples in these. A conic programme holds them in its numbers.
         attacks: What attacks may be in these, by name (`cvxrobust.core.AttackBall.shape`): ``"ball"``, ``"ellipsoid"``.
             A conic programme holds them in its rows.
@@ -53,13 +55,18 @@ class Capabilities:
     method: str = ""
 
 
+def knows_loss(loss: str, capabilities: Capabilities) -> bool:
+    """Whether a backend knows a loss in structured programmes, whatever number comes with it."""
+    return loss.partition(":")[0] in capabilities.losses
+
+
 def require_loss(loss: str, capabilities: Capabilities, backend: str) -> None:
     """Refuse a structured programme with a loss that a backend does not know.
 
     Raises:
         UnsupportedProgramError: Names the loss and those that it knows.
     """
-    if loss not in capabilities.losses:
+    if not knows_loss(loss, capabilities):
         raise UnsupportedProgramError(
             f"backend {backend!r} does not know the loss {loss!r} (it knows {', '.join(sorted(capabilities.losses))}); "
             'choose a backend that does, or leave the choice to backend="auto".'

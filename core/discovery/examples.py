@@ -9,7 +9,7 @@ import numpy as np
 
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.discovery.registry import problems
-from cvxrobust.core.losses.by_name import LOSSES, MARGIN_LOSSES
+from cvxrobust.core.losses.by_name import LOSSES, MARGIN_LOSSES, TARGET_LOSSES
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,11 @@ class Case:
 def _cases() -> tuple[Case, ...]:
     gates = {"n_gates": 3, "seed": 1}
     standard = [Case("standard-sdp", {"loss": loss}) for loss in LOSSES]
-    adversarial = [Case("adversarial-sdp", {"loss": loss, "radius": 0.2}) for loss in MARGIN_LOSSES]
+    adversarial = [Case("adversarial-sdp", {"loss": loss, "radius": 0.2}) for loss in LOSSES]
     convex = [Case("convex-relu", {"loss": loss} | gates) for loss in MARGIN_LOSSES]
-    targets = [name for name in LOSSES if name not in MARGIN_LOSSES]
     convex += [
         Case("convex-relu", {"loss": loss, "formulation": form} | gates)
-        for loss in targets
+        for loss in TARGET_LOSSES
         for form in ("cone", "gated")
     ]
     attacked: list[Case] = [

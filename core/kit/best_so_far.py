@@ -1,7 +1,8 @@
 """What a structured backend knows so far: the best primal and dual points, each with what it is worth."""
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -23,7 +24,7 @@ class BestSoFar(Generic[P, D]):
 
     Args:
         settings: The tolerance, a relative gap, and perhaps a limit on iterations.
-        monitor: Says when to stop, and hears of what is reported.
+        monitor: Says when to stop, and hears of what is reported; None for the time limit of the settings alone.
         most: Iterations of the method at work, unless the settings say otherwise; None for no end.
         answer: Makes a `Solution` of the best primal point and the best multipliers, None before the first: the answer
             in the end, and what is judged or kept meanwhile, should this solve have to be ended.
@@ -34,21 +35,23 @@ class BestSoFar(Generic[P, D]):
         upper: Its objective.
         dual: The best multipliers; None before the first.
         lower: The bound that they prove.
+        iterations: Done so far, by `run`.
     """
 
     def __init__(
         self,
         settings: Settings,
-        monitor: Monitor,
+        monitor: Monitor | None = None,
         most: int | None = None,
         answer: Callable[[P, D | None], Solution] | None = None,
         deadline: Deadline | None = None,
     ) -> None:
-        self.settings, self.monitor, self.most, self.answer = settings, monitor, most, answer
-        self.deadline = deadline or Deadline(monitor)
+        self.settings, self.most, self.answer = settings, most, answer
+        self.monitor = monitor or Monitor.within(settings.time_limit)
+        self.deadline = deadline or Deadline(self.monitor)
         self.primal: P | None = None
         self.dual: D | None = None
-        self.upper, self.lower = math.inf, -math.inf
+        self.upper, self.lower, self.iterations = math.inf, -math.inf, 0
 
     @property
     def certificate(self) -> Certificate:
@@ -95,6 +98,31 @@ class BestSoFar(Generic[P, D]):
             return replace(self.answer(self.primal, self.dual), termination=termination, **said)
         network: Any = self.primal
         return Solution(termination, network=network, multipliers=self.dual, **said)
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The tolerance and the limit on iterations that count, for `Solution.applied`."""
+        return {"tolerance": self.settings.tolerance, "max_iterations": self.settings.max_iterations or self.most}
+
+    def run(self, rounds: Iterator[int], needed: float = 1.0) -> Termination:
+        """Go through the rounds of a method until there is a reason to stop.
+
+        Args:
+            rounds: Yields the number of iterations done whenever the best so far was offered, before the first
+                iteration and after each; it comes to an end where no iteration leads any further.
+            needed: What is to be left of the time, in rounds, for another one and the last certificate.
+
+        Returns:
+            Why it stopped; "numerical" where the method has come to an end by itself.
+        """
+        began = time.perf_counter()
+        for self.iterations in rounds:
+            self.report()
+            if (ended := self.ended(self.iterations)) is not None:
+                return ended
+            now = time.perf_counter()
+            self.deadline.reserve, began = needed * (now - began), now
+        return Termination.NUMERICAL
 
     @property
     def late(self) -> bool:

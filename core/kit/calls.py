@@ -50,11 +50,12 @@ def require_structured(program: Any, capabilities: Capabilities, backend: str) -
         UnsupportedProgramError: Names what it reads, the losses that it knows, or the attacks that it reads.
     """
     kinds = sorted(capabilities.structured, reverse=True)
-    if getattr(program, "kind", None) not in kinds:
+    if (kind := getattr(program, "kind", None)) not in kinds:
         kinds += ["conic"] if capabilities.cones else []
         read = " and ".join(filter(None, [", ".join(kinds[:-1]), *kinds[-1:]]))
+        given = type(program).__name__ + (f" of the kind {kind!r}" if kind else "")
         raise UnsupportedProgramError(
-            f"backend {backend!r} reads {read} programmes, not {type(program).__name__}; "
+            f"backend {backend!r} reads {read} programmes, not {given}; "
             "choose another backend, see `cvxrobust backends list`."
         )
     if (loss := getattr(program, "loss", None)) is not None:

@@ -30,7 +30,9 @@ class GatedBest(BestSoFar[Array, GatedMultipliers]):
         scale: The factor on the best multipliers that their bound uses.
     """
 
-    def __init__(self, program: GatedProgram, settings: Settings, monitor: Monitor, most: int | None = None) -> None:
+    def __init__(
+        self, program: GatedProgram, settings: Settings, monitor: Monitor | None = None, most: int | None = None
+    ) -> None:
         super().__init__(settings, monitor, most, lambda point, _: self._answer(point))
         self.program, self.scale = program, 1.0
 

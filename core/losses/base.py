@@ -1,11 +1,11 @@
 """What every loss has.
 
-A loss acts on ``t``: the margin ``y f(x)`` for margin losses (convex, nonincreasing), the output ``f(x)`` for the
-squared loss, which also takes the target. Averages over samples are the caller's.
+A loss acts on ``t``: the margin ``y f(x)`` for margin losses (convex, nonincreasing), the output ``f(x)`` for losses of
+targets, which also take the target. Averages over samples are the caller's.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,12 @@ class LossBlock:
 
 
 class Loss(Protocol):
-    """A convex loss of one real variable, vectorised over samples; `target` only matters to the squared loss.
+    """A convex loss of one real variable, vectorised over samples; `target` only matters to losses of targets.
 
     Attributes:
         name: What users call it.
-        margin: Whether it is one of margins, whose labels are signs. Else labels are targets, and what programmes and
-            certificates know of such a loss is that it squares the residual.
+        margin: Whether it is one of margins, whose labels are signs. Else labels are targets, and it is a
+            `cvxrobust.core.losses.residual.ResidualLoss`, or one of samples with weights.
         attains_infimum: Whether some t has the least value; else every sample pulls, however large its margin.
     """
 
@@ -74,6 +74,19 @@ class Loss(Protocol):
 
     def expression(self, t: Any, target: Any) -> Any:
         """The loss of each sample in cvxpy, of an expression t; for references that are easy to read."""
+        ...
+
+
+@runtime_checkable
+class TwoSidedLoss(Loss, Protocol):
+    """A loss of targets, whose multipliers may come from both sides of them (`cvxrobust.core.losses.residual`)."""
+
+    def bound_apart(self, theta: Array, reach: Array, target: Array) -> float:
+        """``theta @ target - mean_i phi*(n reach_i)``; -inf outside the domain."""
+        ...
+
+    def best_scale_apart(self, theta: Array, reach: Array, target: Array, limit: float) -> float:
+        """The s in [0, limit] that makes ``bound_apart(s * theta, s * reach)`` largest."""
         ...
 
 

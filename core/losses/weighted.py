@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.losses.base import Loss, LossBlock, PlainLoss
+from cvxrobust.core.losses.residual import ResidualLoss
 
 Array = NDArray[np.float64]
 
@@ -29,9 +30,9 @@ class WeightedLoss:
         self.loss, self.weights = loss, weights
         self.name, self.margin, self.attains_infimum = loss.name, loss.margin, loss.attains_infimum
 
-    def of(self, rows: "slice | NDArray[np.intp]") -> "WeightedLoss":
+    def of(self, rows: "slice | NDArray[np.intp]") -> Loss:
         """The losses of some samples, which weigh what they weighed among all."""
-        return WeightedLoss(self.loss, self.weights[rows])
+        return weighted_loss(self.loss, self.weights[rows])
 
     def value(self, t: Array, target: Array) -> Array:
         """See `Loss`."""
@@ -75,6 +76,24 @@ class WeightedLoss:
         return self.weights if outputs == 1 else np.repeat(self.weights, outputs)
 
 
+class WeightedResidualLoss(WeightedLoss):
+    """One of targets, a `ResidualLoss`."""
+
+    def __init__(self, loss: ResidualLoss, weights: Array) -> None:
+        super().__init__(loss, weights)
+        self.residual = loss
+
+    def bound_apart(self, theta: Array, reach: Array, target: Array) -> float:
+        """See `TwoSidedLoss`."""
+        weights = self._like(theta)
+        return self.residual.bound_apart(theta / weights, reach / weights, target, weights)
+
+    def best_scale_apart(self, theta: Array, reach: Array, target: Array, limit: float) -> float:
+        """See `TwoSidedLoss`."""
+        weights = self._like(theta)
+        return self.residual.best_scale_apart(theta / weights, reach / weights, target, limit, weights)
+
+
 def loss_of_rows(loss: Loss, rows: "slice | NDArray[np.intp]") -> Loss:
     """What a programme's loss is for some of its samples."""
     return loss.of(rows) if isinstance(loss, WeightedLoss) else loss
@@ -82,4 +101,6 @@ def loss_of_rows(loss: Loss, rows: "slice | NDArray[np.intp]") -> Loss:
 
 def weighted_loss(loss: PlainLoss, weights: Array | None) -> Loss:
     """The loss of samples that weigh so much; as it is without weights."""
-    return loss if weights is None else WeightedLoss(loss, weights)
+    if weights is None:
+        return loss
+    return WeightedResidualLoss(loss, weights) if isinstance(loss, ResidualLoss) else WeightedLoss(loss, weights)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from numpy.typing import ArrayLike
 
-from cvxrobust.core.losses.by_name import MARGIN_LOSSES
+from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.data.parameters import Threat
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation
@@ -27,14 +27,23 @@ class AdversarialSDP(PolynomialProblem):
     block is half the gradient of ``y f``. Attacks ``D = S e`` with ``||e||_2 <= radius``, S from scale, covariance or
     directions, see S'T_11 S in the place of T_11 and S' times the off-diagonal block, which is just as lossless.
 
+    With a loss of targets, phi of the residual, the objective is that of the worst error,
+
+        mean_i phi(max_{||D||_2 <= radius} |f(x_i + D) - y_i|) + beta sum_j |alpha_j|,
+
+    and for each i there are two such inequalities, with multipliers lambda_i and lambda'_i of their own: w_i is a lower
+    bound of f, with +1 in place of y_i, and w'_i one of -f, with -1; the residual is at least ``y_i - w_i`` and
+    ``-w'_i - y_i``. Each is lossless by itself, and phi grows with the residual.
+
     Args:
         X: Inputs, shape (n, d); anything NumPy reads as numbers.
         y: Labels -1 or +1, or two texts (the second in sorted order is positive), shape (n,); more than two classes of
-            any kind are trained one-versus-all.
+            any kind are trained one-versus-all; real targets for the losses of these.
         radius: l2 attack radius, one for all samples or one per sample, in the units of X, or of the shape that scale,
             covariance or directions give to attacks; 0 is standard training.
         beta: Weight of the penalty, above 0.
-        loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
+        loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``; of targets ``"squared"``, ``"absolute"`` or
+            ``"huber"`` (``"huber:M"`` for another threshold).
         activation: (a, b, c) with a != 0.
         sample_weight: What each row counts, 0 or more, shape (n,); 2 is a row twice, 0 leaves it out. Means become
             weighted means.
@@ -48,7 +57,7 @@ class AdversarialSDP(PolynomialProblem):
         InputError: Data or parameters are unusable; the message says which and what was expected.
     """
 
-    losses: ClassVar[tuple[str, ...]] = MARGIN_LOSSES
+    losses: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     family: ClassVar[str] = "adversarial-sdp"
 
     def __init__(

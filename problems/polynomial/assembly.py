@@ -10,6 +10,8 @@ from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.conic.cones import PSD, Cone, NonNegative, Zero, smat, svec_indices
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.losses.base import Loss, LossBlock
+from cvxrobust.core.programs.polynomial.certificate import PointMultipliers
+from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
 from cvxrobust.problems.polynomial.matrix_variables import Frame, FullFrame, features
 
 Array = NDArray[np.float64]
@@ -48,29 +50,62 @@ class DataRows:
     cones: tuple[Cone, ...]
 
 
+@dataclass(frozen=True)
+class Claims:
+    """What outputs have to satisfy at points, or under every attack: ``sign f >= shift + lift v``, v the loss's.
+
+    Args:
+        owners: The sample that each claim is about, shape (k,).
+        signs: Shape (k,).
+        shift: Shape (k,).
+        lift: Shape (k, number of the loss's variables).
+    """
+
+    owners: Index
+    signs: Array
+    shift: Array
+    lift: sparse.csr_array
+
+
+def claims(task: Task, block: LossBlock, owners: Index) -> Claims:
+    """The claims about some samples: one each about margins; of targets two, all of the upper sides first.
+
+    What a loss of targets sees is a residual ``lift v`` from ``shift``, the target; as it is even and grows, any bound
+    of the worst residual will do: ``-f >= -shift - lift v`` and ``f >= shift - lift v``.
+    """
+    shift, lift = block.shift[owners], sparse.csr_array(block.lift[owners])
+    if not block.equality:
+        return Claims(owners, task.signs[owners], shift, lift)
+    signs = np.repeat([-1.0, 1.0], owners.size)
+    both = sparse.csr_array(sparse.vstack([-lift, -lift]))
+    return Claims(np.concatenate([owners, owners]), signs, np.concatenate([-shift, shift]), both)
+
+
 def points_program(task: Task, frame: Frame, owners: Index, points: Array) -> ConicProgram:
     """Training over finitely many points: ``sign f(x_k) >= t_owner`` for each of them.
 
     Variables: the frame's, then the loss's. Rows: traces, points, loss, PSD (see `point_rows`).
     """
     block = task.loss.block(task.target)
-    return _program(task, frame, block, 0, [point_rows(task, block, frame, owners, points)])
+    rows = sided_rows if block.equality and task.attack.present else point_rows
+    return _program(task, frame, block, 0, [rows(task, block, frame, owners, points)])
 
 
 def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
-    """Training against every attack: one linear matrix inequality per attacked sample (S-procedure).
+    """Training against every attack: one linear matrix inequality per attacked sample and side (S-procedure).
 
-    Variables: the frame's, lambda (one per attacked sample, in units of ``1 / radius^2``), the loss's. Rows: traces,
+    Variables: the frame's, lambda (one per inequality, in units of ``1 / radius^2``), the loss's. Rows: traces,
     points of the samples with radius 0, LMIs, lambda >= 0, loss, PSD.
     """
     block = task.loss.block(task.target)
     radius = task.attack.radius
-    clean, attacked = np.flatnonzero(radius == 0.0), np.flatnonzero(radius > 0.0)
+    clean = np.flatnonzero(radius == 0.0)
+    claimed = claims(task, block, np.flatnonzero(radius > 0.0))
     plain = point_rows(task, block, frame, clean, task.X[clean])
-    k = attacked.size
+    k = claimed.owners.size
     none = sparse.csr_array((clean.size, k))
     spread = sparse.csr_array(sparse.hstack([plain.rows[:, : frame.size], none, plain.rows[:, frame.size :]]))
-    lmi, lmi_rhs = _lmi_rows(task, block, frame.d, attacked)
+    lmi, lmi_rhs = _lmi_rows(task, claimed, frame.d)
     order = task.attack.dimension + 1
     # Without lambda >= 0 the adversary would have to use all of its radius.
     lam = sparse.hstack(
@@ -86,27 +121,39 @@ def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
 
 def point_rows(task: Task, block: LossBlock, frame: Frame, owners: Index, points: Array) -> DataRows:
     """Rows ``-sign F + lift``, right-hand sides ``-shift``: the slack is ``sign f - t``, its dual is theta."""
-    signs = task.signs[owners]
-    F = frame.outputs(points, task.activation)
-    signed = sparse.csr_array(F) * -signs[:, None] if sparse.issparse(F) else sparse.csr_array(-signs[:, None] * F)
-    rows = sparse.hstack([signed, block.lift[owners]], format="csr")
+    rows = sparse.hstack([_signed_outputs(task, frame, task.signs[owners], points), block.lift[owners]], format="csr")
     cone: Cone = Zero(owners.size) if block.equality else NonNegative(owners.size)
     return DataRows(rows, -block.shift[owners], (cone,))
 
 
-def _lmi_rows(task: Task, block: LossBlock, d: int, attacked: Index) -> tuple[sparse.csr_array, Array]:
-    """Rows of ``svec(M_i)`` for every attacked sample, in coordinates D / radius_i so that tiny radii stay well scaled:
+def sided_rows(task: Task, block: LossBlock, frame: Frame, owners: Index, points: Array) -> DataRows:
+    """Rows of the claims about targets at points, the upper sides first, then the lower ones, of all points each."""
+    claimed = claims(task, block, owners)
+    signed = _signed_outputs(task, frame, claimed.signs, np.vstack([points, points]))
+    rows = sparse.hstack([signed, claimed.lift], format="csr")
+    return DataRows(rows, -claimed.shift, (NonNegative(claimed.owners.size),))
 
-    ``M_i = [[lam I + r^2 y a T_11, r y (a T_11 x + (b/2) T_12)], [., -lam + y f(x) - t]]``; in an ellipsoid ``S'`` and
-    ``S`` stand around T_11, and S' before the border.
+
+def _signed_outputs(task: Task, frame: Frame, signs: Array, points: Array) -> sparse.csr_array:
+    """``-sign f`` at points, of the frame's variables."""
+    F = frame.outputs(points, task.activation)
+    signed = sparse.csr_array(F) * -signs[:, None] if sparse.issparse(F) else -signs[:, None] * F
+    return sparse.csr_array(signed)
+
+
+def _lmi_rows(task: Task, claimed: Claims, d: int) -> tuple[sparse.csr_array, Array]:
+    """Rows of ``svec(M_i)`` for every claim, in coordinates D / radius_i so that tiny radii stay well scaled:
+
+    ``M_i = [[lam I + r^2 y a T_11, r y (a T_11 x + (b/2) T_12)], [., -lam + y f(x) - t]]``, y the claim's sign and t
+    what it claims; in an ellipsoid ``S'`` and ``S`` stand around T_11, and S' before the border.
     """
     a, b, _ = task.activation
-    n, m = attacked.size, d + 1
+    n, m = claimed.owners.size, d + 1
     p = PSD(m).dim
     rows, columns, _ = svec_indices(m)
     place = np.zeros((m, m), dtype=np.intp)
     place[rows, columns] = place[columns, rows] = np.arange(p)
-    X, y, r = task.X[attacked], task.signs[attacked], task.attack.radius[attacked]
+    X, y, r = task.X[claimed.owners], claimed.signs, task.attack.radius[claimed.owners]
     inner = np.flatnonzero(rows < d)
     k, j = (index.ravel() for index in np.meshgrid(np.arange(d), np.arange(d), indexing="ij"))
     # In svec coordinates an off-diagonal T_kj is t / sqrt(2) and the row itself carries a factor sqrt(2).
@@ -137,8 +184,8 @@ def _lmi_rows(task: Task, block: LossBlock, d: int, attacked: Index) -> tuple[sp
     lam = sparse.csr_array((np.repeat([-1.0, 1.0], [n * q, n]), (lam_at, lam_column)), shape=(n * p, n))
     corner = sparse.csr_array((np.ones(n), (p * np.arange(n) + p - 1, np.arange(n))), shape=(n * p, n))
     rhs = np.zeros(n * p)
-    rhs[p - 1 :: p] = -block.shift[attacked]
-    return sparse.hstack([T, lam, corner @ block.lift[attacked]], format="csr"), rhs
+    rhs[p - 1 :: p] = -claimed.shift
+    return sparse.hstack([T, lam, corner @ claimed.lift], format="csr"), rhs
 
 
 def _seen(attack: AttackBall) -> sparse.csr_array:
@@ -189,3 +236,31 @@ def attack_moments(task: Task, duals: Array) -> Array:
     moments[:, :q, :] *= radius[:, None, None]
     moments[:, :, :q] *= radius[:, None, None]
     return moments
+
+
+def sided_multipliers(task: Task, clean: Array, duals: Array) -> PointMultipliers:
+    """Duals of the LMIs about targets as multipliers on points.
+
+    A moment matrix ``E [z; 1][z; 1]'`` of attacks ``radius z`` with ``E ||z||^2 <= 1``, z in the coordinates of the
+    ball, is a sum over a few points of it: with what is missing to 1 on an axis of its own it is one of unit vectors
+    (`neurons_from_matrix`), and leaving that axis out only shortens them.
+
+    Args:
+        task: The task.
+        clean: Duals of its samples with radius 0.
+        duals: Those of the LMIs, in our svec order one after another: the upper sides, then the lower ones.
+    """
+    q, radius = task.attack.dimension, task.attack.radius
+    still, attacked = np.flatnonzero(radius == 0.0), np.flatnonzero(radius > 0.0)
+    weights, owners, points = [clean], [still], [task.X[still]]
+    moments = smat(duals.reshape(-1, PSD(q + 1).dim))
+    for matrix, owner, side in zip(moments, np.tile(attacked, 2), np.repeat([-1.0, 1.0], attacked.size), strict=True):
+        wide = np.zeros((q + 2, q + 2))
+        kept = np.append(np.arange(q), q + 1)
+        wide[np.ix_(kept, kept)] = matrix
+        wide[q, q] = max(matrix[q, q] - np.trace(matrix[:q, :q]), 0.0)
+        z, mass = neurons_from_matrix(wide)
+        weights.append(side * mass)
+        owners.append(np.full(mass.size, owner))
+        points.append(task.X[owner] + task.attack.pushed(radius[owner] * z[:, :q]))
+    return PointMultipliers(np.concatenate(weights), np.concatenate(owners), np.vstack(points))

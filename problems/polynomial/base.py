@@ -28,10 +28,10 @@ from cvxrobust.core.programs.polynomial.certificate import (
     dual_bound,
     is_spoilt,
     repair_moments,
-    repair_points,
     shift_moments,
     sum_slack,
 )
+from cvxrobust.core.programs.polynomial.evaluation import bound_of, worst_outputs
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SecondMoments, repaired_theta, span_moments
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.rows import Rows, row_blocks
@@ -71,7 +71,7 @@ class NetworkAttacks:
     Args:
         theta: Multiplier of each sample, shape (n,).
         quadratic: The network.
-        signs: Labels as signs of the output, shape (n,).
+        signs: 1 where attacks lower the output, -1 where they raise it, shape (n,).
         attack: The attacks on each sample.
     """
 
@@ -229,13 +229,17 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         return PolynomialProgram(X, labels, self.loss, self.activation, attack, self.beta, self.sample_weight)
 
     def network_multipliers(self, network: PolynomialNetwork) -> Multipliers:
-        """Multipliers that need no solver: ``theta_i = -loss'(margin_i) / n`` at the worst cases of a network."""
+        """Multipliers that need no solver: ``theta_i = -loss'(margin_i) / n`` at the worst cases of a network.
+
+        Of targets ``-loss'(output_i) / n``, negative where the worst output is too large.
+        """
         theta = -self._loss.derivative(self._values(network), self.y) / self.X.shape[0]
         if self.span is not None and isinstance(
             self.X, np.ndarray
         ):  # the samples themselves: nobody need know how the network bends
             return PointMultipliers(theta, np.arange(theta.size), self.X)
-        return NetworkAttacks(theta, network.quadratic(network.alpha), self.signs, self.attack)
+        signs = self.signs if self._loss.margin else np.where(theta < 0.0, -1.0, 1.0)
+        return NetworkAttacks(theta, network.quadratic(network.alpha), signs, self.attack)
 
     def multiplier_candidates(
         self, solution: Solution, network: PolynomialNetwork, stopped: Callable[[], bool] = lambda: False
@@ -248,7 +252,7 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
     # -- exact evaluation ---------------------------------------------------------------------------------------
 
     def losses_at(self, values: Array) -> Array:
-        """Loss of each sample, times its weight, at its margin (output for the squared loss), shape (n,)."""
+        """Loss of each sample, times its weight, at its margin (output for losses of targets), shape (n,)."""
         return self._loss.value(values, self.y)
 
     def objective(self, network: PolynomialNetwork) -> float:
@@ -263,13 +267,17 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         return {} if self.span is None else {"reduced": self.span.report()}
 
     def _values(self, network: PolynomialNetwork) -> Array:
-        """What the loss sees: rigorous lower bounds of worst-case margins, or outputs; shape (n,)."""
-        if not self._loss.margin:
+        """What the loss sees: rigorous bounds of worst-case margins, or of the worst outputs; shape (n,)."""
+        if not self._loss.margin and not self.attack.present:
             return np.concatenate([network.decision_function(block) for _, block in row_blocks(self.X)])
         if self.span is not None and isinstance(self.X, np.ndarray):
             return self.signs * network.decision_function(self.X) - outputs_allowance(network, self.X)
         quadratic, signs, attack = network.quadratic(network.alpha), self.signs, self.attack
-        found = [quadratic.worst_margins(block, signs[rows], attack.of(rows)) for rows, block in row_blocks(self.X)]
+        if self._loss.margin:
+            found = [quadratic.worst_margins(block, signs[rows], attack.of(rows)) for rows, block in row_blocks(self.X)]
+        else:
+            y = self.y
+            found = [worst_outputs(quadratic, X, y[rows], attack.of(rows))[0] for rows, X in row_blocks(self.X)]
         return np.concatenate(found)
 
     def _objective(self, network: PolynomialNetwork, values: Array) -> float:
@@ -281,6 +289,8 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     def dual(self, multipliers: Multipliers) -> DualBound:
         """The lower bound together with the neurons that would improve the network most."""
+        if self.span is None and isinstance(multipliers, PointMultipliers):
+            return bound_of(self.to_structured(), multipliers)
         n, d = self.X.shape
         theta, S, mass, error = self._second_moments(multipliers, precise=False)
         if is_spoilt(n, d, mass, self.activation, self.beta):
@@ -302,12 +312,8 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
             return theta, *shift_moments(
                 moments, self.X, signs, self.attack.spanned(multipliers.basis), precise=precise
             )
-        if not isinstance(multipliers, PointMultipliers):
-            theta, sums = span_moments(multipliers, self.X, signs, self.attack, loss, precise=precise)
-        else:
-            theta, weights, points = repair_points(multipliers, self.X, self.attack, loss)
-            sums = SecondMoments(np.empty((self.X.shape[1], 0)), precise)
-            sums.add(points, weights * signs[multipliers.owners])
+        assert not isinstance(multipliers, PointMultipliers)
+        theta, sums = span_moments(multipliers, self.X, signs, self.attack, loss, precise=precise)
         return theta, sums.matrix(), sums.mass, sums.error
 
     def _moments_within(

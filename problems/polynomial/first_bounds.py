@@ -71,7 +71,7 @@ def bound_at_once(X: Array, y: Array, loss: Loss, activation: tuple[float, float
 
     Args:
         X: Shape (n, d).
-        y: Labels, or targets of the squared loss, shape (n,).
+        y: Labels, or targets, shape (n,).
         loss: The loss.
         activation: (a, b, c).
         beta: Weight of the penalty.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.cones import PSD, NonNegative, Zero
 from cvxrobust.core.conic.program import ConicProgram
@@ -19,8 +20,9 @@ from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.losses.weighted import loss_of_rows
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMultipliers, PointMultipliers, coefficients
+from cvxrobust.core.programs.polynomial.evaluation import worst_outputs
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
-from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program
+from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program, sided_multipliers
 from cvxrobust.problems.polynomial.base import Multipliers, PolynomialTraining
 from cvxrobust.problems.polynomial.coordinates import neurons_within, padded
 from cvxrobust.problems.polynomial.first_bounds import bound_at_once, seconds_of_a_look
@@ -68,9 +70,8 @@ class PolynomialProblem(PolynomialTraining):
     @property
     def cones(self) -> frozenset[type]:
         """The cone types of its programmes, known before any assembly."""
-        loss = loss_by_name(self.loss)
-        rows: set[type] = {Zero, PSD, NonNegative} if loss.margin else {Zero, PSD}
-        return frozenset(rows | {type(cone) for cone in loss.block(np.ones(1)).cones})
+        rows: set[type] = {Zero, PSD, NonNegative} if self._loss.margin or self.attack.present else {Zero, PSD}
+        return frozenset(rows | {type(cone) for cone in loss_by_name(self.loss).block(np.ones(1)).cones})
 
     @property
     def conic_rows(self) -> int:
@@ -78,8 +79,13 @@ class PolynomialProblem(PolynomialTraining):
         n, d = self.coordinates.shape
         triangle, inequality = PSD(d + 1).dim, PSD(self.attack.dimension + 1).dim
         attacked = int(np.count_nonzero(self.attack.radius))
-        one = 2 + attacked * (inequality + 1) + (n - attacked) + self._loss_sizes[0] + 2 * triangle
+        one = 2 + self._sides * attacked * (inequality + 1) + (n - attacked) + self._loss_sizes[0] + 2 * triangle
         return len(self.targets) * int(one)
+
+    @property
+    def _sides(self) -> int:
+        """Matrix inequalities of an attacked sample: targets can be missed on two sides."""
+        return 1 if self._loss.margin else 2
 
     @cached_property
     def _loss_sizes(self) -> tuple[int, int]:
@@ -95,10 +101,11 @@ class PolynomialProblem(PolynomialTraining):
         n, d = self.X.shape
         attacked, q = int(np.count_nonzero(self.attack.radius)), self.attack.dimension
         triangle = PSD(d + 1).dim
-        columns = 2 * triangle + attacked + self._loss_sizes[1]
+        inequalities = self._sides * attacked
+        columns = 2 * triangle + inequalities + self._loss_sizes[1]
         # Margins hold every entry of both matrices; the inequalities hold those of T_11 once, and their last rows all.
-        entries = 2 * (n - attacked) * triangle + attacked * 2 * (triangle + triangle + d * d) + 2 * triangle
-        orders = {d + 1: attacked + 2} if q == d else {d + 1: 2, q + 1: attacked}
+        entries = 2 * (n - attacked) * triangle + inequalities * 2 * (triangle + triangle + d * d) + 2 * triangle
+        orders = {d + 1: inequalities + 2} if q == d else {d + 1: 2, q + 1: inequalities}
         return ConicSize(self.conic_rows // len(self.targets), columns, entries, orders=orders)
 
     def _conic(self) -> ConicProgram:
@@ -137,8 +144,10 @@ class PolynomialProblem(PolynomialTraining):
         q = attack.dimension
         moments = np.zeros((n, q + 1, q + 1))
         start = 2 + clean.size
+        length = self._sides * attacked.size * PSD(q + 1).dim
+        if not self._loss.margin:
+            return sided_multipliers(self.task, y[2:start], y[start : start + length])
         moments[clean, q, q] = y[2:start]
-        length = attacked.size * PSD(q + 1).dim
         moments[attacked] = attack_moments(self.task, y[start : start + length])
         return MomentMultipliers(moments)
 
@@ -152,10 +161,27 @@ class PolynomialProblem(PolynomialTraining):
         if solution.multipliers is None and solution.has_dual:
             found = self.multipliers(solution)
             yield found
+            if isinstance(found, PointMultipliers) and self.attack.present and not stopped():
+                yield self._on_worst_outputs(found, network)
             if isinstance(found, MomentMultipliers) and not stopped():
                 theta = found.moments[:, -1, -1]
                 yield PointMultipliers(theta, np.arange(theta.size), self.pessimize(network).points)
         yield from super().multiplier_candidates(solution, network, stopped)
+
+    def _on_worst_outputs(self, found: PointMultipliers, network: PolynomialNetwork) -> PointMultipliers:
+        """Multipliers of targets, each side of a sample gathered on the network's own extreme output there."""
+        n, quadratic, one = self.X.shape[0], network.quadratic(network.alpha), np.ones(self.X.shape[0])
+        weights, points = [], []
+        for side in (-1.0, 1.0):
+            mine = np.maximum(side * found.weights, 0.0)
+            weights.append(side * np.bincount(found.owners, mine, minlength=n))
+            points.append(self._attacked(quadratic, side * one))
+        return PointMultipliers(np.concatenate(weights), np.tile(np.arange(n), 2), np.vstack(points))
+
+    def _attacked(self, quadratic: Quadratic, signs: Array) -> Array:
+        """Samples where attacks leave ``sign f`` smallest, shape (n, d)."""
+        _, _, moves = quadratic.worst_case(self.X, signs, self.attack)
+        return np.asarray(self.X + moves @ quadratic.seen_by(self.attack).columns.T)
 
     # -- what a time limit needs ----------------------------------------------------------------------------------
 
@@ -175,9 +201,13 @@ class PolynomialProblem(PolynomialTraining):
     # -- exact evaluation ---------------------------------------------------------------------------------------
 
     def pessimize(self, network: PolynomialNetwork) -> Attacks:
-        """The worst attack on every sample, exactly; `values` are margins (outputs for the squared loss)."""
-        if not self._loss.margin:
+        """The worst attack on every sample, exactly; `values` are margins (outputs for losses of targets)."""
+        if not self._loss.margin and not self.attack.present:
             return Attacks(self.X, network.decision_function(self.X))
+        if not self._loss.margin:
+            quadratic = network.quadratic(network.alpha)
+            outputs, moves = worst_outputs(quadratic, self.X, self.y, self.attack)
+            return Attacks(self.X + moves @ quadratic.seen_by(self.attack).columns.T, outputs)
         own = network.replace(ellipsoid=self.attack.ellipsoid)
         worst = own.worst_case(self.X, self.y, self.attack.radius)
         return Attacks(worst.points, worst.lower)
@@ -185,10 +215,15 @@ class PolynomialProblem(PolynomialTraining):
     def mirrored(self, network: PolynomialNetwork, attacks: Attacks) -> Array:
         """The attacks mirrored across the axis along which the adversary gains most by leaving the sample.
 
-        Where the worst case is the hard case of the trust-region subproblem, both are equally bad.
+        Where the worst case is the hard case of the trust-region subproblem, both are equally bad. Of targets, the
+        worst attacks in the other direction: at the optimum many outputs are as much too large as too small.
         """
         if not self.attack.present:
             return attacks.points  # nobody left the samples
+        if not self._loss.margin:
+            quadratic = network.quadratic(network.alpha)
+            other = np.where(attacks.values > self.y, 1.0, -1.0)
+            return self._attacked(quadratic, other)
         u = self.attack.pulled(network.u)
         _, axes = np.linalg.eigh((u.T * network.alpha) @ u)
         steepest = np.where((self.signs * self.activation[0] > 0.0)[:, None], axes[:, 0], axes[:, -1])
@@ -281,8 +316,11 @@ class RestrictedSDP:
         """Multipliers of the points from a dual solution."""
         if solution.y is None:
             raise InputError("the solution holds no dual point.")
-        rows = slice(2, 2 + self.owners.size)
-        return PointMultipliers(solution.y[rows], self.owners, self.points)
+        count = self.owners.size
+        weights = solution.y[2 : 2 + count]
+        if not self.base._loss.margin and self.base.attack.present:
+            weights = solution.y[2 + count : 2 + 2 * count] - weights
+        return PointMultipliers(weights, self.owners, self.points)
 
     def turned(self, solution: Solution, *, violation: float | None, drop: bool) -> Atoms:
         """The atoms turned to the principal axes of the solution; see `cvxrobust.core.contracts.masters.Turns`."""

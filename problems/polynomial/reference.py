@@ -34,20 +34,29 @@ def _binary(task: Task) -> "cvxpy.Problem":
     T = Z - Zp
     constraints: list[Any] = [cvxpy.trace(M[:d, :d]) == M[d, d] for M in (Z, Zp)]
     values: list[cvxpy.Expression] = []
+    targets = not task.loss.margin
+
+    def worst(y: float, r: float, half_gradient: Any, f: Any) -> Any:
+        """The smallest ``y f`` over a ball, or its image under S."""
+        w, lam = cvxpy.Variable(), cvxpy.Variable(nonneg=True)
+        border = cvxpy.reshape(y * S.T @ half_gradient, (q, 1), order="C")
+        corner = cvxpy.reshape(-lam * r**2 + y * f - w, (1, 1), order="C")
+        block = lam * np.eye(q) + y * a * S.T @ T[:d, :d] @ S
+        constraints.append(cvxpy.bmat([[block, border], [border.T, corner]]) >> 0)
+        return w
+
     for x, y, r in zip(task.X, task.target, task.attack.radius, strict=True):
         half_gradient = a * T[:d, :d] @ x + 0.5 * b * T[:d, d]
         f = a * cvxpy.sum(cvxpy.multiply(T[:d, :d], np.outer(x, x))) + b * x @ T[:d, d] + c * T[d, d]
-        if not task.loss.margin:
-            values.append(f)
-        elif r == 0.0:
-            values.append(y * f)
+        if r == 0.0:
+            values.append(f if targets else y * f)
+        elif targets:
+            residual = cvxpy.Variable()
+            above, below = (sign * worst(sign, r, half_gradient, f) for sign in (-1.0, 1.0))
+            constraints += [residual >= above - y, residual >= y - below]
+            values.append(y + residual)
         else:
-            w, lam = cvxpy.Variable(), cvxpy.Variable(nonneg=True)
-            border = cvxpy.reshape(y * S.T @ half_gradient, (q, 1), order="C")
-            corner = cvxpy.reshape(-lam * r**2 + y * f - w, (1, 1), order="C")
-            block = lam * np.eye(q) + y * a * S.T @ T[:d, :d] @ S
-            constraints.append(cvxpy.bmat([[block, border], [border.T, corner]]) >> 0)
-            values.append(w)
+            values.append(worst(y, r, half_gradient, f))
     losses = task.loss.expression(cvxpy.hstack(values), task.target)
     objective = cvxpy.sum(losses) / n + task.beta * (Z[d, d] + Zp[d, d])
     return cvxpy.Problem(cvxpy.Minimize(objective), constraints)

@@ -19,7 +19,7 @@ class StandardSDP(PolynomialProblem):
     The network is ``f(x) = sum_j alpha_j s(x'u_j)`` with ``s(t) = a t^2 + b t + c`` and ``||u_j||_2 = 1``; the
     objective
 
-        mean_i loss(y_i f(x_i)) + beta sum_j |alpha_j|        (loss(f(x_i), y_i) for the squared loss)
+        mean_i loss(y_i f(x_i)) + beta sum_j |alpha_j|        (loss(f(x_i), y_i) for losses of targets)
 
     equals the value of the semidefinite programme, with ``A(x) = [[a xx', (b/2) x], [., c]]``,
 
@@ -32,9 +32,10 @@ class StandardSDP(PolynomialProblem):
     Args:
         X: Inputs, shape (n, d); anything NumPy reads as numbers.
         y: Labels -1 or +1, or two texts (the second in sorted order is positive), shape (n,); more than two classes of
-            any kind are trained one-versus-all; real targets for the squared loss.
+            any kind are trained one-versus-all; real targets for the losses of these.
         beta: Weight of the penalty, above 0.
-        loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"`` or ``"squared"``.
+        loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``; of targets ``"squared"``, ``"absolute"`` or
+            ``"huber"`` (``"huber:M"`` for another threshold).
         activation: (a, b, c) with a != 0.
         sample_weight: What each row counts, 0 or more, shape (n,); 2 is a row twice, 0 leaves it out. Means become
             weighted means.

@@ -26,20 +26,21 @@ class AdversarialReLU(ReLUProblem):
     The constraints keep every pattern over the whole ball, so the inner worst case is exact; but with more samples than
     dimensions most patterns then admit no neuron at all (`carriers` counts those that do, `resample` looks for more).
     The one-sided formulation, the default for margin losses, needs no constraints, is never above the cone formulation
-    on the same gates with the soft-cone bound, and usually far below. With the squared loss the worst case of the cone
+    on the same gates with the soft-cone bound, and usually far below. With losses of targets the worst case of the cone
     and gated formulations is ``(|f_i - y_i| + radius ||.||_q)^2``. `cvxrobust.core.programs.gated.evaluation` states
     and proves this.
 
     Args:
         X: Inputs, shape (n, d); anything NumPy reads as numbers.
         y: Labels -1 or +1, or two texts (the second in sorted order is positive), shape (n,); more than two classes of
-            any kind are trained one-versus-all. Real targets, shape (n,) or (n, C), with the squared loss; each of C
+            any kind are trained one-versus-all. Real targets, shape (n,) or (n, C), with losses of targets; each of C
             outputs is then attacked on its own.
         radius: Attack radius (eps in the literature), one for all samples or one per sample, in the units of X.
         patterns: As in `ConvexReLU`.
         norm: Norm p of the attack: "inf", 2 or 1.
         beta: Weight of the penalty, above 0.
-        loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"`` or ``"squared"``.
+        loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``; of targets ``"squared"``, ``"absolute"`` or
+            ``"huber"`` (``"huber:M"`` for another threshold).
         formulation: ``"one-sided"``, ``"cone"`` or ``"gated"``; None for one-sided with margin losses, else cone.
         bound: How the one-sided formulation bounds neurons that can only hurt: ``"soft-cone"`` (default),
             ``"separate"``, or ``"mixed"``: soft-cone gates where the ball keeps to one side of the gate, else separate.

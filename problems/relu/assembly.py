@@ -251,7 +251,7 @@ class GatedForm:
         return GatedMultipliers(theta, attacks, mu, directions, omega)
 
     def _split_margins(self, margins: Array) -> tuple[Array, Array, Array]:
-        """Of the squared loss: duals of clean equalities, of ``residual >= f - y + r N`` and of ``>= y - f + r N``."""
+        """Of losses of targets: duals of clean equalities, of ``residual >= f - y + r N`` and of ``>= y - f + r N``."""
         C, m = self.program.shape[1], self.attacked.size
         clean, up, down = np.split(margins, np.cumsum([margins.size - 2 * m * C, m * C]))
         return clean.reshape(-1, C), up.reshape(-1, C), down.reshape(-1, C)

@@ -249,7 +249,7 @@ class ReLUProblem(ReLUData):
         """Bounds of the network without neurons, without any gates."""
         loss, targets = self.loss_function, [labels.reshape(self.X.shape[0], -1) for labels in self.targets]
         upper = sum(float(np.mean(loss.value(np.zeros_like(labels), labels).sum(axis=1))) for labels in targets)
-        lower = (bound_at_once(self.inputs, labels, loss, self.beta, self.sample_weight) for labels in targets)
+        lower = (bound_at_once(self.inputs, labels, loss, self.beta) for labels in targets)
         return Certificate(upper, sum(lower))
 
     @property

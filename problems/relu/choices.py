@@ -142,11 +142,11 @@ def _labels(problem: ReLUArguments, n: int, margin: bool) -> dict[str, object]:
         raise UnknownNameError("multiclass", problem.multiclass, MULTICLASS)
     if problem.multiclass == "vector-output" and margin:
         raise InputError(
-            f"multiclass='vector-output' fits all classes at once with the squared loss, not with {problem.loss!r}; "
+            f"multiclass='vector-output' fits all classes at once with a loss of targets, not with {problem.loss!r}; "
             "use loss='squared' or multiclass='one-versus-all'."
         )
     if not margin and problem.multiclass is None:
-        targets = _targets(problem.y, n)
+        targets = _targets(problem.y, n, problem.loss)
         return {"y": targets[:, 0] if targets.shape[1] == 1 else targets, "classes": None}
     # Labels are labels here, whatever the loss: two classes must be -1 and +1.
     instead = {} if margin else {"instead": "leave multiclass out"}
@@ -154,12 +154,12 @@ def _labels(problem: ReLUArguments, n: int, margin: bool) -> dict[str, object]:
     return {"y": y, "classes": classes}
 
 
-def _targets(y: ArrayLike, n: int) -> Array:
+def _targets(y: ArrayLike, n: int, loss: str) -> Array:
     try:
         targets = np.array(as_numbers(y, "y"))
     except InputError as error:
         raise InputError(
-            f"y cannot be read as numbers, but squared loss needs real targets ({error}); for labels pass "
+            f"y cannot be read as numbers, but {loss} loss needs real targets ({error}); for labels pass "
             "multiclass='one-versus-all' or 'vector-output'."
         ) from error
     if targets.ndim == 1:

@@ -32,11 +32,12 @@ class ConvexReLU(ReLUProblem):
     Args:
         X: Inputs, shape (n, d); anything NumPy reads as numbers.
         y: Labels -1 or +1, or two texts (the second in sorted order is positive), shape (n,); more than two classes of
-            any kind are trained one-versus-all. Real targets, shape (n,) or (n, C), with the squared loss.
+            any kind are trained one-versus-all. Real targets, shape (n,) or (n, C), with losses of targets.
         patterns: Activation patterns, shape (n, P), bool; a pair of such arrays for positive and for negative output
             weights; or ``"all"`` for tiny data. Duplicate and all-zero patterns are left out, see `gate_set`.
         beta: Weight of the penalty, above 0.
-        loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"`` or ``"squared"``.
+        loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``; of targets ``"squared"``, ``"absolute"`` or
+            ``"huber"`` (``"huber:M"`` for another threshold).
         formulation: ``"one-sided"``, ``"cone"`` or ``"gated"``; None for one-sided with margin losses, else cone.
         gates: Gate vectors, shape (d, P), or (d + 1, P) with a bias; the patterns are ``X @ gates >= 0``.
         n_gates: How many standard normal gates to sample where neither patterns nor gates are given; None for one
@@ -45,7 +46,7 @@ class ConvexReLU(ReLUProblem):
         bias: Append a constant 1 to the inputs. Among sampled gates is then one that is open for every sample: without
             it no network is constant.
         regate: Rounds of regating after the first solve (one-sided formulation).
-        multiclass: ``"one-versus-all"`` or ``"vector-output"``. With the squared loss it says that y holds labels: the
+        multiclass: ``"one-versus-all"`` or ``"vector-output"``. With losses of targets it says that y holds labels: the
             targets are then -1 and +1 for every class. ``"vector-output"`` fits all outputs with shared gates and one
             group penalty ``beta sum_j (||V_j||_F + ||W_j||_F)``, V_j of shape (d, C).
         slots: Gates for every sample and signed neuron, instead of patterns.

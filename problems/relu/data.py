@@ -33,7 +33,7 @@ class ReLUData(ReLUFields):
 
     @cached_property
     def labels(self) -> Array:
-        """Labels in {-1, +1}, shape (n, 1) or, of all classes, (n, C); or targets of the squared loss, shape (n, C)."""
+        """Labels in {-1, +1}, shape (n, 1) or, of all classes, (n, C); or targets, shape (n, C)."""
         if self.classes is not None:
             return np.where(self.y[:, None] == np.asarray(self.classes)[None, :], 1.0, -1.0)
         return self.y.reshape(self.X.shape[0], -1)
@@ -62,7 +62,7 @@ class ReLUData(ReLUFields):
         return ReLUNetwork(u, alpha, bias=self.bias, slots=(), regression=real)
 
     def network_fields(self) -> dict[str, Any]:
-        """What every network of a single problem says about its outputs: the squared loss may fit labels, too."""
+        """What every network of a single problem says about its outputs: losses of targets may fit labels, too."""
         return {"regression": not self.loss_function.margin and self.multiclass is None, "classes": self.classes}
 
     # -- fewer coordinates --------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def seconds_of_a_look(n: int, d: int, slots: int, *, attacked: bool, spanned: bo
     return span + passes + attacks + CARRIER * n * d * cones
 
 
-def bound_at_once(X: Array, labels: Array, loss: Loss, beta: float, weights: Array | None = None) -> float:
+def bound_at_once(X: Array, labels: Array, loss: Loss, beta: float) -> float:
     """A lower bound of every formulation's optimum from the multipliers of the network without neurons.
 
     Whatever the gates, the vectors of `cvxrobust.core.programs.gated.certificate` at no attack and no multipliers of
@@ -48,21 +48,13 @@ def bound_at_once(X: Array, labels: Array, loss: Loss, beta: float, weights: Arr
         labels: Shape (n, C).
         loss: The loss.
         beta: Weight of the penalty.
-        weights: Those of the loss, shape (n,).
     """
     n, C = labels.shape
-    theta = -loss.derivative(np.zeros((n, C)), labels) / n
-    reach = float(np.linalg.norm(theta, axis=1) @ np.linalg.norm(X, axis=1)) * (1.0 + 8.0 * EPS * n)
+    target = labels.ravel()
+    theta = loss.clip(-loss.derivative(np.zeros(n * C), target) / (n * C))
+    reach = C * float(np.linalg.norm(theta.reshape(n, C), axis=1) @ np.linalg.norm(X, axis=1)) * (1.0 + 8.0 * EPS * n)
     limit = beta / reach if reach > 0.0 else math.inf
     if not np.isfinite(reach):
         return 0.0  # no loss is negative, and no penalty is
-    theta, target = theta.ravel(), labels.ravel()
-    if loss.margin:
-        theta = loss.clip(theta)
-        value = loss.bound(loss.best_scale(theta, target, limit) * theta, target)
-    else:
-        light = theta if weights is None else theta / np.repeat(weights, C)
-        curvature, linear = n * float(theta @ light), float(theta @ target)
-        scale = min(max(2.0 * linear / curvature, 0.0), limit) if curvature > 0.0 else 0.0
-        value = scale * linear - 0.25 * scale**2 * curvature
+    value = C * loss.bound(loss.best_scale(theta, target, limit) * theta, target)
     return max(float(value) - 4.0 * EPS * math.sqrt(n * C) * abs(float(value)), 0.0)

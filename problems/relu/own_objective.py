@@ -34,7 +34,7 @@ class OwnObjective:
 def own_objective(program: GatedProgram, network: ReLUNetwork, *, exact: bool, seed: int) -> OwnObjective:
     """``mean_i loss + beta sum_j ||u_j|| ||alpha_j||`` of a network on a programme's data.
 
-    The worst case of the squared loss is taken output by output; with several outputs that is an upper bound of one
+    The worst case of losses of targets is taken output by output; with several outputs that is an upper bound of one
     attack on all of them.
 
     Args:

@@ -137,8 +137,17 @@ def test_more_than_two_classes_are_trained_and_evaluated(run, tmp_path):
     assert pure_json(out)["rows"] == 6
 
 
-def test_squared_loss_trains_a_classifier_too(run, csv):
-    code, out, _ = run(*SOLVE, "--data", csv, "--problem", "standard-sdp", "--loss", "squared", "--json")
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["--problem", "standard-sdp", "--loss", "squared"],
+        ["--problem", "standard-sdp", "--loss", "absolute"],
+        ["--problem", "adversarial-sdp", "--loss", "huber:0.5", "--radius", "0.1"],
+    ],
+    ids=" ".join,
+)
+def test_losses_of_targets_train_classifiers_too(run, csv, asked):
+    code, out, _ = run(*SOLVE, "--data", csv, *asked, "--json")
     assert code == 0
     assert pure_json(out)["accuracy"]["train_clean"] > 0.8
 

@@ -34,12 +34,21 @@ def test_every_study_says_what_it_takes(name, capsys):
         ("auto_regret", ROWS / "auto_regret.jsonl", "geometric mean"),
         ("gate_counts", ROWS / "gate_counts.jsonl", "Optimum above that with 100 gates"),
         ("relu_grid", ROWS / "relu_grid.jsonl", "cases, "),
+        ("raw_units", FOLDER / "reports" / "raw_units.jsonl", "| certified, raw |"),
         ("sdplib", FOLDER / "reports" / "sdplib.jsonl", "| mcp100 |"),
     ],
 )
 def test_rows_of_reports_can_be_shown_again(name, file, said, capsys):
     study(name).main(["--show", str(file)])
     assert said in capsys.readouterr().out
+
+
+def test_growth_without_a_certified_step_is_drawn_without_its_bound(tmp_path):
+    growing = study("growing_gates")
+    nothing = growing.Curve("data", "grown", (), (), (), ())
+    sampled = growing.Curve("data", "sampled", (20, 50), (0.3, 0.2), (0.29, 0.19), (1.0, 2.0))
+    growing.draw([sampled, nothing], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 0
 
 
 def test_options_are_what_their_defaults_say(capsys):

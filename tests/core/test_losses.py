@@ -10,8 +10,9 @@ from scipy import sparse
 from cvxrobust.core.conic.cones import NonNegative, Zero
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.discovery.registry import get_backend
-from cvxrobust.core.errors import UnknownNameError
-from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
+from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.losses.base import TwoSidedLoss
+from cvxrobust.core.losses.by_name import LOSSES, TARGET_LOSSES, loss_by_name
 from cvxrobust.core.losses.weighted import loss_of_rows, weighted_loss
 from cvxrobust.core.settings import Settings
 
@@ -20,6 +21,8 @@ by_hand = {
     "squared_hinge": lambda t, target: max(0.0, 1.0 - t) ** 2,
     "logistic": lambda t, target: np.log(1.0 + np.exp(-t)),
     "squared": lambda t, target: (t - target) ** 2,
+    "absolute": lambda t, target: abs(t - target),
+    "huber": lambda t, target: (t - target) ** 2 if abs(t - target) <= 1.35 else 2.7 * abs(t - target) - 1.35**2,
 }
 REPEATS = np.array([1, 3, 2, 1])
 WEIGHTS = REPEATS / REPEATS.mean()
@@ -44,7 +47,8 @@ def test_values_are_those_of_the_definition(loss, t, target):
 @derandomized
 @given(t=samples(5, 10.0), target=samples(5, 10.0))
 def test_derivatives_are_finite_differences(loss, t, target):
-    t = np.where(np.abs(t - 1.0) < 1e-3, 2.0, t)  # away from the hinge's kink
+    t = np.where(np.abs(t - 1.0) < 1e-3, 2.0, t)  # away from the hinge's kink,
+    t = np.where(np.abs(t - target) < 1e-3, target + 1e-2, t)  # and from that of absolute values
     step = 1e-5
     difference = (loss.value(t + step, target) - loss.value(t - step, target)) / (2.0 * step)
     assert loss.derivative(t, target) == pytest.approx(difference, rel=1e-6, abs=1e-7)
@@ -106,6 +110,8 @@ def test_clipping_is_to_the_nearest_multiplier_of_the_domain():
     assert loss_by_name("logistic").clip(theta).tolist() == [0.0, 0.1, 0.25, 0.25]
     assert loss_by_name("squared_hinge").clip(theta).tolist() == [0.0, 0.1, 7.0, 0.25]
     assert loss_by_name("squared").clip(theta).tolist() == theta.tolist()
+    assert loss_by_name("absolute").clip(theta).tolist() == [-0.25, 0.1, 0.25, 0.25]
+    assert loss_by_name("huber:0.25").clip(theta).tolist() == [-0.125, 0.1, 0.125, 0.125]
 
 
 @every_loss
@@ -175,6 +181,67 @@ def test_some_samples_weigh_what_they_weigh_among_all():
     assert some.value(np.zeros(3), np.ones(3)).tolist() == WEIGHTS[[1, 1, 3]].tolist()
     assert weighted.value(np.zeros((4, 2)), np.ones((4, 2)))[:, 1].tolist() == WEIGHTS.tolist()
     assert weighted_loss(loss_by_name("hinge"), None) is loss_by_name("hinge")
+
+
+target_losses = pytest.mark.parametrize("name", [*TARGET_LOSSES, "huber:0.3"])
+
+
+@target_losses
+@derandomized
+@given(rho=arrays(np.float64, 6, elements=st.floats(0.0, 20.0)), up=samples(6, 0.2), down=samples(6, 0.2))
+def test_multipliers_of_both_sides_bound_the_mean_loss_of_worst_residuals(name, rho, up, down):
+    loss, target = loss_by_name(name), np.linspace(-1.0, 2.0, 6)
+    reach = loss.clip(np.abs(up) + np.abs(down))
+    share = reach / np.maximum(np.abs(up) + np.abs(down), 1e-300)
+    theta = share * (np.abs(down) - np.abs(up))
+    bound = loss.bound_apart(theta, reach, target)
+    assert np.isfinite(bound)
+    assert float(np.mean(loss.value(target + rho, target))) >= bound - theta @ target + reach @ rho - 1e-12
+    best = loss.best_scale_apart(theta, reach, target, 3.0)
+    found = loss.bound_apart(best * theta, best * reach, target)
+    for scale in np.linspace(0.0, 3.0, 61):
+        assert found >= loss.bound_apart(scale * theta, scale * reach, target) - 1e-12
+    assert loss.bound_apart(theta, reach + 1e3, target) < 0.0
+
+
+@target_losses
+@derandomized
+@given(target=samples(4, 5.0), up=samples(4, 0.3), down=samples(4, 0.3), limit=st.floats(1e-3, 50.0))
+def test_a_weight_is_a_sample_that_comes_several_times_on_both_sides_too(name, target, up, down, limit):
+    loss = loss_by_name(name)
+    weighted, again = weighted_loss(loss, WEIGHTS), np.repeat(target, REPEATS)
+    reach = weighted.clip(np.abs(up) + np.abs(down))
+    theta = reach * np.cos(up)
+    shared, far = (np.repeat(part / REPEATS, REPEATS) for part in (theta, reach))
+    assert isinstance(weighted, TwoSidedLoss)
+    assert isinstance(loss_of_rows(weighted, np.arange(2)), TwoSidedLoss)
+    expected = loss.bound_apart(shared, far, again)
+    assert weighted.bound_apart(theta, reach, target) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    expected = loss.best_scale_apart(shared, far, again, limit)
+    assert weighted.best_scale_apart(theta, reach, target, limit) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    assert not isinstance(weighted_loss(loss_by_name("hinge"), WEIGHTS), TwoSidedLoss)
+
+
+def test_huber_is_what_cvxpy_calls_so():
+    cvxpy = pytest.importorskip("cvxpy")
+    t = np.linspace(-4.0, 4.0, 33)
+    for name, threshold in (("huber", 1.35), ("huber:0.5", 0.5)):
+        loss = loss_by_name(name)
+        assert loss.name == name
+        assert loss.value(t, np.zeros(33)) == pytest.approx(cvxpy.huber(t, threshold).value)
+
+
+@pytest.mark.parametrize("name", ["huber:", "huber:0", "huber:-1", "huber:nan", "huber:inf", "huber:a"])
+def test_a_threshold_that_is_none_is_refused(name):
+    with pytest.raises(InputError, match="expected a number above 0 after the colon"):
+        loss_by_name(name)
+
+
+def test_a_number_follows_only_losses_that_have_one():
+    with pytest.raises(UnknownNameError, match="unknown loss 'squared:2'"):
+        loss_by_name("squared:2")
+    with pytest.raises(UnknownNameError, match="unknown loss 'huber:2'"):
+        loss_by_name("huber:2", ("squared",))
 
 
 def test_logistic_neither_overflows_nor_loses_its_tail():

@@ -1,5 +1,6 @@
 """The guides "Write a backend", followed to the letter in fresh folders: every file is written, every command run."""
 
+import ast
 import re
 import shlex
 from dataclasses import dataclass
@@ -86,6 +87,18 @@ def test_the_guide_leads_from_an_empty_folder_to_a_passing_contract(environment,
         followed.append(step.line)
     assert {path.name for path in folder.iterdir()} >= {"pyproject.toml", MODULES[package], "test_contract.py"}
     assert len(followed) >= 3
+
+
+def test_the_structured_backend_has_no_more_lines_of_code_than_its_chapter_says():
+    files = {step.name: step.text for step in steps(GUIDES["cvxrobust-atoms"]) if isinstance(step, File)}
+    module, prose = files[MODULES["cvxrobust-atoms"]], set()
+    for node in ast.walk(ast.parse(module)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            prose.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines = [line.strip() for number, line in enumerate(module.splitlines(), start=1) if number not in prose]
+    code = [line for line in lines if line and not line.startswith("#")]
+    assert len(code) < 60
+    assert max(map(len, module.splitlines())) <= 120
 
 
 def test_the_snippets_run(environment):

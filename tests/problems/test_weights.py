@@ -30,9 +30,11 @@ WEIGHTS = RNG.permutation(np.repeat([0.0, 1.0, 2.0, 3.0], 4))
 ROWS = np.repeat(np.arange(16), WEIGHTS.astype(int))
 
 LOSSES = ("hinge", "squared_hinge", "logistic")
+TARGET_LOSSES = ("squared", "absolute", "huber:0.5")
 CASES = {
     **{f"standard {loss}": (StandardSDP, Y, {"loss": loss}) for loss in LOSSES},
-    "standard squared": (StandardSDP, TARGETS, {"loss": "squared"}),
+    **{f"standard {loss}": (StandardSDP, TARGETS, {"loss": loss}) for loss in TARGET_LOSSES},
+    **{f"attacked {loss}": (AdversarialSDP, TARGETS, {"loss": loss, "radius": RADII}) for loss in TARGET_LOSSES},
     **{f"attacked {loss}": (AdversarialSDP, Y, {"loss": loss, "radius": RADII}) for loss in LOSSES},
     "three classes": (AdversarialSDP, CLASSES, {"radius": 0.1}),
     **{f"one-sided {loss}": (ConvexReLU, Y, {"loss": loss, "n_gates": 6}) for loss in LOSSES},
@@ -42,15 +44,20 @@ CASES = {
     "cone hinge": (ConvexReLU, Y, {"formulation": "cone", "n_gates": 6}),
     "cone squared": (ConvexReLU, TARGETS, {"loss": "squared", "n_gates": 6}),
     "gated squared": (AdversarialReLU, TARGETS, {"loss": "squared", "radius": RADII, "formulation": "gated"}),
+    "gated absolute": (AdversarialReLU, TARGETS, {"loss": "absolute", "radius": RADII, "formulation": "gated"}),
     "gated logistic": (ConvexReLU, Y, {"loss": "logistic", "formulation": "gated", "n_gates": 6}),
     "vector-output": (ConvexReLU, CLASSES, {"loss": "squared", "multiclass": "vector-output", "n_gates": 5}),
+    "vector-output huber": (ConvexReLU, CLASSES, {"loss": "huber:0.7", "multiclass": "vector-output", "n_gates": 5}),
 }
+TWO_SIDED = {f"attacked {loss}" for loss in TARGET_LOSSES}
 LEFT_OUT = {
-    "ipm": {"three classes", "gated logistic", "one-sided logistic", "cone hinge"},
+    "ipm": {"three classes", "gated logistic", "one-sided logistic", "cone hinge", "standard absolute",
+            "standard huber:0.5", "gated absolute", "vector-output huber", *TWO_SIDED},
     "torch": {"three classes", "standard squared_hinge", "attacked squared_hinge", "attacked logistic", "cone hinge",
-              "one-sided squared_hinge", "one-sided logistic", "gated logistic", "one-sided 2"},
+              "one-sided squared_hinge", "one-sided logistic", "gated logistic", "one-sided 2", "standard absolute",
+              "gated absolute", *TWO_SIDED},
 }  # fmt: skip
-"""Cases that go the way of others; a class at a time goes that of two."""
+"""Cases that go the way of others, or that are not read; a class at a time goes that of two."""
 
 STRUCTURED = [(case, backend) for backend, others in LEFT_OUT.items() for case in CASES if case not in others]
 every_case = pytest.mark.parametrize("case", CASES)
@@ -112,15 +119,18 @@ def test_solvers_that_read_the_structure_heed_weights(case, backend):
     assert repeated.objective(found.network) == pytest.approx(found.certificate.upper, rel=1e-9)
 
 
-@pytest.mark.parametrize("case", ["standard logistic", "attacked hinge", "one-sided inf", "gated squared"])
+@pytest.mark.parametrize(
+    "case", ["standard logistic", "attacked hinge", "attacked huber:0.5", "one-sided inf", "gated squared"]
+)
 def test_the_readable_reference_has_the_same_optimum(case):
     weighted, repeated = both(case)
     bounds = solve(repeated, "clarabel", settings=Settings(tolerance=1e-7)).certificate
     assert weighted.to_cvxpy().solve(solver="CLARABEL") == pytest.approx(bounds.upper, rel=1e-6)
 
 
-def test_masters_heed_weights():
-    found = solve(both("attacked logistic")[0], "clarabel", "cutting-set", settings=Settings(tolerance=1e-5))
+@pytest.mark.parametrize("case", ["attacked logistic", "attacked absolute"])
+def test_masters_heed_weights(case):
+    found = solve(both(case)[0], "clarabel", "cutting-set", settings=Settings(tolerance=1e-5))
     assert found.method == "cutting-set"
     assert found.certificate.relative_gap <= 1e-5
 

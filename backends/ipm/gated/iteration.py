@@ -4,8 +4,7 @@ Every step is of the same length for primal and dual. Correctors are weighted (C
 development of multiple centrality correctors for interior point methods).
 """
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,19 +131,19 @@ class Steps:
 
     def run(self) -> Termination:
         """Iterate to the end."""
+        return self.answers.progress.run(self._rounds(), needed=1.2)
+
+    def _rounds(self) -> Iterator[int]:
+        """Steps from here on, until they lead nowhere."""
         progress, patience = self.answers.progress, Patience()
         while True:
-            began = time.perf_counter()
             self.answers.offer(self.model, self.at.x, self.at.z, self.at.seen)
-            progress.report()
-            if (ended := progress.ended(self.count)) is not None:
-                return ended
+            yield self.count
             # Before the multipliers are feasible, what improves is complementarity or the gradient of the Lagrangian.
             known = progress.upper - progress.lower, self.complementarity, self.residual
             if patience.ends(known) or not self.advance():
-                return Termination.NUMERICAL
+                return
             self.count += 1
-            progress.deadline.reserve = 1.2 * (time.perf_counter() - began)
 
     def advance(self) -> bool:
         """One predictor and corrector; whether it led anywhere."""

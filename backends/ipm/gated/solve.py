@@ -138,22 +138,18 @@ def solve_gated(
     """
     gated.require_meaning(program)
     check_options(settings, set(), "ipm")
-    applied = {
-        "tolerance": settings.tolerance,
-        "max_iterations": settings.max_iterations or MOST_STEPS,
-        "device": device,
-    }
     ignored = {} if settings.seed == Settings.seed else {"seed": "this solver is deterministic"}
-    watched = monitor or Monitor.within(settings.time_limit)
     # Otherwise overflow of some trial point would be worth a warning.
     with (
         np.errstate(over="ignore", invalid="ignore", divide="ignore"),
         torch_threads(settings.threads),
         torch.inference_mode(),
     ):
-        solve = _Solve(program, settings, watched, device)
+        solve = _Solve(program, settings, monitor, device)
         termination = solve.run(start)
-    return solve.answers.progress.solution(
+    progress = solve.answers.progress
+    applied = {**progress.limits, "device": device}
+    return progress.solution(
         termination, iterations=solve.steps, message=solve.message, applied=applied, ignored=ignored
     )
 
@@ -161,7 +157,7 @@ def solve_gated(
 class _Solve:
     """One solve: the best so far, how it went, and what the zero network is worth."""
 
-    def __init__(self, program: GatedProgram, settings: Settings, monitor: Monitor, device: str) -> None:
+    def __init__(self, program: GatedProgram, settings: Settings, monitor: Monitor | None, device: str) -> None:
         self.program, self.settings = program, settings
         data = GatedTensors.of(program, device)
         progress = GatedBest(program, settings, monitor, MOST_STEPS)

@@ -1,7 +1,7 @@
 """The iteration of the polynomial programme (`cvxrobust.backends.ipm.polynomial.solve`): predict, correct, certify."""
 
 import math
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,26 +101,25 @@ class PolynomialMethod:
         if start is not None and self.progress.offer_primal(PrimalPoint(start), self.bounds.objective(start)):
             # A network that is no better than none says nothing about where to go.
             at = warm_start(self.bounds, self.activation, start, at)
-        began = time.perf_counter()
+        return self.progress.run(self._rounds(at))
+
+    def _rounds(self, at: PolynomialIterate) -> Iterator[int]:
+        """Iterations from here on, until rounding prevents more."""
         while True:
             self._offer(at)
-            ended = self.progress.ended(self.iterations)
-            if ended is not None:
-                return ended
+            yield self.iterations
             try:
                 self._check_progress()
                 moved = self._moved(at.turned())
             except (ArithmeticError, LinAlgError) as error:
                 self.message = str(error)
                 if not self._factor_otherwise():
-                    return Termination.NUMERICAL
+                    return
                 continue
             if moved is None:
                 continue  # somebody stopped it in the middle of an iteration
             at = moved
             self.iterations += 1
-            now = time.perf_counter()
-            self.progress.deadline.reserve, began = now - began, now
 
     # -- one iteration -------------------------------------------------------------------------------------------
 
@@ -201,7 +200,6 @@ class PolynomialMethod:
             theta[self.bounds.clean] = point.clean.theta
         dual = DualPoint(theta, moments, at.frame)
         self.progress.offer_dual(dual, self.bounds.bound(dual).value)
-        self.progress.report()
 
     def _check_progress(self) -> None:
         """Raise ArithmeticError where the gap no longer falls."""

@@ -168,18 +168,13 @@ def solve_polynomial(
         progress.answer = lambda primal, dual: _so_far(method, primal, dual)
         termination = method.run(start)
         network, multipliers = _answer(method, settings)
-    applied: dict[str, Any] = {
-        "tolerance": settings.tolerance,
-        "max_iterations": most,
-        "device": device,
-    }
     return Solution(
         termination,
         network=network,
         multipliers=multipliers,
         iterations=method.iterations,
         message=method.message,
-        applied=applied,
+        applied={**progress.limits, "device": device},
     )
 
 

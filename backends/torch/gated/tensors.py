@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.losses import LOSSES, TorchLoss
+from cvxrobust.backends.torch.losses import TorchLoss, torch_loss
 from cvxrobust.core import GatedProgram
 
 
@@ -118,7 +118,7 @@ class GatedTensors:
     @property
     def loss(self) -> TorchLoss:
         """The loss."""
-        return LOSSES[self.program.loss]
+        return torch_loss(self.program.loss)
 
     @property
     def margin(self) -> bool:

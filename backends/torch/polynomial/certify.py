@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.losses import LOSSES
+from cvxrobust.backends.torch.losses import torch_loss
 from cvxrobust.backends.torch.polynomial.attacks import RandomAttacks
-from cvxrobust.backends.torch.polynomial.neurons import network_of
 from cvxrobust.backends.torch.polynomial.objective import Array, Form, ObjectiveEvaluation, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.samples import Block, Target
 from cvxrobust.core import Loss, PolynomialNetwork, PolynomialProgram, loss_by_name
 from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.kit import network_of
 from cvxrobust.core.losses.base import output_signs, weighted
 from cvxrobust.core.programs.polynomial.certificate import DualBound, dual_bound
 from cvxrobust.core.programs.polynomial.moments import SecondMoments
@@ -104,7 +104,7 @@ class _Case:
         self.plain = loss_by_name(self.program.loss)
         self.query, self.evaluation, self.form = query, evaluation, objective.form(query)
         neurons, signs = query.neurons.cpu().numpy(), query.signs.cpu().numpy()
-        self.network = network_of(neurons, signs, self.program.activation, regression=not loss.margin)
+        self.network = network_of(self.program, neurons, signs)
         self.in_numpy = self.samples.small(self.form.vectors.shape[1])
         like = query.neurons
         u, alpha = (self._native(torch.tensor(part, device=like.device)) for part in _parts(self.network))
@@ -129,7 +129,7 @@ class _Case:
         weights = None if self.samples.weights is None else _numpy(self.samples.weights[rows])
         self.sums[0] += float(weighted(self.plain.value(_numpy(exact), _numpy(labels)), weights).sum())
         smoothed, slopes = self.evaluation.margins[rows], self.evaluation.weights[rows]
-        lost = LOSSES[program.loss].smoothed_off(smoothed, slopes)
+        lost = torch_loss(program.loss).smoothed_off(smoothed, slopes)
         self.sums[1] += self.samples.weighed(lost, rows).sum()
         mean = variance = None
         if self.form.attacked:

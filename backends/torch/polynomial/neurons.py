@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core import AttackBall, PolynomialNetwork, neurons_from_matrix
+from cvxrobust.core import AttackBall, neurons_from_matrix
 from cvxrobust.core.programs.polynomial.certificate import DualBound
 
 Array = NDArray[np.float64]
@@ -15,9 +15,6 @@ FAR = math.sqrt(2.0 - 2.0 * NEAR)
 """The distance of unit vectors with that cosine."""
 SHORTEST, LONGEST = 1e-2, 0.3
 """Length of a neuron that joins, in units of the root mean square of the others of its sign."""
-NEGLIGIBLE = 1e-7
-"""Length, as a fraction of the longest, of neurons left out of a network; output weights are its square."""
-
 FEWER = 5
 """Merging pays where it saves at least one neuron of so many: quasi-Newton's memory is lost."""
 
@@ -26,16 +23,14 @@ def random_neurons(X: Array, activation: tuple[float, float, float], count: int,
     """As many neurons of either sign, so small that together they change outputs by about 1.
 
     Returns:
-        Unit vectors u, shape (2 count, d), and output weights alpha, shape (2 count,).
+        Neurons v_j in rows, shape (2 count, d), and the signs of their output weights, shape (2 count,).
     """
     u = np.random.default_rng(seed).standard_normal((2 * count, X.shape[1]))
     u /= np.linalg.norm(u, axis=1, keepdims=True)
     a, b, c = activation
     t = X @ u.T
     size = float(np.mean(np.abs((a * t + b) * t + c))) * 2 * count
-    alpha = np.full(2 * count, 1.0 / max(size, 1e-8))
-    alpha[count:] *= -1.0
-    return u, alpha
+    return np.sqrt(1.0 / max(size, 1e-8)) * u, np.repeat([1.0, -1.0], count)
 
 
 def with_priced_neurons(
@@ -118,13 +113,3 @@ def merged(neurons: Array, signs: Array, negligible: float) -> tuple[Array, Arra
         parts.append(np.sqrt(alpha)[:, None] * u)
         kinds.append(np.full(alpha.size, sign))
     return np.vstack(parts), np.concatenate(kinds)
-
-
-def network_of(
-    neurons: Array, signs: Array, activation: tuple[float, float, float], regression: bool
-) -> PolynomialNetwork:
-    """The network, with unit neurons and without those that are as good as zero."""
-    lengths = np.linalg.norm(neurons, axis=1)
-    kept = lengths > NEGLIGIBLE * lengths.max(initial=0.0)
-    u = neurons[kept] / lengths[kept, None]
-    return PolynomialNetwork(u, signs[kept] * lengths[kept] ** 2, activation, regression=regression)

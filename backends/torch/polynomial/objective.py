@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.torch.losses import LOSSES
+from cvxrobust.backends.torch.losses import torch_loss
 from cvxrobust.backends.torch.polynomial.attacks import (
     RandomAttacks,
     Spectrum,
@@ -203,7 +203,7 @@ class SmoothedObjective:
 
     def __init__(self, program: PolynomialProgram, samples: LocalSamples) -> None:
         self.program, self.samples = program, samples
-        self.loss, self.margin = LOSSES[program.loss], program.loss_function.margin
+        self.loss, self.margin = torch_loss(program.loss), program.loss_function.margin
         self._guesses: dict[int, Tensor] = {}
         self._pool: ThreadPoolExecutor | None = None
 

@@ -240,7 +240,10 @@ def _check(program: PolynomialProgram, settings: Settings, starts: Sequence[Poly
     check_options(settings, OPTIONS, "torch")
     loss = loss_by_name(program.loss)
     if not loss.margin and program.attack.present:
-        raise InputError("the squared loss has no adversary; expected radius 0 for every sample.")
+        raise InputError(
+            f"under attack the {loss.name} loss has two sides, of which this method knows one; expected radius 0 for "
+            "every sample."
+        )
     for name, least in (("neurons", 1), ("batch", 0), ("epochs", 0)):
         number = settings.options.get(name, least)
         if isinstance(number, bool) or not isinstance(number, int) or number < least:

@@ -60,7 +60,7 @@ def warm_up(objective: SmoothedObjective, trainings: Sequence[Training], setting
     if batch == 0 or epochs == 0 or not fresh:
         return
     for training in fresh:
-        training.sharpen_for(known=True)
+        training.schedule.begin_warm()
     walks = [Adam(training.neurons) for training in fresh]
     # Every process takes a share of each batch, and as many batches.
     mine = -(-batch // samples.team.size)

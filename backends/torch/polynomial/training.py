@@ -4,10 +4,9 @@ A `Training` is a generator of requests, networks to evaluate and to judge, so t
 problem go through the data together.
 """
 
-import math
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,12 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.checkpoint import Checkpoint, State
 from cvxrobust.backends.torch.lbfgs import Descent, Memory, descending
-from cvxrobust.backends.torch.losses import LOSSES
 from cvxrobust.backends.torch.polynomial.certify import Judgement
 from cvxrobust.backends.torch.polynomial.checkpoint import PAIRS, best_state, restored, search_state
 from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, random_neurons, with_priced_neurons
-from cvxrobust.backends.torch.polynomial.objective import Array, ObjectiveEvaluation, PolynomialSmoothing, Query
+from cvxrobust.backends.torch.polynomial.objective import Array, ObjectiveEvaluation, Query
 from cvxrobust.backends.torch.polynomial.samples import LocalSamples
+from cvxrobust.backends.torch.polynomial.schedule import TUNING, Schedule
 from cvxrobust.backends.torch.stopping import Stops
 from cvxrobust.core import (
     InputError,
@@ -31,81 +30,13 @@ from cvxrobust.core import (
     Settings,
     Solution,
     Termination,
-    loss_by_name,
 )
-from cvxrobust.core.kit import BestSoFar
+from cvxrobust.core.kit import BestSoFar, network_of, scaled_neurons
 from cvxrobust.core.programs.polynomial.certificate import DualBound
 from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SpanMultipliers
 
-
-@dataclass(frozen=True)
-class TrainingTuning:
-    """Where descent starts, how it goes on, and when it gives up."""
-
-    first_neurons: int = 12
-    """Neurons of either sign at the start, at most."""
-
-    round_evaluations: int = 40
-    """Evaluations between two certificates."""
-
-    patience: int = 60
-    """Rounds without a better gap after which the search gives up."""
-
-    longest_stage: tuple[int, int] = (2, 15)
-    """Rounds after which smoothing changes though descent is unfinished: in balls, and in ellipsoids, where networks
-    come to ignore what attacks touch and margins have a kink (with 2 one ended at a gap of 0.1)."""
-
-    slack: float = 4.0
-    """Smoothing changes once what is missing is at most this many times what smoothing costs."""
-
-    growing_rounds: int = 2
-    """Rounds of one stage that may add neurons."""
-
-    cold: tuple[float, float] = (0.3, 0.03)
-    warm: tuple[float, float] = (0.1, 0.01)
-    """First smoothing of hinge and attacks: from small random neurons, and from neurons that know something."""
-
-    noticed_share: float = 3e-3
-    """Fraction of the gap, relative to the whole network, that merging neurons may leave out of it."""
-
-    least_smoothing: float = 1e-10
-    """Smallest smoothing of attacks, in units of the margin."""
-
-    doubt_after: int = 5
-    aim_ahead: float = 2.0
-    most_ahead: float = 0.5
-    yield_every: int = 5
-    """Certificates after which a network without neurons, the best so far, is taken for the optimum; and how far
-    descent then aims below beta: by this many times what the last multipliers violate, for the hinge no more than the
-    best ones do (which is the gap), by half of beta at most, and by half as much after every so many certificates
-    without progress.
-
-    What keeps the zero network from being certified are multipliers that price a neuron at a little more than beta,
-    ever less so: descent has that tail. With a smaller beta the tail ends below the true one, and the gap closes at
-    once. If the zero network is not the optimum of the smaller beta, violations fall all the same, and beta rises with
-    that.
-    """
-
-
-TUNING = TrainingTuning()
-
 Request = Query | tuple[Query, ObjectiveEvaluation]
 """A network to evaluate, or one to judge by its evaluation."""
-
-
-@dataclass(frozen=True)
-class Shares:
-    """What makes up the relative gap of one iterate, each part 0 or more.
-
-    Args:
-        descent: How far its multipliers are from dual feasibility: unfinished descent, or missing neurons.
-        hinge: Due to the smoothing of the hinge.
-        attack: Due to the smoothing of attacks.
-    """
-
-    descent: float
-    hinge: float
-    attack: float
 
 
 class Training:
@@ -130,14 +61,10 @@ class Training:
         neurons: Scaled by the roots of their output weights, shape (m, d), float64; `_place` sets these three.
         signs: Of the output weights, shape (m,).
         memory: Of the descent, in all entries of the neurons.
-        smoothing: The present smoothing; its centre, one entry per sample of this process, is the last multipliers.
+        schedule: The present smoothing, and what descent aims at.
         warm: Whether it began with neurons that know something.
         evaluations: Of the objective so far.
-        certificates: So far; where there was a checkpoint, `TUNING.doubt_after` to begin with.
-        stage: Rounds with the present smoothing.
         budget: Evaluations until the next certificate.
-        idle, least: Rounds without a better gap, and the gap that counts as the last better one.
-        violated: What the last multipliers violate, relative to the beta that was aimed at.
         latest: The best evaluation since the last certificate, with its query; None if there is none.
         walked: Whether stochastic steps have moved the neurons since.
     """
@@ -160,8 +87,7 @@ class Training:
         self.neurons: Tensor
         self.signs: Tensor
         self.memory: Memory
-        self.evaluations = self.stage = self.idle = self.certificates = 0
-        self.least, self.budget, self.violated = math.inf, 1, 0.0
+        self.evaluations, self.budget = 0, 1
         self.latest: tuple[Query, ObjectiveEvaluation] | None = None
         self.walked = False  # by stochastic steps, which nobody has judged
         centre = torch.zeros_like(samples.radius)
@@ -171,19 +97,17 @@ class Training:
         self.best.primal, self.best.dual = self._empty(), nothing
         saved = self._load()
         self.warm = saved is not None or (start is not None and start.n_neurons > 0)
+        self.schedule = Schedule(program, settings.tolerance, self.warm, centre)
         if saved is not None:
             self._restore(saved)
         else:
-            known = (start.u, start.alpha) if start is not None and self.warm else self._fresh()
-            u, alpha = known
-            self._place(np.sqrt(np.abs(alpha))[:, None] * u, np.where(alpha < 0.0, -1.0, 1.0))
-            self.smoothing = PolynomialSmoothing(*(TUNING.warm if self.warm else TUNING.cold), centre)
+            self._place(*(scaled_neurons(start) if start is not None and self.warm else self._fresh()))
         # The network without neurons, and no multipliers: every loss is 0 or more.
         self.take(self._empty(), float(np.mean(self.loss.value(np.zeros(n), column))), nothing, 0.0)
 
     def run(self) -> Generator[Request, Any, Solution]:
         """Rounds of descent, each followed by a certificate."""
-        while (ended := self.ended()) is None and self.idle < TUNING.patience:
+        while (ended := self.ended()) is None and self.schedule.patient:
             descent = yield from self._descend()
             penalty = self.penalty
             judgement = yield self.query(descent.point), descent.evaluation
@@ -230,53 +154,40 @@ class Training:
         assert self.best.dual is not None
         return self.best.primal, self.best.dual
 
-    def sharpen_for(self, known: bool) -> None:
-        """Set the first smoothing."""
-        self.smoothing = PolynomialSmoothing(*(TUNING.warm if known else TUNING.cold), self.smoothing.centre)
-
     def go_on_from(self, network: PolynomialNetwork, idle: int) -> None:
         """Descend from a network next, with so many rounds of patience used up."""
-        self._place(np.sqrt(np.abs(network.alpha))[:, None] * network.u, np.where(network.alpha < 0.0, -1.0, 1.0))
-        self.sharpen_for(known=True)
-        self.warm, self.idle, self.least = True, idle, self.best.gap
+        self._place(*scaled_neurons(network))
+        self.schedule.begin_warm()
+        self.warm, self.schedule.idle, self.schedule.least = True, idle, self.best.gap
 
     def query(self, neurons: Tensor) -> Query:
         """Neurons with the present signs and smoothing."""
-        return Query(self.task, neurons, self.signs, replace(self.smoothing, penalty=self.penalty))
+        return Query(self.task, neurons, self.signs, replace(self.schedule.smoothing, penalty=self.penalty))
 
     @property
     def penalty(self) -> float:
         """Share of beta that descent aims at."""
-        if self.certificates < TUNING.doubt_after or self.known[0].n_neurons > 0:
-            return 1.0
-        violated = min(self.violated, self.best.gap) if LOSSES[self.program.loss].kinked else self.violated
-        return 1.0 - min(TUNING.aim_ahead * violated, TUNING.most_ahead * 0.5 ** (self.idle // TUNING.yield_every))
+        return 1.0 if self.known[0].n_neurons > 0 else self.schedule.share_for_nothing(self.best.gap)
 
     def judged(self, judgement: Judgement) -> None:
         """Take over what a judgement is better at."""
-        self.certificates += 1
+        self.schedule.certificates += 1
         self.take(judgement.network, judgement.upper, judgement.multipliers, judgement.bound.value)
 
     def _continue(self, descent: "Descent[ObjectiveEvaluation]", judgement: Judgement, penalty: float) -> None:
         """Decide what the next round needs, after one with this share of beta: descent, a neuron, or less smoothing."""
-        upper, bound = max(abs(judgement.upper), 1e-300), judgement.bound
-        missing = max(float(bound.violations.max()) / (self.program.beta * penalty) - 1.0, 0.0)
-        self.violated = missing
-        shares = Shares(missing, judgement.hinge / upper, judgement.attack / upper)
-        self.stage += 1
-        gap = self.best.gap
-        self.idle, self.least = (0, gap) if gap < 0.99 * self.least else (self.idle + 1, self.least)
-        unfinished = shares.descent > TUNING.slack * (shares.hinge + shares.attack)
+        schedule, bound = self.schedule, judgement.bound
+        shares = schedule.shares(judgement, penalty, self.best.gap)
         # What the neurons that are there could still gain; the rest takes another neuron.
         inside = float(descent.evaluation.gradient.norm() * self.neurons.norm()) / self.best.upper
-        lacking = unfinished and shares.descent > 5.0 * inside and self.stage <= TUNING.growing_rounds
+        lacking = shares.unfinished and shares.descent > 5.0 * inside and schedule.stage <= TUNING.growing_rounds
         if lacking and self._grow(bound):
             return
-        if not unfinished or self.stage >= TUNING.longest_stage[self.samples.attack.own_axes] or descent.stuck:
-            self._sharpen(descent.evaluation, shares)
-            self.stage = 0
+        longest = TUNING.longest_stage[self.samples.attack.own_axes]
+        if not shares.unfinished or schedule.stage >= longest or descent.stuck:
+            schedule.sharpen(descent.evaluation.weights, shares, self.best.gap)
         # What has just failed to help may need its neurons.
-        if self.idle == 0:
+        if schedule.idle == 0:
             self._merge()
 
     def ended(self) -> Termination | None:
@@ -334,23 +245,7 @@ class Training:
             self._place(*found)
 
     def _empty(self) -> PolynomialNetwork:
-        nothing = np.empty((0, self.program.X.shape[1]))
-        return PolynomialNetwork(
-            nothing, np.empty(0), self.program.activation, regression=not loss_by_name(self.program.loss).margin
-        )
-
-    # -- smoothing ----------------------------------------------------------------------------------------------
-
-    def _sharpen(self, evaluation: ObjectiveEvaluation, shares: Shares) -> None:
-        """Move the hinge's centre to the current multipliers and shrink what contributes most to the gap."""
-        hinge, attack = self.smoothing.hinge, self.smoothing.attack
-        if hinge > 0.1:
-            hinge = max(0.3 * hinge, 0.1)
-        elif shares.hinge > 0.3 * self.best.gap:
-            hinge = max(0.7 * hinge, 1e-3)
-        if shares.attack > 0.3 * shares.hinge and shares.attack > 0.05 * self.settings.tolerance:
-            attack = max(0.3 * attack, TUNING.least_smoothing)
-        self.smoothing = PolynomialSmoothing(hinge, attack, evaluation.weights)
+        return network_of(self.program, np.empty((0, self.program.X.shape[1])), np.empty(0))
 
     # -- checkpoints --------------------------------------------------------------------------------------------
 
@@ -365,12 +260,12 @@ class Training:
             self.checkpoint.save(state, force=True)
 
     def _state(self) -> Mapping[str, Any]:
-        samples, centre = self.samples, self.smoothing.centre
+        samples, smoothing = self.samples, self.schedule.smoothing
         return {
-            **search_state(self.neurons, self.signs, self.memory, self.smoothing),
+            **search_state(self.neurons, self.signs, self.memory, smoothing),
             **best_state(*self.known),
-            "centre": samples.team.whole(centre, samples.rows, samples.total),
-            "stage": self.stage,
+            "centre": samples.team.whole(smoothing.centre, samples.rows, samples.total),
+            "stage": self.schedule.stage,
         }
 
     def _load(self) -> State | None:
@@ -393,7 +288,7 @@ class Training:
         place = None if self.checkpoint is None else self.checkpoint.path
         saved = restored(state, self.program, self.task, self.samples, place)
         self._place(saved.neurons, saved.signs)
-        self.memory, self.smoothing = saved.memory, saved.smoothing
-        self.stage, self.budget, self.certificates = saved.stage, TUNING.round_evaluations, TUNING.doubt_after
+        self.memory, self.budget = saved.memory, TUNING.round_evaluations
+        self.schedule.go_on(saved.smoothing, saved.stage)
         upper, lower = self.samples.team.told((saved.upper(), saved.lower()))
         self.take(saved.network, upper, saved.multipliers or self.known[1], lower)

@@ -15,11 +15,12 @@ If ``||B_k||_2 <= beta`` for every slot, then ``-mean_i loss*(-n theta_i)`` is a
    mu = 0.
 4. Together ``sum_i theta_i m_i <= sum_k B_k'u_k <= beta sum_k ||u_k||_2``, which the penalty pays for.
 
-Multipliers that violate this are scaled by ``beta / max_k ||B_k||``, which keeps everything else. With the squared loss
-theta_i is minus the derivative in the output, of either sign; the x_i carry no y_i, and attacks weigh
-``omega_i >= |theta_i|`` instead of theta_i. From ``rho^2 >= 2 t rho - t^2`` for the worst residual rho the bound is
-``sum theta_i y_i - n/4 sum omega_i^2 / w_i``, w the weights of the samples. With C outputs everything carries an output
-index and ``||B_k||`` is the Frobenius norm.
+Multipliers that violate this are scaled by ``beta / max_k ||B_k||``, which keeps everything else. With a loss of
+targets theta_i is minus the derivative in the output, of either sign; the x_i carry no y_i, and attacks weigh
+``omega_i >= |theta_i|`` instead of theta_i. By Fenchel's inequality for the worst residual the bound is ``sum theta_i
+y_i - mean_i phi*(n omega_i)`` (`cvxrobust.core.losses.residual`), for squares ``sum theta_i y_i - n/4 sum omega_i^2``;
+weights of samples enter as in all conjugates. With C outputs everything carries an output index and ``||B_k||`` is the
+Frobenius norm.
 
 Where X was computed from other data, each x_i may be off by `uncertainty_i`: ``||B_k||`` is then at most what it is
 computed to be plus ``sum_i (g_ik omega_i + mu_ik) uncertainty_i``, which is counted as rounding is.
@@ -35,7 +36,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.losses.base import output_signs
+from cvxrobust.core.losses.base import TwoSidedLoss, output_signs
 from cvxrobust.core.programs.gated.batch_repair import UnrepairedSlots, shortened
 from cvxrobust.core.programs.gated.evaluation import EPS, goals, harmful, slopes, sums, values
 from cvxrobust.core.programs.gated.program import GatedProgram
@@ -57,7 +58,7 @@ class GatedMultipliers:
         attacks: Directions p of the attacks, shape (n, C, d), d the coordinates that an attack can touch.
         mu: Multipliers of the cone constraints or of the harmful ReLUs, shape (n, K, C).
         directions: Directions q of the slots, shape (K, C, d).
-        omega: Weights of the attacks for the squared loss, shape (n, C); None for ``|theta|``.
+        omega: Weights of the attacks for losses of targets, shape (n, C); None for ``|theta|``.
     """
 
     theta: Array
@@ -216,11 +217,11 @@ def network_multipliers(program: GatedProgram, U: Array) -> GatedMultipliers:
 
 def clip_to_domain(program: GatedProgram, multipliers: GatedMultipliers) -> GatedMultipliers:
     """Multipliers inside all constraints but the one on ``||B_k||``; what is no number counts as zero."""
-    loss = program.loss_function
-    theta = loss.clip(_numbers(multipliers.theta))
+    loss, C = program.loss_function, program.shape[1]
+    theta = C * loss.clip(_numbers(multipliers.theta) / C)
     omega = np.abs(theta)
     if not loss.margin and multipliers.omega is not None:
-        omega = np.maximum(_numbers(multipliers.omega), omega)
+        omega = np.maximum(C * loss.clip(_numbers(multipliers.omega) / C), omega)
     mu = program.rules.clip(program, np.maximum(_numbers(multipliers.mu), 0.0), theta)
     largest = max(float(np.abs(part).max(initial=0.0)) for part in (theta, omega, mu))
     if largest > HUGE or 0.0 < largest < 1.0 / HUGE:
@@ -273,17 +274,16 @@ def lengths(B: Array) -> Array:
 def best_scaled(program: GatedProgram, theta: Array, omega: Array | None, limit: float) -> tuple[float, float]:
     """The bound that multipliers of shape (n, C) prove at their best scale up to a limit, and that scale."""
     loss, (n, C) = program.loss_function, theta.shape
-    omega = (theta if omega is None else omega).ravel()
+    reach = np.abs(theta if omega is None else omega).ravel() / C
     theta, target = theta.ravel(), program.labels.ravel()
-    if loss.margin:
+    if isinstance(loss, TwoSidedLoss):
+        # A loss averages over all that it is given, here over n C outputs instead of n samples.
+        theta = theta / C
+        scale = loss.best_scale_apart(theta, reach, target, limit)
+        value = C * loss.bound_apart(scale * theta, scale * reach, target)
+    else:
         scale = loss.best_scale(theta, target, limit)
         value = loss.bound(scale * theta, target)
-    else:
-        heavy = 1.0 if program.weights is None else np.repeat(program.weights, C)
-        curvature = n * float((omega**2 / heavy).sum())
-        linear = float(theta @ target)
-        scale = min(max(2.0 * linear / curvature, 0.0), limit) if curvature > 0.0 else 0.0
-        value = scale * linear - 0.25 * scale**2 * curvature
     return value - 4.0 * EPS * math.sqrt(n * C) * abs(value), scale
 
 

@@ -13,7 +13,7 @@ The penalty is the weight decay ``beta/2 sum (||hidden||^2 + output^2)`` of a ne
     (2 g_ik - 1) x_i'u_k >= r_i N(u_k)     for all i, k
 
 keep every ReLU in its gate over the whole ball, so f is linear there: the worst margin is ``y_i x_i'H_i - r_i N(H_i)``,
-and the value at a feasible point is the network's own objective. With the squared loss the worst residual is
+and the value at a feasible point is the network's own objective. With losses of targets the worst residual is
 ``|x_i'H_i - y_i| + r_i N(H_i)``.
 
 **One-sided** (for margin losses, which only need lower bounds of ``y_i f``). No constraints. Call slot k helpful to
@@ -74,7 +74,7 @@ def require_meaning(program: GatedProgram) -> None:
         UnsupportedProgramError: A one-sided programme whose loss is not of one margin, or an unknown loss, norm or
             formulation.
     """
-    loss = LOSSES.get(program.loss)
+    loss = LOSSES.get(program.loss.partition(":")[0])
     if loss is None:
         raise UnsupportedProgramError(f"loss {program.loss!r} is none of {sorted(LOSSES)}, which this solver knows.")
     if program.attack.norm not in GEOMETRIES:

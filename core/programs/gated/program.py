@@ -28,7 +28,7 @@ class GatedProgram:
 
     Args:
         X: Inputs, shape (n, D); with `bias` the last column is a constant 1 that no attack touches.
-        labels: Labels in {-1, +1}, shape (n, 1), or targets of the squared loss, shape (n, C).
+        labels: Labels in {-1, +1}, shape (n, 1), or targets, shape (n, C).
         loss: Name of a loss in `cvxrobust.core.losses`.
         gates: Shape (n, K), bool.
         signs: Shape (K,), each -1 or +1; all +1 where the formulation is ``"gated"``.

@@ -18,8 +18,16 @@ network ``f(x) = sum_j alpha_j s(x'u_j)``, attacks in balls around the x_i and l
    networks of any width. Otherwise all weights are scaled by s <= beta / gamma. The maximiser u is the neuron that
    would improve the network most.
 
-A moment matrix of a random attack does the work of several points: only second moments enter G. The squared loss takes
-weights of any sign, because its points are the samples themselves.
+A moment matrix of a random attack does the work of several points: only second moments enter G.
+
+With a loss of targets, phi of the worst residual ``rho_i = max(max f - y_i, y_i - min f)``, weights have a sign: w_k >
+0 says that f is too small at x_k, w_k < 0 that it is too large. Then rho_i is at least every ``sign(w_k) (y_i -
+f(x_k))``, so with ``reach_i = sum |w_k|`` over the sample's points and theta_i = sum w_k
+
+    mean_i phi(rho_i)  >=  sum_i reach_i rho_i - mean_i phi*(n reach_i)
+                       >=  -sum_k w_k f(x_k) + sum_i theta_i y_i - mean_i phi*(n reach_i),
+
+and the rest is as above, without labels in G. Without attack the points are the samples, and reach_i is ``|theta_i|``.
 """
 
 import math
@@ -31,7 +39,7 @@ from numpy.typing import NDArray
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.trust_region import Decomposition, decompose, minimize_on_sphere
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.losses.base import Loss
+from cvxrobust.core.losses.base import Loss, TwoSidedLoss
 from cvxrobust.core.programs.polynomial.exact_gram import SampleSums
 from cvxrobust.core.programs.rows import Rows, row_blocks
 
@@ -48,7 +56,8 @@ class PointMultipliers:
     """Multipliers that sit on points: how much each attacked copy of a sample matters.
 
     Args:
-        weights: Multiplier of each point, shape (k,); the theta of its sample, spread over the sample's points.
+        weights: Multiplier of each point, shape (k,); the theta of its sample, spread over the sample's points. Of a
+            loss of targets negative where the output is too large.
         owners: The sample that each point is an attack on, shape (k,), int.
         points: The points, shape (k, d); they are moved into their sample's ball if rounding left them outside.
     """
@@ -110,6 +119,7 @@ def dual_bound(
     activation: tuple[float, float, float],
     beta: float,
     slack: float = 0.0,
+    reach: Array | None = None,
 ) -> DualBound:
     """The lower bound of the module's derivation from multipliers and the signed second moments of their attacks.
 
@@ -121,10 +131,11 @@ def dual_bound(
         second_moments: ``S = sum_k theta_k sign_k [x_k; 1][x_k; 1]'``, shape (d + 1, d + 1).
         mass: ``sum_k |theta_k| (||x_k||^2 + 1)``, the size of the terms that were summed, for the rounding allowance.
         loss: The loss.
-        target: Targets (used by the squared loss only), shape (n,).
+        target: Targets (used by losses of targets only), shape (n,).
         activation: (a, b, c).
         beta: Weight of the penalty.
         slack: What gamma may lack besides, because points are not quite those that are meant.
+        reach: With a loss of targets ``sum_k |w_k|`` of each sample, shape (n,); ``|theta|`` if None.
     """
     d = second_moments.shape[0] - 1
     G = coefficients(activation, d) * second_moments
@@ -132,8 +143,13 @@ def dual_bound(
     allowance = rounding_allowance(theta.size, d, mass, activation) + slack
     gamma = max(float(violations.max()), 0.0) + allowance
     limit = beta / gamma if gamma > 0.0 else math.inf
-    scale = loss.best_scale(theta, target, limit) if np.isfinite(gamma) else 0.0
-    value = loss.bound(scale * theta, target)
+    limit = limit if np.isfinite(gamma) else 0.0
+    if isinstance(loss, TwoSidedLoss) and reach is not None:
+        scale = loss.best_scale_apart(theta, reach, target, limit)
+        value = loss.bound_apart(scale * theta, scale * reach, target)
+    else:
+        scale = loss.best_scale(theta, target, limit)
+        value = loss.bound(scale * theta, target)
     value -= 4.0 * EPS * theta.size**0.5 * abs(value)
     return DualBound(value, neurons, violations)
 
@@ -209,11 +225,17 @@ def repair_points(
     moves, balls = points - centres, attack.of(owners)
     fair = balls.shortened(moves)
     points = points if fair is moves else centres + fair
-    total = np.bincount(owners, weights, minlength=n).astype(np.float64)
-    theta = loss.clip(total)
+    total = reach_of(owners, weights, n)
+    capped = loss.clip(total)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(total != 0.0, theta / total, 1.0)
-    return theta, weights * ratio[owners], points
+        ratio = np.where(total != 0.0, capped / total, 1.0)
+    weights = weights * ratio[owners]
+    return capped if loss.margin else np.bincount(owners, weights, minlength=n).astype(np.float64), weights, points
+
+
+def reach_of(owners: NDArray[np.intp], weights: Array, n: int) -> Array:
+    """``sum_k |w_k|`` over the points of each of n samples, shape (n,)."""
+    return np.bincount(owners, np.abs(weights), minlength=n).astype(np.float64)
 
 
 def repair_moments(multipliers: MomentMultipliers, attack: AttackBall, loss: Loss) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.losses.base import Loss
-from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.losses.by_name import is_of_targets, loss_by_name
 from cvxrobust.core.losses.weighted import weighted_loss
 from cvxrobust.core.programs.rows import Rows
 
@@ -20,12 +20,13 @@ class PolynomialProgram:
 
     Minimise, for each column,
     ``mean_i loss(min_{||D|| <= radius_i} labels_i f(x_i + D)) + beta sum_j |alpha_j|`` over networks f.
-    With the squared loss the labels are real targets and there is no attack. Where the attacks are in an ellipsoid,
-    D is ``S e`` with ``||e|| <= radius_i``: a backend that does not know that does not read ``"ellipsoid"``.
+    With a loss of targets the labels are these, and the loss is that of the worst output,
+    ``max_{||D|| <= radius_i} loss(f(x_i + D), labels_i)``. Where the attacks are in an ellipsoid, D is ``S e`` with
+    ``||e|| <= radius_i``: a backend that does not know that does not read ``"ellipsoid"``.
 
     Args:
         X: Inputs, shape (n, d); an array, or inputs that are read in blocks.
-        labels: Labels in {-1, +1} (targets for the squared loss), shape (n, K).
+        labels: Labels in {-1, +1}, or targets, shape (n, K).
         loss: Name of a loss in `cvxrobust.core.losses`.
         activation: Coefficients (a, b, c) of ``a t^2 + b t + c``.
         attack: The attacks on each sample, of n radii: l2 balls in the units of X, or an ellipsoid's multiples.
@@ -41,7 +42,10 @@ class PolynomialProgram:
     beta: float
     weights: Array | None = None
 
-    kind = "polynomial"
+    @property
+    def kind(self) -> str:
+        """What backends name that read it: targets under attack, with two sides per sample, are a kind of their own."""
+        return "attacked targets" if is_of_targets(self.loss) and self.attack.present else "polynomial"
 
     @property
     def loss_function(self) -> Loss:

@@ -230,7 +230,7 @@ def test_what_the_formulations_do_not_know_is_refused():
         solve_gated(replace(program, loss="squared"), Settings())
     with pytest.raises(UnsupportedProgramError, match="one output"):
         solve_gated(replace(program, labels=np.tile(program.labels, 2)), Settings())
-    with pytest.raises(UnsupportedProgramError, match="'huber' is none of"):
-        solve_gated(replace(program, loss="huber"), Settings())
+    with pytest.raises(UnsupportedProgramError, match="'cauchy' is none of"):
+        solve_gated(replace(program, loss="cauchy"), Settings())
     with pytest.raises(UnknownNameError, match="option"):
         solve_gated(program, Settings(options={"momentum": 1}))

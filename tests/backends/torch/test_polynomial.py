@@ -10,7 +10,7 @@ from random_problems import random_case
 
 from cvxrobust import AdversarialSDP, Settings, StandardSDP, solve
 from cvxrobust.backends.torch.polynomial.attacks import Spectrum, smoothed_attacks, varying_coordinates
-from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, network_of
+from cvxrobust.backends.torch.polynomial.neurons import compressed, merged
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing, Query, SmoothedObjective
 from cvxrobust.backends.torch.polynomial.objective_numpy import SmallObjective
 from cvxrobust.backends.torch.polynomial.samples import LocalSamples
@@ -20,6 +20,7 @@ from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.kit import network_of
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.solving.judging import sanitize
 
@@ -274,25 +275,25 @@ def test_the_smallest_shapes_are_solved(n, d, one_class):
 
 
 def test_merged_neurons_are_the_same_function():
-    rng = np.random.default_rng(6)
+    rng, program = np.random.default_rng(6), small_problem(d=4).to_structured()
     neurons, signs = rng.standard_normal((14, 4)), np.where(np.arange(14) < 9, 1.0, -1.0)
     merged, kinds = compressed(neurons, signs)
     assert merged.shape[0] == kinds.size <= 10
-    full, small = (network_of(*pair, ACTIVATIONS[0], False) for pair in ((neurons, signs), (merged, kinds)))
+    full, small = (network_of(program, *pair) for pair in ((neurons, signs), (merged, kinds)))
     X = rng.standard_normal((20, 4))
     assert small.decision_function(X) == pytest.approx(full.decision_function(X))
     assert small.penalty == pytest.approx(full.penalty)
 
 
 def test_neurons_that_fade_or_repeat_are_merged_and_nothing_else_is():
-    rng = np.random.default_rng(7)
+    rng, program = np.random.default_rng(7), small_problem(d=6).to_structured()
     strong, signs = rng.standard_normal((4, 6)), np.array([1.0, 1.0, -1.0, -1.0])
     fading = 1e-3 * rng.standard_normal((8, 6))
     neurons = np.vstack([strong, 0.5 * strong, fading])
     kinds = np.concatenate([signs, signs, np.where(np.arange(8) < 3, 1.0, -1.0)])
     few, left = merged(neurons, kinds, 1e-5)
     assert sorted(left) == [-1.0, -1.0, 1.0, 1.0]
-    full, small = (network_of(*pair, ACTIVATIONS[0], False) for pair in ((neurons, kinds), (few, left)))
+    full, small = (network_of(program, *pair) for pair in ((neurons, kinds), (few, left)))
     X = rng.standard_normal((20, 6))
     assert small.decision_function(X) == pytest.approx(full.decision_function(X), abs=1e-4)
     assert small.penalty == pytest.approx(full.penalty, rel=1e-5)
@@ -417,7 +418,7 @@ def test_what_cannot_be_solved_is_refused_in_words():
     program = small_problem().to_structured()
     with pytest.raises(InputError, match=r"\(30, 2\).*one column"):
         solve_polynomial(replace(program, labels=np.hstack([program.labels] * 2)), Settings())
-    with pytest.raises(InputError, match="no adversary"):
+    with pytest.raises(InputError, match="two sides"):
         solve_polynomial(replace(program, loss="squared"), Settings())
     with pytest.raises(UnknownNameError, match="neurons"):
         solve_polynomial(program, Settings(options={"nuerons": 3}))

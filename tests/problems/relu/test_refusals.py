@@ -52,7 +52,7 @@ PATTERNS = X @ np.random.default_rng(0).standard_normal((2, 3)) >= 0.0
         ({"bound": "separate", "formulation": "cone"}, "bound='separate' belongs to the one-sided .*; this is 'cone'"),
         ({"bound": "mixed", "patterns": PATTERNS}, "bound='mixed' needs to know where balls cross .*, not patterns="),
         ({"multiclass": "ova"}, "unknown multiclass 'ova'"),
-        ({"multiclass": "vector-output"}, "fits all classes at once with the squared loss, not with 'hinge'"),
+        ({"multiclass": "vector-output"}, "fits all classes at once with a loss of targets, not with 'hinge'"),
         ({"loss": "squared", "formulation": "one-sided"}, "one-sided formulation needs a margin loss"),
         ({"loss": "squared", "regate": 1}, "regate=1 belongs to the one-sided formulation; 'cone' keeps its gates"),
         ({"regate": 1, "formulation": "gated"}, "regate=1 belongs to the one-sided formulation"),

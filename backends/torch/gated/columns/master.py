@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.gated.balls import SMOOTH_BALLS, SmoothNorm, smooth_ball
 from cvxrobust.backends.torch.gated.smoothing import smooth_relu
-from cvxrobust.backends.torch.losses import LOSSES
+from cvxrobust.backends.torch.losses import torch_loss
 from cvxrobust.core import GatedProgram
 
 ARMIJO = 1e-4
@@ -114,7 +114,7 @@ class Master:
         self.labels, self.gates = tensor(program.labels[:, 0]), tensor(program.gates * program.signs)
         self.ball = smooth_ball(program.attack)
         self.noise = 4.0 * torch.finfo(dtype).eps
-        self.loss, self.margin = LOSSES[program.loss], program.loss_function.margin
+        self.loss, self.margin = torch_loss(program.loss), program.loss_function.margin
         self.attacked = program.attack.present
         self.weights = None if program.weights is None else tensor(program.weights)
         self.clear()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.torch.gated.balls import SMOOTH_BALLS, smooth_ball, support
-from cvxrobust.backends.torch.losses import LOSSES, ReLU
+from cvxrobust.backends.torch.losses import ReLU, torch_loss
 from cvxrobust.core import GatedProgram
 
 CHUNK = 120_000
@@ -119,7 +119,7 @@ class Sums:
 
     def __init__(self, data: Restricted, centres: Centres, widths: Widths, U: Tensor) -> None:
         self.data, self.centres, self.width, self.U = data, centres, widths, U
-        self.loss, self.margin = LOSSES[data.program.loss], data.program.loss_function.margin
+        self.loss, self.margin = torch_loss(data.program.loss), data.program.loss_function.margin
         self.ball = smooth_ball(data.program.attack)
         self.total = torch.zeros_like(U)
         self.weight = U.new_zeros(U.shape[0])

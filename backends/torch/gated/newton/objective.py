@@ -227,7 +227,7 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
     losses, slope, curvature = data.loss.second_order(found, lambda z: smooth_relu(z, widths.values, old.loss))
     omega = data.weighed(slope) / n
     if not data.attacked and not data.margin:
-        sigma, curvature = torch.where(sigma == 0.0, 1.0, sigma), torch.full_like(outputs, 2.0)
+        sigma = torch.where(sigma == 0.0, 1.0, sigma)
     roots = torch.sqrt((U * U).sum((1, 2), keepdim=True) + widths.lengths**2)
     curvature = data.weighed(curvature) / n
     value = data.weighed(losses).sum() / n + program.beta * roots.sum()

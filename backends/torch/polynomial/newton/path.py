@@ -15,7 +15,7 @@ from cvxrobust.backends.torch.polynomial.newton.system import NewtonSystem, Poin
 from cvxrobust.backends.torch.polynomial.newton.terms import neurons_of_factor
 from cvxrobust.backends.torch.polynomial.newton.units import column_sizes, is_raw, whitening
 from cvxrobust.backends.torch.polynomial.samples import StopPass
-from cvxrobust.backends.torch.polynomial.training import TUNING as TRAINING
+from cvxrobust.backends.torch.polynomial.schedule import TUNING as TRAINING
 from cvxrobust.backends.torch.polynomial.training import Training
 from cvxrobust.backends.torch.stopping import Stops
 from cvxrobust.core import PolynomialNetwork, PolynomialProgram

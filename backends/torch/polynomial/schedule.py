@@ -1,0 +1,154 @@
+"""When a training smooths less, what it aims at, and when it gives up: by what its certificates say is missing."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from cvxrobust.backends.torch.losses import torch_loss
+from cvxrobust.backends.torch.polynomial.certify import Judgement
+from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing
+from cvxrobust.core import PolynomialProgram
+
+
+@dataclass(frozen=True)
+class TrainingTuning:
+    """Where descent starts, how it goes on, and when it gives up."""
+
+    first_neurons: int = 12
+    """Neurons of either sign at the start, at most."""
+
+    round_evaluations: int = 40
+    """Evaluations between two certificates."""
+
+    patience: int = 60
+    """Rounds without a better gap after which the search gives up."""
+
+    longest_stage: tuple[int, int] = (2, 15)
+    """Rounds after which smoothing changes though descent is unfinished: in balls, and in ellipsoids, where networks
+    come to ignore what attacks touch and margins have a kink (with 2 one ended at a gap of 0.1)."""
+
+    slack: float = 4.0
+    """Smoothing changes once what is missing is at most this many times what smoothing costs."""
+
+    growing_rounds: int = 2
+    """Rounds of one stage that may add neurons."""
+
+    cold: tuple[float, float] = (0.3, 0.03)
+    warm: tuple[float, float] = (0.1, 0.01)
+    """First smoothing of hinge and attacks: from small random neurons, and from neurons that know something."""
+
+    noticed_share: float = 3e-3
+    """Fraction of the gap, relative to the whole network, that merging neurons may leave out of it."""
+
+    least_smoothing: float = 1e-10
+    """Smallest smoothing of attacks, in units of the margin."""
+
+    doubt_after: int = 5
+    aim_ahead: float = 2.0
+    most_ahead: float = 0.5
+    yield_every: int = 5
+    """Certificates after which a network without neurons, the best so far, is taken for the optimum; and how far
+    descent then aims below beta: by this many times what the last multipliers violate, for the hinge no more than the
+    best ones do (which is the gap), by half of beta at most, and by half as much after every so many certificates
+    without progress.
+
+    What keeps the zero network from being certified are multipliers that price a neuron at a little more than beta,
+    ever less so: descent has that tail. With a smaller beta the tail ends below the true one, and the gap closes at
+    once. If the zero network is not the optimum of the smaller beta, violations fall all the same, and beta rises with
+    that.
+    """
+
+
+TUNING = TrainingTuning()
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What makes up the relative gap of one iterate, each part 0 or more.
+
+    Args:
+        descent: How far its multipliers are from dual feasibility: unfinished descent, or missing neurons.
+        hinge: Due to the smoothing of the hinge.
+        attack: Due to the smoothing of attacks.
+    """
+
+    descent: float
+    hinge: float
+    attack: float
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether descent is what is missing most."""
+        return self.descent > TUNING.slack * (self.hinge + self.attack)
+
+
+class Schedule:
+    """The smoothing of one training, and how its certificates have fared.
+
+    Args:
+        program: The programme.
+        tolerance: The relative gap to reach.
+        known: Whether it begins with neurons that know something.
+        centre: Of the first smoothing, zeros, one entry per sample of this process.
+
+    Attributes:
+        program, tolerance: As given.
+        smoothing: The present one; its centre is the last multipliers.
+        certificates: So far; where there was a checkpoint, `TUNING.doubt_after` to begin with.
+        stage: Rounds with the present smoothing.
+        idle, least: Rounds without a better gap, and the gap that counts as the last better one.
+        violated: What the last multipliers violate, relative to the beta that was aimed at.
+    """
+
+    def __init__(self, program: PolynomialProgram, tolerance: float, known: bool, centre: Tensor) -> None:
+        self.program, self.tolerance = program, tolerance
+        self.smoothing = PolynomialSmoothing(*(TUNING.warm if known else TUNING.cold), centre)
+        self.certificates = self.stage = self.idle = 0
+        self.least, self.violated = math.inf, 0.0
+
+    def begin_warm(self) -> None:
+        """Smooth as where neurons know something, around the present centre."""
+        self.smoothing = PolynomialSmoothing(*TUNING.warm, self.smoothing.centre)
+
+    def go_on(self, smoothing: PolynomialSmoothing, stage: int) -> None:
+        """Go on where a checkpoint left off."""
+        self.smoothing, self.stage, self.certificates = smoothing, stage, TUNING.doubt_after
+
+    @property
+    def patient(self) -> bool:
+        """Whether a better gap may still come."""
+        return self.idle < TUNING.patience
+
+    def share_for_nothing(self, gap: float) -> float:
+        """Share of beta that descent aims at while the network without neurons is the best so far."""
+        if self.certificates < TUNING.doubt_after:
+            return 1.0
+        violated = min(self.violated, gap) if torch_loss(self.program.loss).kinked else self.violated
+        return 1.0 - min(TUNING.aim_ahead * violated, TUNING.most_ahead * 0.5 ** (self.idle // TUNING.yield_every))
+
+    def shares(self, judgement: Judgement, penalty: float, gap: float) -> Shares:
+        """What is missing after another round.
+
+        Args:
+            judgement: Of the round's network.
+            penalty: The share of beta that the round aimed at.
+            gap: The best relative gap so far, this one's included.
+        """
+        upper = max(abs(judgement.upper), 1e-300)
+        missing = max(float(judgement.bound.violations.max()) / (self.program.beta * penalty) - 1.0, 0.0)
+        self.violated = missing
+        self.stage += 1
+        self.idle, self.least = (0, gap) if gap < 0.99 * self.least else (self.idle + 1, self.least)
+        return Shares(missing, judgement.hinge / upper, judgement.attack / upper)
+
+    def sharpen(self, weights: Tensor, shares: Shares, gap: float) -> None:
+        """Move the hinge's centre to the current multipliers and shrink what contributes most to the gap."""
+        hinge, attack = self.smoothing.hinge, self.smoothing.attack
+        if hinge > 0.1:
+            hinge = max(0.3 * hinge, 0.1)
+        elif shares.hinge > 0.3 * gap:
+            hinge = max(0.7 * hinge, 1e-3)
+        if shares.attack > 0.3 * shares.hinge and shares.attack > 0.05 * self.tolerance:
+            attack = max(0.3 * attack, TUNING.least_smoothing)
+        self.smoothing, self.stage = PolynomialSmoothing(hinge, attack, weights), 0

@@ -1,0 +1,32 @@
+"""The Huber loss by the first-order methods, whose second derivative jumps: the optimum that conic solvers find."""
+
+import numpy as np
+import pytest
+
+from cvxrobust import AdversarialReLU, ConvexReLU, Settings, StandardSDP, solve
+
+pytest.importorskip("torch")
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((40, 4))
+Y = X[:, 0] ** 2 - X[:, 1] + 0.3 * RNG.standard_normal(40)
+Y[:4] += 8.0  # outliers
+GATES = {"beta": 0.02, "n_gates": 6, "seed": 0}
+PROBLEMS = {
+    "polynomial": lambda loss: StandardSDP(X, Y, beta=0.02, loss=loss),
+    "cone": lambda loss: ConvexReLU(X, Y, loss=loss, formulation="cone", **GATES),
+    "gated": lambda loss: ConvexReLU(X, Y, loss=loss, formulation="gated", **GATES),
+    "two outputs": lambda loss: ConvexReLU(X, np.column_stack([Y, X[:, 2]]), loss=loss, formulation="cone", **GATES),
+    "attacked cone": lambda loss: AdversarialReLU(X, Y, radius=0.03, loss=loss, formulation="cone", **GATES),
+    "attacked gated": lambda loss: AdversarialReLU(X, Y, radius=0.1, norm=2, loss=loss, formulation="gated", **GATES),
+}
+
+
+@pytest.mark.parametrize("loss", ["huber", "huber:0.3"])
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_first_order_methods_find_the_optimum_of_conic_solvers(name, loss):
+    problem = PROBLEMS[name](loss)
+    ours = solve(problem, backend="torch", settings=Settings(tolerance=1e-4, threads=1))
+    assert (ours.quality, ours.termination) == ("certified", "converged")
+    exact = solve(problem, backend="clarabel", settings=Settings(tolerance=1e-6, threads=1)).certificate
+    assert ours.certificate.lower <= exact.upper * (1.0 + 1e-9)
+    assert exact.lower <= ours.certificate.upper * (1.0 + 1e-9)
