@@ -113,11 +113,11 @@ class SampleForces:
         inside = torch.stack([self.lifted.T @ (row[:, None] * self.lifted) for row in theta])
         return self.a * inside + self.c0 * theta.sum(1)[:, None, None] * torch.outer(self.corner, self.corner)
 
-    def rows(self, triangle: Triangle) -> Tensor:
-        """``k^1/2 A``, transposed, shape (p, n)."""
-        found = triangle.outer(self.lifted.T.contiguous()).mul_((self.a * triangle.off)[:, None])
+    def rows(self, triangle: Triangle, chosen: slice = slice(None)) -> Tensor:
+        """``k^1/2 A`` of consecutive samples, transposed, shape (p, b)."""
+        found = triangle.outer(self.lifted[chosen].T.contiguous()).mul_((self.a * triangle.off)[:, None])
         found.add_((self.c0 * triangle.vector(torch.outer(self.corner, self.corner)))[:, None])
-        return found.mul_(self.weights)
+        return found.mul_(self.weights[chosen])
 
     def outputs(self, forces: Tensor) -> Tensor:
         """What forces, shape (n,), make of the changes of outputs, with the labels' signs."""
@@ -247,14 +247,9 @@ def _lambda(basis: Basis) -> Tensor:
 
 
 def _add_clean(H: Tensor, triangle: Triangle, basis: Basis, clean: CleanLinearised) -> None:
-    lifted, end = clean.data.entries(basis.root)
-    activation = clean.data.activation
-    corner = activation.corner * triangle.vector(torch.outer(end, end))
-    weights = torch.sqrt(clean.aim.curvature)
-    for rows in _blocks(lifted.shape[0], triangle.size):
-        part = lifted[rows].T.contiguous()
-        vectors = triangle.outer(part).mul_((activation.a * triangle.off)[:, None]).add_(corner[:, None])
-        add_gram(H, vectors.mul_(weights[rows]).T)
+    samples = SampleForces(basis, clean)
+    for rows in _blocks(samples.weights.numel(), triangle.size):
+        add_gram(H, samples.rows(triangle, rows).T)
 
 
 def _add_attacked(H: Tensor, triangle: Triangle, basis: Basis, attacked: Linearised) -> None:
@@ -360,10 +355,8 @@ class _Columns:
         return _Triangles(primal, dual, positive, negative, whole, torch.cat(parts))
 
     def _step(self) -> int:
-        if self.basis.root.device.type != "cpu":
-            return self.most
-        few: int = CACHED // self.triangle.size
-        return max(1, few)
+        few: int = max(1, CACHED // self.triangle.size)
+        return few if self.basis.root.device.type == "cpu" else self.most
 
     def _fill(self, rows: slice, place: slice) -> Tensor:
         """Fill some places; the triangles of correlations that count."""
