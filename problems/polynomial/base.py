@@ -224,7 +224,10 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     def to_structured(self) -> PolynomialProgram:
         """The same for backends that know the mathematics: one column of labels per class."""
-        labels, X = np.stack(self.targets, axis=1), self.coordinates
+        return self._own_program(np.stack(self.targets, axis=1))
+
+    def _own_program(self, labels: Array) -> PolynomialProgram:
+        X = self.coordinates
         attack = replace(self.attack, attackable=X.shape[1])
         return PolynomialProgram(X, labels, self.loss, self.activation, attack, self.beta, self.sample_weight)
 
@@ -290,7 +293,7 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
     def dual(self, multipliers: Multipliers) -> DualBound:
         """The lower bound together with the neurons that would improve the network most."""
         if self.span is None and isinstance(multipliers, PointMultipliers):
-            return bound_of(self.to_structured(), multipliers)
+            return bound_of(self._own_program(self.y[:, None]), multipliers)
         n, d = self.X.shape
         theta, S, mass, error = self._second_moments(multipliers, precise=False)
         if is_spoilt(n, d, mass, self.activation, self.beta):
