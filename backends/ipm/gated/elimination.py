@@ -18,9 +18,19 @@ ACCURACY = 1e-10
 REFINEMENTS = 25
 """Steps of conjugate gradients, at most."""
 
+LOOSE = 10.0
+"""How far beyond its aim a residual may be, computed from slacks, before they are refined as well."""
+
+RESTARTS = 4
+"""Solutions more, at most, that this may take."""
+
 
 class Elimination:
-    """The factored normal equations ``(curvature + G' W^-2 G) x = r``."""
+    """The factored normal equations ``(curvature + G' W^-2 G) x = r``.
+
+    Attributes:
+        strained: Whether slacks had to be refined.
+    """
 
     def __init__(
         self, model: Model, scaling: Scaling, curvature: Tensor | None, members: Tensor, order: Order | None = None
@@ -34,7 +44,7 @@ class Elimination:
             members: The group of each slot, shape (K,).
             order: The order of elimination, where the programme has it; None for the cheapest.
         """
-        self.model, self.scaling, self.curvature = model, scaling, curvature
+        self.model, self.scaling, self.curvature, self.strained = model, scaling, curvature, False
         data = model.data
         self.samples = EliminatedSamples(model, scaling, curvature)
         self.length = ball_form(scaling, "length")
@@ -173,9 +183,36 @@ class Elimination:
     def _uncoupled(self, block: Tensor) -> Tensor:
         return torch.cholesky_solve(block[..., None], self.factor)[..., 0]
 
+    def direction(self, rhs: Tensor, accuracy: float = ACCURACY, *, watched: bool) -> tuple[Tensor, Tensor]:
+        """The solution x and ``G x``, of whose errors multipliers get W^-2 as much.
+
+        Where inputs are large, G x has lost digits that dual feasibility needs. So the sum of what several solutions
+        change is kept beside that of the solutions, and it is G x as multipliers see it that residuals are made of.
+
+        Args:
+            rhs: The right-hand side.
+            accuracy: Residual at which it is good enough, relative.
+            watched: Whether to make sure of that.
+        """
+        x = self.solve(rhs, accuracy)
+        linear, seen = self.model.forward(x)
+        goal = LOOSE * accuracy * torch.linalg.vector_norm(rhs)
+        for _ in range(RESTARTS if watched else 0):
+            missing = rhs - self._answer(x, linear, seen)
+            if not bool(torch.linalg.vector_norm(missing) > goal):
+                break
+            self.strained = True
+            more = self.solve(missing, accuracy)
+            further, looked = self.model.forward(more)
+            x, linear = x + more, linear + further
+            seen = None if seen is None or looked is None else seen + looked
+        return x, linear
+
     def times(self, x: Tensor) -> Tensor:
         """The matrix times x."""
-        linear, seen = self.model.forward(x)
+        return self._answer(x, *self.model.forward(x))
+
+    def _answer(self, x: Tensor, linear: Tensor, seen: Tensor | None) -> Tensor:
         pull = None if seen is None or self.curvature is None else self.curvature * seen
         return self.model.curvature(x) + self.model.adjoint(self.scaling.squared(linear), pull)
 

@@ -160,8 +160,10 @@ class Steps:
 
         def direction(target: Tensor, shift: Tensor | None = None) -> GatedDirection:
             pulled = model.adjoint(target)
-            dx = system.solve(pulled, TUNING.coarse) if shift is None else system.solve(pulled - shift)
-            ds, _ = model.forward(dx)
+            if shift is None:
+                dx, ds = system.direction(pulled, TUNING.coarse, watched=system.strained)
+            else:
+                dx, ds = system.direction(pulled - shift, watched=True)
             return GatedDirection(dx, ds, target - scaling.squared(ds))
 
         first = scaling.target(torch.zeros_like(mu))
