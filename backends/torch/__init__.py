@@ -8,6 +8,7 @@ their residuals.
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -105,6 +106,12 @@ class Torch:
     def unavailable(self) -> str | None:
         """Why it cannot run here; None if it can."""
         return None if find_spec("torch") else "run `pip install torch`"
+
+    @property
+    def awaited(self) -> bool:
+        """Whether other processes of a group wait for this one; its module is only looked at where somebody has."""
+        distributed = sys.modules.get("torch.distributed")
+        return distributed is not None and distributed.is_available() and distributed.is_initialized()
 
     def harmless_options(self) -> set[str]:
         """All of them."""

@@ -155,6 +155,21 @@ class RequiresAvailable(Protocol):
         ...
 
 
+@runtime_checkable
+class SolvesInTeam(Protocol):
+    """What a backend may offer besides, whose `solve` several processes enter together."""
+
+    @property
+    def awaited(self) -> bool:
+        """Whether others wait for this process in `solve`: it is called even where time is up, and they agree there."""
+        ...
+
+
+def is_awaited(backend: "Backend") -> bool:
+    """Whether other processes wait for this one in a backend's `solve`."""
+    return isinstance(backend, SolvesInTeam) and bool(backend.awaited)
+
+
 def why_unavailable(backend: "Backend") -> str | None:
     """Why a backend cannot run here, None if it can; one that cannot even say is not available either."""
     with telling_interrupts() as is_interrupt, overheard():

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from cvxrobust.core.conic.program import ConicProgram, require_cones
-from cvxrobust.core.contracts.backend import Backend, Monitor
+from cvxrobust.core.contracts.backend import Backend, Monitor, is_awaited
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
 from cvxrobust.core.contracts.result import Result, Solution, Termination, Times, grade
 from cvxrobust.core.contracts.weight import Weighed
@@ -83,7 +83,7 @@ def _for_the_solver(part: Problem[Any], program: Any, left: float | None) -> flo
 def _directly(way: Way, witness: Witness[N], settings: Settings, monitor: Monitor) -> Result[N]:
     task, backend, asked = witness.task, way.backend, settings.tolerance
     part = task.part
-    if monitor.should_stop:
+    if monitor.should_stop and not is_awaited(backend):
         stopped = Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
         return result_of(way, witness.judged, stopped, asked)
     clock = time.perf_counter()

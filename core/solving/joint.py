@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from cvxrobust.core.contracts.backend import Monitor, SolvesTogether, harmless_options
+from cvxrobust.core.contracts.backend import Monitor, SolvesTogether, harmless_options, is_awaited
 from cvxrobust.core.contracts.problem import Problem, RefinableProblem
 from cvxrobust.core.contracts.result import Result, Solution, Termination, Times
 from cvxrobust.core.networks.base import N
@@ -34,7 +34,8 @@ def solve_jointly(
     """One result per part; None if they have to be solved one by one."""
     way = plan.ways[0]
     backend, program = way.backend, joint_program(problem, way)
-    if program is None or monitor.should_stop or not isinstance(backend, SolvesTogether):
+    stopped = monitor.should_stop and not is_awaited(backend)
+    if program is None or stopped or not isinstance(backend, SolvesTogether):
         return None
     parts = problem.parts
     tasks = [Task(Structure(part), k, ledger.bounds[k], ledger.starts[k]) for k, part in enumerate(parts)]

@@ -48,7 +48,8 @@ number of different gates, whichever is cheaper; where one-sided, in order K (D 
 first and n afterwards. `samples` holds the Omega_i. Slots with equal gates share ``sum_k B_k^-1``. Along its own
 vector a slot is soft, ever more so towards the end; amplitudes of these K directions are unknowns of their own,
 without which the rest would drown. Conjugate gradients with the exact operator and this elimination as preconditioner
-remove rounding: no step or one in most cases, more near the end.
+remove rounding: no step or one in most cases, more near the end. Where inputs are large, slacks are summed up over
+several solutions instead of computed from the last x: multipliers get W^-2 of what they lack (`Elimination.direction`).
 
 **Cones without interior** (`phase_one`, `facial_reduction`) are found beforehand. Their slots are confined to
 subspaces, or left out, and what multipliers this takes follows from those of phase one.

@@ -11,9 +11,10 @@ from cvxrobust.backends.ipm.complementarity import products, products_after, ste
 from cvxrobust.backends.ipm.polynomial.attacked import Linearised
 from cvxrobust.backends.ipm.polynomial.attacked_rows import AttackedRows
 from cvxrobust.backends.ipm.polynomial.clean import CleanData, CleanLinearised
+from cvxrobust.backends.ipm.polynomial.rows import Forced, RowsSchur
 from cvxrobust.backends.ipm.polynomial.samples import Activation, Aim, AttackedData, AttackedPoint
 from cvxrobust.backends.ipm.polynomial.scaling import Basis, Scaled
-from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, Forced, KernelSchur, RowsSchur, Solved
+from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, KernelSchur, Solved
 from cvxrobust.backends.ipm.polynomial.variables import PolynomialDirection, PolynomialPoint
 from cvxrobust.backends.ipm.symmetric import Triangle
 from cvxrobust.core.arrays import worth_a_look

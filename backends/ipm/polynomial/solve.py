@@ -88,11 +88,13 @@ r"""A structured primal-dual interior-point method for polynomial networks, stan
    *Inputs of very different scales.* Columns from 1e-3 to 1e4 are the same problem for every step, which does not care
    about coordinates, but not for a start, nor for rounding. So Z and Z' start along the axes of the inputs' second
    moments, each as long as outputs leave room for; without attack nothing is turned into another frame; once the
-   factored system leaves residuals of 1e-8, its rows are factored as they are (`RowsSchur`) instead of their squares;
-   margins of smooth losses are moved by steps, not computed from T anew, since multipliers must balance large inputs
-   to their last digits; and bounds are summed to twice the working precision
+   factored system leaves residuals of 1e-8, its rows are factored as they are (`RowsSchur`, `AttackedRows`) instead of
+   their squares, and multipliers follow from the rows' values; margins of attacked samples give way where s, computed
+   from T anew, is negative by rounding; margins of smooth losses are moved by steps, not computed from T anew, since
+   multipliers must balance large inputs to their last digits; and bounds are summed to twice the working precision
    (`core.programs.polynomial.exact_gram`). On 200 x 10 inputs of that kind squared losses ended at gaps of 2e-6 to
-   1e-5 after some 40 iterations, and now reach 1e-6 in 20 to 30.
+   1e-5 after some 40 iterations, and now reach 1e-6 in 20 to 30; attacked hinges ended at 1e-6 to 1e-3, and reach it
+   in 15 to 40.
 
    Solutions are refined with the operator applied sample by sample (O(n d^2)), until what is missing in dual
    feasibility is negligible.

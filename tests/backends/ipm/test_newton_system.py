@@ -8,6 +8,7 @@ from polynomial_cases import adversarial
 
 torch = pytest.importorskip("torch")
 schur = pytest.importorskip("cvxrobust.backends.ipm.polynomial.schur")
+rows = pytest.importorskip("cvxrobust.backends.ipm.polynomial.rows")
 spread = pytest.importorskip("cvxrobust.backends.ipm.polynomial.covariances")
 start = pytest.importorskip("cvxrobust.backends.ipm.polynomial.start")
 system = pytest.importorskip("cvxrobust.backends.ipm.polynomial.newton_system")
@@ -208,7 +209,7 @@ def test_steps_are_the_longest_that_stay_inside():
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
 def test_the_ways_to_factor_agree(loss):
     at, few = interior(adversarial(9, 6, radius=0.0, loss=loss), 6)
-    ways = {"entries": schur.DenseSchur, "samples": schur.KernelSchur, "rows": schur.RowsSchur}
+    ways = {"entries": schur.DenseSchur, "samples": schur.KernelSchur, "rows": rows.RowsSchur}
     steps = {}
     for name, kind in ways.items():
         newton = system.NewtonSystem(at.data, at.point, few.triangle, factoring=name)
@@ -228,7 +229,7 @@ def test_rows_of_attacked_samples_make_the_same_step(loss, near):
     ways = {name: system.NewtonSystem(at.data, at.point, few.triangle, factoring=name, near=near)
             for name in ("entries", "rows")}  # fmt: skip
     assert isinstance(ways["entries"].schur, schur.DenseSchur)
-    assert isinstance(ways["rows"].schur, schur.RowsSchur)
+    assert isinstance(ways["rows"].schur, rows.RowsSchur)
     predictor = ways["entries"].direction(0.0, None)
     steps = {name: way.direction(0.1 * few.mu, predictor) for name, way in ways.items()}
     pairs = [(getattr(steps["entries"], part), getattr(steps["rows"], part)) for part in ("dT", "dZ", "dU", "dUp")]

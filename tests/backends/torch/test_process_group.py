@@ -14,6 +14,8 @@ JOBS = {
     "ellipsoid": ("ellipsoid", {}),
     "stopped": ("plain", {"stop_first": True}),
     "late": ("plain", {"late": True}),
+    "tardy": ("plain", {"tardy": True}),
+    "tardy classes": ("classes", {"tardy": True}),
     "uneven": ("plain", {"batch": 40, "epochs": 1}),
 }
 
@@ -44,7 +46,10 @@ def test_a_team_gives_the_answer_of_one_process(answers, name):
     assert first["upper"] - first["lower"] <= 3e-4 * first["upper"]
 
 
-@pytest.mark.parametrize(("name", "termination"), [("stopped", "interrupted"), ("late", "time limit")])
+@pytest.mark.parametrize(
+    ("name", "termination"),
+    [("stopped", "interrupted"), ("late", "time limit"), ("tardy", "time limit"), ("tardy classes", "time limit")],
+)
 def test_all_stop_when_one_has_to(answers, name, termination):
     first, second, third = answers[name]
     assert first["termination"] == second["termination"] == third["termination"] == termination

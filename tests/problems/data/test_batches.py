@@ -221,7 +221,8 @@ def test_data_that_changes_in_the_middle_of_a_solve_ends_it(change, classes, bat
 
     needed, result = passes()
     assert result.iterations > 20
-    for at in (2, needed // 2, needed - 1):
+    # How often progress is judged on the way, a pass each time, depends on how busy the machine is.
+    for at in (2, needed // 2, 3 * needed // 4):
         with pytest.raises(InputError, match="read first"):
             passes(at)
 

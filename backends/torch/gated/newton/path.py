@@ -68,7 +68,7 @@ class PathTuning:
     """Slots shorter than these shares of the longest are left out on trial."""
 
     patience: int = 5
-    """Stages without a better gap after which rounding is taken to have won."""
+    """Stages without a better gap or network after which rounding is taken to have won."""
 
     repair_below: float = 0.3
     """Multipliers of slots without interior are found by least squares once the gap of the others is below this."""
@@ -140,14 +140,16 @@ def follow(path: Path, best: GatedIncumbent, keep: Callable[[Path], object] = la
             best.offer_multipliers(tightened(best.program, best.dual, stopped=lambda: best.late))
         best.report()
         return Termination.CONVERGED if best.gap <= settings.tolerance else Termination.NUMERICAL
-    known, idle = best.gap, 0
+    known, idle = (best.gap, best.upper), 0
     while path.width >= TUNING.last_width:
         point = _stage(path, best)
         _certify(path, best, point, settings.tolerance)
         if (ended := best.ended(path.steps)) is not None:
             return ended
-        idle = 0 if best.gap < 0.99 * known else idle + 1
-        known = min(known, best.gap)
+        # Before multipliers are nearly feasible, networks become better and the gap does not.
+        found = best.gap, best.upper
+        idle = 0 if any(new < 0.99 * old for new, old in zip(found, known, strict=True)) else idle + 1
+        known = min(known[0], best.gap), min(known[1], best.upper)
         if idle >= TUNING.patience:
             break
         path.width *= TUNING.cone_shrink if path.data.cone else TUNING.shrink
