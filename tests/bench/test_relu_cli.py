@@ -248,7 +248,7 @@ def test_options_that_a_family_does_not_take_are_refused_before_any_work(run, cs
         ([*ADVERSARIAL, "--formulation", "cone", "--regate", "1"], "regate=1 belongs to the one-sided formulation"),
         ([*ADVERSARIAL, "--n-gates", "0"], "n_gates is 0; expected a whole number of 1 or more"),
         ([*ADVERSARIAL, "--gate-seed", "-1"], "seed is -1; expected a whole number of 0 or more"),
-        ([*CONVEX, "--multiclass", "vector-output"], "with the squared loss, not with 'hinge'"),
+        ([*CONVEX, "--multiclass", "vector-output"], "with a loss of targets, not with 'hinge'"),
         ([*CONVEX, "--multiclass", "softmax"], "unknown multiclass 'softmax'; known: one-versus-all, vector-output"),
         ([*CONVEX, "--loss", "squared"], "3 classes; choose another loss, or say how it fits labels: --multiclass one"),
         ([*SDP, "--loss", "squared"], "3 classes; choose another loss, or fit real targets with StandardSDP in Python"),
