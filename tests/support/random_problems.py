@@ -1,6 +1,7 @@
 """Small random training problems, degenerate ones included, each a pure function of its number."""
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,51 @@ class Case:
         )
 
 
+@dataclass(frozen=True)
+class Kinds:
+    """What a case is of, apart from its random numbers; losses of targets are attacked nowhere here."""
+
+    loss: str
+    activation: tuple[float, float, float]
+    degeneracy: str
+    radius: float | None
+    some_radii_are_zero: bool
+
+    @classmethod
+    def of(cls, number: int) -> "Kinds":
+        """Those of a case: all kinds in turn."""
+        loss = LOSSES[number % 4]
+        attacked = loss != "squared"
+        return cls(
+            loss=loss,
+            activation=ACTIVATIONS[number // 4 % len(ACTIVATIONS)],
+            degeneracy=DEGENERACIES[number // 3 % len(DEGENERACIES)],
+            radius=RADII[number // 7 % len(RADII)] if attacked else None,
+            some_radii_are_zero=attacked and number % 11 == 0,
+        )
+
+    def triples(self) -> set[Any]:
+        """Three of its kinds at a time."""
+        return set(combinations(vars(self).items(), 3))
+
+
+def covering(count: int) -> list[int]:
+    """Few of the first `count` cases in which any three kinds meet that meet in any of them."""
+    triples = {number: Kinds.of(number).triples() for number in range(count)}
+    missing, chosen = set().union(*triples.values()), []
+    while missing:
+        # Of cases that add as much, max takes the first.
+        best = max(triples, key=lambda number: len(triples[number] & missing))
+        missing -= triples.pop(best)
+        chosen.append(best)
+    return sorted(chosen)
+
+
 def random_case(number: int) -> Case:
     """Case `number` of an endless list: losses, radii, activations and degeneracies in turn, the rest random."""
     rng = np.random.default_rng(number)
-    loss = LOSSES[number % 4]
-    activation = ACTIVATIONS[number // 4 % len(ACTIVATIONS)]
-    degeneracy = DEGENERACIES[number // 3 % len(DEGENERACIES)]
+    kinds = Kinds.of(number)
+    loss, activation, degeneracy = kinds.loss, kinds.activation, kinds.degeneracy
     n, d = int(rng.integers(2, 26)), int(rng.integers(1, 7))
     if degeneracy == "n < d":
         n, d = int(rng.integers(1, 4)), int(rng.integers(4, 7))
@@ -57,11 +97,11 @@ def random_case(number: int) -> Case:
         y[:] = 1.0
     scale = {"huge": 1e4, "tiny": 1e-4}.get(degeneracy, 1.0)
     beta = float(10.0 ** rng.uniform(-3, -0.5))
-    if loss == "squared":
+    if kinds.radius is None:
         problem: Any = StandardSDP(scale * X, score, beta=beta, loss=loss, activation=activation)
     else:
-        radius: float | NDArray[np.float64] = scale * RADII[number // 7 % len(RADII)]
-        if number % 11 == 0:
+        radius: float | NDArray[np.float64] = scale * kinds.radius
+        if kinds.some_radii_are_zero:
             radius = radius * rng.integers(0, 2, y.size)
         problem = AdversarialSDP(scale * X, y, radius=radius, beta=beta, loss=loss, activation=activation)
     return Case(problem, degeneracy, scale == 1.0)
