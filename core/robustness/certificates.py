@@ -1,0 +1,200 @@
+"""What no attack can do, for the classifiers of which that can be said; one class per kind of classifier.
+
+Everything here is a proof up to rounding, which is on the safe side: `Certifier.held` says of rows that they keep their
+class against every attack of a radius.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.robustness import trees
+from cvxrobust.core.robustness.models import Index, Model, NetworkModel, is_linear, linear_scores
+from cvxrobust.core.robustness.threat import Attacks
+
+Array = NDArray[np.float64]
+Held = NDArray[np.bool_]
+EPS = float(np.finfo(np.float64).eps)
+
+Kind = Literal["exact", "bound", "none"]
+"""What a row that is not certified is: surely attackable, perhaps, or nobody knows."""
+
+
+class Certifier(Protocol):
+    """Proves that rows keep their class.
+
+    Attributes:
+        kind: How much a row without a certificate says.
+        words: What proves it.
+    """
+
+    kind: Kind
+    words: str
+
+    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+        """Which rows keep their class at each radius, shape (k, n); those that have another one already do not."""
+        ...
+
+
+@dataclass
+class NoCertifier:
+    """Nothing can be said of this classifier."""
+
+    kind: Kind = "none"
+    words: str = "no certificate is known for this kind of classifier and threat"
+
+    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+        """Nothing."""
+        return np.zeros((radii.size, index.size), dtype=np.bool_)
+
+
+@dataclass
+class QuadraticCertifier:
+    """Polynomial networks: the distance to the boundary is a trust-region subproblem.
+
+    For norms other than 2 the l2 ball around the attacks is judged in their place.
+
+    Args:
+        network: Without a standardizer.
+        exact: Whether attacks are an l2 ball or an ellipsoid, and inputs have no range.
+    """
+
+    network: PolynomialNetwork
+    exact: bool
+
+    def __post_init__(self) -> None:
+        self.kind: Kind = "exact" if self.exact else "bound"
+        inside = "" if self.exact else ", of the l2 ball or ellipsoid around the attacks"
+        self.words = f"trust-region subproblems{inside}"
+
+    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+        """One distance answers every radius."""
+        ball = attacks.ball
+        network, factor = replace(self.network, ellipsoid=ball.ellipsoid), 1.0
+        if not ball.geometry.isotropic:
+            # ||e||_2 <= factor ||e||_p in as many coordinates as attacks have.
+            factor = ball.geometry.euclidean_reach(max(ball.dimension, 1)) * (1.0 + 4.0 * EPS)
+        right = NetworkModel(network).predicted(attacks.X) == index
+        distance = network.distance_to_boundary(attacks.X)
+        return np.asarray(right & (distance > factor * radii[:, None]))
+
+
+@dataclass
+class ReLUCertifier:
+    """ReLU networks: linear relaxation of what changes its sign; rows in between by integer programming, if asked.
+
+    Args:
+        network: Without a standardizer.
+        seconds: For exact answers, all rows and radii together; 0 for none.
+    """
+
+    network: ReLUNetwork
+    seconds: float
+
+    def __post_init__(self) -> None:
+        self.kind: Kind = "bound"
+        exact = f", then exact worst cases within {self.seconds:g} s" if self.seconds else ""
+        self.words = f"linear relaxation{exact}"
+
+    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+        """The largest radius first: a certificate holds inside every smaller ball, too."""
+        model = NetworkModel(replace(self.network, norm=attacks.ball.norm, ellipsoid=attacks.ball.ellipsoid))
+        network, labels = model.model, np.asarray(model.classes)[index]
+        assert isinstance(network, ReLUNetwork)
+        right = model.predicted(attacks.X) == index
+        held, done = np.zeros((radii.size, index.size), dtype=np.bool_), np.zeros(index.size, dtype=np.bool_)
+        order = np.argsort(-radii, kind="stable")
+        for place, k in enumerate(order):
+            rows = np.flatnonzero(right & ~done)
+            if rows.size:
+                X, y, r = attacks.X[rows], labels[rows], radii[k]
+                lower = network.lower_bound(X, y, r)
+                if self.seconds and (left := lower <= 0.0).any():
+                    share = self.seconds / (radii.size - place)
+                    found = network.exact_worst_case(X[left], y[left], r, time_limit=share)
+                    lower[left] = np.maximum(lower[left], found.lower)
+                done[rows] = lower > 0.0
+            held[k] = done
+        return held
+
+
+@dataclass
+class LinearCertifier:
+    """Linear classifiers: an attack moves the score of a rival by the dual norm of the difference of weights.
+
+    Args:
+        model: One of scikit-learn's.
+        exact: Whether inputs have no range.
+    """
+
+    model: Any
+    exact: bool
+
+    def __post_init__(self) -> None:
+        self.kind: Kind = "exact" if self.exact else "bound"
+        self.words = "the dual norm of the weights"
+
+    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+        """The margin against every rival, less what attacks can do to it and what rounding may have done."""
+        weights, offsets = linear_scores(self.model)
+        scores = attacks.X @ weights.T + offsets
+        sizes = np.abs(attacks.X) @ np.abs(weights).T + np.abs(offsets)
+        held = np.ones((radii.size, index.size), dtype=np.bool_)
+        rows, d = np.arange(index.size), attacks.X.shape[1]
+        for rival in range(weights.shape[0]):
+            margin = scores[rows, index] - scores[:, rival]
+            difference = weights[index] - weights[rival]
+            reach = attacks.ball.dual_norm(difference)
+            rounding = (4.0 + d) * EPS * (sizes[rows, index] + sizes[:, rival])
+            room = (1.0 + (4.0 + d) * EPS) * reach + (4.0 + d) * EPS * attacks.ball.magnitude(difference)
+            held &= (index == rival) | (margin - rounding > radii[:, None] * room)
+        return held
+
+
+@dataclass
+class TreeCertifier:
+    """Decision trees: a walk over their leaves.
+
+    Args:
+        model: One of scikit-learn's.
+        exact: Whether inputs have no range.
+    """
+
+    model: Any
+    exact: bool
+
+    def __post_init__(self) -> None:
+        self.kind: Kind = "exact" if self.exact else "bound"
+        self.words = "distances to the leaves of other classes"
+
+    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+        """One distance answers every radius; a row in a leaf of another class has none."""
+        distance, _ = trees.distances(self.model, attacks.X, index, attacks.ball)
+        return np.asarray(distance * (1.0 - 8.0 * attacks.X.shape[1] * EPS) > radii[:, None])
+
+
+def certifier_of(model: Model, ball: AttackBall, ranged: bool, seconds: float) -> Certifier:
+    """What can certify a classifier against these attacks.
+
+    Args:
+        model: The classifier.
+        ball: The attacks.
+        ranged: Whether inputs have a range, which no certificate here makes use of.
+        seconds: For exact answers about ReLU networks.
+    """
+    inner = model.inner if isinstance(model, NetworkModel) else model.model
+    if isinstance(inner, PolynomialNetwork):
+        return QuadraticCertifier(inner, ball.geometry.isotropic and not ranged)
+    if isinstance(inner, ReLUNetwork):
+        return ReLUCertifier(inner, seconds)
+    if is_linear(inner):
+        return LinearCertifier(inner, not ranged)
+    straight = ball.ellipsoid is None or ball.ellipsoid.scale is not None
+    if trees.is_tree(inner) and straight:
+        return TreeCertifier(inner, not ranged)
+    return NoCertifier()

@@ -1,0 +1,85 @@
+"""What an evaluation found: a bracket of the robust accuracy at every radius, and who proved or broke what."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.robustness.certificates import Kind
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class RobustnessReport:
+    """``certified <= true robust accuracy <= attacked`` at every radius.
+
+    Args:
+        radii: Shape (k,), ascending.
+        held: Rows that are proved to keep their class at each radius, shape (k, n).
+        alive: Rows that no attack turned wrong, shape (k, n).
+        broken_by: The attack that first turned each row wrong, "" for none, shape (n,).
+        broken_at: The radius at which it did, inf for none, shape (n,).
+        points: The attacked inputs of rows that were turned wrong, in the units of X, and X elsewhere, shape (n, d).
+        certificate: What proves the lower end.
+        kind: Whether a row without a certificate can be attacked: "exact" says surely, but for rounding.
+        units: What a radius of 1 is.
+        refused: Attacks that claimed success and did not pass the check here, by name.
+    """
+
+    radii: Array
+    held: NDArray[np.bool_]
+    alive: NDArray[np.bool_]
+    broken_by: NDArray[Any]
+    broken_at: Array
+    points: Array
+    certificate: str
+    kind: Kind
+    units: str
+    refused: dict[str, int]
+
+    @property
+    def certified(self) -> Array:
+        """The share of rows that surely withstand every attack, shape (k,)."""
+        return np.asarray(self.held.mean(axis=1))
+
+    @property
+    def attacked(self) -> Array:
+        """The share of rows that no attack here turned wrong, shape (k,)."""
+        return np.asarray(self.alive.mean(axis=1))
+
+    @property
+    def clean(self) -> float:
+        """The share of rows that are right without an attack; NaN unless 0 is among the radii."""
+        return float(self.attacked[0]) if self.radii.size and self.radii[0] == 0.0 else float("nan")
+
+    def __str__(self) -> str:
+        lines = [f"{'radius':>10}  certified  attacked    (radii in {self.units})"]
+        lines += [
+            f"{radius:10.4g}  {low:9.4f}  {high:8.4f}"
+            for radius, low, high in zip(self.radii, self.certified, self.attacked, strict=True)
+        ]
+        names, counts = np.unique(self.broken_by[self.broken_by != ""], return_counts=True)
+        by = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True)) or "nothing"
+        kind = "" if self.kind == "none" else f" ({self.kind})"
+        lines += [f"certified by: {self.certificate}{kind}", f"turned wrong by: {by}"]
+        if self.refused:
+            found = ", ".join(f"{name} {count}" for name, count in self.refused.items())
+            lines.append(f"claims that did not pass the check: {found}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The brackets and who is behind them, ready for JSON; without rows."""
+        names, counts = np.unique(self.broken_by[self.broken_by != ""], return_counts=True)
+        return {
+            "radii": self.radii.tolist(),
+            "certified": self.certified.tolist(),
+            "attacked": self.attacked.tolist(),
+            "rows": int(self.held.shape[1]),
+            "certificate": self.certificate,
+            "kind": self.kind,
+            "units": self.units,
+            "broken_by": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+            "refused": dict(self.refused),
+        }

@@ -1,0 +1,143 @@
+"""What attackers may do to inputs: a norm, a shape, and the range that inputs stay in."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
+from cvxrobust.core.attacks.norms import Norm, check_norm
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.validation import as_numbers
+
+Array = NDArray[np.float64]
+EPS = float(np.finfo(np.float64).eps)
+
+ROUNDING = 16.0
+"""By how many units in the last place of the inputs an attack may seem longer than it is: it was added to them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Threat:
+    """The attacks that a classifier is judged against, but for their radius.
+
+    Args:
+        norm: p of attacks ``D = S e``, ``||e||_p <= radius``: "inf", 2 or 1.
+        scale: By how much an attack of radius 1 may move each input if it moves no other, 0 for inputs that it cannot
+            touch, shape (d,); None for 1 everywhere.
+        covariance: Instead of it, with norm 2: attacks have ``D' covariance^-1 D <= radius^2``, shape (d, d).
+        directions: Instead of it, with norm 2: S itself, shape (d, q).
+        bounds: The least and the largest value of inputs, each a number or of shape (d,): attacked inputs stay between.
+            Only where S is a diagonal.
+    """
+
+    norm: Norm = 2
+    scale: ArrayLike | None = None
+    covariance: ArrayLike | None = None
+    directions: ArrayLike | None = None
+    bounds: tuple[ArrayLike, ArrayLike] | None = None
+
+    def on(self, X: Array) -> "Attacks":
+        """The attacks on inputs of shape (n, d), of radius 0 for now.
+
+        Raises:
+            InputError: The shapes do not fit, or inputs lie outside of their own range.
+        """
+        n, d = X.shape
+        ellipsoid = Ellipsoid.of(d, self.scale, self.covariance, self.directions)
+        ball = AttackBall(check_norm(self.norm), np.zeros(n), d, ellipsoid)
+        movable = ball.dimension > 0
+        if not movable:
+            ball = replace(ball, ellipsoid=None)
+        if self.bounds is None:
+            return Attacks(X, ball, movable=movable)
+        if ball.ellipsoid is not None and ball.ellipsoid.scale is None:
+            raise InputError("bounds are given with a covariance or directions; give a scale for each input, or none.")
+        low, high = (_bound(value, d) for value in self.bounds)
+        if not (low <= high).all():
+            column = int(np.argmin(low <= high))
+            raise InputError(f"bounds are empty at column {column}: from {low[column]:g} to {high[column]:g}.")
+        outside = ((low > X) | (high < X)).any(axis=1)
+        if outside.any():
+            raise InputError(
+                f"{int(outside.sum())} of {n} rows of X, the first of them row {int(outside.argmax())}, lie outside of "
+                "bounds; clip them, or give the range that inputs really have."
+            )
+        return Attacks(X, ball, low, high, movable)
+
+
+@dataclass(frozen=True, eq=False)
+class Attacks:
+    """The attacks on some inputs.
+
+    Args:
+        X: The inputs, shape (n, d).
+        ball: How they may be moved.
+        low: The least values of inputs, shape (d,); None for no range.
+        high: The largest.
+        movable: Whether any input can be moved; where none can, all attacks have radius 0.
+    """
+
+    X: Array
+    ball: AttackBall
+    low: Array | None = None
+    high: Array | None = None
+    movable: bool = True
+
+    def of_radius(self, radius: float) -> Self:
+        """The same, of a radius."""
+        return replace(self, ball=replace(self.ball, radius=np.full(self.X.shape[0], self.reaching(radius))))
+
+    def reaching(self, radius: float) -> float:
+        """A radius, 0 where attacks reach nothing."""
+        return float(radius) if self.movable else 0.0
+
+    def of(self, rows: NDArray[np.intp]) -> Self:
+        """Those on some rows, which may repeat."""
+        return replace(self, X=self.X[rows], ball=self.ball.of(rows))
+
+    @property
+    def radius(self) -> Array:
+        """Of each row, shape (n,)."""
+        return np.asarray(self.ball.radius)
+
+    @property
+    def ranged(self) -> bool:
+        """Whether inputs have a range."""
+        return self.low is not None
+
+    def moved(self, D: Array) -> Array:
+        """Attacked inputs near ``X + D``, shape (n, d): the nearest in coordinates of the ball, then in the range.
+
+        What the range cuts off brings every coordinate nearer to the input, so that the attack stays one.
+        """
+        e = self.ball.geometry.project(self.ball.coordinates(D), self.ball.radius)
+        return self.clipped(self.X + self.ball.pushed(e))
+
+    def clipped(self, points: Array) -> Array:
+        """Points in the range."""
+        return points if self.low is None or self.high is None else np.clip(points, self.low, self.high)
+
+    def steepest(self, G: Array) -> Array:
+        """Attacks of radius 1 that lower linear functions of these slopes most, shape (n, d)."""
+        return np.asarray(self.ball.maximiser(-G))
+
+    def sample(self, rng: np.random.Generator) -> Array:
+        """Random attacked inputs, one for each row."""
+        return self.clipped(self.X + self.ball.sample(rng))
+
+    def allow(self, points: Array) -> NDArray[np.bool_]:
+        """Which points are attacked inputs of their rows, up to the rounding of adding an attack to an input."""
+        D = points - self.X
+        room = ROUNDING * EPS * (np.abs(self.X) + np.abs(points))
+        inside = np.isfinite(points) & (self.clipped(points) == points) & (np.abs(self.ball.shortened(D) - D) <= room)
+        return np.asarray(inside.all(axis=1))
+
+
+def _bound(value: ArrayLike, d: int) -> Array:
+    found = as_numbers(value, "bounds", "expected a pair of numbers, or of one number per column")
+    if found.shape not in ((), (d,)) or np.isnan(found).any():
+        raise InputError(f"bounds hold shape {found.shape}; expected numbers, or one per column, shape ({d},).")
+    return np.broadcast_to(found, (d,))
