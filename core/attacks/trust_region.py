@@ -229,25 +229,26 @@ def distance_to_zero(P: Array | Decomposition, g: Array, value: Array, uncertain
     """
     xp = array_namespace(g)
     shared = P if isinstance(P, Decomposition) else decompose(P)
-    steps, distance, lower = xp.zeros_like(g), xp.zeros_like(value), xp.zeros_like(value)
-    for sign in (1.0, -1.0):
-        # A negative value is a positive one of -q; reversing keeps the eigenvalues ascending.
-        values = shared.values if sign > 0 else -xp.flip(shared.values)
-        vectors = shared.vectors if sign > 0 else xp.flip(shared.vectors, axis=1)
-        chosen = (sign * value) > 0.0
-        safe = xp.where(chosen, sign * value, xp.ones_like(value))
-        found = _distance_from_above(xp, values, (sign * g) @ vectors, safe, uncertainty)
-        steps = xp.where(chosen[:, None], found[0] @ vectors.T, steps)
-        distance = xp.where(chosen, found[1], distance)
-        lower = xp.where(chosen, found[2], lower)
-    return BoundaryDistance(steps, distance, lower)
+    # A negative value is a positive one of -q; reversing keeps the eigenvalues ascending.
+    positive, zero = (value > 0.0)[:, None], xp.zeros_like(value)
+    h = g @ shared.vectors
+    w = xp.where(positive, shared.values, -xp.flip(shared.values))
+    h = xp.where(positive, h, -xp.flip(h, axis=1))
+    there = value == 0.0
+    step, distance, lower = _distance_from_above(
+        xp, w, h, xp.where(there, xp.ones_like(value), abs(value)), uncertainty
+    )
+    steps = xp.where(positive, step, xp.flip(step, axis=1)) @ shared.vectors.T
+    steps = xp.where(there[:, None], xp.zeros_like(steps), steps)
+    return BoundaryDistance(steps, xp.where(there, zero, distance), xp.where(there, zero, lower))
 
 
 def _distance_from_above(
     xp: Any, values: Array, h: Array, value: Array, uncertainty: float
 ) -> tuple[Array, Array, Array]:
+    """Of positive values, in the eigenvectors of each row's P: values and h have shape (n, d)."""
     # Units in which the value is 1 and the largest coefficient is 1.
-    w = values[None, :] / value[:, None]
+    w = values / value[:, None]
     h = h / value[:, None]
     tiny = 1e-150
     unit = 1.0 / xp.maximum(
@@ -261,7 +262,7 @@ def _distance_from_above(
     zero, one = xp.zeros_like(lowest), xp.ones_like(lowest)
     floor = xp.maximum(lowest, zero)
 
-    at_floor = _path_value(xp, h, gaps, lowest, floor)
+    at_floor, _ = _path(xp, h, gaps, lowest, floor)
     # With the lowest curvature negative a step along its eigenvector always gets there; otherwise q may stay positive.
     hard = (at_floor >= 0.0) & (lowest < 0.0)
     never = (at_floor > 0.0) & (lowest >= 0.0)
@@ -272,8 +273,7 @@ def _distance_from_above(
     for trial in range(2 * NEWTON_STEPS):
         if worth_a_look(trial, done) and bool(xp.all(done)):
             break
-        q = _path_value(xp, h, gaps, lowest, mu)
-        slope = _path_slope(xp, h, gaps, lowest, mu)
+        q, slope = _path(xp, h, gaps, lowest, mu)
         low = xp.where(~done & (q <= 0.0), mu, low)
         high = xp.where(~done & (q > 0.0), mu, high)
         newton = mu - q / xp.where(slope > 0.0, slope, one)
@@ -314,17 +314,13 @@ def _distance_bound(xp: Any, h: Array, shifted: Array, lam: Array) -> Array:
     return xp.where(usable, bound, xp.zeros_like(lam))
 
 
-def _path_value(xp: Any, h: Array, gaps: Array, lowest: Array, mu: Array) -> Array:
-    """``1 + 2 h'D + D'w D`` at D(mu), summed so that no digits cancel."""
-    step = _step(xp, h, gaps, mu)
+def _path(xp: Any, h: Array, gaps: Array, lowest: Array, mu: Array) -> tuple[Array, Array]:
+    """``1 + 2 h'D + D'w D`` at D(mu), summed so that no digits cancel, and its slope in mu."""
     shifted = gaps + mu[:, None]
-    blocked = xp.any((shifted <= 0.0) & (h != 0.0), axis=1)
-    value = 1.0 - xp.sum(step * step * (shifted + (mu - lowest)[:, None]), axis=1)
-    return xp.where(blocked, xp.full_like(value, -xp.inf), value)
-
-
-def _path_slope(xp: Any, h: Array, gaps: Array, lowest: Array, mu: Array) -> Array:
-    shifted = gaps + mu[:, None]
-    safe = xp.where(shifted > 0.0, shifted, xp.ones_like(shifted))
-    step = xp.where(shifted > 0.0, h / safe, xp.zeros_like(h))
-    return 2.0 * (mu - lowest) * xp.sum(step * step / safe, axis=1)
+    usable = shifted > 0.0
+    safe = xp.where(usable, shifted, xp.ones_like(shifted))
+    step = xp.where(usable, h / safe, xp.zeros_like(h))
+    squares, away = step * step, mu - lowest
+    value = 1.0 - xp.sum(squares * (shifted + away[:, None]), axis=1)
+    blocked = xp.any(~usable & (h != 0.0), axis=1)
+    return xp.where(blocked, xp.full_like(value, -xp.inf), value), 2.0 * away * xp.sum(squares / safe, axis=1)
