@@ -8,7 +8,7 @@ from random_relu import NORMS, shaped_recipe
 from relu_cases import agrees, data, optimum
 from textbook_relu import textbook_value
 
-from cvxrobust import AdversarialReLU, ConvexReLU, InputError, ReLUNetwork, Settings, solve
+from cvxrobust import AdversarialReLU, ConvexReLU, InputError, ReLUNetwork, Settings, Standardizer, solve
 from cvxrobust.core import Ellipsoid, get_backend
 
 TIGHT = Settings(tolerance=1e-8)
@@ -55,12 +55,16 @@ def test_multipliers_of_the_conic_solution_prove_its_value(number):
     assert problem.lower_bound(problem.multipliers(solution)) == pytest.approx(value, rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("number", range(0, 72, 3))
+def numbers_of(count, *, margin):
+    """Some recipes with a loss of margins, or of targets, whose programmes are no relaxations."""
+    fitting = (n for n in range(200) if margin != (shaped_recipe(n).loss == "squared"))
+    return [n for n in fitting if shaped_recipe(n).form != "gated"][:count]
+
+
+@pytest.mark.parametrize("number", numbers_of(30, margin=True))
 def test_no_attack_of_the_set_beats_the_programme_or_the_network(number):
     recipe = shaped_recipe(number)
     problem, rng = recipe.problem(), np.random.default_rng(number)
-    if recipe.loss == "squared" or recipe.form == "gated":
-        return
     network = solve(problem, "clarabel", settings=Settings(tolerance=1e-5)).network
     assert network.norm == problem.norm
     own = problem.own_objective(network)
@@ -68,7 +72,7 @@ def test_no_attack_of_the_set_beats_the_programme_or_the_network(number):
     found = network.attack(problem.X, problem.y, problem.radius)
     margins = np.empty(len(problem.y))
     for i, y in enumerate(problem.y):
-        margins[i] = (y * network.decision_function(attacked_points(problem, i, 500, rng))).min()
+        margins[i] = (y * network.decision_function(attacked_points(problem, i, 5_000, rng))).min()
     assert (certified <= margins + 1e-12).all()
     assert (certified <= found.margins + 1e-12).all()
     value = np.mean(problem.loss_function.value(margins, problem.y))
@@ -84,6 +88,50 @@ def test_no_attack_of_the_set_beats_the_programme_or_the_network(number):
     assert (exact.margins <= margins + 1e-6).all()
     assert (exact.lower <= margins + 1e-9).all()
     assert not (exact.points - problem.X)[:, untouched].any()
+    settled = problem.own_objective(network, exact=True)
+    assert own.lower - 1e-9 <= settled.lower <= settled.upper <= own.upper + 1e-9
+    assert settled.upper - settled.lower <= 1e-4 * (1.0 + settled.upper)
+
+
+@pytest.mark.parametrize("number", numbers_of(12, margin=False))
+def test_no_attack_of_the_set_makes_residuals_worse_than_the_programme_says(number):
+    problem, rng = shaped_recipe(number).problem(), np.random.default_rng(number)
+    network = solve(problem, "clarabel", settings=Settings(tolerance=1e-5)).network
+    own, targets = problem.own_objective(network), problem.labels
+    worst = np.empty_like(targets)
+    for i, target in enumerate(targets):
+        points = attacked_points(problem, i, 5_000, rng)
+        worst[i] = np.abs(network.decision_function(points).reshape(len(points), -1) - target).max(axis=0)
+    alpha = network.alpha.reshape(network.n_neurons, -1)
+    weight = float(np.linalg.norm(network.u, axis=1) @ np.linalg.norm(alpha, axis=1))
+    assert np.mean((worst**2).sum(axis=1)) + problem.beta * weight <= own.upper + 1e-9
+    if targets.shape[1] == 1:  # else penalties are of groups
+        assert own.upper <= problem.objective(network) + 1e-9
+
+
+def test_what_nobody_can_touch_stays_in_the_units_of_the_data():
+    X, y = data(5, n=10)
+    scaler = Standardizer.fit(100.0 + 7.0 * X)
+    problem = AdversarialReLU(scaler.transform(100.0 + 7.0 * X), y, 0.5, norm=1, scale=[1.0, 0.0, 2.0], n_gates=5)
+    network = solve(problem, "clarabel").network.replace(standardizer=scaler)
+    moved = [network.attack(100.0 + 7.0 * X, y, 0.5).points, network.exact_worst_case(100.0 + 7.0 * X, y, 0.5).points]
+    for points in moved:
+        assert np.array_equal(points[:, 1], 100.0 + 7.0 * X[:, 1])
+        assert (points != 100.0 + 7.0 * X).any()
+    inner = network.inner.lower_bound(problem.X, y, 0.5)
+    assert network.lower_bound(100.0 + 7.0 * X, y, 0.5) == pytest.approx(inner)
+
+
+@norms
+def test_regating_never_raises_the_optimum(norm):
+    for seed in range(4):
+        X, y = data(seed, n=14)
+        scale = np.random.default_rng(seed).uniform(0.0, 2.0, 3)
+        problem = AdversarialReLU(X, y, 0.15, norm=norm, scale=scale, n_gates=4, seed=seed, beta=0.02)
+        result = solve(problem, "clarabel", settings=TIGHT)
+        better = problem.regated(result.network)
+        if better is not None:
+            assert optimum(better).upper <= result.certificate.upper + 1e-8
 
 
 @norms
