@@ -7,6 +7,7 @@ import pytest
 from random_relu import NORMS, shaped_recipe
 from relu_cases import agrees, data, optimum
 from textbook_relu import textbook_value
+from wide_cases import unreduced
 
 from cvxrobust import AdversarialReLU, ConvexReLU, InputError, ReLUNetwork, Settings, Standardizer, solve
 from cvxrobust.core import Ellipsoid, get_backend
@@ -168,13 +169,41 @@ def test_where_every_scale_is_zero_nobody_attacks():
         assert network.lower_bound(X, y, 5.0) == pytest.approx(network.margins(X, y), abs=1e-12)
 
 
-def test_wide_data_are_not_reduced_under_attacks_with_a_shape():
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("formulation", "bound"), FORMS[1:])
+def test_wide_data_are_reduced_to_what_samples_and_few_directions_span(formulation, bound, bias):
+    rng = np.random.default_rng(1)
+    X, y = rng.standard_normal((6, 30)), np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    scale = np.zeros(30)
+    scale[[2, 7, 20]] = 1.0, 0.5, 3.0
+    S = rng.standard_normal((30, 2))
+    given = {"norm": 2, "gates": rng.standard_normal((30 + bias, 6)), "beta": 0.02, "bias": bias}
+    given |= {"formulation": formulation, "bound": bound}
+    for shape, rank in (({"scale": scale}, 9), ({"directions": S}, 8), ({"directions": np.hstack([S, X[:1].T])}, 8)):
+        problem = AdversarialReLU(X, y, rng.uniform(0.0, 0.3, 6), **given, **shape)
+        whole = unreduced(problem)
+        assert problem.span.rank == rank
+        assert whole.program.X.shape[1] == 30 + bias
+        solved = [solve(one, "clarabel", settings=TIGHT) for one in (problem, whole)]
+        certificates = [result.certificate for result in solved]
+        assert certificates[0].upper == pytest.approx(certificates[1].upper, rel=1e-6)
+        assert certificates[0].lower == pytest.approx(certificates[1].lower, rel=1e-6)
+        assert max(one.lower for one in certificates) <= min(one.upper for one in certificates)
+        own = [one.own_objective(solved[0].network) for one in (problem, whole)]
+        assert own[0].upper == pytest.approx(own[1].upper, rel=1e-6)
+        assert solved[0].network.ellipsoid.n_inputs == 30
+        other = solve(problem, "ipm", settings=Settings(tolerance=1e-6)).certificate
+        assert other.upper == pytest.approx(certificates[1].upper, rel=1e-5)
+
+
+def test_wide_data_are_not_reduced_under_attacks_that_go_everywhere():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((5, 12)), np.array([1.0, -1.0, 1.0, -1.0, 1.0])
     given = {"norm": 2, "n_gates": 6, "beta": 0.02}
     ball, ones = (AdversarialReLU(X, y, 0.3, scale=scale, **given) for scale in (None, np.ones(12)))
     assert ball.span is not None
     assert ones.span is None
+    assert AdversarialReLU(X, y, 0.3, scale=np.eye(12)[0], norm="inf", n_gates=6).span is None
     assert optimum(ball).upper == pytest.approx(optimum(ones).upper, rel=1e-6)
     # Without radius there is nothing to see of a shape, and the networks keep it.
     clean = AdversarialReLU(X, y, 0.0, scale=np.arange(12.0), **given)
