@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.contracts.result import Result
+from cvxrobust.core.errors import TooLargeError
 from cvxrobust.core.networks.standardizer import Standardizer, constant_columns
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.settings import Settings
@@ -43,6 +44,11 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
     class_weight: ClassWeight
     polish: bool | str | None = None
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _problem(self, inputs: Array, targets: Array, weights: Array | None) -> Any:
         raise NotImplementedError
 
@@ -50,7 +56,7 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         """Train on rows X, shape (n, d), with labels y of any kind, shape (n,).
 
         Args:
-            X: Inputs.
+            X: Inputs; a sparse matrix is read as the table that it stands for, where that fits into memory.
             y: Labels.
             sample_weight: What each row counts, 0 or more, shape (n,): 2 is a row twice, 0 leaves it out, also of the
                 statistics. Rows that come again with the same label are taken together.
@@ -102,6 +108,8 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
             labels = column_or_1d(label_array(y[0]), warn=True) if y else np.zeros(rows.shape[0])
             check_consistent_length(rows, labels)
             check_finite_labels(labels)
+        except TooLargeError:
+            raise
         except ValueError as error:
             raise self._in_own_words(X, *y) or error from None
         _validated(self, X, *y, reset=bool(y), skip_check_array=True)
@@ -112,7 +120,7 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                _validated(self, X, *y, dtype=np.float64, reset=bool(y))
+                _validated(self, X, *y, dtype=np.float64, accept_sparse=True, reset=bool(y))
         except (TypeError, ValueError) as error:
             return error
         except Exception:  # what it does not foresee has no words of its own
