@@ -1,24 +1,30 @@
-"""What the classifiers share: data as scikit-learn's conventions have it, and training."""
+"""What all estimators share: data as scikit-learn's conventions have it, the attacks asked for, and training."""
 
 import warnings
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from cvxrobust.core.contracts.result import Result
-from cvxrobust.core.errors import TooLargeError
+from cvxrobust.core.errors import TooLargeError, UnknownNameError
 from cvxrobust.core.networks.standardizer import Standardizer, constant_columns
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
-from cvxrobust.core.validation import check_finite_labels, checked_inputs, label_array
-from cvxrobust.core.weights import ClassWeight, together
+from cvxrobust.core.validation import check_finite_labels, checked_inputs
+from cvxrobust.problems.data.features import AskedShape, Features, ShapeArrays
 from cvxrobust.problems.data.repeated_rows import merged
 
 Array = NDArray[np.float64]
+Shape = ArrayLike | Mapping[Any, float] | None
+
+DATA, STANDARDIZED = "data", "standardized"
+ATTACK_UNITS = (STANDARDIZED, DATA)
+"""In what radii and shapes of attacks are given."""
+
 _validated: Any = validate_data
 """scikit-learn's conventions: names of columns, their number, the words of its errors.
 
@@ -27,15 +33,20 @@ ships no types, and what type checkers guess from its defaults is wrong.
 """
 
 
-class NetworkClassifier(ClassifierMixin, BaseEstimator):
-    """What both estimators share; a subclass has a constructor and says which problem it solves."""
+class NetworkEstimator(BaseEstimator):
+    """Base of the estimators: a subclass has a constructor, says which problem it solves, and what labels are."""
 
+    radius: float
+    scale: Shape = None
+    covariance: ArrayLike | None = None
+    directions: ArrayLike | None = None
+    immutable: object = None
+    attack_units: str = STANDARDIZED
     standardize: bool
     backend: str
     method: str
     tolerance: float
     time_limit: float | None
-    class_weight: ClassWeight
     polish: bool | str | None = None
 
     def __sklearn_tags__(self) -> Any:
@@ -43,63 +54,52 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _problem(self, inputs: Array, targets: Array, weights: Array | None) -> Any:
+    def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> Any:
         raise NotImplementedError
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Train on rows X, shape (n, d), with labels y of any kind, shape (n,).
+    def _labels(self, y: ArrayLike) -> NDArray[Any]:
+        """Labels or targets as they come, of any shape, none refused by their kind."""
+        raise NotImplementedError
+
+    def _train(self, rows: Array, targets: Array, weights: Array | None, **about: Any) -> Self:
+        """Train on rows, shape (n, d), all of which count, and keep the network and what was found about the data.
 
         Args:
-            X: Inputs; a sparse matrix is read as the table that it stands for, where that fits into memory.
-            y: Labels.
-            sample_weight: What each row counts, 0 or more, shape (n,): 2 is a row twice, 0 leaves it out, also of the
-                statistics. Rows that come again with the same label are taken together.
-
-        Raises:
-            ValueError: The data is unusable, or there are fewer than two classes.
+            rows: Inputs in the data's units.
+            targets: Labels -1 and +1, numbers of classes, or real targets, shape (n,).
+            weights: What each row counts, above 0, shape (n,); None for all alike.
+            **about: Fields of the network.
         """
-        rows, labels = self._checked(X, y)
-        check_classification_targets(labels)
-        weights = together(sample_weight, self.class_weight, labels, rows.shape[0])
-        if weights is not None:
-            rows, labels, weights = rows[weights > 0.0], labels[weights > 0.0], weights[weights > 0.0]
-        self.classes_, index = np.unique(labels, return_inverse=True)
-        if self.classes_.size < 2:
-            raise ValueError(f"y holds one class, {self.classes_.tolist()}; a classifier needs at least two classes.")
-        kept, weights = merged(rows, index, weights)
-        rows, index = rows[kept], index[kept]
+        kept, weights = merged(rows, targets, weights)
+        rows, targets = rows[kept], targets[kept]
         names = getattr(self, "feature_names_in_", np.arange(rows.shape[1]))
         self.constant_features_ = tuple(names[constant_columns(rows)].tolist())
         standardizer = Standardizer.fit(rows, weights=weights) if self.standardize else None
         inputs = rows if standardizer is None else standardizer.transform(rows)
-        targets = 2.0 * index - 1.0 if self.classes_.size == 2 else index.astype(np.float64)
-        problem = self._problem(inputs, np.asarray(targets, dtype=np.float64), weights)
+        problem = self._problem(inputs, targets, weights, self._shape(rows.shape[1], standardizer))
         settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
         self.result_: Result[Any] = solve(
             problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
         )
-        self.network_: Any = self.result_.network.replace(
-            classes=tuple(self.classes_.tolist()), standardizer=standardizer
-        )
+        reach = problem.attack.dual_norm(np.eye(rows.shape[1])) * problem.attack.radius.max()
+        self.attack_reach_ = reach if standardizer is None else reach * standardizer.scale
+        self.network_: Any = self.result_.network.replace(standardizer=standardizer, **about)
         return self
 
-    def decision_function(self, X: ArrayLike) -> Array:
-        """Outputs of the network, shape (n,), or (n, K) for K > 2 classes."""
-        inputs = self._inputs(X)
-        outputs: Array = self.network_.decision_function(inputs)
-        return outputs
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Labels, shape (n,)."""
-        f = self.decision_function(X)
-        index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
-        return np.asarray(self.classes_[index])
+    def _shape(self, d: int, standardizer: Standardizer | None) -> ShapeArrays:
+        """The shape of attacks on inputs that are standardised, as problems take it."""
+        if self.attack_units not in ATTACK_UNITS:
+            raise UnknownNameError("attack_units", self.attack_units, ATTACK_UNITS)
+        features = Features(d, tuple(map(str, getattr(self, "feature_names_in_", ()))))
+        asked = AskedShape(self.scale, self.covariance, self.directions, self.immutable)
+        own = None if standardizer is None or self.attack_units == STANDARDIZED else standardizer.scale
+        return asked.arrays(features, own)
 
     def _checked(self, X: ArrayLike, *y: ArrayLike) -> tuple[Array, NDArray[Any]]:
         """Inputs and, in training, labels, as `core.validation` reads them."""
         try:
             rows = checked_inputs(X, largest=np.inf)
-            labels = column_or_1d(label_array(y[0]), warn=True) if y else np.zeros(rows.shape[0])
+            labels = column_or_1d(self._labels(y[0]), warn=True) if y else np.zeros(rows.shape[0])
             check_consistent_length(rows, labels)
             check_finite_labels(labels)
         except TooLargeError:

@@ -1,26 +1,77 @@
 """The problems as classifiers."""
 
 from collections.abc import Sequence
+from typing import Any, Self
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
 
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.programs.gated.program import Formulation
-from cvxrobust.core.weights import ClassWeight
+from cvxrobust.core.validation import label_array
+from cvxrobust.core.weights import ClassWeight, together
+from cvxrobust.problems.data.features import ShapeArrays
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
-from cvxrobust.problems.sklearn_estimators.base import Array, NetworkClassifier
+from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Array, NetworkEstimator, Shape
 
 
-class PolynomialClassifier(NetworkClassifier):
+class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
+    """What classifiers share."""
+
+    class_weight: ClassWeight
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train on rows X, shape (n, d), with labels y of any kind, shape (n,).
+
+        Args:
+            X: Inputs; a sparse matrix is read as the table that it stands for, where that fits into memory.
+            y: Labels.
+            sample_weight: What each row counts, 0 or more, shape (n,): 2 is a row twice, 0 leaves it out, also of the
+                statistics. Rows that come again with the same label are taken together.
+
+        Raises:
+            ValueError: The data or the attacks are unusable, or there are fewer than two classes.
+        """
+        rows, labels = self._checked(X, y)
+        check_classification_targets(labels)
+        weights = together(sample_weight, self.class_weight, labels, rows.shape[0])
+        if weights is not None:
+            rows, labels, weights = rows[weights > 0.0], labels[weights > 0.0], weights[weights > 0.0]
+        self.classes_, index = np.unique(labels, return_inverse=True)
+        if self.classes_.size < 2:
+            raise ValueError(f"y holds one class, {self.classes_.tolist()}; a classifier needs at least two classes.")
+        numbers = index.astype(np.float64)
+        targets = np.where(index == 1, 1.0, -1.0) if self.classes_.size == 2 else numbers
+        return self._train(rows, targets, weights, classes=tuple(self.classes_.tolist()))
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Outputs of the network, shape (n,), or (n, K) for K > 2 classes."""
+        inputs = self._inputs(X)
+        outputs: Array = self.network_.decision_function(inputs)
+        return outputs
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Labels, shape (n,)."""
+        f = self.decision_function(X)
+        index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
+        return np.asarray(self.classes_[index])
+
+    def _labels(self, y: ArrayLike) -> NDArray[Any]:
+        return label_array(y)
+
+
+class PolynomialClassifier(_NetworkClassifier):
     """A two-layer polynomial network, trained to certified global optimality, with scikit-learn's conventions.
 
     Two classes give one output; more are trained one-versus-all. See `AdversarialSDP` for the mathematics.
 
     Args:
-        radius: l2 attack radius to train against, in standard deviations of the features (in the data's units without
-            `standardize`); 0 is standard training.
+        radius: l2 attack radius to train against, in the units of `attack_units`, or of the shape that scale,
+            covariance or directions give to attacks; 0 is standard training.
         beta: Weight of the penalty.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         activation: (a, b, c) of ``a t^2 + b t + c``.
@@ -31,12 +82,20 @@ class PolynomialClassifier(NetworkClassifier):
         time_limit: Seconds for the whole fit, or None.
         polish: See `solve`.
         class_weight: By label, what the rows of a class count, or ``"balanced"``, as in scikit-learn.
+        scale: By how much an attack of radius 1 may move each feature if it moves no other, shape (d,), or by name or
+            number of the feature, 1 for others; 0 for features that attacks cannot touch.
+        covariance: Shape (d, d), psd: attacks D have ``D' covariance^-1 D <= radius^2``.
+        directions: Shape (d, q): attacks are ``directions @ e`` with ``||e||_2 <= radius``. At most one of the three.
+        immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
+        attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
+            units without `standardize`), or ``"data"``, the data's units.
 
     Attributes:
         classes_: The labels, sorted.
         network_: The trained `PolynomialNetwork`; it takes rows as `predict` does, and can be saved.
         result_: The `Result` with certificate, trace and times.
         n_features_in_: Number of features.
+        attack_reach_: By how much an attack may move each feature, in the data's units, shape (d,).
         constant_features_: Features that carry nothing, by name or number: one value in all training rows.
     """
 
@@ -54,6 +113,11 @@ class PolynomialClassifier(NetworkClassifier):
         time_limit: float | None = None,
         polish: bool | str | None = None,
         class_weight: ClassWeight = None,
+        scale: Shape = None,
+        covariance: ArrayLike | None = None,
+        directions: ArrayLike | None = None,
+        immutable: object = None,
+        attack_units: str = STANDARDIZED,
     ) -> None:
         self.radius = radius
         self.beta = beta
@@ -66,21 +130,26 @@ class PolynomialClassifier(NetworkClassifier):
         self.time_limit = time_limit
         self.polish = polish
         self.class_weight = class_weight
+        self.scale = scale
+        self.covariance = covariance
+        self.directions = directions
+        self.immutable = immutable
+        self.attack_units = attack_units
 
-    def _problem(self, inputs: Array, targets: Array, weights: Array | None) -> AdversarialSDP:
+    def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialSDP:
         return AdversarialSDP(
             inputs, targets, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation,
-            sample_weight=weights,
+            sample_weight=weights, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
         )  # fmt: skip
 
     def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
-        """Exact accuracy under every l2 attack of each radius, shape (k,); units as for `radius`."""
+        """Exact accuracy under every attack of each radius, shape (k,); shape and units are those of `radius`."""
         inputs = self._inputs(X)
         accuracies: Array = self.network_.robust_accuracy(inputs, y, radii)
         return accuracies
 
 
-class ReLUClassifier(NetworkClassifier):
+class ReLUClassifier(_NetworkClassifier):
     """A two-layer ReLU network, trained to certified optimality within its gates, with scikit-learn's conventions.
 
     Two classes give one output; more are trained one-versus-all. See `AdversarialReLU` for the mathematics.
@@ -146,7 +215,7 @@ class ReLUClassifier(NetworkClassifier):
         self.time_limit = time_limit
         self.class_weight = class_weight
 
-    def _problem(self, inputs: Array, targets: Array, weights: Array | None) -> AdversarialReLU:
+    def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialReLU:
         return AdversarialReLU(
             inputs, targets, self.radius, norm=self.norm, beta=self.beta, loss=self.loss, formulation=self.formulation,
             n_gates=self.n_gates, bias=self.bias, regate=self.regate, seed=self.seed, sample_weight=weights,
