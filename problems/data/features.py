@@ -58,7 +58,7 @@ class Features:
         if called and all(isinstance(one, bool | np.bool_) for one in called):
             if len(called) != self.count:
                 raise InputError(f"a mask has {len(called)} entries; expected one for each of {self.count} features.")
-            return np.flatnonzero(called).tolist()
+            return [number for number, chosen in enumerate(called) if chosen]
         return [self.place(one) for one in called]
 
     def numbers(self, given: ArrayLike | Mapping[Any, float], others: float, what: str) -> Array:
