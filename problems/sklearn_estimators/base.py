@@ -57,6 +57,10 @@ class NetworkEstimator(BaseEstimator):
     def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> Any:
         raise NotImplementedError
 
+    def _own_targets(self, targets: Array, weights: Array | None) -> Array:
+        """The targets as the problem has them."""
+        return targets
+
     def _labels(self, y: ArrayLike) -> NDArray[Any]:
         """Labels or targets as they come, of any shape, none refused by their kind."""
         raise NotImplementedError
@@ -76,6 +80,7 @@ class NetworkEstimator(BaseEstimator):
         self.constant_features_ = tuple(names[constant_columns(rows)].tolist())
         standardizer = Standardizer.fit(rows, weights=weights) if self.standardize else None
         inputs = rows if standardizer is None else standardizer.transform(rows)
+        targets = self._own_targets(targets, weights)
         problem = self._problem(inputs, targets, weights, self._shape(rows.shape[1], standardizer))
         settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
         self.result_: Result[Any] = solve(
