@@ -51,6 +51,6 @@ def cvxrobust_problems() -> list[ProblemDescription]:
             "adversarial-relu",
             _adversarial_relu,
             "ReLU activation, adversary in the norm inf, 2 or 1",
-            ("radius", "norm", "bound", "resample", *relu),
+            ("radius", "norm", "bound", "resample", "scale", *relu),
         ),
     ]

@@ -74,8 +74,8 @@ def threat_of(network: AnyNetwork, names: Sequence[str], norm: Norm, radius: flo
         norm: Of the attacks.
         radius: The radius.
     """
-    d, ellipsoid = network.n_features, getattr(network, "ellipsoid", None)
-    reach = radius * AttackBall(norm, np.ones(1), d, ellipsoid).dual_norm(np.eye(d))
+    d, ellipsoid = network.n_features, network.ellipsoid
+    reach = radius * AttackBall.of_shape(norm, np.ones(1), d, ellipsoid).dual_norm(np.eye(d))
     if network.standardizer is not None:
         reach = reach * network.standardizer.scale
     scale = np.ones(d) if ellipsoid is None or ellipsoid.scale is None else ellipsoid.scale
@@ -92,7 +92,7 @@ def threat_of(network: AnyNetwork, names: Sequence[str], norm: Norm, radius: flo
 def radius_unit(network: AnyNetwork) -> str:
     """In which unit the network's radii and distances are."""
     unit = DATA_UNIT if network.standardizer is None else STANDARDISED_UNIT
-    ellipsoid = getattr(network, "ellipsoid", None)
+    ellipsoid = network.ellipsoid
     if ellipsoid is None or (ellipsoid.scale is not None and set(ellipsoid.scale.tolist()) <= {0.0, 1.0}):
         return unit
     if ellipsoid.scale is not None:

@@ -37,11 +37,11 @@ class NetworkEstimator(BaseEstimator):
     """Base of the estimators: a subclass has a constructor, says which problem it solves, and what labels are."""
 
     radius: float
-    scale: Shape = None
-    covariance: ArrayLike | None = None
-    directions: ArrayLike | None = None
-    immutable: object = None
-    attack_units: str = STANDARDIZED
+    scale: Shape
+    covariance: ArrayLike | None
+    directions: ArrayLike | None
+    immutable: object
+    attack_units: str
     standardize: bool
     backend: str
     method: str

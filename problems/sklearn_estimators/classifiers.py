@@ -82,6 +82,7 @@ class PolynomialClassifier(_NetworkClassifier):
         time_limit: Seconds for the whole fit, or None.
         polish: See `solve`.
         class_weight: By label, what the rows of a class count, or ``"balanced"``, as in scikit-learn.
+        norm: Norm of the attacks: 2, in which they are exact.
         scale: By how much an attack of radius 1 may move each feature if it moves no other, shape (d,), or by name or
             number of the feature, 1 for others; 0 for features that attacks cannot touch.
         covariance: Shape (d, d), psd: attacks D have ``D' covariance^-1 D <= radius^2``.
@@ -113,6 +114,7 @@ class PolynomialClassifier(_NetworkClassifier):
         time_limit: float | None = None,
         polish: bool | str | None = None,
         class_weight: ClassWeight = None,
+        norm: Norm = 2,
         scale: Shape = None,
         covariance: ArrayLike | None = None,
         directions: ArrayLike | None = None,
@@ -130,6 +132,7 @@ class PolynomialClassifier(_NetworkClassifier):
         self.time_limit = time_limit
         self.polish = polish
         self.class_weight = class_weight
+        self.norm: Norm = norm
         self.scale = scale
         self.covariance = covariance
         self.directions = directions
@@ -139,7 +142,8 @@ class PolynomialClassifier(_NetworkClassifier):
     def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialSDP:
         return AdversarialSDP(
             inputs, targets, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation,
-            sample_weight=weights, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
+            norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
+            sample_weight=weights,
         )  # fmt: skip
 
     def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
@@ -155,8 +159,8 @@ class ReLUClassifier(_NetworkClassifier):
     Two classes give one output; more are trained one-versus-all. See `AdversarialReLU` for the mathematics.
 
     Args:
-        radius: Attack radius to train against, in standard deviations of the features (in the data's units without
-            `standardize`); 0 is standard training.
+        radius: Attack radius to train against, in the units of `attack_units`, or of the shape that scale, covariance
+            or directions give to attacks; 0 is standard training.
         norm: Norm of the attack: "inf", 2 or 1.
         beta: Weight of the penalty.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
@@ -171,12 +175,21 @@ class ReLUClassifier(_NetworkClassifier):
         tolerance: Relative certified gap to reach.
         time_limit: Seconds for the whole fit, or None.
         class_weight: By label, what the rows of a class count, or ``"balanced"``, as in scikit-learn.
+        scale: By how much an attack of radius 1 may move each feature if it moves no other, shape (d,), or by name or
+            number of the feature, 1 for others; 0 for features that attacks cannot touch.
+        covariance: Shape (d, d), psd, with norm 2: attacks D have ``D' covariance^-1 D <= radius^2``.
+        directions: Shape (d, q), with norm 2: attacks are ``directions @ e`` with ``||e||_2 <= radius``. At most one of
+            the three.
+        immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
+        attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
+            units without `standardize`), or ``"data"``, the data's units.
 
     Attributes:
         classes_: The labels, sorted.
         network_: The trained `ReLUNetwork`; it takes rows as `predict` does, and can be saved.
         result_: The `Result` with certificate, history, trace and times.
         n_features_in_: Number of features.
+        attack_reach_: By how much an attack may move each feature, in the data's units, shape (d,).
         constant_features_: Features that carry nothing, by name or number: one value in all training rows.
     """
 
@@ -198,6 +211,11 @@ class ReLUClassifier(_NetworkClassifier):
         tolerance: float = 1e-4,
         time_limit: float | None = None,
         class_weight: ClassWeight = None,
+        scale: Shape = None,
+        covariance: ArrayLike | None = None,
+        directions: ArrayLike | None = None,
+        immutable: object = None,
+        attack_units: str = STANDARDIZED,
     ) -> None:
         self.radius = radius
         self.norm: Norm = norm
@@ -214,10 +232,16 @@ class ReLUClassifier(_NetworkClassifier):
         self.tolerance = tolerance
         self.time_limit = time_limit
         self.class_weight = class_weight
+        self.scale = scale
+        self.covariance = covariance
+        self.directions = directions
+        self.immutable = immutable
+        self.attack_units = attack_units
 
     def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialReLU:
         return AdversarialReLU(
-            inputs, targets, self.radius, norm=self.norm, beta=self.beta, loss=self.loss, formulation=self.formulation,
+            inputs, targets, self.radius, norm=self.norm, scale=shape.scale, covariance=shape.covariance,
+            directions=shape.directions, beta=self.beta, loss=self.loss, formulation=self.formulation,
             n_gates=self.n_gates, bias=self.bias, regate=self.regate, seed=self.seed, sample_weight=weights,
         )  # fmt: skip
 

@@ -100,6 +100,7 @@ class PolynomialRegressor(_NetworkRegressor):
         tolerance: Relative certified gap to reach.
         time_limit: Seconds for the whole fit, or None.
         polish: See `solve`.
+        norm: Norm of the attacks: 2, in which they are exact.
         scale: By how much an attack of radius 1 may move each feature if it moves no other, shape (d,), or by name or
             number of the feature, 1 for others; 0 for features that attacks cannot touch.
         covariance: Shape (d, d), psd: attacks D have ``D' covariance^-1 D <= radius^2``.
@@ -132,6 +133,7 @@ class PolynomialRegressor(_NetworkRegressor):
         tolerance: float = 1e-4,
         time_limit: float | None = None,
         polish: bool | str | None = None,
+        norm: Norm = 2,
         scale: Shape = None,
         covariance: ArrayLike | None = None,
         directions: ArrayLike | None = None,
@@ -148,6 +150,7 @@ class PolynomialRegressor(_NetworkRegressor):
         self.tolerance = tolerance
         self.time_limit = time_limit
         self.polish = polish
+        self.norm: Norm = norm
         self.scale = scale
         self.covariance = covariance
         self.directions = directions
@@ -157,7 +160,8 @@ class PolynomialRegressor(_NetworkRegressor):
     def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialSDP:
         return AdversarialSDP(
             inputs, targets, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation,
-            sample_weight=weights, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
+            norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
+            sample_weight=weights,
         )  # fmt: skip
 
     def robust_errors(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> Array:
@@ -182,8 +186,8 @@ class ReLURegressor(_NetworkRegressor):
     See `AdversarialReLU` for the mathematics.
 
     Args:
-        radius: Attack radius to train against, in standard deviations of the features (in the data's units without
-            `standardize`); 0 is standard training.
+        radius: Attack radius to train against, in the units of `attack_units`, or of the shape that scale, covariance
+            or directions give to attacks; 0 is standard training.
         norm: Norm of the attack: "inf", 2 or 1.
         beta: Weight of the penalty.
         loss: ``"squared"``, ``"absolute"`` or ``"huber"`` (``"huber:M"`` for another threshold than 1.35); under
@@ -199,6 +203,14 @@ class ReLURegressor(_NetworkRegressor):
         method: See `solve`.
         tolerance: Relative certified gap to reach.
         time_limit: Seconds for the whole fit, or None.
+        scale: By how much an attack of radius 1 may move each feature if it moves no other, shape (d,), or by name or
+            number of the feature, 1 for others; 0 for features that attacks cannot touch.
+        covariance: Shape (d, d), psd, with norm 2: attacks D have ``D' covariance^-1 D <= radius^2``.
+        directions: Shape (d, q), with norm 2: attacks are ``directions @ e`` with ``||e||_2 <= radius``. At most one of
+            the three.
+        immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
+        attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
+            units without `standardize`), or ``"data"``, the data's units.
 
     Attributes:
         network_: The trained `ReLUNetwork`; it takes rows as `predict` does, and can be saved. Its outputs are
@@ -228,6 +240,11 @@ class ReLURegressor(_NetworkRegressor):
         method: str = "auto",
         tolerance: float = 1e-4,
         time_limit: float | None = None,
+        scale: Shape = None,
+        covariance: ArrayLike | None = None,
+        directions: ArrayLike | None = None,
+        immutable: object = None,
+        attack_units: str = STANDARDIZED,
     ) -> None:
         self.radius = radius
         self.norm: Norm = norm
@@ -243,10 +260,16 @@ class ReLURegressor(_NetworkRegressor):
         self.method = method
         self.tolerance = tolerance
         self.time_limit = time_limit
+        self.scale = scale
+        self.covariance = covariance
+        self.directions = directions
+        self.immutable = immutable
+        self.attack_units = attack_units
 
     def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialReLU:
         return AdversarialReLU(
-            inputs, targets, self.radius, norm=self.norm, beta=self.beta, loss=self.loss, formulation=self.formulation,
+            inputs, targets, self.radius, norm=self.norm, scale=shape.scale, covariance=shape.covariance,
+            directions=shape.directions, beta=self.beta, loss=self.loss, formulation=self.formulation,
             n_gates=self.n_gates, bias=self.bias, resample=self.resample, seed=self.seed, sample_weight=weights,
         )  # fmt: skip
 

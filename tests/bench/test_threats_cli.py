@@ -113,6 +113,30 @@ def test_units_and_immutable_columns_are_stated_wherever_radii_are_printed(run, 
     assert radii == cvxrobust.load(path).certified_radius(load_dataset(one_hot).X).tolist()
 
 
+@pytest.mark.parametrize("norm", ["inf", "1"])
+def test_relu_networks_have_the_same_attacks_in_every_norm(run, one_hot, tmp_path, norm):
+    path = tmp_path / "net.npz"
+    options = ["--problem", "adversarial-relu", "--norm", norm, "--n-gates", 8, "--tolerance", 1e-3]
+    options += ["--immutable", ",".join(KINDS), "--feature-radius", "size=0.5", "--radius", 0.2]
+    code, out, err = run("solve", "--data", one_hot, *options, "--save", path, "--test-fraction", 0)
+    assert code == 0, err
+    assert f"Radii are l{norm}, in standard deviations of the training features, but where" in " ".join(out.split())
+    assert "attacks never touch kind_blue, kind_green, kind_red; radius 0.2 moves size by at most 0.5 in" in out
+    network, data = cvxrobust.load(path), load_dataset(one_hot)
+    assert str(network.norm) == norm
+    labels = np.where(data.y > 0.0, data.classes[1], data.classes[0])
+    moves = network.attack(data.X, labels, 0.2).points - data.X
+    assert not moves[:, 2:].any()
+    assert np.abs(moves[:, 0]).max() <= 0.5 * (1.0 + 1e-9)
+    code, out, err = run("predict", path, "--data", one_hot)
+    assert f"certified radii are l{norm}, in standard deviations" in err
+    assert [float(line.split(",")[-1]) for line in out.splitlines()[1:]] == network.certified_radius(data.X).tolist()
+    code, out, err = run("evaluate", path, "--data", one_hot, "--radius", 0.2, "--json")
+    found = json.loads(out)
+    assert found["threat"]["immutable"] == list(KINDS)
+    assert found["robust_accuracy"][0]["certified"] <= found["robust_accuracy"][0]["attacked"]
+
+
 def test_exported_programmes_know_what_is_immutable(run, one_hot, tmp_path):
     options = ["--data", one_hot, "--radius", 0.1, "--test-fraction", 0]
     plain, masked = tmp_path / "plain.cbf", tmp_path / "masked.cbf"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy import sparse
 from sklearn.base import clone
@@ -10,7 +11,16 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from cvxrobust import AdversarialSDP, InputError, PolynomialClassifier, UnknownNameError, load
+from cvxrobust import (
+    AdversarialSDP,
+    InputError,
+    PolynomialClassifier,
+    Quality,
+    ReLUClassifier,
+    UnknownNameError,
+    load,
+)
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.problems.data.features import Features
 
 NAMES = ["age", "bmi", "pressure"]
@@ -50,6 +60,14 @@ def test_names_of_columns_and_their_numbers_say_the_same(data):
     inputs, signs = named.network_.standardizer.transform(X), np.where(y == "well", 1.0, -1.0)
     problem = AdversarialSDP(inputs, signs, 0.3, scale=[0, 0.5, 1])
     assert problem.objective(named.network_.inner.replace(classes=None)) == named.result_.certificate.upper
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_frames_of_any_make_have_names(data, frame):
+    X, y = data
+    table = frame({name: X[name].to_numpy() for name in NAMES})
+    model = PolynomialClassifier(radius=0.3, immutable=["bmi"], tolerance=1e-2).fit(table, y)
+    np.testing.assert_array_equal(model.network_.ellipsoid.scale, [1.0, 0.0, 1.0])
 
 
 @pytest.mark.parametrize("immutable", [["age", "pressure"], (0, 2), np.array([True, False, True]), {"pressure", 0}])
@@ -133,6 +151,57 @@ def test_sparse_one_hot_tables_train_the_same_network(one_hot):
     dense = PolynomialClassifier(radius=0.5, immutable=range(3)).fit(table.toarray(), y)
     assert kept.result_.certificate == dense.result_.certificate
     np.testing.assert_array_equal(kept.robust_score(table, y, [0.5]), dense.robust_score(table.toarray(), y, [0.5]))
+
+
+RELU = {"n_gates": 8, "tolerance": 1e-3}
+
+
+@pytest.mark.parametrize("norm", ["inf", 2, 1])
+def test_attacks_on_relu_networks_keep_to_their_boxes_and_never_touch_what_is_immutable(data, norm):
+    X, y = data
+    given = {"scale": {"bmi": 0.5, "pressure": 0.02}, "immutable": ["age"], "attack_units": "data", "norm": norm}
+    model = ReLUClassifier(radius=1.0, **given, **RELU).fit(X, y)
+    assert model.result_.quality is Quality.CERTIFIED
+    assert model.attack_reach_ == pytest.approx([0.0, 0.5, 0.02], rel=1e-9)
+    rows = X.to_numpy()
+    found = model.network_.attack(rows, y, 1.0).points - rows
+    assert not found[:, 0].any()
+    assert (np.abs(found).max(axis=0)[1:] <= np.array([0.5, 0.02]) * (1.0 + 1e-9)).all()
+    assert np.abs(found[:, 1]).max() > 0.1
+    certified, attacked = model.certified_score(X, y, [0.0, 1.0, 3.0]), model.attacked_score(X, y, [0.0, 1.0, 3.0])
+    assert certified[0] == attacked[0] == model.score(X, y)
+    assert (certified <= attacked).all()
+    units = model.network_.standardizer.scale * [1.0, 2.0, 50.0]
+    free = model.network_.replace(ellipsoid=Ellipsoid(scale=1.0 / units * [1.0, 1.0, 1.0]))
+    some = slice(0, 12)
+    masked, all_move = (one.exact_worst_case(rows[some], y[some], 1.0) for one in (model.network_, free))
+    assert masked.proven.all()
+    assert (masked.margins >= all_move.lower - 1e-6).all()
+
+
+def test_one_hot_tables_of_relu_networks_keep_their_categories(one_hot):
+    X, y = one_hot
+    table = pd.get_dummies(X, dtype=float)
+    kinds = [name for name in table.columns if name.startswith("kind_")]
+    model = ReLUClassifier(radius=0.3, immutable=kinds, **RELU).fit(table, y)
+    rows = table.to_numpy()
+    moved = model.network_.attack(rows, y, 0.3).points - rows
+    assert not moved[:, 1:].any()
+    assert np.abs(moved[:, 0]).max() == pytest.approx(0.3 * rows[:, 0].std(), rel=1e-6)
+    # On one input the worst case of a ReLU network is at an end or at a kink: a fine grid comes near.
+    reach = np.minimum(model.network_.certified_radius(table), 50.0) * model.network_.standardizer.scale[0]
+    for share in np.linspace(-0.999, 0.999, 41):
+        nearly = rows + np.outer(share * reach, np.arange(4) == 0)
+        np.testing.assert_array_equal(model.network_.predict(nearly), model.network_.predict(rows))
+
+
+@pytest.mark.parametrize("norm", ["inf", 1])
+@pytest.mark.parametrize("given", [{"covariance": np.eye(3) + 0.1}, {"directions": np.eye(3)[:, :2]}])
+def test_ellipsoids_of_no_axes_are_of_norm_two(data, norm, given):
+    with pytest.raises(InputError, match="norm is"):
+        ReLUClassifier(radius=0.1, norm=norm, **given).fit(*data)
+    with pytest.raises(InputError, match=r"norm is .* give norm=2, or train a ReLU network"):
+        PolynomialClassifier(radius=0.1, norm=norm).fit(*data)
 
 
 def test_the_shape_goes_with_the_network(data, tmp_path):

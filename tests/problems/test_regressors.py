@@ -66,6 +66,17 @@ def test_immutable_features_cost_no_error(data):
     assert (masked.robust_errors(X, y, 0.3) < free.robust_errors(X, y, 0.3) + 1e-9).mean() > 0.5
 
 
+def test_relu_regressors_have_shapes_of_attacks_too(data):
+    X, y = data
+    model = ReLURegressor(radius=0.2, immutable=[1], scale=[1.0, 1.0, 0.5], **RELU).fit(X, y)
+    deviations = model.network_.standardizer.scale
+    assert model.attack_reach_ == pytest.approx(0.2 * deviations * [1.0, 0.0, 0.5])
+    certified = model.certified_errors(X, y, 0.2)
+    for corner in ([1, 0, 0.5], [-1, 0, 0.5], [1, 0, -0.5], [-1, 0, -0.5]):
+        errors = np.abs(model.predict(X + 0.2 * deviations * np.array(corner)) - y)
+        assert (errors <= certified + 1e-6).all()
+
+
 def test_what_is_saved_predicts_the_same_numbers(data, tmp_path):
     X, y = data
     for model in (PolynomialRegressor(), ReLURegressor(**RELU)):
