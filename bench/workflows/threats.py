@@ -78,14 +78,16 @@ def threat_of(network: AnyNetwork, names: Sequence[str], norm: Norm, radius: flo
     reach = radius * AttackBall.of_shape(norm, np.ones(1), d, ellipsoid).dual_norm(np.eye(d))
     if network.standardizer is not None:
         reach = reach * network.standardizer.scale
+    immutable = () if ellipsoid is None else ellipsoid.immutable
     scale = np.ones(d) if ellipsoid is None or ellipsoid.scale is None else ellipsoid.scale
+    reach[list(immutable)] = 0.0  # where all are, attacks are balls of radius 0
     return Threat(
         norm,
         radius,
         radius_unit(network),
-        tuple(name for name, factor in zip(names, scale, strict=True) if factor == 0.0),
+        tuple(names[place] for place in immutable),
         tuple(name for name, factor in zip(names, scale, strict=True) if factor not in (0.0, 1.0)),
-        dict(zip(names, np.where(scale == 0.0, 0.0, reach).tolist(), strict=True)),
+        dict(zip(names, reach.tolist(), strict=True)),
     )
 
 

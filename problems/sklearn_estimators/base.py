@@ -76,12 +76,13 @@ class NetworkEstimator(BaseEstimator):
         """
         kept, weights = merged(rows, targets, weights)
         rows, targets = rows[kept], targets[kept]
-        names = getattr(self, "feature_names_in_", np.arange(rows.shape[1]))
-        self.constant_features_ = tuple(names[constant_columns(rows)].tolist())
-        standardizer = Standardizer.fit(rows, weights=weights) if self.standardize else None
+        features = Features(rows.shape[1], tuple(map(str, getattr(self, "feature_names_in_", ()))))
+        called = features.names or range(features.count)
+        self.constant_features_ = tuple(called[column] for column in constant_columns(rows).tolist())
+        standardizer = Standardizer.fit(rows, features.names, weights) if self.standardize else None
         inputs = rows if standardizer is None else standardizer.transform(rows)
         targets = self._own_targets(targets, weights)
-        problem = self._problem(inputs, targets, weights, self._shape(rows.shape[1], standardizer))
+        problem = self._problem(inputs, targets, weights, self._shape(features, standardizer))
         settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
         self.result_: Result[Any] = solve(
             problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
@@ -91,11 +92,10 @@ class NetworkEstimator(BaseEstimator):
         self.network_: Any = self.result_.network.replace(standardizer=standardizer, **about)
         return self
 
-    def _shape(self, d: int, standardizer: Standardizer | None) -> ShapeArrays:
+    def _shape(self, features: Features, standardizer: Standardizer | None) -> ShapeArrays:
         """The shape of attacks on inputs that are standardised, as problems take it."""
         if self.attack_units not in ATTACK_UNITS:
             raise UnknownNameError("attack_units", self.attack_units, ATTACK_UNITS)
-        features = Features(d, tuple(map(str, getattr(self, "feature_names_in_", ()))))
         asked = AskedShape(self.scale, self.covariance, self.directions, self.immutable)
         own = None if standardizer is None or self.attack_units == STANDARDIZED else standardizer.scale
         return asked.arrays(features, own)

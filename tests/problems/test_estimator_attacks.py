@@ -212,6 +212,20 @@ def test_the_shape_goes_with_the_network(data, tmp_path):
     np.testing.assert_array_equal(again.ellipsoid.scale, model.network_.ellipsoid.scale)
     rows = X.to_numpy()
     np.testing.assert_array_equal(again.robust_accuracy(rows, y, [0.3, 1.0]), model.robust_score(X, y, [0.3, 1.0]))
+    assert again.metadata["immutable_inputs"] == "[0]"
+    assert again.standardizer.names == tuple(NAMES)
+
+
+def test_the_command_line_knows_the_columns_and_the_shape_of_a_fitted_network(data, tmp_path, run):
+    X, y = data
+    model = PolynomialClassifier(radius=0.3, immutable=["age"], scale={"bmi": 0.5}, attack_units="data").fit(X, y)
+    model.network_.save(tmp_path / "net.npz")
+    X[["bmi", "pressure", "age"]].to_csv(tmp_path / "rows.csv", index=False)
+    code, out, err = run("predict", tmp_path / "net.npz", "--data", tmp_path / "rows.csv")
+    assert code == 0
+    assert "attacks never touch age; radius 1 moves bmi by at most 0.5, pressure by at most 1 in units" in err
+    radii = [float(line.split(",")[-1]) for line in out.splitlines()[1:]]
+    np.testing.assert_allclose(radii, model.network_.certified_radius(X), rtol=1e-9)
 
 
 def test_shapes_are_parameters_as_others_are(data):
