@@ -37,7 +37,12 @@ from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 from cvxrobust.problems.relu.convex_relu import ConvexReLU
 
 if TYPE_CHECKING:
-    from cvxrobust.problems.sklearn_estimators import PolynomialClassifier, ReLUClassifier
+    from cvxrobust.problems.sklearn_estimators import (
+        PolynomialClassifier,
+        PolynomialRegressor,
+        ReLUClassifier,
+        ReLURegressor,
+    )
 
 __version__ = "0.1.0"
 
@@ -54,9 +59,11 @@ __all__ = [
     "PluginError",
     "PolynomialClassifier",
     "PolynomialNetwork",
+    "PolynomialRegressor",
     "Quality",
     "ReLUClassifier",
     "ReLUNetwork",
+    "ReLURegressor",
     "Result",
     "Settings",
     "StandardSDP",
@@ -76,7 +83,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # scikit-learn takes half a second to import; whoever does not want the estimators need not wait for it.
-    if name in ("PolynomialClassifier", "ReLUClassifier"):
+    if name in ("PolynomialClassifier", "PolynomialRegressor", "ReLUClassifier", "ReLURegressor"):
         from cvxrobust.problems import sklearn_estimators as estimator
 
         return getattr(estimator, name)

@@ -1,7 +1,8 @@
 """Tables of numbers and labels as callers bring them: whoever takes any asks here, so that all refuse the same.
 
-Lists, arrays, tensors on any device, data frames and series are read. What is no real number is refused, never turned
-into one: text (also text that looks like a number), complex numbers, dates, NaT, what a masked array hides.
+Lists, arrays, tensors on any device, data frames and series are read, and sparse matrices as the tables they stand for.
+What is no real number is refused, never turned into one: text (also text that looks like a number), complex numbers,
+dates, NaT, what a masked array hides.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
-from cvxrobust.core.errors import InputError
+from cvxrobust.core.environment import total_memory
+from cvxrobust.core.errors import InputError, TooLargeError
 
 Array = NDArray[np.float64]
 
@@ -39,6 +42,9 @@ EXACT = 2**53
 
 DEEPEST = 4
 """Lists within lists that are looked into: no table has more dimensions."""
+
+TABLE_SHARE = 0.25
+"""Of the machine's memory that a sparse matrix may take as a table: it is standardised and copied besides."""
 
 FEW, MANY = 3, 20
 """Different labels that are classes however few rows there are: fractions, and whole numbers."""
@@ -85,9 +91,10 @@ def checked_inputs(X: ArrayLike, largest: float = LARGEST) -> Array:
         inputs = as_numbers(X, "X")
     else:
         numbers = as_numbers(X, "X")
-        # Lists are converted into memory of our own; whatever else it is may have handed out its own.
-        ours = isinstance(X, list | np.ndarray) and not (isinstance(X, np.ndarray) and np.may_share_memory(numbers, X))
-        inputs = numbers if ours else numbers.copy()
+        # Lists and sparse matrices are converted into memory of our own; whatever else may have handed out its own.
+        shared = isinstance(X, np.ndarray) and np.may_share_memory(numbers, X)
+        ours = isinstance(X, list | np.ndarray) or sparse.issparse(X)
+        inputs = numbers if ours and not shared else numbers.copy()
     if inputs.ndim != 2:
         raise InputError(f"X has {inputs.ndim} dimension(s); expected a table (n, d): use X.reshape(n, -1) for images.")
     if inputs.shape[0] < 1 or inputs.shape[1] < 1:
@@ -154,6 +161,8 @@ def label_array(y: ArrayLike, name: str = "y", wanted: str = "labels are numbers
     Raises:
         InputError: Labels are missing or masked, of different kinds, or neither numbers nor text.
     """
+    if sparse.issparse(y):
+        raise InputError(f"{name} is a sparse matrix; expected one label per row of X: pass {name}.toarray().ravel().")
     given, hidden = _array(y, name, "expected one label per row of X", "as labels ")
     if hidden is not None and hidden.any():
         place = int(np.argmax(hidden.ravel()))
@@ -247,8 +256,8 @@ def _array(values: Any, name: str, advice: str, what: str = "as numbers ") -> tu
     """What is given as a plain array, and which of it is masked; None if nothing can be."""
     if _masked_within(values):
         raise InputError(f"{name} is a list that holds masked values; {advice}.")
-    if hasattr(values, "toarray") and hasattr(values, "nnz"):
-        raise InputError(f"{name} is a sparse matrix; pass {name}.toarray().")
+    if sparse.issparse(values):
+        return _table(values, name), None
     try:
         if isinstance(values, np.ma.MaskedArray):
             return np.array(values.data), np.array(np.ma.getmaskarray(values))
@@ -256,6 +265,23 @@ def _array(values: Any, name: str, advice: str, what: str = "as numbers ") -> tu
         return np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values), None
     except Exception as error:  # what is handed over converts itself, and may fail in its own ways
         raise InputError(f"{name} cannot be read {what}({error}); {advice}.") from error
+
+
+def _table(values: Any, name: str) -> NDArray[Any]:
+    """The table that a sparse matrix of SciPy stands for.
+
+    Raises:
+        TooLargeError: It would take too much of this machine's memory; the message says how much.
+    """
+    needed, memory = 8.0 * float(np.prod(values.shape, dtype=np.float64)), total_memory()
+    if needed > TABLE_SHARE * memory:
+        shape = " x ".join(f"{size:,}" for size in values.shape)
+        raise TooLargeError(
+            f"{name} is a sparse matrix of {shape} with {values.nnz:,} entries, which takes {needed / 2**30:.1f} GiB "
+            f"as a table, and this machine has {memory / 2**30:.1f} GiB, {TABLE_SHARE:.0%} of it for that; keep "
+            "fewer columns (frequent categories), or pass rows in blocks (Batches for StreamedSDP, slices to networks)."
+        )
+    return np.asarray(values.toarray())
 
 
 def _masked_within(values: Any, depth: int = 0) -> bool:

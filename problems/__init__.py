@@ -44,13 +44,13 @@ def cvxrobust_problems() -> list[ProblemDescription]:
     return [
         ProblemDescription("standard-sdp", _standard_sdp, "polynomial activation, no adversary", shared),
         ProblemDescription(
-            "adversarial-sdp", _adversarial_sdp, "polynomial activation, l2 adversary", ("radius", *shared)
+            "adversarial-sdp", _adversarial_sdp, "polynomial activation, l2 adversary", ("radius", "scale", *shared)
         ),
         ProblemDescription("convex-relu", _convex_relu, "ReLU activation, no adversary", relu),
         ProblemDescription(
             "adversarial-relu",
             _adversarial_relu,
             "ReLU activation, adversary in the norm inf, 2 or 1",
-            ("radius", "norm", "bound", "resample", *relu),
+            ("radius", "norm", "bound", "resample", "scale", *relu),
         ),
     ]

@@ -97,6 +97,23 @@ class TrainingOptions:
             "--no-standardize); l2 for adversarial-sdp, in the norm --norm for adversarial-relu."
         ),
     ] = None
+    immutable: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--immutable",
+            help="Columns that attacks cannot touch, by name, with commas between them; repeatable.",
+            metavar="NAME,...",
+        ),
+    ] = None
+    feature_radius: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--feature-radius",
+            help="By how much an attack may move this column alone, in units of the data, instead of --radius; "
+            "repeatable.",
+            metavar="NAME=NUMBER",
+        ),
+    ] = None
     beta: Annotated[float | None, typer.Option(help="Weight of the penalty. (default: the problem's)")] = None
     loss: Annotated[
         str | None,
@@ -182,9 +199,9 @@ class TrainingOptions:
         """The parameters of the problem that are given, by the problem's own names.
 
         Raises:
-            InputError: There is no such norm, or a class weight is none.
+            InputError: There is no such norm, or a class weight or the radius of a column is none.
         """
-        from cvxrobust.bench.cli.options import parse_class_weight
+        from cvxrobust.bench.cli.options import parse_class_weight, parse_feature_radii, parse_names
         from cvxrobust.core.attacks.norms import check_norm
 
         found = {
@@ -192,7 +209,8 @@ class TrainingOptions:
             "loss": self.loss, "activation": self.activation, "formulation": self.formulation, "bound": self.bound,
             "n_gates": self.n_gates, "seed": self.gate_seed, "bias": self.bias, "regate": self.regate,
             "resample": self.resample, "multiclass": self.multiclass,
-            "class_weight": parse_class_weight(self.class_weight),
+            "class_weight": parse_class_weight(self.class_weight), "immutable": parse_names(self.immutable),
+            "feature_radius": parse_feature_radii(self.feature_radius),
         }  # fmt: skip
         return {name: value for name, value in found.items() if value is not None}
 

@@ -1,5 +1,6 @@
 """Values on the command line that typer has no type for."""
 
+import csv
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
@@ -59,6 +60,44 @@ def parse_class_weight(values: Sequence[str] | None) -> str | dict[str, float] |
             raise InputError(f"--class-weight names {label!r} twice; give each label one weight.")
         found[label] = weight
     return found
+
+
+def parse_names(values: Sequence[str] | None) -> list[str] | None:
+    """Names of columns from repeated values, each a name or a list of them with commas; one with a comma in quotes.
+
+    Raises:
+        InputError: There is no name among them.
+    """
+    if not values:
+        return None
+    names = [name.strip() for row in csv.reader(values, skipinitialspace=True) for name in row if name.strip()]
+    if not names:
+        raise InputError("--immutable got no name; expected names of columns, for example --immutable age,sex.")
+    return list(dict.fromkeys(names))
+
+
+def parse_feature_radii(values: Sequence[str] | None) -> dict[str, float] | None:
+    """A radius by name of a column from values such as ``bmi=0.5``.
+
+    Raises:
+        InputError: A value is none, or a name comes twice.
+    """
+    found: dict[str, float] = {}
+    for value in values or ():
+        name, _, number = value.rpartition("=")
+        try:
+            radius = float(number)
+        except ValueError:
+            radius = -1.0
+        if not name.strip() or not 0.0 < radius < float("inf"):
+            raise InputError(
+                f"--feature-radius got {value!r}; expected NAME=NUMBER such as bmi=0.5, in units of the data and above "
+                "0 (--immutable names columns that attacks cannot touch)."
+            )
+        if name.strip() in found:
+            raise InputError(f"--feature-radius names {name.strip()!r} twice; give each column one radius.")
+        found[name.strip()] = radius
+    return found or None
 
 
 def _is_numeric(text: str) -> bool:

@@ -7,7 +7,7 @@ from cvxrobust.bench.display import console, make_table, percent, presentable
 from cvxrobust.bench.workflows.evaluation import Evaluation
 from cvxrobust.bench.workflows.output_files import Saved
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy
-from cvxrobust.bench.workflows.training import CARRIERS, Training, radius_unit
+from cvxrobust.bench.workflows.training import CARRIERS, Training
 from cvxrobust.core.discovery.registry import metrics
 from cvxrobust.core.networks.relu import ReLUNetwork
 
@@ -35,7 +35,7 @@ def print_training(training: Training, quiet: bool) -> None:
     if relu:
         _print_scope(result.report)
     if training.radius:
-        print(f"Radii are l{training.norm}, in {radius_unit(result.network)}.")
+        print(f"Radii are l{training.norm}, in {presentable(str(training.threat))}.")
     if training.saved is not None:
         _print_saved(training.saved)
 
@@ -175,14 +175,14 @@ def print_evaluation(evaluation: Evaluation) -> None:
         out.print(presentable(note), markup=False)
     if evaluation.median_distance is None:
         print("Robust accuracy is at least the certified and at most the attacked accuracy.")
-        out.print(f"Radii are in {evaluation.unit}.", markup=False)
+        out.print(f"Radii are in {presentable(str(evaluation.threat))}.", markup=False)
     else:
         out.print(f"Median distance to the decision boundary: {evaluation.median_distance:.4g}", markup=False)
-        out.print(f"Radii and distances are in {evaluation.unit}.", markup=False)
+        out.print(f"Radii and distances are in {presentable(str(evaluation.threat))}.", markup=False)
 
 
 def _accuracy_columns(evaluation: Evaluation) -> tuple[str, ...]:
-    first = f"l{evaluation.norm} radius"
+    first = f"l{evaluation.threat.norm} radius"
     if evaluation.median_distance is not None:
         return (first, "exact robust accuracy")
     bracket = (first, "certified accuracy (lower bound)", "attacked accuracy (upper bound)")

@@ -19,7 +19,8 @@ from cvxrobust.bench.demo import breast_cancer_relu
 from cvxrobust.bench.demo.setting import COLOURS, new_picture, save_picture, table_title, train_one
 from cvxrobust.bench.display import console, make_table, percent, to_json
 from cvxrobust.bench.workflows.output_files import make_folder
-from cvxrobust.bench.workflows.training import STANDARDISED_UNIT, Training
+from cvxrobust.bench.workflows.threats import STANDARDISED_UNIT
+from cvxrobust.bench.workflows.training import Training
 from cvxrobust.core.contracts.result import Quality
 from cvxrobust.core.files import write_whole
 

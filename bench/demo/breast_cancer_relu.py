@@ -15,7 +15,8 @@ import numpy as np
 from cvxrobust.bench.demo.setting import COLOURS, SEED, new_picture, save_picture, table_title, train_one
 from cvxrobust.bench.display import console, make_table, percent
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, bracketed_accuracies
-from cvxrobust.bench.workflows.training import CARRIERS, STANDARDISED_UNIT, Training, clean_accuracy
+from cvxrobust.bench.workflows.threats import STANDARDISED_UNIT
+from cvxrobust.bench.workflows.training import CARRIERS, Training, clean_accuracy
 from cvxrobust.core.attacks.norms import Norm
 
 if TYPE_CHECKING:

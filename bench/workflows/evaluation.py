@@ -21,7 +21,8 @@ from cvxrobust.bench.workflows.robustness import (
     settled_accuracies,
     trained_norm,
 )
-from cvxrobust.bench.workflows.training import clean_accuracy, describe, in_network_terms, radius_unit
+from cvxrobust.bench.workflows.threats import Threat, threat_of
+from cvxrobust.bench.workflows.training import clean_accuracy, describe, in_network_terms
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
@@ -83,11 +84,10 @@ class Evaluation:
         rows: Which rows were evaluated: ``"train"``, ``"test"`` or ``"all"``.
         n_rows: How many these are.
         clean: Accuracy without an attack.
-        norm: Norm of the attacks.
+        threat: The attacks: their norm, the unit of radii and distances, and what radius 1 stands for.
         robust: Accuracy under the attacks of each radius: exact for a polynomial network, else two bounds.
         median_distance: Median l2 distance of the rows to the decision boundary, in the network's unit; None for a ReLU
             network, where it is not known.
-        unit: The unit of radii and distances.
         notes: What a reader should know, one sentence each.
     """
 
@@ -96,10 +96,9 @@ class Evaluation:
     rows: str
     n_rows: int
     clean: float
-    norm: Norm
+    threat: Threat
     robust: tuple[ExactAccuracy, ...] | tuple[AccuracyBracket, ...]
     median_distance: float | None
-    unit: str
     notes: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -110,10 +109,11 @@ class Evaluation:
             "split": self.rows,
             "rows": self.n_rows,
             "clean_accuracy": self.clean,
-            "norm": self.norm,
+            "norm": self.threat.norm,
             "robust_accuracy": [accuracy.to_dict() for accuracy in self.robust],
             "median_distance": self.median_distance,
-            "radius_unit": self.unit,
+            "radius_unit": self.threat.unit,
+            "threat": self.threat.to_dict(),
             "notes": list(self.notes),
         }
 
@@ -141,10 +141,9 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
         rows,
         chosen.n_rows,
         clean_accuracy(network, chosen),
-        norm,
+        threat_of(network, dataset.feature_names, norm),
         _under_attack(request, network, chosen, norm),
         _median_distance(network, chosen),
-        radius_unit(network),
         (*dataset.notes, note),
     )
 

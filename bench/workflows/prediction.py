@@ -16,7 +16,7 @@ from cvxrobust.bench.display import spreadsheet_cell
 from cvxrobust.bench.workflows.evaluation import feature_names
 from cvxrobust.bench.workflows.output_files import check_writable
 from cvxrobust.bench.workflows.robustness import load_network, trained_norm
-from cvxrobust.bench.workflows.training import radius_unit
+from cvxrobust.bench.workflows.threats import threat_of
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError
 
@@ -102,7 +102,8 @@ def predict(request: PredictionRequest) -> Prediction:
         raise InputError(
             f"data row {row + 1} of {rows.name!r} holds numbers too large for the network; check its units."
         )
-    unit = f"certified radii are l{norm}, in {radius_unit(network)}"
+    called = names or tuple(f"x{j + 1}" for j in range(width))
+    unit = f"certified radii are l{norm}, in {threat_of(network, called, norm)}"
     return Prediction(labels, margins, radii, (*notes, unit))
 
 

@@ -14,11 +14,19 @@ from cvxrobust.bench.data.csv_files import CsvFormat, some
 from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import Saved, check_network_file, save_somewhere
 from cvxrobust.bench.workflows.robustness import bracketed_accuracies, exact_accuracies, trained_norm
+from cvxrobust.bench.workflows.threats import (
+    DATA_UNIT,
+    STANDARDISED_UNIT,
+    Threat,
+    check_by_feature,
+    parameter_behind,
+    radius_unit,
+    threat_of,
+)
 from cvxrobust.bench.workflows.weights import row_weights, stated
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.base import TRAINED_ON
-from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import constant_columns
 
@@ -29,9 +37,7 @@ if TYPE_CHECKING:
     from cvxrobust.core.networks.standardizer import Standardizer
     from cvxrobust.core.settings import Settings
 
-STANDARDISED_UNIT = "standard deviations of the training features"
-DATA_UNIT = "units of the data"
-FLAGS = {"seed": "--gate-seed", "sample_weight": "--weight-column"}
+FLAGS = {"seed": "--gate-seed", "sample_weight": "--weight-column", "scale": "--immutable, --feature-radius"}
 """Options that are not called like the parameter they set: --seed is the split's."""
 
 CARRIERS = "gates_that_can_carry_a_neuron"
@@ -109,6 +115,11 @@ class Training:
         """Norm of the attacks that the radius is about."""
         return trained_norm(self.result.network)
 
+    @property
+    def threat(self) -> Threat:
+        """The attacks that the radius stands for."""
+        return threat_of(self.result.network, self.dataset.feature_names, self.norm, self.radius)
+
     def accuracies(self) -> dict[str, float]:
         """Clean accuracies and those under attack; without held-out rows, those of the training rows alone.
 
@@ -150,6 +161,7 @@ class Training:
             "problem": request.problem,
             "parameters": dict(request.parameters),
             "radius_unit": radius_unit(self.result.network),
+            "threat": self.threat.to_dict() if self.radius else None,
             "accuracy": self.accuracies(),
             "result": self.result.to_dict(),
             **({"saved": None} if self.saved is None else self.saved.to_dict()),
@@ -185,6 +197,7 @@ def prepare(request: TrainingRequest) -> Prepared:
     """
     weighted = {} if request.weight_column is None else {"sample_weight": request.weight_column}
     family = problem_class(request.problem, {**request.parameters, **weighted})
+    check_by_feature(request.parameters)
     request = completed(request, family)
     if request.save is not None:
         check_network_file(request.save, Path(request.data))
@@ -249,7 +262,7 @@ def problem_class(name: str, given: Mapping[str, Any]) -> Any:
     if name not in known:
         raise UnknownNameError("problem", name, known)
     description = known[name]
-    refused = [parameter for parameter in given if parameter not in description.parameters]
+    refused = [parameter for parameter in given if parameter_behind(parameter) not in description.parameters]
     if refused:
         raise InputError(f"problem {name!r} takes no {_flags(refused)}; it takes {_flags(description.parameters)}.")
     family = description.factory()
@@ -344,13 +357,6 @@ def network_metadata(request: TrainingRequest, dataset: Dataset, training: Datas
         "radius_unit": STANDARDISED_UNIT if request.standardize else DATA_UNIT,
         **parameters,
     }
-
-
-def radius_unit(network: "TwoLayerNetwork") -> str:
-    """In which unit the network's radii and distances are."""
-    unit = DATA_UNIT if network.standardizer is None else STANDARDISED_UNIT
-    own = isinstance(network, PolynomialNetwork) and network.ellipsoid is not None
-    return f"multiples of the network's ellipsoid of attacks, which is in {unit}" if own else unit
 
 
 def clean_accuracy(network: "TwoLayerNetwork", dataset: Dataset) -> float:

@@ -1,4 +1,4 @@
-"""Weights of rows and classes, from what the command line and a file say to the problem."""
+"""From what the command line and a file say to the problem: weights of rows and classes, attacks by feature."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.bench.data.csv_files import some
 from cvxrobust.bench.data.dataset import Dataset
+from cvxrobust.bench.workflows.threats import BY_FEATURE, SCALE, scale_of
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.weights import together
 
@@ -39,9 +40,16 @@ def stated(
     standardizer: "Standardizer | None",
     weights: Array | None,
 ) -> Any:
-    """The problem of the rows to train on."""
+    """The problem of the rows to train on.
+
+    Raises:
+        InputError: A feature is none of the data's, or there is no such problem.
+    """
+    scale = scale_of(given, training, standardizer)
     inputs = training.X if standardizer is None else standardizer.transform(training.X)
-    parameters = {name: value for name, value in given.items() if name != "class_weight"}
+    parameters = {name: value for name, value in given.items() if name not in ("class_weight", *BY_FEATURE)}
     if weights is not None:
         parameters["sample_weight"] = weights
+    if scale is not None:
+        parameters[SCALE] = scale
     return family(inputs, training.y, **parameters)

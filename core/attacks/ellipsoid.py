@@ -90,7 +90,8 @@ class Ellipsoid:
                 f"covariance is not positive semidefinite: its correlations have an eigenvalue of {values[0]:.3g}."
             )
         kept = values > noise
-        return cls(directions=frozen(np.ascontiguousarray(unit[:, None] * vectors[:, kept] * np.sqrt(values[kept]))))
+        found = unit[:, None] * vectors[:, kept] * np.sqrt(values[kept])
+        return cls(directions=frozen(_untouched(found, np.diagonal(C) == 0.0)))
 
     @classmethod
     def _of_directions(cls, directions: ArrayLike, d: int) -> Self:
@@ -102,7 +103,7 @@ class Ellipsoid:
         kept = lengths > max(S.shape) * EPS * lengths[0]
         # The ellipsoid depends on SS' alone: as many columns as it has dimensions will do.
         found = S if kept.sum() == S.shape[1] else unit[:, None] * axes[:, kept] * lengths[kept]
-        return cls(directions=frozen(np.array(found, order="C")))
+        return cls(directions=frozen(_untouched(found, ~S.any(axis=1))))
 
     @property
     def n_inputs(self) -> int:
@@ -114,6 +115,12 @@ class Ellipsoid:
     def rank(self) -> int:
         """Number of directions in which attacks go at all, q."""
         return int(self.kept.shape[0] if self.directions is None else self.directions.shape[1])
+
+    @property
+    def immutable(self) -> tuple[int, ...]:
+        """The inputs that no attack touches, by number."""
+        touched = self.scale if self.directions is None else abs(self.directions).max(axis=1, initial=0.0)
+        return tuple(int(number) for number in np.flatnonzero(touched == 0.0))
 
     def like(self, array: Array) -> Self:
         """The same in arrays of the kind and device of another."""
@@ -216,6 +223,11 @@ class Ellipsoid:
 def _units(sizes: Array) -> Array:
     """Sizes of the inputs, shape (d,), to measure them in; 1 for those of size 0."""
     return np.where(sizes > 0.0, sizes, 1.0)
+
+
+def _untouched(S: Array, rows: Array) -> Array:
+    """A copy of S, shape (d, q), with zeros in some rows, shape (d,), bool: rounding leaves something there."""
+    return np.where(rows[:, None], 0.0, S)
 
 
 def _checked_scale(scale: ArrayLike, d: int) -> Array:

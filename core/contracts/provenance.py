@@ -1,6 +1,7 @@
 """What a network's file says of how the network came about: the problem, its certificate, its data, the version."""
 
 import hashlib
+import json
 import math
 from dataclasses import replace
 from numbers import Real
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.environment import installed_version
 from cvxrobust.core.networks.base import STANDARDISED, TRAINED_ON, N, TwoLayerNetwork
@@ -38,6 +40,7 @@ def with_provenance(result: Result[N], problem: Any) -> Result[N]:
         "beta": _number(getattr(problem, "beta", None)),
         "radius": _one_number(getattr(problem, "radius", None)),
         **{name: _word(getattr(problem, name, None)) for name in ("norm", "loss", "formulation")},
+        "immutable_inputs": _immutable(getattr(problem, "ellipsoid", None)),
         "certificate_upper": _number(bounds.upper),
         "certificate_lower": _number(bounds.lower),
         "certificate_relative_gap": _number(bounds.relative_gap),
@@ -92,6 +95,12 @@ def _one_number(value: object) -> float | None:
     """A number, or the one that all of an array are."""
     found = np.unique(np.asarray(value)) if value is not None else np.empty(0)
     return _number(found[0].item()) if found.size == 1 else None
+
+
+def _immutable(ellipsoid: object) -> str | None:
+    """The inputs that no attack of this shape touches, counted from 0, as a list in JSON."""
+    found = list(ellipsoid.immutable) if isinstance(ellipsoid, Ellipsoid) else []
+    return json.dumps(found) if found else None
 
 
 def _word(value: object) -> str | int | None:

@@ -70,9 +70,14 @@ class Batches:
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
         source = self._batches() if callable(self._batches) else self._batches
         try:
-            yield from ((X, y) for X, y in source if len(X))
+            yield from ((X, y) for X, y in source if _count(X))
         except (TypeError, ValueError) as error:
             raise InputError(f"batches does not yield pairs (X, y): {error}.") from error
+
+
+def _count(X: Any) -> int:
+    """Rows of a batch of any kind; sparse matrices have no length."""
+    return int(X.shape[0]) if isinstance(getattr(X, "shape", None), tuple) and X.shape else len(X)
 
 
 def rows_kept(X: Array | Rows, weighed: Weighing) -> Array | Rows:

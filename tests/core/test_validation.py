@@ -77,7 +77,8 @@ TABLES = {
     "frame of text": pd.DataFrame(X.astype(str)),
     "categories": pd.DataFrame({"a": pd.Categorical(list("ab") * 6), "b": X[:, 0]}),
     "complex tensor": torch.tensor(X) + 0j,
-    "sparse": sparse.csr_array(X),
+    "complex sparse": sparse.csr_array(X + 0j),
+    "sparse with NaN": sparse.csr_array(np.where(X > 1.0, np.nan, X)),
     "records": np.zeros(12, dtype=[("a", float), ("b", float)]),
     "set": {1.0},
     "what cannot be read": Unreadable(),
@@ -118,11 +119,33 @@ def test_what_is_no_table_of_real_numbers_is_refused_at_every_door(table, door, 
         with_object(Decimal("1.5")),
         X > 0.0,
         X.astype(np.float16),
+        sparse.csr_array(X),
     ],
-    ids=["list", "tensor", "nothing masked", "frame", "decimal", "bools", "float16"],
+    ids=["list", "tensor", "nothing masked", "frame", "decimal", "bools", "float16", "sparse"],
 )
 def test_real_numbers_of_any_make_pass(table, door, fitted):
     DOORS[door](table, fitted)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"])
+@pytest.mark.parametrize("door", DOORS)
+def test_sparse_matrices_of_every_form_are_the_tables_they_stand_for(form, door, fitted):
+    given = sparse.random_array((12, 2), density=0.5, rng=np.random.default_rng(1), format=form)
+    for table in (given, sparse.coo_matrix(given).asformat(form)):
+        found, expected = DOORS[door](table, fitted), DOORS[door](given.toarray(), fitted)
+        if isinstance(expected, np.ndarray):
+            np.testing.assert_array_equal(found, expected)
+        elif isinstance(expected, StandardSDP | ConvexReLU):
+            np.testing.assert_array_equal(found.X, expected.X)
+            assert not found.X.flags.writeable
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_sparse_matrices_that_fit_into_no_memory_are_refused_with_their_size(door, fitted):
+    endless = sparse.csr_array((12, 2**40))
+    size = r"sparse matrix of 12 x 1,099,511,627,776 with 0 entries, which takes 98304\.0 GiB"
+    with pytest.raises(InputError, match=size):
+        DOORS[door](endless, fitted)
 
 
 LABELS = {

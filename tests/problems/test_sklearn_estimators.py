@@ -6,13 +6,24 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cvxrobust import PolynomialClassifier, Quality, ReLUClassifier, Standardizer
+from cvxrobust import (
+    PolynomialClassifier,
+    PolynomialRegressor,
+    Quality,
+    ReLUClassifier,
+    ReLURegressor,
+    Standardizer,
+)
 
 
 @parametrize_with_checks(
     [
         PolynomialClassifier(tolerance=1e-2, time_limit=None),
         ReLUClassifier(radius=0.01, n_gates=6, tolerance=1e-2, time_limit=None),
+        PolynomialRegressor(tolerance=1e-2, time_limit=None),
+        PolynomialRegressor(radius=0.01, loss="huber", method="cutting-set", tolerance=1e-2, time_limit=None),
+        ReLURegressor(n_gates=6, tolerance=1e-2, time_limit=None),
+        ReLURegressor(radius=0.01, loss="absolute", n_gates=6, tolerance=1e-2, time_limit=None),
     ]
 )
 def test_it_keeps_the_conventions(estimator, check):

@@ -132,6 +132,14 @@ def test_a_list_in_a_list_is_one_value():
     assert [problem.activation for problem in made] == [(0.1, 0.5, 0.4), (1.0, 0.0, 0.0)]
 
 
+@pytest.mark.parametrize("family", ["adversarial-sdp", "adversarial-relu"])
+def test_a_suite_may_say_which_inputs_attacks_can_touch(family):
+    parameters = {"radius": 0.1, "scale": [[0, 2.5]]}
+    content = with_problem(family=family, parameters=parameters)
+    made = [case.problem.make() for case in parse_suite(content).cases()]
+    assert {problem.ellipsoid.immutable for problem in made} == {(0,)}
+
+
 def test_cases_are_shuffled_by_the_seed_so_that_backends_interleave():
     content = small_suite("scs", "clarabel", "torch")
     content["problems"][0]["seeds"] = list(range(10))

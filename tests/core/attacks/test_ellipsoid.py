@@ -191,3 +191,19 @@ def test_shapes_are_of_as_many_inputs():
     ellipsoid = SHAPES["scale"]
     with pytest.raises(InputError, match="the ellipsoid of the attacks has 5 inputs; expected 4"):
         AttackBall(2, np.ones(3), 4, ellipsoid)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_has_no_covariance_and_no_direction_is_touched_by_no_rounding(seed):
+    rng = np.random.default_rng(seed)
+    d = int(rng.integers(3, 12))
+    S = rng.standard_normal((d, d + 2))
+    immutable = np.sort(rng.choice(d, max(1, d // 3), replace=False))
+    S[immutable] = 0.0
+    for given in ({"covariance": S @ S.T}, {"directions": S}):
+        found = Ellipsoid.of(d, **given)
+        assert found.immutable == tuple(immutable)
+        moves = found.pushed(rng.standard_normal((50, found.rank)))
+        assert not moves[:, immutable].any()
+        np.testing.assert_allclose(found.pushed(found.pushed(np.eye(found.rank)).T), S @ S.T, atol=1e-12)
+    assert Ellipsoid.of(3, scale=[0.0, 1.0, 0.0]).immutable == (0, 2)

@@ -1,62 +1,40 @@
-"""The problems as scikit-learn estimators."""
+"""The problems as classifiers."""
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from cvxrobust.core.attacks.norms import Norm
-from cvxrobust.core.contracts.result import Result
-from cvxrobust.core.networks.standardizer import Standardizer, constant_columns
 from cvxrobust.core.programs.gated.program import Formulation
-from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.solve import solve
-from cvxrobust.core.validation import check_finite_labels, checked_inputs, label_array
+from cvxrobust.core.validation import label_array
 from cvxrobust.core.weights import ClassWeight, together
-from cvxrobust.problems.data.repeated_rows import merged
+from cvxrobust.problems.data.features import ShapeArrays
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
-
-Array = NDArray[np.float64]
-_validated: Any = validate_data
-"""scikit-learn's conventions: names of columns, their number, the words of its errors.
-
-It reads text as numbers and drops masks, so that what is computed with is what `core.validation` makes of the data. It
-ships no types, and what type checkers guess from its defaults is wrong.
-"""
+from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Array, NetworkEstimator, Shape
 
 
-class _NetworkClassifier(ClassifierMixin, BaseEstimator):
-    """What both estimators share; a subclass has a constructor and says which problem it solves."""
+class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
+    """What classifiers share."""
 
-    standardize: bool
-    backend: str
-    method: str
-    tolerance: float
-    time_limit: float | None
     class_weight: ClassWeight
-    polish: bool | str | None = None
-
-    def _problem(self, inputs: Array, targets: Array, weights: Array | None) -> Any:
-        raise NotImplementedError
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train on rows X, shape (n, d), with labels y of any kind, shape (n,).
 
         Args:
-            X: Inputs.
+            X: Inputs; a sparse matrix is read as the table that it stands for, where that fits into memory.
             y: Labels.
             sample_weight: What each row counts, 0 or more, shape (n,): 2 is a row twice, 0 leaves it out, also of the
                 statistics. Rows that come again with the same label are taken together.
 
         Raises:
-            ValueError: The data is unusable, or there are fewer than two classes.
+            ValueError: The data or the attacks are unusable, or there are fewer than two classes.
         """
         rows, labels = self._checked(X, y)
         check_classification_targets(labels)
@@ -66,22 +44,9 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, index = np.unique(labels, return_inverse=True)
         if self.classes_.size < 2:
             raise ValueError(f"y holds one class, {self.classes_.tolist()}; a classifier needs at least two classes.")
-        kept, weights = merged(rows, index, weights)
-        rows, index = rows[kept], index[kept]
-        names = getattr(self, "feature_names_in_", np.arange(rows.shape[1]))
-        self.constant_features_ = tuple(names[constant_columns(rows)].tolist())
-        standardizer = Standardizer.fit(rows, weights=weights) if self.standardize else None
-        inputs = rows if standardizer is None else standardizer.transform(rows)
-        targets = 2.0 * index - 1.0 if self.classes_.size == 2 else index.astype(np.float64)
-        problem = self._problem(inputs, np.asarray(targets, dtype=np.float64), weights)
-        settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
-        self.result_: Result[Any] = solve(
-            problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
-        )
-        self.network_: Any = self.result_.network.replace(
-            classes=tuple(self.classes_.tolist()), standardizer=standardizer
-        )
-        return self
+        numbers = index.astype(np.float64)
+        targets = np.where(index == 1, 1.0, -1.0) if self.classes_.size == 2 else numbers
+        return self._train(rows, targets, weights, classes=tuple(self.classes_.tolist()))
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Outputs of the network, shape (n,), or (n, K) for K > 2 classes."""
@@ -95,34 +60,8 @@ class _NetworkClassifier(ClassifierMixin, BaseEstimator):
         index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
         return np.asarray(self.classes_[index])
 
-    def _checked(self, X: ArrayLike, *y: ArrayLike) -> tuple[Array, NDArray[Any]]:
-        """Inputs and, in training, labels, as `core.validation` reads them."""
-        try:
-            rows = checked_inputs(X, largest=np.inf)
-            labels = column_or_1d(label_array(y[0]), warn=True) if y else np.zeros(rows.shape[0])
-            check_consistent_length(rows, labels)
-            check_finite_labels(labels)
-        except ValueError as error:
-            raise self._in_own_words(X, *y) or error from None
-        _validated(self, X, *y, reset=bool(y), skip_check_array=True)
-        return rows, labels
-
-    def _in_own_words(self, X: ArrayLike, *y: ArrayLike) -> Exception | None:
-        """What scikit-learn says of data that we refuse, which its conventions ask for; None if it would take it."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                _validated(self, X, *y, dtype=np.float64, reset=bool(y))
-        except (TypeError, ValueError) as error:
-            return error
-        except Exception:  # what it does not foresee has no words of its own
-            return None
-        return None
-
-    def _inputs(self, X: ArrayLike) -> Array:
-        check_is_fitted(self)
-        rows, _ = self._checked(X)
-        return rows  # the network standardises them itself
+    def _labels(self, y: ArrayLike) -> NDArray[Any]:
+        return label_array(y)
 
 
 class PolynomialClassifier(_NetworkClassifier):
@@ -131,8 +70,8 @@ class PolynomialClassifier(_NetworkClassifier):
     Two classes give one output; more are trained one-versus-all. See `AdversarialSDP` for the mathematics.
 
     Args:
-        radius: l2 attack radius to train against, in standard deviations of the features (in the data's units without
-            `standardize`); 0 is standard training.
+        radius: l2 attack radius to train against, in the units of `attack_units`, or of the shape that scale,
+            covariance or directions give to attacks; 0 is standard training.
         beta: Weight of the penalty.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         activation: (a, b, c) of ``a t^2 + b t + c``.
@@ -143,12 +82,21 @@ class PolynomialClassifier(_NetworkClassifier):
         time_limit: Seconds for the whole fit, or None.
         polish: See `solve`.
         class_weight: By label, what the rows of a class count, or ``"balanced"``, as in scikit-learn.
+        norm: Norm of the attacks: 2, in which they are exact.
+        scale: By how much an attack of radius 1 may move each feature if it moves no other, shape (d,), or by name or
+            number of the feature, 1 for others; 0 for features that attacks cannot touch.
+        covariance: Shape (d, d), psd: attacks D have ``D' covariance^-1 D <= radius^2``.
+        directions: Shape (d, q): attacks are ``directions @ e`` with ``||e||_2 <= radius``. At most one of the three.
+        immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
+        attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
+            units without `standardize`), or ``"data"``, the data's units.
 
     Attributes:
         classes_: The labels, sorted.
         network_: The trained `PolynomialNetwork`; it takes rows as `predict` does, and can be saved.
         result_: The `Result` with certificate, trace and times.
         n_features_in_: Number of features.
+        attack_reach_: By how much an attack may move each feature, in the data's units, shape (d,).
         constant_features_: Features that carry nothing, by name or number: one value in all training rows.
     """
 
@@ -166,6 +114,12 @@ class PolynomialClassifier(_NetworkClassifier):
         time_limit: float | None = None,
         polish: bool | str | None = None,
         class_weight: ClassWeight = None,
+        norm: Norm = 2,
+        scale: Shape = None,
+        covariance: ArrayLike | None = None,
+        directions: ArrayLike | None = None,
+        immutable: object = None,
+        attack_units: str = STANDARDIZED,
     ) -> None:
         self.radius = radius
         self.beta = beta
@@ -178,15 +132,22 @@ class PolynomialClassifier(_NetworkClassifier):
         self.time_limit = time_limit
         self.polish = polish
         self.class_weight = class_weight
+        self.norm: Norm = norm
+        self.scale = scale
+        self.covariance = covariance
+        self.directions = directions
+        self.immutable = immutable
+        self.attack_units = attack_units
 
-    def _problem(self, inputs: Array, targets: Array, weights: Array | None) -> AdversarialSDP:
+    def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialSDP:
         return AdversarialSDP(
             inputs, targets, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation,
+            norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
             sample_weight=weights,
         )  # fmt: skip
 
     def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
-        """Exact accuracy under every l2 attack of each radius, shape (k,); units as for `radius`."""
+        """Exact accuracy under every attack of each radius, shape (k,); shape and units are those of `radius`."""
         inputs = self._inputs(X)
         accuracies: Array = self.network_.robust_accuracy(inputs, y, radii)
         return accuracies
@@ -198,8 +159,8 @@ class ReLUClassifier(_NetworkClassifier):
     Two classes give one output; more are trained one-versus-all. See `AdversarialReLU` for the mathematics.
 
     Args:
-        radius: Attack radius to train against, in standard deviations of the features (in the data's units without
-            `standardize`); 0 is standard training.
+        radius: Attack radius to train against, in the units of `attack_units`, or of the shape that scale, covariance
+            or directions give to attacks; 0 is standard training.
         norm: Norm of the attack: "inf", 2 or 1.
         beta: Weight of the penalty.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
@@ -214,12 +175,21 @@ class ReLUClassifier(_NetworkClassifier):
         tolerance: Relative certified gap to reach.
         time_limit: Seconds for the whole fit, or None.
         class_weight: By label, what the rows of a class count, or ``"balanced"``, as in scikit-learn.
+        scale: By how much an attack of radius 1 may move each feature if it moves no other, shape (d,), or by name or
+            number of the feature, 1 for others; 0 for features that attacks cannot touch.
+        covariance: Shape (d, d), psd, with norm 2: attacks D have ``D' covariance^-1 D <= radius^2``.
+        directions: Shape (d, q), with norm 2: attacks are ``directions @ e`` with ``||e||_2 <= radius``. At most one of
+            the three.
+        immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
+        attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
+            units without `standardize`), or ``"data"``, the data's units.
 
     Attributes:
         classes_: The labels, sorted.
         network_: The trained `ReLUNetwork`; it takes rows as `predict` does, and can be saved.
         result_: The `Result` with certificate, history, trace and times.
         n_features_in_: Number of features.
+        attack_reach_: By how much an attack may move each feature, in the data's units, shape (d,).
         constant_features_: Features that carry nothing, by name or number: one value in all training rows.
     """
 
@@ -241,6 +211,11 @@ class ReLUClassifier(_NetworkClassifier):
         tolerance: float = 1e-4,
         time_limit: float | None = None,
         class_weight: ClassWeight = None,
+        scale: Shape = None,
+        covariance: ArrayLike | None = None,
+        directions: ArrayLike | None = None,
+        immutable: object = None,
+        attack_units: str = STANDARDIZED,
     ) -> None:
         self.radius = radius
         self.norm: Norm = norm
@@ -257,10 +232,16 @@ class ReLUClassifier(_NetworkClassifier):
         self.tolerance = tolerance
         self.time_limit = time_limit
         self.class_weight = class_weight
+        self.scale = scale
+        self.covariance = covariance
+        self.directions = directions
+        self.immutable = immutable
+        self.attack_units = attack_units
 
-    def _problem(self, inputs: Array, targets: Array, weights: Array | None) -> AdversarialReLU:
+    def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialReLU:
         return AdversarialReLU(
-            inputs, targets, self.radius, norm=self.norm, beta=self.beta, loss=self.loss, formulation=self.formulation,
+            inputs, targets, self.radius, norm=self.norm, scale=shape.scale, covariance=shape.covariance,
+            directions=shape.directions, beta=self.beta, loss=self.loss, formulation=self.formulation,
             n_gates=self.n_gates, bias=self.bias, regate=self.regate, seed=self.seed, sample_weight=weights,
         )  # fmt: skip
 

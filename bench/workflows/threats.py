@@ -1,0 +1,149 @@
+"""Attacks in the words of people: features by name, immutable ones, radii of their own, and in which units they are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.bench.data.csv_files import some
+from cvxrobust.bench.data.dataset import Dataset
+from cvxrobust.bench.workflows.robustness import AnyNetwork
+from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.errors import InputError
+from cvxrobust.problems.data.features import Features
+
+if TYPE_CHECKING:
+    from cvxrobust.core.networks.standardizer import Standardizer
+
+STANDARDISED_UNIT = "standard deviations of the training features"
+DATA_UNIT = "units of the data"
+SCALE = "scale"
+BY_FEATURE = ("immutable", "feature_radius")
+"""What the command line asks for by names of features; together they are the `scale` of a problem."""
+
+
+@dataclass(frozen=True)
+class Threat:
+    """The attacks that a radius stands for.
+
+    Args:
+        norm: Of the attacks.
+        radius: One of them.
+        unit: What radii are in.
+        immutable: Features that attacks never touch.
+        own: Features that move by another multiple of the unit than most, those that are immutable left out.
+        reach: By how much an attack of this radius may move each feature, in the data's units.
+    """
+
+    norm: Norm
+    radius: float
+    unit: str
+    immutable: tuple[str, ...]
+    own: tuple[str, ...]
+    reach: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "norm": self.norm,
+            "radius": self.radius,
+            "radius_unit": self.unit,
+            "immutable": list(self.immutable),
+            "reach_in_units_of_the_data": dict(self.reach),
+        }
+
+    def __str__(self) -> str:
+        parts = [self.unit]
+        if self.immutable:
+            parts.append(f"attacks never touch {some(self.immutable)}")
+        if self.own:
+            moves = some([f"{name} by at most {self.reach[name]:g}" for name in self.own])
+            parts.append(f"radius {self.radius:g} moves {moves} in {DATA_UNIT}")
+        return "; ".join(parts)
+
+
+def threat_of(network: AnyNetwork, names: Sequence[str], norm: Norm, radius: float = 1.0) -> Threat:
+    """What attacks of a radius on a network are.
+
+    Args:
+        network: The network, which knows the shape of its attacks.
+        names: Of its inputs.
+        norm: Of the attacks.
+        radius: The radius.
+    """
+    d, ellipsoid = network.n_features, network.ellipsoid
+    reach = radius * AttackBall.of_shape(norm, np.ones(1), d, ellipsoid).dual_norm(np.eye(d))
+    if network.standardizer is not None:
+        reach = reach * network.standardizer.scale
+    immutable = () if ellipsoid is None else ellipsoid.immutable
+    scale = np.ones(d) if ellipsoid is None or ellipsoid.scale is None else ellipsoid.scale
+    reach[list(immutable)] = 0.0  # where all are, attacks are balls of radius 0
+    return Threat(
+        norm,
+        radius,
+        radius_unit(network),
+        tuple(names[place] for place in immutable),
+        tuple(name for name, factor in zip(names, scale, strict=True) if factor not in (0.0, 1.0)),
+        dict(zip(names, reach.tolist(), strict=True)),
+    )
+
+
+def radius_unit(network: AnyNetwork) -> str:
+    """In which unit the network's radii and distances are."""
+    unit = DATA_UNIT if network.standardizer is None else STANDARDISED_UNIT
+    ellipsoid = network.ellipsoid
+    if ellipsoid is None or (ellipsoid.scale is not None and set(ellipsoid.scale.tolist()) <= {0.0, 1.0}):
+        return unit
+    if ellipsoid.scale is not None:
+        return f"{unit}, but where a feature has a scale of its own"
+    return f"multiples of the network's ellipsoid of attacks, which is in {unit}"
+
+
+def parameter_behind(name: str) -> str:
+    """The parameter of a problem that stands behind one that is asked for."""
+    return SCALE if name in BY_FEATURE else name
+
+
+def check_by_feature(parameters: Mapping[str, Any]) -> None:
+    """Refuse what contradicts itself, before any data is read.
+
+    Raises:
+        InputError: It does.
+    """
+    immutable, own = parameters.get("immutable", ()), parameters.get("feature_radius", {})
+    if SCALE in parameters and (immutable or own):
+        raise InputError(
+            "scale is given by --parameter, but so are --immutable or --feature-radius; give one of these."
+        )
+    if both := [name for name in own if name in immutable]:
+        raise InputError(f"--immutable and --feature-radius both name {some(both)}; leave these out of one of them.")
+    if own and not float(parameters.get("radius", 0.0)) > 0.0:
+        raise InputError(
+            "--feature-radius is about attacks, but --radius is 0; give the radius of the other features, and name "
+            "those that attacks cannot touch with --immutable."
+        )
+
+
+def scale_of(
+    parameters: Mapping[str, Any], training: Dataset, standardizer: "Standardizer | None"
+) -> NDArray[np.float64] | None:
+    """The scale of a problem's attacks from what is asked of features by name, shape (d,); None if nothing is.
+
+    An attack of the radius asked for moves features that nobody names as it does without a scale, those with a radius
+    of their own by that, in the data's units, and those that are immutable not at all.
+
+    Raises:
+        InputError: There is no feature of a name.
+    """
+    immutable, own = parameters.get("immutable", ()), parameters.get("feature_radius", {})
+    if not immutable and not own:
+        return None
+    features, scale = Features(training.n_features, training.feature_names), np.ones(training.n_features)
+    unit = np.ones(training.n_features) if standardizer is None else standardizer.scale
+    for name, radius in own.items():
+        scale[features.place(name)] = radius / (parameters["radius"] * unit[features.place(name)])
+    scale[features.places(list(immutable))] = 0.0
+    return scale

@@ -1,0 +1,6 @@
+"""The problems as scikit-learn estimators."""
+
+from cvxrobust.problems.sklearn_estimators.classifiers import PolynomialClassifier, ReLUClassifier
+from cvxrobust.problems.sklearn_estimators.regressors import PolynomialRegressor, ReLURegressor
+
+__all__ = ["PolynomialClassifier", "PolynomialRegressor", "ReLUClassifier", "ReLURegressor"]
