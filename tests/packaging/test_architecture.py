@@ -23,7 +23,8 @@ FLOORS = {
 # those divided by commas may. A star is all the others.
 ROOMS = {
     "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets < validation < weights "
-    "< conic < losses < attacks < networks < robustness < programs < contracts < discovery < kit < formats < solving < testing",
+    "< conic < losses < attacks < networks < robustness < programs < contracts < discovery < kit < formats < solving "
+    "< testing",
     "core.programs": "rows < polynomial | gated",
     "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators",
     "problems.relu": "gates < *",
