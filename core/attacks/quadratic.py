@@ -6,18 +6,29 @@ diagonalises P, a sample's trust-region subproblem has min(d, m) unknowns, not d
 lies in the span, too, or may as well. Attacks in an ellipsoid see ``S'PS`` and ``S'(P x + p)``: the same once more, in
 the span of S'Q (`cvxrobust.core.attacks.view`). Everything runs on NumPy arrays and torch tensors of any device (array
 API), in blocks of samples that fit into a processor's cache.
+
+Neurons may be shorter than 1, in a subspace spanned by V, shape (d, k), and spread what they lack evenly over its
+complement: the mean over all unit neurons ``u_j + w`` with w there. That adds ``kappa ||x - VV'x||^2`` with ``kappa = a
+sum_j alpha_j (1 - ||u_j||^2) / (d - k)``, so that P has the eigenvalue kappa d - k times. A sample's gradient meets one
+of these directions, that of its own ``x - VV'x``, and where the worst attack leaves the subspace it goes there: one
+coordinate more, separable like the others, and no matrix of order d. In an ellipsoid it would be ``S'S`` that is spread
+there, whose directions are not alike, so that such a quadratic is `whole`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.complement import Complement
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.trust_region import Decomposition, distance_to_zero, minimize_in_ball
 from cvxrobust.core.attacks.view import AttackView
+from cvxrobust.core.errors import InputError
 
 Array = Any
 """A NumPy array or a torch tensor of float64."""
@@ -37,13 +48,27 @@ class Neurons:
         u: Rows, shape (m, d).
         alpha: Output weights, shape (m,).
         activation: (a, b, c).
+        complement: Where neurons shorter than 1 are spread evenly, in NumPy; None if there are none.
     """
 
     u: Array
     alpha: Array
     activation: tuple[float, float, float]
+    complement: Complement | None = None
 
-    def expand(self, X: Array) -> tuple[Array, Array, Array, Array]:
+    @property
+    def kappa(self) -> float:
+        """``a sum_j alpha_j (1 - ||u_j||^2) / (d - k)``: the curvature in the complement."""
+        if self.complement is None:
+            return 0.0
+        return self.activation[0] * float(self.alpha @ lacking(self.u)) / self.complement.dimension
+
+    @cached_property
+    def astray(self) -> Array:
+        """What of each neuron lies in the complement, where nothing should, in the 2-norm, shape (m,)."""
+        return np.zeros(self.u.shape[0]) if self.complement is None else self.complement.lengths(self.u)
+
+    def expand(self, X: Array, rest: Array = None) -> tuple[Array, Array, Array, Array]:
         """Values and half gradients summed over the neurons, with bounds of what rounding has done to either.
 
         A neuron that pays little attention to large inputs rounds little of them away, while the entries of P and p
@@ -51,6 +76,7 @@ class Neurons:
 
         Args:
             X: Shape (n, d).
+            rest: ``||x - VV'x||`` where there is a complement, shape (n,).
 
         Returns:
             Values, shape (n,); half gradients as weights of the neurons, shape (n, m): ``weights @ u``; bounds of the
@@ -68,7 +94,15 @@ class Neurons:
         steep = abs(a) * size + 0.5 * abs(b)
         rate = (self.u.shape[0] + self.u.shape[1] + 16.0) * EPS
         of_values = rate * (((steep + 0.5 * abs(b)) * size + abs(c)) @ share)
-        return values, weights, of_values, 4.0 * rate * (steep @ (share * lengths))
+        of_half = 4.0 * rate * (steep @ (share * lengths))
+        if self.complement is None:
+            return values, weights, of_values, of_half
+        far = xp.sqrt(xp.sum(X * X, axis=1))
+        # A rest is off by a few eps of the row, and kappa by a few of what it sums.
+        largest = abs(a) * float(xp.sum(share)) / self.complement.dimension
+        rough = 4.0 * (rate * (2.0 + self.complement.basis.shape[1] ** 0.5) + self.complement.skew) * largest
+        of_half = of_half + rough * far + 2.0 * (steep @ (share * self.astray))
+        return values + self.kappa * rest * rest, weights, of_values + rough * far * far, of_half
 
 
 @dataclass(frozen=True)
@@ -82,6 +116,7 @@ class Quadratic:
         constant: q.
         uncertainty: Bound on the norm of what rounding may have added to P and p, their evaluation included.
         neurons: What it was made of.
+        kappa: Curvature in the neurons' complement, which Q does not span; None where there is none.
         views: What attacks in ellipsoids see, kept for as long as the quadratic is; nobody else need know.
     """
 
@@ -91,14 +126,25 @@ class Quadratic:
     constant: float
     uncertainty: float
     neurons: Neurons
+    kappa: float | None = None
     views: list[tuple[Ellipsoid, AttackView]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, u: Array, alpha: Array, activation: tuple[float, float, float]) -> "Quadratic":
+    def of(
+        cls, u: Array, alpha: Array, activation: tuple[float, float, float], complement: Complement | None = None
+    ) -> "Quadratic":
         """From neurons in rows, shape (m, d), and output weights, shape (m,).
 
         With fewer neurons than inputs a QR finds the span, and the eigenproblem has the order of their number.
+
+        Args:
+            u: Neurons of length 1, or, with a complement, in the subspace and no longer.
+            alpha: Output weights.
+            activation: (a, b, c).
+            complement: Where they are spread evenly, in NumPy.
         """
+        if complement is not None:
+            return cls._spread(Neurons(u, alpha, activation, complement), complement)
         xp = array_namespace(u)
         a, b, c = activation
         m, d = u.shape
@@ -114,18 +160,63 @@ class Quadratic:
         uncertainty = (4.0 + d**0.5) * EPS * size * max(abs(a), 0.5 * abs(b), abs(c))
         return cls(values, vectors, linear, c * float(xp.sum(alpha)), uncertainty, Neurons(u, alpha, activation))
 
+    @classmethod
+    def _spread(cls, neurons: Neurons, complement: Complement) -> "Quadratic":
+        """Of neurons that are spread: in the coordinates of the subspace, and one more for all the rest."""
+        inside, kappa = complement.inside(neurons.u), neurons.kappa
+        inner = cls.of(inside, neurons.alpha, neurons.activation)
+        vectors = complement.basis @ inner.vectors
+        return cls(
+            inner.values, vectors, inner.linear, inner.constant, _uncertainty_of_spread(neurons, complement), neurons,
+            kappa,
+        )  # fmt: skip
+
+    @classmethod
+    def whole(
+        cls, u: Array, alpha: Array, activation: tuple[float, float, float], complement: Complement
+    ) -> "Quadratic":
+        """The same of neurons that are spread, in all of the inputs: by matrices of order d."""
+        (a, b, _), neurons = activation, Neurons(u, alpha, activation, complement)
+        outside = np.eye(complement.n_inputs) - complement.basis @ complement.basis.T
+        values, vectors = np.linalg.eigh(a * ((u.T * alpha) @ u) + neurons.kappa * outside)
+        linear, constant = 0.5 * b * ((alpha @ u) @ vectors), activation[2] * float(alpha.sum())
+        return cls(values, vectors, linear, constant, _uncertainty_of_spread(neurons, complement), neurons)
+
     def expand(self, X: Array) -> tuple[Array, Array]:
-        """Values at the rows of X, shape (n,), and half gradients in the coordinates of the span, shape (n, k)."""
+        """Values at the rows of X, shape (n,), and half gradients in the coordinates of the span, shape (n, k).
+
+        Of neurons that are spread there is another coordinate, along the sample's own rest; shape (n, k + 1).
+        """
         xp = array_namespace(X)
         # With samples along the rows of the transpose, the product runs up to four times as fast.
         inside = (self.vectors.T @ X.T).T
         half = inside * self.values + self.linear
-        return xp.sum((half + self.linear) * inside, axis=1) + self.constant, half
+        values = xp.sum((half + self.linear) * inside, axis=1) + self.constant
+        if self.kappa is None:
+            return values, half
+        assert self.neurons.complement is not None
+        rest = self.neurons.complement.lengths(X)
+        return values + self.kappa * rest * rest, xp.concat([half, self.kappa * rest[:, None]], axis=1)
+
+    def attacked(self, X: Array, moves: Array, attack: AttackBall) -> Array:
+        """Rows of X, shape (n, d), moved by attacks in the coordinates of `worst_case`, shape (n, k)."""
+        columns = self.seen_by(attack).columns
+        if self.kappa is None:
+            return X + moves @ columns.T
+        assert self.neurons.complement is not None
+        return X + moves[:, :-1] @ columns.T + moves[:, -1:] * self.neurons.complement.directions(X)
 
     def seen_by(self, attack: AttackBall) -> AttackView:
-        """What attacks see of it."""
+        """What attacks see of it; of neurons that are spread balls see another value, without a column of its own.
+
+        Raises:
+            InputError: Neurons are spread, and the attacks are in an ellipsoid; that is for `whole`.
+        """
         if attack.ellipsoid is None:
-            return AttackView(self.values, self.vectors, self.vectors)
+            values = self.values if self.kappa is None else np.append(self.values, self.kappa)
+            return AttackView(values, self.vectors, self.vectors)
+        if self.kappa is not None:
+            raise InputError("neurons are spread evenly, which attacks in an ellipsoid see as a whole alone.")
         for ellipsoid, view in self.views:
             if ellipsoid is attack.ellipsoid:
                 return view
@@ -160,7 +251,7 @@ class Quadratic:
 
         Returns:
             Margins at the attacked points, shape (n,); rigorous lower bounds of the margins over the balls, shape
-            (n,); and the attacks in the coordinates of the view, shape (n, k): ``D = seen_by(attack).columns @ move``.
+            (n,); and the attacks in the coordinates of the view, shape (n, k), from which `attacked` makes points.
         """
         xp = array_namespace(X)
         parts = [found for _, found in self._worst(X, sign, attack)]
@@ -195,8 +286,14 @@ class Quadratic:
         allowance = uncertainty * (reach * reach + 1.0)
         if float(xp.max(allowance)) <= LARGE:
             return *self.expand(X), allowance
-        values, weights, of_values, of_half = self.neurons.expand(X)
+        complement = self.neurons.complement
+        rest = None if complement is None else complement.lengths(X)
+        values, weights, of_values, of_half = self.neurons.expand(X, rest)
         half = weights @ (self.neurons.u @ self.vectors)
+        if rest is not None and self.kappa is not None:
+            half = xp.concat([half, self.kappa * rest[:, None]], axis=1)
+        elif complement is not None:
+            half = half + self.neurons.kappa * (complement.rest(X) @ self.vectors)
         of_half = of_half if attack.ellipsoid is None else 2.0 * of_half
         return values, half, of_values + within * (2.0 * of_half + within * uncertainty)
 
@@ -210,7 +307,7 @@ class Quadratic:
         xp = array_namespace(X)
         ball = attack or AttackBall(2, X[:, 0], X.shape[1])
         view, uncertainty = self.seen_by(ball), self.uncertainty_of(ball)
-        shared = Decomposition(view.values, xp.eye(view.values.shape[0], dtype=X.dtype, device=device(X)))
+        shared = _diagonal(xp, view.values)
         parts = []
         for rows in blocks(X.shape[0], self.values.shape[0]):
             value, half = self.expand(X[rows])
@@ -225,6 +322,25 @@ class Quadratic:
             else:
                 parts.append(xp.where(safe == 0.0, safe, xp.full_like(safe, xp.inf)))
         return xp.concat(parts)
+
+
+def lacking(u: Array) -> Array:
+    """What rows, shape (m, d), lack in squared length to be unit vectors, shape (m,)."""
+    xp = array_namespace(u)
+    found = 1.0 - xp.sum(u * u, axis=1)
+    return xp.where(found > 0.0, found, xp.zeros_like(found))
+
+
+def _uncertainty_of_spread(neurons: Neurons, complement: Complement) -> float:
+    """`Quadratic.uncertainty` of neurons that are spread.
+
+    Besides what sums over neurons cost there is what of a neuron lies outside the subspace, what the basis lacks to be
+    orthonormal, and the curvature of the complement, each at most a multiple of the neuron's weight.
+    """
+    (a, b, c), (m, d) = neurons.activation, neurons.u.shape
+    share, largest = np.abs(neurons.alpha), max(abs(a), 0.5 * abs(b), abs(c))
+    sums = (4.0 + d**0.5) * EPS * (2.0 * (1.0 + m**0.5 / 4.0) + 8.0)
+    return float(share @ (sums + 4.0 * (neurons.astray + complement.skew))) * largest
 
 
 def blocks(n: int, width: int) -> list[slice]:

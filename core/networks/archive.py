@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.files import reason
 
-FORMAT = 2
-"""The newest that is read: 2 has the shape of attacks besides, which whoever knows 1 alone must not overlook."""
+FORMAT = 3
+"""The newest that is read: 2 has the shape of attacks besides, 3 neurons that are spread over a complement, neither of
+which whoever knows an older one alone must overlook."""
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cvxrobust.core.environment import installed_version
 from cvxrobust.core.errors import InputError, WriteError
 from cvxrobust.core.files import write_whole
-from cvxrobust.core.networks.archive import FORMAT, NAMES, checked, pack, plain, unpack
+from cvxrobust.core.networks.archive import NAMES, checked, pack, plain, unpack
 from cvxrobust.core.networks.fields import (
     classes_to_store,
     flag,
@@ -163,10 +163,9 @@ class TwoLayerNetwork:
         if self.standardizer is not None:
             arrays |= {"mean": self.standardizer.mean, "scale": self.standardizer.scale}
             names = self.standardizer.names
-        further = self._further_arrays()
-        arrays |= further
+        arrays |= self._further_arrays()
         header = {
-            "format": FORMAT if further else 1,
+            "format": self._oldest_format(),
             "kind": self.kind,
             "version": installed_version("cvxrobust") or "unknown",
             **{name: getattr(self, name) for name in self.own_fields},
@@ -184,6 +183,10 @@ class TwoLayerNetwork:
     def _further_arrays(self) -> dict[str, NDArray[Any]]:
         """What else is saved, by names of its own; where there is any, older versions must not read the file."""
         return {}
+
+    def _oldest_format(self) -> int:
+        """The oldest format that has all of this network: versions that know no newer one may read the file."""
+        return 1
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

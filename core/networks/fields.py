@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.complement import Complement
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.standardizer import Standardizer
@@ -109,6 +110,20 @@ def stored_ellipsoid(arrays: Mapping[str, Any], width: int) -> Ellipsoid | None:
         scale=numbers(arrays, "attack_scale", 1) if scale else None,
         directions=numbers(arrays, "attack_directions", 2) if directions else None,
     )
+
+
+def stored_complement(arrays: Mapping[str, Any], width: int) -> Complement | None:
+    """Where neurons of so many inputs are spread; None where none are.
+
+    Raises:
+        InputError: What is stored spans no subspace of them.
+    """
+    if "subspace" not in arrays:
+        return None
+    basis = numbers(arrays, "subspace", 2)
+    if basis.shape[0] != width:
+        raise InputError(f"subspace has shape {basis.shape}; expected {width} rows")
+    return Complement(basis)
 
 
 def stored_metadata(header: Mapping[str, Any]) -> dict[str, str | int | float]:

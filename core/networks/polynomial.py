@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.complement import Complement
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import check_norm
-from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.attacks.quadratic import Quadratic, lacking
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
-from cvxrobust.core.networks.fields import finite_numbers, numbers, stored_ellipsoid
+from cvxrobust.core.networks.fields import finite_numbers, numbers, stored_complement, stored_ellipsoid
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.validation import as_numbers
 
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     import torch
 
 Array = NDArray[np.float64]
+
+ASTRAY = 1e-10
+"""How far from the subspace, and from length 1 at most, rounding may leave neurons that are spread."""
+
+MOST_WHOLE = 5_000
+"""Inputs up to which neurons that are spread are looked at as a whole, by matrices of their order."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,17 @@ class PolynomialNetwork(TwoLayerNetwork):
     case of every margin inside an l2 ball or an ellipsoid, and the distance to the decision boundary, are exact
     (trust-region subproblems).
 
+    Neurons may be *spread*: those of wide data that were trained against attacks
+    (`cvxrobust.problems.polynomial.coordinates`). Of the subspace that V spans and its complement, with
+    ``v(x) = ||x - VV'x||^2 / (d - k)``,
+
+        f(x) = sum_j alpha_j (s(x'u_j) + a (1 - ||u_j||^2) v(x)),
+
+    the mean over all unit neurons ``u_j + w`` with w in the complement. Whatever is asked of such a network is answered
+    without a matrix of order d, unless attacks are in an ellipsoid.
+
     Args:
-        u: Neurons of norm 1, shape (m, d).
+        u: Neurons of norm 1, shape (m, d); of those that are spread, what lies in the subspace, of norm 1 at most.
         alpha: Output weights, shape (m,), or (m, K) for K outputs.
         activation: Coefficients (a, b, c).
         classes: Labels: two for one output (negative, then positive; None means -1 and +1), K for K outputs.
@@ -59,9 +75,10 @@ class PolynomialNetwork(TwoLayerNetwork):
         metadata: Strings and numbers saved along.
         ellipsoid: What attacks of radius 1 are, in the network's units: the shape that it was trained for. None for l2
             balls. All radii and distances are multiples of it; ``replace(ellipsoid=None)`` answers about balls.
+        complement: Where neurons are spread, in the network's units; None for unit neurons.
 
     Raises:
-        InputError: Shapes do not agree.
+        InputError: Shapes do not agree, or neurons that are spread are longer than 1 or outside the subspace.
     """
 
     u: Array
@@ -72,6 +89,7 @@ class PolynomialNetwork(TwoLayerNetwork):
     standardizer: Standardizer | None = None
     metadata: Mapping[str, str | int | float] = field(default_factory=dict)
     ellipsoid: Ellipsoid | None = None
+    complement: Complement | None = None
 
     kind: ClassVar[str] = "polynomial"
     own_fields: ClassVar[tuple[str, ...]] = ("activation",)
@@ -80,6 +98,19 @@ class PolynomialNetwork(TwoLayerNetwork):
         self._check_shapes()
         if self.ellipsoid is not None and self.ellipsoid.n_inputs != self.n_features:
             raise InputError(f"the ellipsoid has {self.ellipsoid.n_inputs} inputs; expected {self.n_features}.")
+        if self.complement is not None:
+            self._check_spread(self.complement)
+
+    def _check_spread(self, complement: Complement) -> None:
+        if complement.n_inputs != self.n_features:
+            raise InputError(f"the complement has {complement.n_inputs} inputs; expected {self.n_features}.")
+        longest = float(np.linalg.norm(self.u, axis=1).max(initial=0.0))
+        astray = float(complement.lengths(self.u).max(initial=0.0))
+        if not (longest <= 1.0 + ASTRAY and astray <= ASTRAY):
+            raise InputError(
+                f"neurons that are spread are up to {longest:.6g} long and up to {astray:.2g} outside the subspace; "
+                "expected neurons in it that are no longer than 1."
+            )
 
     @property
     def n_features(self) -> int:
@@ -93,9 +124,12 @@ class PolynomialNetwork(TwoLayerNetwork):
 
     def matrices(self) -> Array:
         """The symmetric T with ``f(x) = <A(x), T>`` of each output, shape (K, d + 1, d + 1) (K = 1 for one output)."""
-        atoms = np.hstack([self.u, np.ones((self.n_neurons, 1))])
+        atoms, d = np.hstack([self.u, np.ones((self.n_neurons, 1))]), self.n_features
         weights = self.alpha[:, None] if self.alpha.ndim == 1 else self.alpha
-        return np.stack([(atoms * column[:, None]).T @ atoms for column in weights.T])
+        found = np.stack([(atoms * column[:, None]).T @ atoms for column in weights.T])
+        if self.complement is not None:
+            found[:, :d, :d] += (lacking(self.u) @ weights)[:, None, None] * self.complement.mean_square
+        return found
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Outputs f, shape (n,), or (n, K) for K outputs.
@@ -103,9 +137,13 @@ class PolynomialNetwork(TwoLayerNetwork):
         Args:
             X: Inputs, shape (n, d).
         """
-        a, b, c = self.activation
-        t = self._inputs(X) @ self.u.T
-        return np.asarray(((a * t + b) * t + c) @ self.alpha)
+        (a, b, c), inputs = self.activation, self._inputs(X)
+        t = inputs @ self.u.T
+        f = np.asarray(((a * t + b) * t + c) @ self.alpha)
+        if self.complement is None:
+            return f
+        rest = self.complement.lengths(inputs) ** 2 / self.complement.dimension
+        return np.asarray(f + np.multiply.outer(rest, a * (lacking(self.u) @ self.alpha)))
 
     def worst_case(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> WorstCase:
         """The attack, ``||D||_2 <= radius`` or within an ellipsoid, that makes each margin smallest, exactly.
@@ -126,7 +164,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         for quadratic, rows, sign in self._contests(index):
             margins, lower, moves = quadratic.worst_case(inputs[rows], sign, attack.of(rows))
             better = margins < best.margins[rows]
-            best.points[rows[better]] = inputs[rows[better]] + moves[better] @ quadratic.seen_by(attack).columns.T
+            best.points[rows[better]] = quadratic.attacked(inputs[rows[better]], moves[better], attack)
             best.margins[rows] = np.minimum(best.margins[rows], margins)
             best.lower[rows] = np.minimum(best.lower[rows], lower)
         return replace(best, points=self._in_units_of(X, inputs, best.points))
@@ -204,32 +242,56 @@ class PolynomialNetwork(TwoLayerNetwork):
 
     def to_torch(self) -> "torch.nn.Module":
         """The same function as a ``torch.nn.Module`` in float64: inputs (n, d) to outputs (n,) or (n, K)."""
-        from cvxrobust.core.networks.torch_modules import polynomial_module, with_standardizer
+        from cvxrobust.core.networks.torch_modules import polynomial_module, spread_module, with_standardizer
 
-        return with_standardizer(polynomial_module(self.u, self.alpha, self.activation), self.standardizer)
+        module: torch.nn.Module = polynomial_module(self.u, self.alpha, self.activation)
+        if self.complement is not None:
+            spread = self.activation[0] * (lacking(self.u) @ self.alpha) / self.complement.dimension
+            module = spread_module(module, self.complement.basis, np.asarray(spread))
+        return with_standardizer(module, self.standardizer)
 
     def _further_arrays(self) -> dict[str, NDArray[Any]]:
-        return {} if self.ellipsoid is None else self.ellipsoid.arrays()
+        arrays = {} if self.ellipsoid is None else self.ellipsoid.arrays()
+        return arrays if self.complement is None else arrays | {"subspace": self.complement.basis}
+
+    def _oldest_format(self) -> int:
+        return 3 if self.complement is not None else 2 if self.ellipsoid is not None else 1
 
     @classmethod
     def _own_stored(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         activation = finite_numbers(header, "activation", 3)
         if activation[0] == 0.0:
             raise InputError(f"activation is {activation}; expected a, b, c with a other than 0")
-        return {"activation": activation, "ellipsoid": stored_ellipsoid(arrays, numbers(arrays, "u", 2).shape[1])}
+        width = numbers(arrays, "u", 2).shape[1]
+        ellipsoid, complement = stored_ellipsoid(arrays, width), stored_complement(arrays, width)
+        return {"activation": activation, "ellipsoid": ellipsoid, "complement": complement}
 
     def _attack(self, radius: Array) -> AttackBall:
         """Attacks of these radii, shape (n,)."""
         return AttackBall(2, radius, self.n_features, self.ellipsoid)
 
-    def quadratic(self, output: Array) -> Quadratic:
+    def quadratic(self, output: Array, attack: AttackBall | None = None) -> Quadratic:
         """The quadratic of a combination of outputs: of the only one by ``alpha``, of a contest by a difference.
 
         Args:
             output: Output weight of each neuron, shape (m,).
+            attack: What it will be asked about; None for the network's own attacks.
+
+        Raises:
+            InputError: The attacks are in an ellipsoid of many inputs, over which neurons are spread.
         """
         used = output != 0.0
-        return Quadratic.of(self.u[used], output[used], self.activation)
+        neurons = self.u[used], output[used], self.activation
+        ellipsoid = self.ellipsoid if attack is None else attack.ellipsoid
+        if self.complement is None or ellipsoid is None:
+            return Quadratic.of(*neurons, self.complement)
+        if self.n_features > MOST_WHOLE:
+            raise InputError(
+                f"neurons are spread evenly over directions of {self.n_features} inputs, of which attacks in an "
+                f"ellipsoid see no two alike; exact answers take up to {MOST_WHOLE}. Take replace(ellipsoid=None) for "
+                "balls."
+            )
+        return Quadratic.whole(*neurons, self.complement)
 
     def _contests(self, index: NDArray[np.intp]) -> list[tuple[Quadratic, NDArray[np.intp], Array]]:
         """The quadratics ``f_k - f_l`` whose sign decides, the rows each concerns and the sign of their label in it."""

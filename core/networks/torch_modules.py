@@ -71,6 +71,35 @@ def polynomial_module(u: Array, alpha: Array, activation: tuple[float, float, fl
     )
 
 
+class SpreadModule(torch.nn.Module):
+    """``x -> module(x) + ||x - VV'x||^2 spread``, in float64; V is no parameter.
+
+    Args:
+        module: The network of what lies in the subspace, of inputs of shape (n, d).
+        basis: V, orthonormal columns, shape (d, k).
+        spread: Curvature of each output in the complement, shape () or (K,).
+    """
+
+    def __init__(self, module: torch.nn.Module, basis: torch.Tensor, spread: torch.Tensor) -> None:
+        super().__init__()
+        self.module = module
+        self.basis: torch.Tensor
+        self.register_buffer("basis", basis)
+        self.spread = torch.nn.Parameter(spread)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Outputs, shape (n,) or (n, K), of inputs of shape (n, d)."""
+        rest = x - (x @ self.basis) @ self.basis.T
+        square = (rest * rest).sum(dim=1)
+        found: torch.Tensor = self.module(x)
+        return found + (square[:, None] if found.ndim == 2 else square) * self.spread
+
+
+def spread_module(module: torch.nn.Module, basis: Array, spread: Array) -> SpreadModule:
+    """A module with copies of where neurons are spread, and of what that makes of the outputs."""
+    return SpreadModule(module, *(torch.tensor(part, dtype=torch.float64) for part in (basis, spread)))
+
+
 class ReLUModule(torch.nn.Module):
     """``x -> relu(x U') alpha``, in float64; with a bias, the last column of U multiplies a constant 1.
 

@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
 
+from cvxrobust.core.attacks.complement import Complement
+
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 EPS = float(np.finfo(np.float64).eps)
@@ -93,14 +95,14 @@ class RowSpan:
         return np.asarray(coordinates @ self.basis.T)
 
     @cached_property
+    def complement(self) -> Complement:
+        """All that is orthogonal to the span."""
+        return Complement(self.basis)
+
+    @property
     def normal(self) -> Array:
         """A unit vector orthogonal to the span, shape (d,): the rest of the coordinate axis that has most outside."""
-        axis = int((self.basis**2).sum(axis=1).argmin())
-        rest = np.zeros(self.basis.shape[0])
-        rest[axis] = 1.0
-        for _ in range(2):  # what rounding leaves in the span the first time is gone the second
-            rest -= self.basis @ (self.basis.T @ rest)
-        return np.asarray(rest / np.linalg.norm(rest))
+        return self.complement.normal
 
 
 def row_span(X: Array, further: int = 0) -> RowSpan | None:

@@ -23,16 +23,12 @@ from cvxrobust.core.losses.weighted import weighted_loss
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import (
     DualBound,
-    MomentMultipliers,
     PointMultipliers,
     dual_bound,
     is_spoilt,
-    repair_moments,
-    shift_moments,
     sum_slack,
 )
 from cvxrobust.core.programs.polynomial.evaluation import bound_of, worst_outputs
-from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SecondMoments, repaired_theta, span_moments
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.rows import Rows, row_blocks
 from cvxrobust.core.validation import checked_inputs, checked_labels
@@ -47,17 +43,21 @@ from cvxrobust.problems.data.parameters import (
 )
 from cvxrobust.problems.data.row_span import RowSpan, row_span
 from cvxrobust.problems.one_versus_all import OneVersusAll
+from cvxrobust.problems.polynomial.attack_sums import AttackSums, Multipliers, attack_sums, sample_sums
 from cvxrobust.problems.polynomial.coordinates import (
+    attack_within,
+    evened,
     network_outside,
     network_within,
     neurons_outside,
+    of_unit_neurons,
     outputs_allowance,
     padded,
     slack,
 )
+from cvxrobust.problems.polynomial.multipliers_within import multipliers_within
 
 Array = NDArray[np.float64]
-Multipliers = PointMultipliers | MomentMultipliers | AttackMultipliers
 Activation = tuple[float, float, float]
 DEFAULT_ACTIVATION = (0.09, 0.5, 0.47)
 UNIT = 1e-12
@@ -143,7 +143,8 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     def _check_fit(self, network: PolynomialNetwork) -> None:
         lengths = np.linalg.norm(network.u, axis=1)
-        if not (np.abs(lengths - 1.0) <= UNIT).all():
+        spread = network.complement is not None  # these may be shorter
+        if not ((lengths <= 1.0 + UNIT) & (spread | (lengths >= 1.0 - UNIT))).all():
             raise InputError(
                 f"the network has neurons of length {lengths.min():.6g} to {lengths.max():.6g}; the penalty is that of "
                 "unit neurons: divide them by their lengths and adapt alpha."
@@ -160,7 +161,14 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
         """One network with an output per part from the parts' networks, which knows what attacks it was trained for."""
-        return super().combine(networks).replace(ellipsoid=self.ellipsoid)
+        return super().combine(self._alike(networks)).replace(ellipsoid=self.ellipsoid)
+
+    def _alike(self, networks: list[PolynomialNetwork]) -> list[PolynomialNetwork]:
+        """Networks that can be one: none of them is worse, and all are spread over one complement, or none is."""
+        first, *others = (network.complement for network in networks)
+        if all(first is one or (first is not None and one is not None and first.agrees(one)) for one in others):
+            return networks
+        return [self.lifted(self.projected(network)) for network in networks]
 
     @cached_property
     def attack(self) -> AttackBall:
@@ -174,13 +182,13 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     @cached_property
     def span(self) -> RowSpan | None:
-        """The span of the rows, where programmes are written in it: in memory, without attack, and if that is worth it.
+        """The span of the rows, where programmes are written in it: of data in memory, unattacked or in l2 balls.
 
-        `cvxrobust.problems.polynomial.coordinates` says how.
+        That is, if it is worth it. `cvxrobust.problems.polynomial.coordinates` says how.
         """
         if self.found is not None:
             return self.found.span
-        if not isinstance(self.X, np.ndarray) or self.attack.present:
+        if not isinstance(self.X, np.ndarray) or not self.attack.isotropic:
             return None
         return row_span(self.X, further=1)
 
@@ -189,9 +197,16 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         """The inputs as programmes have them: ``[X V, 0]``, shape (n, k + 1), in the span of the rows; X otherwise."""
         return self.X if self.span is None else padded(self.span)
 
+    @cached_property
+    def inner_attack(self) -> AttackBall:
+        """The attacks in the coordinates of the programmes: in an ellipsoid of them where balls leave the span."""
+        return self.attack if self.span is None else attack_within(self.span, self.attack)
+
     def projected(self, network: PolynomialNetwork) -> PolynomialNetwork:
-        """A network in the coordinates of the programmes."""
-        return network if self.span is None else network_within(self.span, network)
+        """A network in the coordinates of the programmes, of unit neurons."""
+        if self.span is None:
+            return of_unit_neurons(network)
+        return network_within(self.span, network, attacked=self.attack.present)
 
     def lifted(self, network: object) -> PolynomialNetwork:
         """The network of one in the coordinates of the programmes.
@@ -206,7 +221,7 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
             raise InputError(
                 f"the network has {own.n_features} inputs; the programme of this problem has {self.span.rank + 1}."
             )
-        return network_outside(self.span, own)
+        return network_outside(self.span, own, attacked=self.attack.present)
 
     @property
     def _loss(self) -> Loss:
@@ -227,22 +242,25 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         return self._own_program(np.stack(self.targets, axis=1))
 
     def _own_program(self, labels: Array) -> PolynomialProgram:
-        X = self.coordinates
-        attack = replace(self.attack, attackable=X.shape[1])
-        return PolynomialProgram(X, labels, self.loss, self.activation, attack, self.beta, self.sample_weight)
+        return PolynomialProgram(
+            self.coordinates, labels, self.loss, self.activation, self.inner_attack, self.beta, self.sample_weight
+        )
 
     def network_multipliers(self, network: PolynomialNetwork) -> Multipliers:
         """Multipliers that need no solver: ``theta_i = -loss'(margin_i) / n`` at the worst cases of a network.
 
         Of targets ``-loss'(output_i) / n``, negative where the worst output is too large.
         """
-        theta = -self._loss.derivative(self._values(network), self.y) / self.X.shape[0]
-        if self.span is not None and isinstance(
-            self.X, np.ndarray
-        ):  # the samples themselves: nobody need know how the network bends
+        if self.span is not None and not self.attack.present and isinstance(self.X, np.ndarray):
+            # The samples themselves: nobody need know how the network bends.
+            theta = -self._loss.derivative(self._values(network), self.y) / self.X.shape[0]
             return PointMultipliers(theta, np.arange(theta.size), self.X)
+        own, attack = self.projected(network), self.inner_attack
+        quadratic = own.quadratic(own.alpha, attack)
+        seen = self._values(network) if self.span is None else self._seen(quadratic, self.coordinates, attack)
+        theta = -self._loss.derivative(seen, self.y) / self.X.shape[0]
         signs = self.signs if self._loss.margin else np.where(theta < 0.0, -1.0, 1.0)
-        return NetworkAttacks(theta, network.quadratic(network.alpha), signs, self.attack)
+        return NetworkAttacks(theta, quadratic, signs, attack)
 
     def multiplier_candidates(
         self, solution: Solution, network: PolynomialNetwork, stopped: Callable[[], bool] = lambda: False
@@ -273,14 +291,17 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         """What the loss sees: rigorous bounds of worst-case margins, or of the worst outputs; shape (n,)."""
         if not self._loss.margin and not self.attack.present:
             return np.concatenate([network.decision_function(block) for _, block in row_blocks(self.X)])
-        if self.span is not None and isinstance(self.X, np.ndarray):
+        if self.span is not None and not self.attack.present and isinstance(self.X, np.ndarray):
             return self.signs * network.decision_function(self.X) - outputs_allowance(network, self.X)
-        quadratic, signs, attack = network.quadratic(network.alpha), self.signs, self.attack
+        return self._seen(network.quadratic(network.alpha, self.attack), self.X, self.attack)
+
+    def _seen(self, quadratic: Quadratic, X: Array | Rows, attack: AttackBall) -> Array:
+        """The same of a quadratic, on inputs as they are or in the coordinates of the programmes."""
+        signs, y = self.signs, self.y
         if self._loss.margin:
-            found = [quadratic.worst_margins(block, signs[rows], attack.of(rows)) for rows, block in row_blocks(self.X)]
+            found = [quadratic.worst_margins(block, signs[rows], attack.of(rows)) for rows, block in row_blocks(X)]
         else:
-            y = self.y
-            found = [worst_outputs(quadratic, X, y[rows], attack.of(rows))[0] for rows, X in row_blocks(self.X)]
+            found = [worst_outputs(quadratic, block, y[rows], attack.of(rows))[0] for rows, block in row_blocks(X)]
         return np.concatenate(found)
 
     def _objective(self, network: PolynomialNetwork, values: Array) -> float:
@@ -295,43 +316,24 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         if self.span is None and isinstance(multipliers, PointMultipliers):
             return bound_of(self._own_program(self.y[:, None]), multipliers)
         n, d = self.X.shape
-        theta, S, mass, error = self._second_moments(multipliers, precise=False)
-        if is_spoilt(n, d, mass, self.activation, self.beta):
-            theta, S, mass, error = self._second_moments(multipliers, precise=True)
-        extra = 0.0 if self.span is None else slack(self.span, theta, self.activation)
+        sums = self._sums(multipliers, precise=False)
+        if is_spoilt(n, d, sums.mass, self.activation, self.beta):
+            sums = self._sums(multipliers, precise=True)
+        extra = 0.0 if self.span is None else slack(self.span, sums.weights, self.activation, self.attack.radius)
         bound = dual_bound(
-            theta, S, mass, loss=self._loss, target=self.y, activation=self.activation, beta=self.beta,
-            slack=sum_slack(error, self.activation) + extra,
+            sums.theta, sums.second_moments, sums.mass, loss=self._loss, target=self.y, activation=self.activation,
+            beta=self.beta, slack=sum_slack(sums.error, self.activation) + extra, reach=sums.reach,
         )  # fmt: skip
         return bound if self.span is None else replace(bound, neurons=neurons_outside(self.span, bound.neurons))
 
-    def _second_moments(self, multipliers: Multipliers, *, precise: bool) -> tuple[Array, Array, float, float]:
-        """Repaired multipliers, their signed second moments, the size of what was summed, and what sums may lack."""
-        loss, signs, inputs = self._loss, self.signs, self.coordinates
-        if self.span is not None and isinstance(inputs, np.ndarray):
-            return self._moments_within(inputs, multipliers, precise=precise)
-        if isinstance(multipliers, MomentMultipliers):
-            theta, moments = repair_moments(multipliers, self.attack, loss)
-            return theta, *shift_moments(
-                moments, self.X, signs, self.attack.spanned(multipliers.basis), precise=precise
-            )
-        assert not isinstance(multipliers, PointMultipliers)
-        theta, sums = span_moments(multipliers, self.X, signs, self.attack, loss, precise=precise)
-        return theta, sums.matrix(), sums.mass, sums.error
-
-    def _moments_within(
-        self, inputs: Array, multipliers: Multipliers, *, precise: bool
-    ) -> tuple[Array, Array, float, float]:
-        """The same in the span of the rows: without attack, multipliers are one number per sample."""
-        loss = self._loss
-        if isinstance(multipliers, PointMultipliers):
-            weights = np.where(np.isfinite(multipliers.weights), multipliers.weights, 0.0)
-            given = np.bincount(multipliers.owners, weights, minlength=self.X.shape[0]).astype(np.float64)
-        elif isinstance(multipliers, MomentMultipliers):
-            given = multipliers.moments[:, -1, -1]
-        else:
-            given = multipliers.theta
-        theta = repaired_theta(given, loss)
-        sums = SecondMoments(np.empty((inputs.shape[1], 0)), precise)
-        sums.add(inputs, theta * self.signs)
-        return theta, sums.matrix(), sums.mass, sums.error
+    def _sums(self, multipliers: Multipliers, *, precise: bool) -> AttackSums:
+        """What multipliers come to, in the coordinates of the programmes."""
+        inputs, signs, loss = self.coordinates, self.signs, self._loss
+        if self.span is None or not isinstance(self.X, np.ndarray):
+            return attack_sums(multipliers, inputs, signs, self.attack, loss, precise=precise)
+        assert isinstance(inputs, np.ndarray)
+        if not self.attack.present:
+            return sample_sums(multipliers, inputs, signs, loss, precise=precise)
+        own = multipliers_within(self.span, self.X, multipliers)
+        found = attack_sums(own, inputs, signs, self.inner_attack, loss, precise=precise)
+        return replace(found, second_moments=evened(found.second_moments))

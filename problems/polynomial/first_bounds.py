@@ -21,16 +21,18 @@ NEURONS = 30
 """Neurons that a network is taken to have, at most."""
 
 
-def seconds_of_a_look(n: int, d: int, attacked: bool) -> float:
+def seconds_of_a_look(n: int, d: int, *, attacked: bool, reducible: bool) -> float:
     """Seconds to judge one network.
 
     Args:
         n: Samples.
         d: Inputs.
-        attacked: Whether there is an attack: otherwise problems are written in the span of their rows.
+        attacked: Whether there is an attack.
+        reducible: Whether problems are written in the span of their rows, if that is worth it.
     """
-    order = d if attacked else min(n, d)
-    moments = PRODUCT * n * d * order * (1.0 if attacked else 6.0)
+    order = min(n, d) if reducible else d
+    passes = 6.0 if reducible and (order < d or not attacked) else 1.0
+    moments = PRODUCT * n * d * order * passes
     return moments + 3.0 * EIGEN * order**3 + (SAMPLE if attacked else 0.1 * SAMPLE) * n * min(order, NEURONS)
 
 

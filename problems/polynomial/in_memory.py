@@ -23,11 +23,13 @@ from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMult
 from cvxrobust.core.programs.polynomial.evaluation import worst_outputs
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
 from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program, sided_multipliers
-from cvxrobust.problems.polynomial.base import Multipliers, PolynomialTraining
-from cvxrobust.problems.polynomial.coordinates import neurons_within, padded
+from cvxrobust.problems.polynomial.attack_sums import Multipliers
+from cvxrobust.problems.polynomial.base import PolynomialTraining
+from cvxrobust.problems.polynomial.coordinates import evened, neurons_within, of_unit_neurons, padded, points_within
 from cvxrobust.problems.polynomial.first_bounds import bound_at_once, seconds_of_a_look
 from cvxrobust.problems.polynomial.matrix_variables import (
     COSTLY,
+    EvenFrame,
     Frame,
     FullFrame,
     SpanFrame,
@@ -56,7 +58,7 @@ class PolynomialProblem(PolynomialTraining):
     def task(self) -> Task:
         """The problem as assembly sees it; binary and regression problems only."""
         one = self._alone("tasks")
-        return Task(one.coordinates, one.y, one.attack, one._loss, one.activation, one.beta)
+        return Task(one.coordinates, one.y, one.inner_attack, one._loss, one.activation, one.beta)
 
     @cached_property
     def coordinates(self) -> Array:
@@ -77,7 +79,7 @@ class PolynomialProblem(PolynomialTraining):
     def conic_rows(self) -> int:
         """Rows of `to_conic`, known before any assembly."""
         n, d = self.coordinates.shape
-        triangle, inequality = PSD(d + 1).dim, PSD(self.attack.dimension + 1).dim
+        triangle, inequality = PSD(d + 1).dim, PSD(self.inner_attack.dimension + 1).dim
         attacked = int(np.count_nonzero(self.attack.radius))
         one = 2 + self._sides * attacked * (inequality + 1) + (n - attacked) + self._loss_sizes[0] + 2 * triangle
         return len(self.targets) * int(one)
@@ -98,8 +100,8 @@ class PolynomialProblem(PolynomialTraining):
     @property
     def conic_size(self) -> ConicSize:
         """Sizes of a part's `to_conic`, known before any assembly."""
-        n, d = self.X.shape
-        attacked, q = int(np.count_nonzero(self.attack.radius)), self.attack.dimension
+        n, d = self.coordinates.shape
+        attacked, q = int(np.count_nonzero(self.attack.radius)), self.inner_attack.dimension
         triangle = PSD(d + 1).dim
         inequalities = self._sides * attacked
         columns = 2 * triangle + inequalities + self._loss_sizes[1]
@@ -110,7 +112,7 @@ class PolynomialProblem(PolynomialTraining):
 
     def _conic(self) -> ConicProgram:
         if self.attack.present:
-            return lmi_program(self.task, FullFrame(self.X.shape[1]))
+            return lmi_program(self.task, FullFrame(self.coordinates.shape[1]))
         n = self.X.shape[0]
         return points_program(self.task, self._frame, np.arange(n), self.coordinates)
 
@@ -118,7 +120,7 @@ class PolynomialProblem(PolynomialTraining):
         """The readable reference: the paper's formulas in cvxpy, slow to compile."""
         from cvxrobust.problems.polynomial.reference import reference_problem
 
-        return reference_problem([replace(part.task, X=part.X) for part in self.parts])
+        return reference_problem([replace(part.task, X=part.X, attack=part.attack) for part in self.parts])
 
     # -- from a backend's answer to a network and its certificate ------------------------------------------------
 
@@ -136,7 +138,7 @@ class PolynomialProblem(PolynomialTraining):
         y = solution.y
         if y is None or not solution.has_dual:
             return self.network_multipliers(self.trivial_network())
-        n, attack = self.X.shape[0], self.attack
+        n, attack = self.X.shape[0], self.inner_attack
         attacked = np.flatnonzero(attack.radius > 0.0)
         clean = np.flatnonzero(attack.radius == 0.0)
         if attacked.size == 0:
@@ -170,7 +172,8 @@ class PolynomialProblem(PolynomialTraining):
 
     def _on_worst_outputs(self, found: PointMultipliers, network: PolynomialNetwork) -> PointMultipliers:
         """Multipliers of targets, each side of a sample gathered on the network's own extreme output there."""
-        n, quadratic, one = self.X.shape[0], network.quadratic(network.alpha), np.ones(self.X.shape[0])
+        n, one = self.X.shape[0], np.ones(self.X.shape[0])
+        quadratic = network.quadratic(network.alpha, self.attack)
         weights, points = [], []
         for side in (-1.0, 1.0):
             mine = np.maximum(side * found.weights, 0.0)
@@ -181,7 +184,7 @@ class PolynomialProblem(PolynomialTraining):
     def _attacked(self, quadratic: Quadratic, signs: Array) -> Array:
         """Samples where attacks leave ``sign f`` smallest, shape (n, d)."""
         _, _, moves = quadratic.worst_case(self.X, signs, self.attack)
-        return np.asarray(self.X + moves @ quadratic.seen_by(self.attack).columns.T)
+        return np.asarray(quadratic.attacked(self.X, moves, self.attack))
 
     # -- what a time limit needs ----------------------------------------------------------------------------------
 
@@ -189,7 +192,8 @@ class PolynomialProblem(PolynomialTraining):
     def look(self) -> float:
         """Seconds that it takes to judge one network, about."""
         n, d = self.X.shape
-        return len(self.targets) * seconds_of_a_look(n, d, self.attack.present)
+        attacked, reducible = self.attack.present, self.attack.isotropic
+        return len(self.targets) * seconds_of_a_look(n, d, attacked=attacked, reducible=reducible)
 
     def at_once(self) -> Certificate:
         """Bounds of the network without neurons, without any eigendecomposition."""
@@ -205,9 +209,9 @@ class PolynomialProblem(PolynomialTraining):
         if not self._loss.margin and not self.attack.present:
             return Attacks(self.X, network.decision_function(self.X))
         if not self._loss.margin:
-            quadratic = network.quadratic(network.alpha)
+            quadratic = network.quadratic(network.alpha, self.attack)
             outputs, moves = worst_outputs(quadratic, self.X, self.y, self.attack)
-            return Attacks(self.X + moves @ quadratic.seen_by(self.attack).columns.T, outputs)
+            return Attacks(quadratic.attacked(self.X, moves, self.attack), outputs)
         own = network.replace(ellipsoid=self.attack.ellipsoid)
         worst = own.worst_case(self.X, self.y, self.attack.radius)
         return Attacks(worst.points, worst.lower)
@@ -221,15 +225,20 @@ class PolynomialProblem(PolynomialTraining):
         if not self.attack.present:
             return attacks.points  # nobody left the samples
         if not self._loss.margin:
-            quadratic = network.quadratic(network.alpha)
+            quadratic = network.quadratic(network.alpha, self.attack)
             other = np.where(attacks.values > self.y, 1.0, -1.0)
             return self._attacked(quadratic, other)
-        u = self.attack.pulled(network.u)
+        moves = attacks.points - self.X
+        if self.span is not None:  # points stand for their mirror images in the complement as well
+            u, moves = self.span.projected(network.u), self.span.projected(moves)
+        else:
+            network = of_unit_neurons(network)
+            u, moves = self.attack.pulled(network.u), self.attack.coordinates(moves)
         _, axes = np.linalg.eigh((u.T * network.alpha) @ u)
         steepest = np.where((self.signs * self.activation[0] > 0.0)[:, None], axes[:, 0], axes[:, -1])
-        moves = self.attack.coordinates(attacks.points - self.X)
         mirrored = 2.0 * (moves * steepest).sum(axis=1, keepdims=True) * steepest
-        return np.asarray(attacks.points - self.attack.pushed(mirrored))
+        back = self.attack.pushed(mirrored) if self.span is None else self.span.lifted(mirrored)
+        return np.asarray(attacks.points - back)
 
     def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
         """`objective`, given the network's own worst cases."""
@@ -264,7 +273,8 @@ class PolynomialProblem(PolynomialTraining):
 
     def blend(self, first: PolynomialNetwork, second: PolynomialNetwork, weight: float) -> PolynomialNetwork:
         """``weight * first + (1 - weight) * second``, refactored into at most 2 (d + 1) neurons."""
-        u = np.vstack([self.projected(network).u for network in (first, second)])
+        first, second = self.projected(first), self.projected(second)
+        u = np.vstack([first.u, second.u])
         alpha = np.concatenate([weight * first.alpha, (1.0 - weight) * second.alpha])
         lifted = np.hstack([u, np.ones((u.shape[0], 1))])
         Z, Zp = ((lifted * np.maximum(sign * alpha, 0.0)[:, None]).T @ lifted for sign in (1.0, -1.0))
@@ -280,7 +290,7 @@ class PolynomialProblem(PolynomialTraining):
                 (d + 1, k+) and (d + 1, k-); None for no restriction. In the coordinates of the programmes.
         """
         if self.span is not None:
-            points = self.coordinates[owners]
+            points = points_within(self.span, points) if self.attack.present else self.coordinates[owners]
         return RestrictedSDP(self, owners, points, atoms)
 
 
@@ -296,7 +306,13 @@ class RestrictedSDP:
     @cached_property
     def frame(self) -> Frame:
         """The matrix variables."""
-        return FullFrame(self.points.shape[1]) if self.atoms is None else SpanFrame(self.atoms)
+        frame = FullFrame(self.points.shape[1]) if self.atoms is None else SpanFrame(self.atoms)
+        return EvenFrame(frame) if self._even else frame
+
+    @property
+    def _even(self) -> bool:
+        """Whether each point stands for two: attacked, in the span of the rows."""
+        return self.base.span is not None and self.base.attack.present
 
     def to_conic(self) -> ConicProgram:
         """The master in standard form."""
@@ -344,7 +360,8 @@ class RestrictedSDP:
         d = self.points.shape[1]
         lifted = np.hstack([found.points, np.ones((found.owners.size, 1))])
         signed = found.weights * self.base.signs[found.owners]
-        G = coefficients(self.base.activation, d) * ((lifted * signed[:, None]).T @ lifted)
+        S = (lifted * signed[:, None]).T @ lifted
+        G = coefficients(self.base.activation, d) * (evened(S) if self._even else S)
         traces = np.zeros(2) if solution.y is None else solution.y[:2]
         corner = np.zeros((d + 1, d + 1))
         corner[d, d] = self.base.beta

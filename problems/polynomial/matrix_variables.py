@@ -1,11 +1,12 @@
 """The matrix variables Z, Z' of the polynomial problems as vectors, and everything linear in them.
 
-Two frames offer the same operations: `FullFrame` for all of Z, Z', and `SpanFrame` for ``Z = B Y B'`` in the span of
-a few atoms, where the master programmes of the cutting-set method stay small.
+Frames offer the same operations: `FullFrame` for all of Z, Z', `SpanFrame` for ``Z = B Y B'`` in the span of a few
+atoms, where the master programmes of the cutting-set method stay small, and `EvenFrame` for either where the last input
+stands for a whole complement.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +158,44 @@ class SpanFrame:
         parts = (variables[:first], variables[first:])
         Z, Zp = (basis @ smat(part) @ basis.T for basis, part in zip(self.bases, parts, strict=True))
         return Z, Zp
+
+
+@dataclass(frozen=True)
+class EvenFrame:
+    """Variables of another frame, whose networks are seen averaged over both signs of the last input.
+
+    Args:
+        frame: The other one.
+    """
+
+    frame: Frame
+
+    @property
+    def size(self) -> int:
+        """As in the other frame."""
+        return self.frame.size
+
+    @property
+    def trace_and_corner(self) -> tuple[sparse.csr_array, Array]:
+        """As in the other frame."""
+        return self.frame.trace_and_corner
+
+    @property
+    def psd_rows(self) -> tuple[sparse.csr_array, tuple[Cone, ...]]:
+        """As in the other frame."""
+        return self.frame.psd_rows
+
+    def outputs(self, points: Array, activation: tuple[float, float, float]) -> sparse.csr_array | Array:
+        """The mean of the outputs at points and at their mirror images."""
+        mirrored = points.copy()
+        mirrored[:, -1] *= -1.0
+        both: list[Any] = [self.frame.outputs(sides, activation) for sides in (points, mirrored)]
+        mean: sparse.csr_array | Array = 0.5 * (both[0] + both[1])
+        return mean
+
+    def matrices(self, variables: Array) -> tuple[Array, Array]:
+        """As in the other frame."""
+        return self.frame.matrices(variables)
 
 
 NEGLIGIBLE = 1e-6

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust import AdversarialReLU, ConvexReLU, StandardSDP
+from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, StandardSDP
 
 Array = NDArray[np.float64]
 
@@ -45,6 +45,23 @@ def wide_sdp(number: int) -> StandardSDP:
     if loss == "squared":
         y, loss = (y, "hinge") if kind == "three classes" else (rng.standard_normal(X.shape[0]), loss)
     return StandardSDP(X, y, beta=float(10.0 ** rng.uniform(-2.5, -1.0)), loss=loss)
+
+
+def wide_attacked_sdp(number: int) -> AdversarialSDP:
+    """Problem `number` of an endless list of attacked polynomial problems: radii and weights of their own besides."""
+    rng = np.random.default_rng([number, 101])
+    X, y, kind = wide_data(number, rng)
+    n = X.shape[0]
+    loss = (*MARGIN, "squared", "absolute", "huber")[number % 6]
+    if loss not in MARGIN:
+        y, loss = (y, "hinge") if kind == "three classes" else (rng.standard_normal(n), loss)
+    radius = float(rng.choice([0.3, 1.0, 3.0])) * (rng.uniform(0.0, 1.0, n) * rng.integers(0, 2, n) + 0.01 * (n > 3))
+    if number % 2:
+        radius = np.full(n, radius.max())
+    weights = rng.uniform(0.2, 2.0, n) if number % 3 == 0 else None
+    activation = ((0.09, 0.5, 0.47), (-0.2, 0.3, 0.1), (0.5, 0.0, 0.0))[int(rng.integers(3))]
+    beta = float(10.0 ** rng.uniform(-2.5, -1.0))
+    return AdversarialSDP(X, y, radius, beta, loss, activation, sample_weight=weights)
 
 
 def wide_relu(number: int) -> Any:

@@ -49,7 +49,7 @@ def evaluated(program: PolynomialProgram, network: PolynomialNetwork) -> Polynom
         network: Of one output and unit neurons.
     """
     y, loss, (n, d) = program.labels[:, 0], program.loss_function, program.X.shape
-    signs, quadratic = output_signs(loss, y), network.quadratic(network.alpha)
+    signs, quadratic = output_signs(loss, y), network.quadratic(network.alpha, program.attack)
     points, seen = np.empty((n, d)), np.empty(n)
     for rows, block in row_blocks(program.X):
         if program.attack.present:
@@ -58,7 +58,7 @@ def evaluated(program: PolynomialProgram, network: PolynomialNetwork) -> Polynom
                 _, seen[rows], moves = quadratic.worst_case(block, signs[rows], attack)
             else:
                 seen[rows], moves = worst_outputs(quadratic, block, y[rows], attack)
-            points[rows] = block + moves @ quadratic.seen_by(attack).columns.T
+            points[rows] = quadratic.attacked(block, moves, attack)
         elif loss.margin:
             points[rows], seen[rows] = block, quadratic.worst_margins(block, signs[rows], program.attack.of(rows))
         else:
@@ -82,7 +82,7 @@ def worst_outputs(quadratic: Quadratic, X: Array, target: Array, attack: AttackB
 
     Returns:
         Outputs, shape (n,), rounding on the safe side: no attack has a larger residual. And the attacks in the
-        coordinates of what they see of the quadratic, shape (n, k): ``D = seen_by(attack).columns @ move``.
+        coordinates of what they see of the quadratic, shape (n, k), from which `Quadratic.attacked` makes points.
     """
     low: Array
     high: Array

@@ -106,13 +106,15 @@ def test_large_problems_are_heavy_and_need_no_work_to_say_so(monkeypatch):
     wide, y = np.ones((30, 3000)), np.tile([1.0, -1.0, 2.0], 10)
     for labels in (np.where(y > 0, 1.0, -1.0), y):
         for large in (
-            AdversarialSDP(wide, labels, radius=0.1),
+            AdversarialSDP(wide, labels, radius=0.1, scale=np.linspace(0.5, 1.0, 3000)),
             AdversarialReLU(wide, labels, radius=0.1, n_gates=20, formulation="cone"),
         ):
             assert supervision.is_heavy(large, Settings(time_limit=1.0))
             assert not supervision.is_heavy(large, Settings())
             bounds = large.at_once()
             assert 0.0 < bounds.lower < bounds.upper
+        # In the span of its rows this one is small.
+        assert not supervision.is_heavy(AdversarialSDP(wide, labels, radius=0.1), Settings(time_limit=1.0))
 
 
 def test_conic_programmes_that_take_long_to_assemble_are_assembled_in_a_child():

@@ -176,10 +176,12 @@ def test_priced_neurons_are_neurons_of_all_inputs():
         assert sign * (theta * y) @ (a * t**2 + b * t + c) == pytest.approx(violation, rel=1e-10)
 
 
-def test_problems_without_attack_are_reduced_and_attacked_ones_are_not():
+def test_problems_without_attack_are_reduced_and_those_attacked_in_balls():
     X, y = data()
     assert AdversarialSDP(X, y, radius=0.0).span is not None
-    assert AdversarialSDP(X, y, radius=0.1).span is None
+    assert AdversarialSDP(X, y, radius=0.1).span is not None
+    assert AdversarialSDP(X, y, radius=0.1, scale=np.arange(20.0)).span is None
+    assert AdversarialSDP(X, y, radius=0.0, scale=np.arange(20.0)).span is not None
     assert StandardSDP(*data(n=20, d=6)).span is None
     assert StandardSDP(*data(n=9, d=10)).span is None
 
