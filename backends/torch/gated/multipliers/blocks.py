@@ -184,23 +184,25 @@ class Sums:
         directions: Tensor | None,
         kept: list[PieceMultipliers] | None,
     ) -> Tensor:
-        """The same for squared residuals, worst where attacks go the way of the residual."""
+        """The same for losses of residuals, worst where attacks go the way of the residual."""
         data = self.data
         X, gates, radius = data.X[rows], data.gates[rows], data.radius[rows]
-        if reach is None:
+        smoothed = reach is not None or self.loss.of_sizes
+        if not smoothed:
             worst, sides = residuals, torch.ones_like(residuals)
         else:
             sizes, side = support(
                 residuals[:, None], self.centres.outputs[rows, None], self.width.loss, SMOOTH_BALLS[2]
             )
             # Smoothed from below, an absolute residual may be less than nothing.
-            worst, sides = torch.relu(sizes + reach), side[:, 0]
+            worst, sides = torch.relu(sizes if reach is None else sizes + reach), side[:, 0]
         losses, omega = self.loss.first_order(worst, self._relu(rows))
         heavy = data.weighed(omega, rows)
         self._pull(X, gates, radius, -heavy * sides, heavy, directions, slice(0, 0), None, None, H is None)
         if kept is not None:
-            if H is not None and directions is not None:
+            if smoothed:
                 self.error[0] += (heavy * (residuals.abs() - sides * residuals)).sum()
+            if H is not None and directions is not None:
                 self._judge_sums(heavy, radius, H, directions)
             kept.append(PieceMultipliers(omega, sides, X[:, :0] if directions is None else directions, X[:, :0]))
         total: Tensor = data.weighed(losses, rows).sum(dtype=torch.float64)

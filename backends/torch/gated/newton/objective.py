@@ -212,7 +212,8 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
         if slots is not None:
             arguments = arguments + data.reach[..., None] * slots.value
     if not data.margin:
-        size, sigma, bend = smooth_abs(outputs - data.labels, widths.values) if data.attacked else (
+        smoothed = data.attacked or data.loss.of_sizes
+        size, sigma, bend = smooth_abs(outputs - data.labels, widths.values) if smoothed else (
             torch.abs(outputs - data.labels), torch.sign(outputs - data.labels), torch.zeros_like(outputs)
         )  # fmt: skip
         found, sigma = size + reach, -sigma
@@ -226,7 +227,7 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
             found = found - (excess * known).sum(1)
     losses, slope, curvature = data.loss.second_order(found, lambda z: smooth_relu(z, widths.values, old.loss))
     omega = data.weighed(slope) / n
-    if not data.attacked and not data.margin:
+    if not data.attacked and not data.margin and not data.loss.of_sizes:
         sigma = torch.where(sigma == 0.0, 1.0, sigma)
     roots = torch.sqrt((U * U).sum((1, 2), keepdim=True) + widths.lengths**2)
     curvature = data.weighed(curvature) / n
