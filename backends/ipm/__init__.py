@@ -30,7 +30,7 @@ from cvxrobust.core import (
     torch_defaults,
     unused_settings,
 )
-from cvxrobust.core.kit import network_to_start_from, require_structured, resolve_device
+from cvxrobust.core.kit import in_own_axes, network_to_start_from, require_structured, resolve_device
 
 OPTIONS = {"subspace"}
 """Native options. ``subspace``: whether a polynomial programme is solved in a growing subspace of the inputs; by
@@ -125,6 +125,7 @@ class InteriorPoint:
         losses=frozenset(LOSSES),
         weights=True,
         attacks=frozenset({"ball", "ellipsoid"}),
+        gated_attacks=frozenset({"ball", "ellipsoid", "scaled ball"}),
         devices=("cpu", "cuda"),
         warm_start=True,
         monitored=True,
@@ -224,8 +225,10 @@ class InteriorPoint:
             return solve_polynomial(program, settings, monitor, start, device)
         from cvxrobust.backends.ipm.gated.solve import solve_gated
 
-        near = network_to_start_from(warm_start, ReLUNetwork)
-        return solve_gated(program, settings.replace(options={}), monitor, near, device)
+        near, asked = network_to_start_from(warm_start, ReLUNetwork), settings.replace(options={})
+        return in_own_axes(
+            program, lambda own, heard, start: solve_gated(own, asked, heard, start, device), monitor, near
+        )
 
 
 @hookimpl

@@ -15,8 +15,8 @@ from cvxrobust.core.errors import InputError
 Array = Any
 """A NumPy array or a torch tensor of floating-point numbers."""
 
-AttackShape = Literal["ball", "ellipsoid"]
-"""What attacks are, as backends say which they read."""
+AttackShape = Literal["ball", "ellipsoid", "scaled ball"]
+"""What attacks are, as backends say which they read: the images of l2 balls are ellipsoids, those of others scaled."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,25 @@ class AttackBall:
     Vectors that attacks act on (weights, gradients) may come with all their D coordinates; attacks have the leading
     ones alone. What is here about "unit attacks" is about ``||D||_p <= 1``; a sample's attacks are radius_i times that.
 
-    With an ellipsoid attacks are ``D = S e``, ``||e||_2 <= radius_i``, S (d, q) a diagonal of scales, a root of a
-    covariance, or some directions; without one S is the identity. Of a vector g attacks see S'g, `pulled`; of a network
-    that is a quadratic, ``S'PS``, `seen`; what is known in coordinates of the ball is `pushed` into the inputs.
+    With an ellipsoid attacks are ``D = S e``, ``||e||_p <= radius_i``, S (d, q) a diagonal of scales or, in norm 2, a
+    root of a covariance or some directions; without one S is the identity. In the norms inf and 1 the set is no
+    ellipsoid, but a box or a cross-polytope with sides or corners of their own; S is the same. Of a vector g attacks
+    see S'g, `pulled`; of a network that is a quadratic, ``S'PS``, `seen`; what is known in coordinates of the ball is
+    `pushed` into the inputs.
     Who must know the ball itself, because a smoothing or a cone comes with it, has a table of its own by `norm`, in one
     file each (`cvxrobust.backends.torch.gated.balls`, `cvxrobust.backends.ipm.gated.epigraph`,
     `cvxrobust.problems.relu.assembly`, `cvxrobust.core.attacks.relu_exact`).
 
     Args:
         norm: p: "inf", 2 or 1.
-        radius: Of each sample, shape (n,), in the units of the inputs, or of the ellipsoid.
+        radius: Of each sample, shape (n,), in the units of the inputs, or of S: then it counts how often its column
+            fits.
         attackable: Number of leading coordinates that attacks can touch: the constant of a bias, which is the last one,
             they cannot.
-        ellipsoid: Of as many inputs, with norm 2; None for a ball.
+        ellipsoid: S, of as many inputs; a diagonal of scales unless the norm is 2. None for a ball.
 
     Raises:
-        InputError: The ellipsoid has another number of inputs, or the norm is another.
+        InputError: S has another number of inputs, or it is no diagonal and the norm is not 2.
     """
 
     norm: Norm
@@ -52,12 +55,22 @@ class AttackBall:
     def __post_init__(self) -> None:
         if self.ellipsoid is None:
             return
-        if not self.geometry.isotropic:
-            raise InputError(f"norm is {self.norm!r}, but an ellipsoid is the image of a ball in norm 2.")
+        if self.ellipsoid.scale is None and not self.geometry.isotropic:
+            raise InputError(
+                f"norm is {self.norm!r}, but attacks in directions of their own, or of a covariance, are in norm 2 "
+                "only; give norm=2, or a scale for each input."
+            )
         if self.ellipsoid.n_inputs != self.attackable:
             raise InputError(
                 f"the ellipsoid of the attacks has {self.ellipsoid.n_inputs} inputs; expected {self.attackable}."
             )
+
+    @classmethod
+    def of_shape(cls, norm: Norm, radius: Array, d: int, ellipsoid: Ellipsoid | None) -> Self:
+        """The attacks on d inputs; where none moves anything they are balls of radius 0, whatever their shape."""
+        if ellipsoid is not None and ellipsoid.rank == 0:
+            radius, ellipsoid = np.zeros_like(radius), None
+        return cls(norm, radius, d, ellipsoid if bool((radius > 0.0).any()) else None)
 
     @property
     def geometry(self) -> NormGeometry:
@@ -67,7 +80,9 @@ class AttackBall:
     @property
     def shape(self) -> AttackShape:
         """What the attacks are."""
-        return "ball" if self.ellipsoid is None else "ellipsoid"
+        if self.ellipsoid is None:
+            return "ball"
+        return "ellipsoid" if self.geometry.isotropic else "scaled ball"
 
     @property
     def own_axes(self) -> bool:
@@ -104,25 +119,30 @@ class AttackBall:
         """``N(g)``, the most that a unit attack adds to ``g'x``, for vectors g of shape (..., D); shape (...)."""
         return self.geometry.dual_norm(self.pulled(G[..., : self.attackable]))
 
+    def magnitude(self, G: Array) -> Array:
+        """``N(g)`` if no terms cancelled, shape (...): rounding errors of `dual_norm` are relative to this."""
+        own = G[..., : self.attackable]
+        return self.geometry.dual_norm(own if self.ellipsoid is None else self.ellipsoid.pulled_sizes(own))
+
     def maximiser(self, G: Array) -> Array:
         """A unit attack that adds as much, for vectors of shape (..., D); shape (..., d)."""
         return self.pushed(self.geometry.maximiser(self.pulled(G[..., : self.attackable])))
 
     def nearest(self, P: Array) -> Array:
         """The nearest unit attacks, shape (..., d)."""
-        return self._nearest(P, array_namespace(P).ones_like(P[..., 0]))
+        return self.pushed(self._nearest(P, array_namespace(P).ones_like(P[..., 0])))
 
     def inside(self, P: Array) -> Array:
         """The same, just inside where rounding could leave them outside: what may stand in a certificate."""
-        near = self.nearest(P)
-        return near / np.maximum(self.size(near) * (1.0 + 4.0 * EPS), 1.0)[..., None]
+        e = self._nearest(P, array_namespace(P).ones_like(P[..., 0]))
+        return self.pushed(e / np.maximum(self.geometry.size(e) * (1.0 + 4.0 * EPS), 1.0)[..., None])
 
     def size(self, D: Array) -> Array:
         """What multiple of the unit ball attacks of shape (..., d) need, shape (...)."""
         return self.geometry.size(D if self.ellipsoid is None else self.ellipsoid.coordinates(D))
 
     def contains(self, D: Array) -> Array:
-        """Which rows of D, shape (n, d), are attacks on their samples, shape (n,); in an ellipsoid up to rounding."""
+        """Which rows of D, shape (n, d), are attacks on their samples, shape (n,); with S up to rounding."""
         fits = self.size(D) <= self.radius
         if self.ellipsoid is None:
             return fits
@@ -199,15 +219,26 @@ class AttackBall:
 
     def project(self, D: Array) -> Array:
         """The attack on each sample that is nearest to a row of D, shape (n, d)."""
-        return self._nearest(D, self.radius)
+        return self.pushed(self._nearest(D, self.radius))
 
     def _nearest(self, D: Array, radius: Array) -> Array:
+        """The coordinates in these balls of the nearest attacks, shape (..., q)."""
         if self.ellipsoid is None:
             return self.geometry.project(D, radius)
+        if self.dimension == 0:
+            return D[..., :0]
+        if self.ellipsoid.scale is not None:
+            return self.geometry.project_scaled(self.coordinates(D), radius, self.ellipsoid.lengths)
         xp, rows = array_namespace(D), D.reshape(-1, D.shape[-1])
         products = self.seen(xp.eye(rows.shape[1], dtype=D.dtype, device=device(D)))
         found = minimize_in_ball(products, -self.pulled(rows), radius.reshape(-1))
-        return self.pushed(found.points).reshape(D.shape)
+        return found.points.reshape(*D.shape[:-1], self.dimension)
+
+    def unseen(self, G: Array) -> Array:
+        """The nearest vectors of which attacks see nothing, ``N(g) = 0`` but for rounding, shape (..., D), in NumPy."""
+        own = G[..., : self.attackable]
+        rest = np.zeros_like(own) if self.ellipsoid is None else self.ellipsoid.unseen(own)
+        return np.concatenate([rest, G[..., self.attackable :]], axis=-1)
 
     def sample(self, rng: np.random.Generator) -> Array:
         """One uniformly distributed attack on each sample, shape (n, d)."""
@@ -216,7 +247,19 @@ class AttackBall:
     @property
     def euclidean_reach(self) -> float:
         """The largest Euclidean length of a unit attack."""
-        return self.geometry.euclidean_reach(self.attackable) if self.ellipsoid is None else self.ellipsoid.reach
+        if self.ellipsoid is None:
+            return self.geometry.euclidean_reach(self.attackable)
+        if self.ellipsoid.scale is None:
+            return self.ellipsoid.reach
+        return self.geometry.scaled_reach(self.ellipsoid.lengths) if self.dimension else 0.0
+
+    @property
+    def unnoticed(self) -> float:
+        """How far rounding may move an attack of radius 1, and ``N(g)`` of a g of length 1: 0 where S is a diagonal.
+
+        Products with a diagonal are right to their last digit; sums of d products, with directions, are not.
+        """
+        return 0.0 if self.ellipsoid is None else self.ellipsoid.rounding
 
     def axes(self, D: int) -> sparse.csr_array:
         """What attacks see of a vector of D coordinates, ``N(u)`` the dual norm of ``axes @ u``; shape (q, D)."""

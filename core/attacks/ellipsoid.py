@@ -1,7 +1,8 @@
 """Ellipsoids: attacks that go further in some directions than in others, and in some nowhere.
 
-Attacks ``D = S e`` with e in a Euclidean ball: S a diagonal of scales (an input of scale 0 is immutable), a root of a
-covariance, or some directions. Columns of S that do nothing are left out, so that it has full column rank q.
+Attacks ``D = S e`` with e in a ball: S a diagonal of scales (an input of scale 0 is immutable), a root of a covariance,
+or some directions. Columns of S that do nothing are left out, so that it has full column rank q. Of a Euclidean ball
+the image is an ellipsoid; a diagonal may as well scale the balls of other norms.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ LARGEST = 1e50
 
 @dataclass(frozen=True, eq=False)
 class Ellipsoid:
-    """``{S e : ||e||_2 <= 1}`` in d inputs; attacks of radius r are r times that.
+    """``{S e : ||e||_2 <= 1}`` in d inputs, or in another norm if S is diagonal; attacks of radius r are r times that.
 
     Args:
         scale: Of each input, 0 or more, shape (d,): S is diagonal, without its columns of zeros. None where
@@ -112,7 +113,7 @@ class Ellipsoid:
     @property
     def rank(self) -> int:
         """Number of directions in which attacks go at all, q."""
-        return int(self._kept.shape[0] if self.directions is None else self.directions.shape[1])
+        return int(self.kept.shape[0] if self.directions is None else self.directions.shape[1])
 
     def like(self, array: Array) -> Self:
         """The same in arrays of the kind and device of another."""
@@ -123,14 +124,15 @@ class Ellipsoid:
         return type(self)(*parts)
 
     @cached_property
-    def _kept(self) -> Array:
+    def kept(self) -> Array:
         """The inputs that attacks can touch where S is diagonal, shape (q,)."""
         return array_namespace(self.scale).nonzero(self.scale > 0.0)[0]
 
     @cached_property
-    def _lengths(self) -> Array:
+    def lengths(self) -> Array:
+        """Their scales where S is diagonal, shape (q,)."""
         assert self.scale is not None
-        return self.scale[self._kept]
+        return self.scale[self.kept]
 
     @cached_property
     def _inverse(self) -> Array:
@@ -143,27 +145,51 @@ class Ellipsoid:
         if self.rank == 0:
             return 0.0
         if self.directions is None:
-            return float(self._lengths.max())
+            return float(self.lengths.max())
         return float(array_namespace(self.directions).linalg.matrix_norm(self.directions, ord=2)) * (1.0 + 1e-12)
+
+    @cached_property
+    def rounding(self) -> float:
+        """At least what rounding may add to ``S e`` or ``S'g`` of unit vectors: 0 for a diagonal, see `AttackBall`."""
+        if self.directions is None:
+            return 0.0
+        d, q = self.directions.shape
+        size = float(array_namespace(self.directions).linalg.matrix_norm(self.directions))
+        return float(4.0 * (d + q) * EPS * size)
+
+    def pulled_sizes(self, G: Array) -> Array:
+        """``|S|'|g|``, shape (..., d) to (..., q): what the terms of `pulled` add up to in absolute value."""
+        return abs(self.pulled(G)) if self.directions is None else abs(G) @ abs(self.directions)
+
+    def unseen(self, G: Array) -> Array:
+        """The nearest vectors with ``S'g = 0`` but for rounding, shape (..., d), in NumPy."""
+        if self.directions is None:
+            return np.where(self.scale > 0.0, 0.0, G)
+        return G - (G @ self._frame) @ self._frame.T
+
+    @cached_property
+    def _frame(self) -> Array:
+        """An orthonormal basis of what directions span, shape (d, q)."""
+        return np.linalg.qr(self.directions)[0]
 
     def pulled(self, G: Array) -> Array:
         """``S'g`` of vectors, shape (..., d) to (..., q)."""
-        return G[..., self._kept] * self._lengths if self.directions is None else G @ self.directions
+        return G[..., self.kept] * self.lengths if self.directions is None else G @ self.directions
 
     def pushed(self, E: Array) -> Array:
         """``S e`` of coordinates, shape (..., q) to (..., d)."""
         if self.directions is not None:
             return E @ self.directions.T
         if self.rank == self.n_inputs:
-            return E * self._lengths
+            return E * self.lengths
         xp = array_namespace(E)
         found = xp.zeros((*E.shape[:-1], self.n_inputs), dtype=E.dtype, device=device(E))
-        found[..., self._kept] = E * self._lengths
+        found[..., self.kept] = E * self.lengths
         return found
 
     def coordinates(self, D: Array) -> Array:
         """The e whose ``S e`` is nearest to each vector, shape (..., d) to (..., q)."""
-        return D[..., self._kept] / self._lengths if self.directions is None else D @ self._inverse.T
+        return D[..., self.kept] / self.lengths if self.directions is None else D @ self._inverse.T
 
     def within(self, basis: Array) -> tuple[Self, Array]:
         """The ellipsoid that inputs ``x'basis`` see, and what its coordinates are here; shapes (d, k), (q, j).

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from cvxrobust.core.attacks.trust_region import minimize_in_ball
 from cvxrobust.core.errors import UnknownNameError
 
 Array = Any
@@ -49,12 +50,20 @@ class NormGeometry(Protocol):
         """The point of the ball of each radius, shape (...), that is nearest to each vector in the Euclidean sense."""
         ...
 
+    def project_scaled(self, D: Array, radius: Array, scale: Array) -> Array:
+        """The points e of these balls for which ``scale * e`` is nearest to ``scale * D``; scale > 0 of shape (d,)."""
+        ...
+
     def sample(self, shape: tuple[int, int], radius: Array, rng: np.random.Generator) -> Array:
         """One uniformly distributed point of the ball of each radius, shape (n, d), in NumPy."""
         ...
 
     def euclidean_reach(self, d: int) -> float:
         """The largest Euclidean length in the unit ball of d coordinates."""
+        ...
+
+    def scaled_reach(self, scale: Array) -> float:
+        """The largest Euclidean length of ``scale * e``, e in the unit ball, scale > 0 of shape (d,)."""
         ...
 
 
@@ -78,11 +87,17 @@ class _InfNorm:
         xp, r = _namespace(D), radius[..., None]
         return xp.minimum(xp.maximum(D, -r), r)
 
+    def project_scaled(self, D: Array, radius: Array, scale: Array) -> Array:
+        return self.project(D, radius)  # each coordinate by itself
+
     def sample(self, shape: tuple[int, int], radius: Array, rng: np.random.Generator) -> Array:
         return radius[:, None] * rng.uniform(-1.0, 1.0, shape)
 
     def euclidean_reach(self, d: int) -> float:
         return math.sqrt(d)
+
+    def scaled_reach(self, scale: Array) -> float:
+        return float(_length(scale)) * (1.0 + 1e-12)
 
 
 @dataclass(frozen=True)
@@ -105,12 +120,20 @@ class _TwoNorm:
         r = radius[..., None]
         return D * (r / _divisor(_namespace(D).maximum(_length(D)[..., None], r)))
 
+    def project_scaled(self, D: Array, radius: Array, scale: Array) -> Array:
+        xp, squares, rows = array_namespace(D), scale * scale, D.reshape(-1, D.shape[-1])
+        products = xp.eye(rows.shape[1], dtype=D.dtype, device=device(D)) * squares
+        return minimize_in_ball(products, -squares * rows, radius.reshape(-1)).points.reshape(D.shape)
+
     def sample(self, shape: tuple[int, int], radius: Array, rng: np.random.Generator) -> Array:
         direction = rng.standard_normal(shape)
         return _radial(direction, _length(direction), radius, rng)
 
     def euclidean_reach(self, d: int) -> float:
         return 1.0
+
+    def scaled_reach(self, scale: Array) -> float:
+        return float(_largest(scale))
 
 
 @dataclass(frozen=True)
@@ -127,6 +150,8 @@ class _OneNorm:
         return _largest(G)
 
     def maximiser(self, G: Array) -> Array:
+        if G.shape[-1] == 0:
+            return G
         xp = _namespace(G)
         flat = G.reshape(-1, G.shape[-1])
         there = xp.arange(flat.shape[0], device=device(G)), abs(flat).argmax(-1)
@@ -146,12 +171,28 @@ class _OneNorm:
         left = xp.minimum(sizes, sizes - xp.max(excess, axis=-1, keepdims=True))
         return _sign(D) * left * (left > 0.0)
 
+    def project_scaled(self, D: Array, radius: Array, scale: Array) -> Array:
+        """The same where ``scale^2`` weighs the coordinates: a size loses a multiple of ``1 / scale^2``.
+
+        The multiple, ``(sum of k sizes - r) / (sum of their 1 / scale^2)``, goes through the coordinates by falling
+        ``scale^2 size``, at which they vanish.
+        """
+        xp, sizes, squares = array_namespace(D), abs(D), scale * scale
+        order = xp.argsort(-squares * sizes, axis=-1)
+        sums, given = xp.take_along_axis(sizes, order, axis=-1).cumsum(-1), (1.0 / squares)[order].cumsum(-1)
+        lost = xp.max((sums - radius[..., None]) / given, axis=-1, keepdims=True)
+        left = xp.minimum(sizes, sizes - lost / squares)
+        return _sign(D) * left * (left > 0.0)
+
     def sample(self, shape: tuple[int, int], radius: Array, rng: np.random.Generator) -> Array:
         direction = rng.laplace(size=shape)
         return _radial(direction, _sum(direction), radius, rng)
 
     def euclidean_reach(self, d: int) -> float:
         return 1.0
+
+    def scaled_reach(self, scale: Array) -> float:
+        return float(_largest(scale))
 
 
 GEOMETRIES: dict[Norm, NormGeometry] = {"inf": _InfNorm(), 2: _TwoNorm(), 1: _OneNorm()}
@@ -208,5 +249,5 @@ def _divisor(length: Array) -> Array:
 def _radial(direction: Array, length: Array, radius: Array, rng: np.random.Generator) -> Array:
     """Random directions at distances that make the points uniform in balls of dimension d."""
     n, d = direction.shape
-    distance = radius * rng.uniform(size=n) ** (1.0 / d)
+    distance = radius * rng.uniform(size=n) ** (1.0 / max(d, 1))
     return direction * (distance / _divisor(length))[:, None]

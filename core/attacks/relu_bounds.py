@@ -54,7 +54,7 @@ class Contests:
     def _sizes(self) -> Array:
         """Sums of the absolute values of the terms of each pre-activation are at most this, shape (n, m)."""
         centres = np.linalg.norm(self.X, axis=1)[:, None] * np.linalg.norm(self.V, axis=1)
-        return np.asarray(centres + np.abs(self.b) + self.attack.radius[:, None] * self.attack.dual_norm(self.V))
+        return np.asarray(centres + np.abs(self.b) + self.attack.radius[:, None] * self.attack.magnitude(self.V))
 
 
 def attack(contests: Contests, steps: int, restarts: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -62,28 +62,30 @@ def attack(contests: Contests, steps: int, restarts: int, rng: np.random.Generat
 
     Steps follow the steepest direction of the norm and shrink from half the radius to nothing; longer ones would throw
     all starts into the same corner. Last, the ball's minimiser of the linearisation is taken a few times: exact
-    wherever the activation pattern stays.
+    wherever the activation pattern stays. Everything happens in coordinates of the ball, whatever its image looks like.
 
     Returns:
         The best points, shape (n, d), and the values there, shape (n,); no value is above the centre's.
     """
-    g, ball, r = contests, contests.attack, contests.attack.radius
+    g, attacks, r = contests, contests.attack, contests.attack.radius
+    ball, shape = attacks.geometry, (r.size, attacks.dimension)
     best, points = g.expand(g.X)[0], g.X.copy()
 
-    def visit(D: Array) -> Array:
-        value, gradient = g.expand(g.X + D)
+    def visit(e: Array) -> Array:
+        moved = g.X + attacks.pushed(e)
+        value, gradient = g.expand(moved)
         better = value < best
-        best[better], points[better] = value[better], (g.X + D)[better]
-        return gradient
+        best[better], points[better] = value[better], moved[better]
+        return np.asarray(attacks.pulled(gradient))
 
     for start in range(restarts + 1):
-        D = np.zeros_like(g.X) if start == 0 else ball.sample(rng)
+        e = np.zeros(shape) if start == 0 else ball.sample(shape, r, rng)
         for k in range(steps):
             step = 0.5 * r * (1.0 - k / steps)
-            D = ball.project(D - step[:, None] * ball.maximiser(visit(D)))
-        visit(D)
+            e = ball.project(e - step[:, None] * ball.maximiser(visit(e)), r)
+        visit(e)
     for _ in range(4):
-        visit(-r[:, None] * ball.maximiser(g.expand(points)[1]))
+        visit(-r[:, None] * ball.maximiser(attacks.pulled(g.expand(points)[1])))
     return points, best
 
 

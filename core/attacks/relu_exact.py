@@ -49,7 +49,7 @@ class UnitBall:
     """One contest on the unit ball: ``base + scale (g'z + sum_j c_j relu(a_j + w_j'z))`` with ``||z||_p <= 1``.
 
     Neurons of constant sign are in base and g; the others satisfy ``||w_j||_q <= 1`` and ``|a_j| <= 1``, and
-    ``||g||_q + sum_j |c_j| = 1``.
+    ``||g||_q + sum_j |c_j| = 1``. Of attacks that have a shape, ``D = radius S z``, z are the coordinates.
     """
 
     base: float
@@ -67,11 +67,11 @@ class UnitBall:
         C, radius = contest.C[0], float(contest.attack.radius[0])
         crossing, active = (low < 0.0) & (high > 0.0), low >= 0.0
         half = 0.5 * (high - low)[crossing]
-        g = radius * (C * active) @ contest.V
+        g = radius * contest.attack.pulled((C * active) @ contest.V)
         c = C[crossing] * half
-        scale = float(contest.attack.dual_norm(g) + np.abs(c).sum())
+        scale = float(contest.attack.geometry.dual_norm(g) + np.abs(c).sum())
         unit = scale if scale > 0.0 else 1.0
-        W = radius * contest.V[crossing] / half[:, None]
+        W = radius * contest.attack.pulled(contest.V[crossing]) / half[:, None]
         base = float((C * active) @ t)
         return cls(base, scale, g / unit, c / unit, t[crossing] / half, W, contest.attack)
 
@@ -122,7 +122,7 @@ def mixed_integer(ball: UnitBall, seconds: float) -> tuple[Array, float]:
     )
     # A linear programme reports no bound of its own; there the optimum is one.
     bound = found.mip_dual_bound if b else (found.fun if found.status == 0 else None)
-    z = np.zeros(d) if found.x is None else ball.attack.nearest(Z @ found.x[:n_z])
+    z = np.zeros(d) if found.x is None else ball.attack.geometry.project(Z @ found.x[:n_z], np.ones(()))
     lower = -np.inf if bound is None or np.isnan(bound) else bound / TUNING.objective_scale - TUNING.highs_allowance
     return z, ball.base + ball.scale * lower
 
@@ -322,7 +322,7 @@ def worst_cases(contests: Contests, samples: int, clock: Clock) -> Solved:
             if closed or seconds <= 0.0 or lower[i] >= values[rivals].min():
                 continue
             z, bound = METHODS[ball.attack.norm](ball, float(values[i]), seconds)
-            point = contest.X + contest.attack.radius[0] * z
+            point = contest.X + contest.attack.radius[0] * contest.attack.pushed(z)
             value = float(contest.expand(point)[0][0])
             if value < values[i]:
                 points[i], values[i] = point[0], value

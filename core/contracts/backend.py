@@ -24,8 +24,9 @@ class Capabilities:
         losses: Losses that it knows in these, by name; one that a number may follow by the name before the colon. A
             conic programme holds its loss in its cones.
         weights: Whether it heeds the weights of samples in these. A conic programme holds them in its numbers.
-        attacks: What attacks may be in these, by name (`cvxrobust.core.AttackBall.shape`): ``"ball"``, ``"ellipsoid"``.
-            A conic programme holds them in its rows.
+        attacks: What attacks may be in these, by name (`cvxrobust.core.AttackBall.shape`): ``"ball"``, ``"ellipsoid"``,
+            ``"scaled ball"``. A conic programme holds them in its rows.
+        gated_attacks: The same of ``"gated"`` programmes, which have attacks in norms of their own.
         devices: Devices it runs on.
         dtypes: Precisions of its iterates.
         duals: Whether it returns dual variables.
@@ -43,6 +44,7 @@ class Capabilities:
     losses: frozenset[str] = frozenset({"hinge", "squared_hinge", "logistic", "squared"})
     weights: bool = False
     attacks: frozenset[str] = frozenset({"ball"})
+    gated_attacks: frozenset[str] = frozenset({"ball"})
     devices: tuple[str, ...] = ("cpu",)
     dtypes: tuple[str, ...] = ("float64",)
     duals: bool = True
@@ -53,6 +55,10 @@ class Capabilities:
     needs_licence: bool = False
     tightest_tolerance: float = 1e-8
     method: str = ""
+
+    def attacks_in(self, kind: object) -> frozenset[str]:
+        """What attacks it reads in structured programmes of a kind."""
+        return {"gated": self.gated_attacks}.get(str(kind), self.attacks)
 
 
 def knows_loss(loss: str, capabilities: Capabilities) -> bool:
@@ -92,16 +98,24 @@ def shape_of_attacks(program: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def require_attack(shape: str, capabilities: Capabilities, backend: str) -> None:
-    """Refuse a structured programme with attacks that a backend does not read.
+def reads_attacks(program: Any, capabilities: Capabilities) -> bool:
+    """Whether a backend reads the attacks of a structured programme, if it says that there are any."""
+    shape = shape_of_attacks(program)
+    return shape is None or shape in capabilities.attacks_in(getattr(program, "kind", None))
+
+
+def require_attack(shape: str, capabilities: Capabilities, backend: str, kind: object = None) -> None:
+    """Refuse a structured programme, of a kind, with attacks that a backend does not read.
 
     Raises:
         UnsupportedProgramError: Names the attacks and those that it reads.
     """
-    if shape not in capabilities.attacks:
+    read = capabilities.attacks_in(kind)
+    if shape not in read:
+        article, where = "an" if shape[0] in "aeiou" else "a", f" in {kind} programmes" if kind else ""
         raise UnsupportedProgramError(
-            f"backend {backend!r} does not read attacks in an {shape} (it reads "
-            f"{', '.join(sorted(capabilities.attacks)) or 'none'}); choose a backend that does, or leave the choice to "
+            f"backend {backend!r} does not read attacks in {article} {shape}{where} (it reads "
+            f"{', '.join(sorted(read)) or 'none'}); choose a backend that does, or leave the choice to "
             'backend="auto".'
         )
 

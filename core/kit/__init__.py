@@ -8,6 +8,7 @@ from cvxrobust.core.kit.devices import resolve_device
 from cvxrobust.core.kit.gated import GatedBest
 from cvxrobust.core.kit.interrupt import sigint_stops
 from cvxrobust.core.kit.neurons import factorised_objective, network_of, scaled_neurons
+from cvxrobust.core.kit.own_axes import in_own_axes
 from cvxrobust.core.kit.polynomial import PolynomialBest
 from cvxrobust.core.kit.threads import blas_threads, torch_alone, torch_defaults, torch_threads
 from cvxrobust.core.kit.translation import native_tolerance, unused_settings
@@ -21,6 +22,7 @@ __all__ = [
     "blas_threads",
     "call_backend",
     "factorised_objective",
+    "in_own_axes",
     "judged",
     "native_tolerance",
     "network_of",

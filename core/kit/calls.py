@@ -62,7 +62,7 @@ def require_structured(program: Any, capabilities: Capabilities, backend: str) -
         require_loss(loss, capabilities, backend)
     require_weights(getattr(program, "weights", None), capabilities, backend)
     if (shape := shape_of_attacks(program)) is not None:
-        require_attack(shape, capabilities, backend)
+        require_attack(shape, capabilities, backend, kind)
 
 
 def network_to_start_from(warm_start: Solution | None, kind: type[K]) -> K | None:

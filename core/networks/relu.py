@@ -9,12 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks import relu_bounds, relu_exact
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.largest_radius import largest_certified
 from cvxrobust.core.attacks.norms import Norm, check_norm
 from cvxrobust.core.attacks.relu_bounds import Array, Contests
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
-from cvxrobust.core.networks.fields import flag, whole_numbers
+from cvxrobust.core.networks.fields import flag, numbers, stored_ellipsoid, whole_numbers
+from cvxrobust.core.networks.relu_answers import FoundAttack, ProvenWorstCase
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.validation import as_numbers, label_array
 
@@ -26,43 +28,12 @@ BLOCK = 2_000_000
 
 
 @dataclass(frozen=True)
-class FoundAttack:
-    """The most damaging attacks that a search found; others may be worse.
-
-    Args:
-        points: Attacked inputs, shape (n, d), in the units of the inputs.
-        margins: Margins at those points, shape (n,): upper bounds of the worst margins.
-    """
-
-    points: Array
-    margins: Array
-
-
-@dataclass(frozen=True)
-class ProvenWorstCase:
-    """The most damaging attack on each sample, with proof where time allowed.
-
-    Args:
-        points: Attacked inputs, shape (n, d), in the units of the inputs.
-        margins: Margins at those points, shape (n,).
-        lower: Lower bounds of the margins over the whole ball, shape (n,).
-        proven: Whether `lower` and `margins` agree to 1e-5 of the most that the ball could change the margin,
-            shape (n,).
-    """
-
-    points: Array
-    margins: Array
-    lower: Array
-    proven: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
 class ReLUNetwork(TwoLayerNetwork):
     """``f(x) = sum_j alpha_j relu(x'u_j)``.
 
     With one output the label is the sign of f; with K outputs it is the largest. Attacks are ``||D||_p <= radius`` with
-    ``norm`` p in {"inf", 2, 1}. What they can do is bounded from above by `attack`, from below by `lower_bound`, and
-    for small networks settled by `exact_worst_case`.
+    ``norm`` p in {"inf", 2, 1}, or their images under the network's `ellipsoid`. What they can do is bounded from above
+    by `attack`, from below by `lower_bound`, and for small networks settled by `exact_worst_case`.
 
     Args:
         u: Neurons, shape (m, d), or (m, d + 1) with a bias.
@@ -74,6 +45,9 @@ class ReLUNetwork(TwoLayerNetwork):
             the network's units: standard deviations with it, else those of the inputs.
         metadata: Strings and numbers saved along.
         slots: The slot of the gated programme that each neuron was trained in, shape (m,); None if unknown.
+        norm: Of the attacks that it was trained for, which all answers are about unless another is asked for.
+        ellipsoid: S of attacks ``S e``, ``||e||_p <= radius``, in the network's units: the shape that it was trained
+            for. None for balls. All radii are multiples of it; ``replace(ellipsoid=None)`` answers about balls.
 
     Raises:
         InputError: Shapes do not agree.
@@ -87,9 +61,11 @@ class ReLUNetwork(TwoLayerNetwork):
     standardizer: Standardizer | None = None
     metadata: Mapping[str, str | int | float] = field(default_factory=dict)
     slots: tuple[int, ...] | None = None
+    norm: Norm = "inf"
+    ellipsoid: Ellipsoid | None = None
 
     kind: ClassVar[str] = "relu"
-    own_fields: ClassVar[tuple[str, ...]] = ("bias", "slots")
+    own_fields: ClassVar[tuple[str, ...]] = ("bias", "slots", "norm")
 
     def __post_init__(self) -> None:
         self._check_shapes()
@@ -98,6 +74,8 @@ class ReLUNetwork(TwoLayerNetwork):
             raise InputError(f"u has shape {self.u.shape}; expected at least one column{besides}.")
         if self.slots is not None and len(self.slots) != self.n_neurons:
             raise InputError(f"{len(self.slots)} slots given for {self.n_neurons} neurons; expected one each.")
+        # Refuses what does not belong together.
+        AttackBall(check_norm(self.norm), np.zeros(0), self.n_features, self.ellipsoid)
 
     @property
     def n_features(self) -> int:
@@ -127,7 +105,7 @@ class ReLUNetwork(TwoLayerNetwork):
         X: ArrayLike,
         y: ArrayLike,
         radius: ArrayLike,
-        norm: Norm = "inf",
+        norm: Norm | None = None,
         *,
         steps: int = 20,
         restarts: int = 5,
@@ -139,7 +117,7 @@ class ReLUNetwork(TwoLayerNetwork):
             X: Inputs, shape (n, d).
             y: True labels, shape (n,).
             radius: One radius or one per sample, in the network's units.
-            norm: Norm of the attack: "inf", 2 or 1.
+            norm: Norm of the attack: "inf", 2 or 1; None for the network's own.
             steps: Gradient steps from each start.
             restarts: Random starts besides the clean point.
             seed: Of the random starts.
@@ -162,7 +140,7 @@ class ReLUNetwork(TwoLayerNetwork):
         return FoundAttack(self._in_units_of(X, inputs, points), margins)
 
     def lower_bound(
-        self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, norm: Norm = "inf", *, steps: int = 20
+        self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, norm: Norm | None = None, *, steps: int = 20
     ) -> Array:
         """Certified lower bounds of the margins under every attack, by linear relaxation; shape (n,).
 
@@ -172,7 +150,7 @@ class ReLUNetwork(TwoLayerNetwork):
             X: Inputs, shape (n, d).
             y: True labels, shape (n,).
             radius: One radius or one per sample, in the network's units.
-            norm: Norm of the attack: "inf", 2 or 1.
+            norm: Norm of the attack: "inf", 2 or 1; None for the network's own.
             steps: Supergradient steps that tighten the relaxation; 0 takes the best of four fixed ones.
 
         Raises:
@@ -187,7 +165,13 @@ class ReLUNetwork(TwoLayerNetwork):
         return lower
 
     def exact_worst_case(
-        self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, norm: Norm = "inf", *, time_limit: float | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        radius: ArrayLike,
+        norm: Norm | None = None,
+        *,
+        time_limit: float | None = None,
     ) -> ProvenWorstCase:
         """The attack that makes each margin smallest, with a proof; for small networks.
 
@@ -199,7 +183,7 @@ class ReLUNetwork(TwoLayerNetwork):
             X: Inputs, shape (n, d).
             y: True labels, shape (n,).
             radius: One radius or one per sample, in the network's units.
-            norm: Norm of the attack: "inf", 2 or 1.
+            norm: Norm of the attack: "inf", 2 or 1; None for the network's own.
             time_limit: Seconds for all samples together; those it cuts short keep their bounds, not `proven`.
 
         Raises:
@@ -225,7 +209,7 @@ class ReLUNetwork(TwoLayerNetwork):
         points = self._in_units_of(X, inputs, points)
         return ProvenWorstCase(points, margins, np.minimum(lower, margins), proven)
 
-    def certified_accuracy(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike, norm: Norm = "inf") -> Array:
+    def certified_accuracy(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike, norm: Norm | None = None) -> Array:
         """Fraction of samples that, by `lower_bound`, no attack within each radius can turn wrong.
 
         A lower bound of the true robust accuracy, as `attacked_accuracy` is an upper one.
@@ -234,7 +218,7 @@ class ReLUNetwork(TwoLayerNetwork):
             X: Inputs, shape (n, d).
             y: True labels, shape (n,).
             radii: Radii, shape (k,), in the network's units.
-            norm: Norm of the attack: "inf", 2 or 1.
+            norm: Norm of the attack: "inf", 2 or 1; None for the network's own.
 
         Returns:
             Shape (k,). Radius 0 is the clean accuracy.
@@ -262,7 +246,7 @@ class ReLUNetwork(TwoLayerNetwork):
         X: ArrayLike,
         y: ArrayLike,
         radii: ArrayLike,
-        norm: Norm = "inf",
+        norm: Norm | None = None,
         *,
         steps: int = 20,
         restarts: int = 5,
@@ -274,7 +258,7 @@ class ReLUNetwork(TwoLayerNetwork):
             X: Inputs, shape (n, d).
             y: True labels, shape (n,).
             radii: Radii, shape (k,), in the network's units.
-            norm: Norm of the attack: "inf", 2 or 1.
+            norm: Norm of the attack: "inf", 2 or 1; None for the network's own.
             steps: Gradient steps from each start.
             restarts: Random starts besides the clean point.
             seed: Of the random starts.
@@ -299,7 +283,7 @@ class ReLUNetwork(TwoLayerNetwork):
             fractions[k] = np.mean(alive)
         return fractions
 
-    def certified_radius(self, X: ArrayLike, norm: Norm = "inf", *, steps: int = 20) -> Array:
+    def certified_radius(self, X: ArrayLike, norm: Norm | None = None, *, steps: int = 20) -> Array:
         """Radius within which, by `lower_bound`, no attack changes the label of an input, shape (n,).
 
         A lower bound of the distance to the nearest input with another label, found by doubling and bisection between
@@ -307,7 +291,7 @@ class ReLUNetwork(TwoLayerNetwork):
 
         Args:
             X: Inputs, shape (n, d).
-            norm: Norm of the attack: "inf", 2 or 1.
+            norm: Norm of the attack: "inf", 2 or 1; None for the network's own.
             steps: See `lower_bound`.
 
         Raises:
@@ -315,7 +299,8 @@ class ReLUNetwork(TwoLayerNetwork):
         """
         if self.regression:
             raise InputError("a regression network predicts numbers; take replace(regression=False) to judge its sign.")
-        inputs, norm, inner = self._inputs(X), check_norm(norm), self.inner
+        inputs, inner = self._inputs(X), self.inner
+        norm = check_norm(self.norm if norm is None else norm)
         labels = inner.predict(inputs)
         return largest_certified(
             lambda rows, radii: inner.lower_bound(inputs[rows], labels[rows], radii, norm, steps=steps) > 0.0,
@@ -330,7 +315,12 @@ class ReLUNetwork(TwoLayerNetwork):
 
     @classmethod
     def _own_stored(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-        return {"bias": flag(header, "bias"), "slots": whole_numbers(header, "slots")}
+        bias, width = flag(header, "bias"), numbers(arrays, "u", 2).shape[1]
+        own = {"bias": bias, "slots": whole_numbers(header, "slots"), "norm": check_norm(header.get("norm", "inf"))}
+        return own | {"ellipsoid": stored_ellipsoid(arrays, width - int(bias))}
+
+    def _further_arrays(self) -> dict[str, NDArray[Any]]:
+        return {} if self.ellipsoid is None else self.ellipsoid.arrays()
 
     def _layers(self) -> tuple[Array, Array]:
         """Weights on the inputs, shape (m, d), and biases, shape (m,)."""
@@ -339,17 +329,17 @@ class ReLUNetwork(TwoLayerNetwork):
         return self.u, np.zeros(self.n_neurons)
 
     def _attackable(
-        self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, norm: object
+        self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, norm: Norm | None
     ) -> tuple[Array, NDArray[np.intp], AttackBall]:
         """Inputs, indices of labels and the attacks on them, checked."""
         inputs = self._inputs(X)
         n = inputs.shape[0]
         index = self._label_index(y, n)
-        radii = self._radii(radius, n)
-        return inputs, index, AttackBall(check_norm(norm), radii, self.n_features)
+        radii, norm = self._radii(radius, n), check_norm(self.norm if norm is None else norm)
+        return inputs, index, AttackBall.of_shape(norm, radii, self.n_features, self.ellipsoid)
 
     def _judged(
-        self, X: ArrayLike, y: ArrayLike, radii: ArrayLike, norm: object
+        self, X: ArrayLike, y: ArrayLike, radii: ArrayLike, norm: Norm | None
     ) -> tuple[Array, NDArray[Any], Array, NDArray[np.bool_]]:
         """Inputs, labels, radii, and which samples are right before any attack."""
         if self.regression:
@@ -357,7 +347,7 @@ class ReLUNetwork(TwoLayerNetwork):
         asked = np.atleast_1d(as_numbers(radii, "radii", "expected finite values of 0 or more"))
         if not (np.isfinite(asked) & (asked >= 0.0)).all():
             raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
-        check_norm(norm)
+        check_norm(self.norm if norm is None else norm)
         inputs = self._inputs(X)
         labels = self._labels(self._label_index(y, inputs.shape[0]))
         return inputs, labels, asked, np.asarray(self.inner.predict(inputs) == labels)

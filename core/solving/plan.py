@@ -181,7 +181,7 @@ def _check(name: str, structure: Structure[Any], way: Way, settings: Settings) -
                 require_loss(loss, backend.capabilities, backend.name)
             require_weights(getattr(known, "weights", None), backend.capabilities, backend.name)
             if (shape := shape_of_attacks(known)) is not None:
-                require_attack(shape, backend.capabilities, backend.name)
+                require_attack(shape, backend.capabilities, backend.name, getattr(known, "kind", None))
         if part.conic_rows == 0:
             raise UnsupportedProgramError(
                 f"{name} has no conic programme, and backend {backend.name!r} does not read its "

@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Any, Generic
 
-from cvxrobust.core.contracts.backend import Backend, knows_loss, shape_of_attacks
+from cvxrobust.core.contracts.backend import Backend, knows_loss, reads_attacks
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.networks.base import N
 
@@ -34,7 +34,6 @@ class Structure(Generic[N]):
         A programme of somebody else's kind need not say what its loss and its attacks are, nor have weights.
         """
         program, capabilities = self.of_its_kind(backend), backend.capabilities
-        loss, shape = getattr(program, "loss", None), shape_of_attacks(program)
-        known = (loss is None or knows_loss(loss, capabilities)) and (shape is None or shape in capabilities.attacks)
-        weights = getattr(program, "weights", None)
-        return program if known and (weights is None or capabilities.weights) else None
+        loss, weights = getattr(program, "loss", None), getattr(program, "weights", None)
+        known = (loss is None or knows_loss(loss, capabilities)) and (weights is None or capabilities.weights)
+        return program if known and reads_attacks(program, capabilities) else None

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import GEOMETRIES, check_norm
 from cvxrobust.core.errors import InputError
@@ -18,10 +19,10 @@ Label = str | int | float | bool
 
 @dataclass(frozen=True)
 class Threat:
-    """What attacks a polynomial problem is about, besides their radii, as its constructor is told; at most one shape.
+    """What attacks a problem is about, besides their radii, as its constructor is told; at most one shape.
 
     Args:
-        norm: Of attacks that are balls.
+        norm: Of attacks, or of the balls whose images they are.
         scale: See `cvxrobust.core.attacks.ellipsoid.Ellipsoid.of`.
         covariance: The same.
         directions: The same.
@@ -33,19 +34,30 @@ class Threat:
     directions: ArrayLike | None = None
 
     def fields(self, d: int) -> dict[str, Any]:
-        """What a problem of d inputs keeps: all this, checked and in its final form, and its ellipsoid, if any.
+        """What a polynomial problem of d inputs keeps: all this, in its final form, and its ellipsoid, if any.
 
         Raises:
             InputError: The norm is another than 2, several shapes are given, or one is none.
             UnknownNameError: There is no such norm.
         """
-        norm, shapes = check_norm(self.norm), ("scale", "covariance", "directions")
-        if not GEOMETRIES[norm].isotropic:
+        if not GEOMETRIES[check_norm(self.norm)].isotropic:
             raise InputError(
                 f"norm is {self.norm!r}, but the worst case of a polynomial network is exact for l2 attacks and their "
                 "ellipsoids only; give norm=2, or train a ReLU network (AdversarialReLU)."
             )
+        return self.fields_of_any_norm(d)
+
+    def fields_of_any_norm(self, d: int) -> dict[str, Any]:
+        """The same of a problem that has worst cases in every norm.
+
+        Raises:
+            InputError: Several shapes are given, one is none, or directions or a covariance that is no diagonal come
+                with another norm than 2.
+            UnknownNameError: There is no such norm.
+        """
+        norm, shapes = check_norm(self.norm), ("scale", "covariance", "directions")
         ellipsoid = Ellipsoid.of(d, self.scale, self.covariance, self.directions)
+        AttackBall(norm, np.zeros(0), d, ellipsoid)  # refuses what does not belong together
         given = {name: getattr(self, name) for name in shapes}
         kept = {
             name: None if value is None else frozen(as_numbers(value, name).copy()) for name, value in given.items()

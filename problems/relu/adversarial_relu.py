@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.weights import ClassWeight
+from cvxrobust.problems.data.parameters import Threat
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu.base import ReLUProblem
 from cvxrobust.problems.relu.fields import ReLUArguments
@@ -30,14 +31,24 @@ class AdversarialReLU(ReLUProblem):
     and gated formulations is ``(|f_i - y_i| + radius ||.||_q)^2``. `cvxrobust.core.programs.gated.evaluation` states
     and proves this.
 
+    Attacks may have a shape, ``D = S e`` with ``||e||_p <= radius``: all this is then true with ``||S'v||_q`` in place
+    of ``||v||_q``, and the network keeps S, so that it is judged by the attacks that it was trained for.
+
     Args:
         X: Inputs, shape (n, d); anything NumPy reads as numbers.
         y: Labels -1 or +1, or two texts (the second in sorted order is positive), shape (n,); more than two classes of
             any kind are trained one-versus-all. Real targets, shape (n,) or (n, C), with losses of targets; each of C
             outputs is then attacked on its own.
-        radius: Attack radius (eps in the literature), one for all samples or one per sample, in the units of X.
+        radius: Attack radius (eps in the literature), one for all samples or one per sample, in the units of X, or of
+            the shape that scale, covariance or directions give to attacks.
         patterns: As in `ConvexReLU`.
-        norm: Norm p of the attack: "inf", 2 or 1.
+        norm: Norm p of the attack, or of the ball whose image it is in: "inf", 2 or 1.
+        scale: Shape (d,), in the units of X: attacks are ``scale * e`` with ``||e||_p <= radius``, so that one of
+            radius 1 may move an input by its scale if it moves no other. 0 for inputs that attacks cannot touch.
+        covariance: With norm 2, shape (d, d), psd: attacks D are those with ``D' covariance^-1 D <= radius^2``. With
+            the others it must be a diagonal, of squares of scales.
+        directions: With norm 2, shape (d, q), in the units of X: attacks are ``directions @ e`` with ``||e||_2 <=
+            radius``. At most one of scale, covariance and directions.
         beta: Weight of the penalty, above 0.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``; of targets ``"squared"``, ``"absolute"`` or
             ``"huber"`` (``"huber:M"`` for another threshold).
@@ -68,15 +79,18 @@ class AdversarialReLU(ReLUProblem):
 
     def __init__(
         self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, patterns: ArrayLike | None = None, *,
-        norm: Norm = "inf", beta: float = 1e-2, loss: str = "hinge", formulation: Formulation | None = None,
+        norm: Norm = "inf", scale: ArrayLike | None = None, covariance: ArrayLike | None = None,
+        directions: ArrayLike | None = None, beta: float = 1e-2, loss: str = "hinge",
+        formulation: Formulation | None = None,
         bound: str | None = None, gates: ArrayLike | None = None, n_gates: int | None = None, seed: int = 0,
         bias: bool = False, regate: int = 0, multiclass: str | None = None, resample: bool = False,
         slots: Slots | None = None, grow: int = 10, grow_gain: float = 0.01,
         sample_weight: ArrayLike | None = None, class_weight: ClassWeight = None,
     ) -> None:  # fmt: skip
         given = ReLUArguments(
-            X, y, radius, patterns, norm=norm, beta=beta, loss=loss, formulation=formulation, bound=bound, gates=gates,
-            n_gates=n_gates, seed=seed, bias=bias, regate=regate, multiclass=multiclass, resample=resample, slots=slots,
-            grow=grow, grow_gain=grow_gain, sample_weight=sample_weight, class_weight=class_weight,
+            X, y, radius, patterns, threat=Threat(norm, scale, covariance, directions), beta=beta, loss=loss,
+            formulation=formulation, bound=bound, gates=gates, n_gates=n_gates, seed=seed, bias=bias, regate=regate,
+            multiclass=multiclass, resample=resample, slots=slots, grow=grow, grow_gain=grow_gain,
+            sample_weight=sample_weight, class_weight=class_weight,
         )  # fmt: skip
         self._settle(**relu_choices.checked(given, self.losses))

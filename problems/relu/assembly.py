@@ -68,7 +68,10 @@ EPIGRAPHS: dict[Norm, Callable[[int], _Epigraph]] = {"inf": _absolute_sum, 2: _l
 
 @dataclass(frozen=True)
 class _NormBlock:
-    """Epigraphs of N(h) for m vectors h of d entries, layer by layer of `_Epigraph`."""
+    """Epigraphs of the dual norms of m vectors h of d entries, layer by layer of `_Epigraph`.
+
+    Of the vectors of a programme these are what attacks see of them, S'h.
+    """
 
     norm: Norm
     m: int
@@ -140,14 +143,14 @@ class GatedForm:
     def sample_norms(self) -> _NormBlock:
         """Norms of the H_i of attacked samples."""
         program = self.program
-        return _NormBlock(program.attack.norm, self.attacked.size * program.shape[1], program.attackable)
+        return _NormBlock(program.attack.norm, self.attacked.size * program.shape[1], program.attack.dimension)
 
     @cached_property
     def slot_norms(self) -> _NormBlock:
         """Norms of the u_k, where constraints under attack mention them."""
         K, C, _ = self.program.shape
         mentioned = self.attacked.size > 0 and self.pairs[0].size > 0
-        return _NormBlock(self.program.attack.norm, K * C if mentioned else 0, self.program.attackable)
+        return _NormBlock(self.program.attack.norm, K * C if mentioned else 0, self.program.attack.dimension)
 
     @cached_property
     def block(self) -> LossBlock:
@@ -177,8 +180,8 @@ class GatedForm:
         """Sizes of the programme."""
         n, (K, C, D) = self.program.X.shape[0], self.program.shape
         entries = n * K * C * D + self.pairs[0].size * C * (D + 1) + 2 * K * C * D
-        # Each row of a sample's norm holds one unknown of every slot.
-        coupled = self.attacked.size * C * K * self.program.attackable
+        # Each row of a sample's norm holds one unknown of every slot, or as many as a direction of the attacks has.
+        coupled = self.attacked.size * C * K * self.program.attack.axes(D).nnz
         # Every sample's row holds every unknown of the slots.
         few, many = sorted((float(n * C), float(K * C * D)))
         filled = few * few * many + FILL * (sum(self.heights) + entries)
@@ -244,10 +247,12 @@ class GatedForm:
         attacks, directions = np.zeros((n, C, d)), np.zeros((K, C, d))
         mass = program.attack.radius[:, None] * (theta if omega is None else omega)
         with np.errstate(divide="ignore", invalid="ignore"):
-            attacks[self.attacked] = self.sample_norms.pulls(samples).reshape(-1, C, d) / mass[self.attacked, :, None]
+            if self.sample_norms.m:
+                moves = program.attack.pushed(self.sample_norms.pulls(samples))
+                attacks[self.attacked] = moves.reshape(-1, C, d) / mass[self.attacked, :, None]
             if self.slot_norms.m:
                 pulled = np.einsum("i,ikc->kc", program.attack.radius, mu)[..., None]
-                directions = self.slot_norms.pulls(slots).reshape(K, C, d) / pulled
+                directions = program.attack.pushed(self.slot_norms.pulls(slots)).reshape(K, C, d) / pulled
         return GatedMultipliers(theta, attacks, mu, directions, omega)
 
     def _split_margins(self, margins: Array) -> tuple[Array, Array, Array]:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.attacks.norms import check_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
@@ -22,6 +21,8 @@ from cvxrobust.problems.relu.gates.slots import BOUNDS, Slots, crossings, signed
 
 Array = NDArray[np.float64]
 MULTICLASS = ("one-versus-all", "vector-output")
+MEANT = ("class_weight", "threat")
+"""What is asked for but not kept as it is: fields follow from it."""
 
 
 FEWEST, MOST, PER_GATE = 10, 50, 5
@@ -64,11 +65,11 @@ def checked(problem: ReLUArguments, losses: tuple[str, ...]) -> dict[str, object
     )
     problem, X = _weighed(problem, weighed, n), weighed.of(given)
     found: dict[str, object] = {
-        **{one.name: getattr(problem, one.name) for one in fields(problem) if one.name != "class_weight"},
+        **{name: getattr(problem, name) for name in (one.name for one in fields(problem)) if name not in MEANT},
         "X": X,
         "radius": weighed.of(checked_radius(problem.radius, n)),
         "beta": checked_beta(problem.beta),
-        "norm": check_norm(problem.norm),
+        **problem.threat.fields_of_any_norm(X.shape[1]),
         "n_gates": wanted_gates(problem.n_gates, X),
         "seed": _whole(problem.seed, "seed", 0),
         "regate": _whole(problem.regate, "regate", 0),

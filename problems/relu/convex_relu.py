@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.weights import ClassWeight
+from cvxrobust.problems.data.parameters import Threat
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu.base import Array, ReLUProblem
 from cvxrobust.problems.relu.fields import ReLUArguments
@@ -64,6 +65,9 @@ class ConvexReLU(ReLUProblem):
 
     radius: Array = field(init=False)
     norm: Norm = field(init=False)
+    scale: Array | None = field(init=False)
+    covariance: Array | None = field(init=False)
+    directions: Array | None = field(init=False)
     bound: Bound | None = field(init=False)
     resample: bool = field(init=False)
 
@@ -77,7 +81,7 @@ class ConvexReLU(ReLUProblem):
         sample_weight: ArrayLike | None = None, class_weight: ClassWeight = None,
     ) -> None:  # fmt: skip
         given = ReLUArguments(
-            X, y, 0.0, patterns, beta=beta, loss=loss, formulation=formulation, gates=gates,
+            X, y, 0.0, patterns, threat=Threat("inf"), beta=beta, loss=loss, formulation=formulation, gates=gates,
             n_gates=n_gates, seed=seed, bias=bias, regate=regate, multiclass=multiclass, slots=slots,
             grow=grow, grow_gain=grow_gain, sample_weight=sample_weight, class_weight=class_weight,
         )  # fmt: skip

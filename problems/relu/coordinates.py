@@ -5,7 +5,7 @@ programmes (`cvxrobust.core.programs.gated.evaluation`) know a slot's vector v b
 penalty and, under attack, by ``||v||_2`` and ``||sum_k s_k g_ik v_k||_2``. Replacing every v by ``VV'v`` leaves the
 first alone and makes no norm longer, in all three formulations: an optimum lies in the span, and ``v = V p`` with the
 data ``X V`` is the same programme in k coordinates. (Averaging over the reflections of the complement says the same of
-the nonconvex problem.) Attacks in the other norms see more of v than that.
+the nonconvex problem.) Attacks in the other norms, or with a shape, see more of v than that.
 
 A bias is a coordinate of its own, beside V, not in it: spanning the rows ``[x_i, 1]`` instead would tie it to the
 inputs, which an adversary touches and the bias not. Then ``x = (1, 0)``, radius .9, beta .01 would have the optimum
@@ -30,9 +30,9 @@ Array = NDArray[np.float64]
 
 
 def network_within(span: RowSpan, network: ReLUNetwork) -> ReLUNetwork:
-    """The network with the projections of its neurons onto the span, in its coordinates; biases stay."""
+    """The network with the projections of its neurons onto the span, in its coordinates; biases stay, no shape does."""
     d = network.n_features
-    return replace(network, u=np.hstack([span.projected(network.u[:, :d]), network.u[:, d:]]))
+    return replace(network, u=np.hstack([span.projected(network.u[:, :d]), network.u[:, d:]]), ellipsoid=None)
 
 
 def network_outside(span: RowSpan, network: ReLUNetwork) -> ReLUNetwork:

@@ -54,6 +54,10 @@ class ReLUData(ReLUFields):
         if network.bias != self.bias:
             raise InputError(f"the network has bias={network.bias}; this problem has bias={self.bias}.")
 
+    def combine(self, networks: list[ReLUNetwork]) -> ReLUNetwork:
+        """One network with an output per part from the parts' networks, which knows what attacks it was trained for."""
+        return super().combine(networks).replace(norm=self.norm, ellipsoid=self.ellipsoid)
+
     def _blank(self) -> ReLUNetwork:
         outputs = self.targets[0].shape[1:]
         alpha = np.empty((0, *outputs) if outputs not in ((), (1,)) else 0)

@@ -76,6 +76,8 @@ def decompose(
         return Decomposition(u, none, size == 0.0)
     cone = GateCone.of(X, pattern, attack)
     unit = u / size
+    if cone.flat and not _blind(cone, unit):
+        return Decomposition(u, none, False)
     if _holds(cone, unit, -FEASIBLE):
         return Decomposition(u, none, True)
     if _holds(cone, -unit, -FEASIBLE):
@@ -172,8 +174,13 @@ def _moved_inside(cone: GateCone, pair: Pair, inside: ConeInterior | None) -> Pa
     return moved(high)
 
 
+def _blind(cone: GateCone, u: Array) -> bool:
+    """Whether attacks see nothing of a vector."""
+    return float(cone.attack.dual_norm(u)) <= cone.attack.unnoticed * float(np.linalg.norm(u))
+
+
 def _holds(cone: GateCone, u: Array, least: float) -> bool:
     """Whether all slacks of a vector are at least so much, relative to its length."""
-    if cone.flat and float(cone.attack.dual_norm(u)) > 0.0:
+    if cone.flat and not _blind(cone, u):
         return False
     return bool((cone.slacks(u) >= least * float(np.linalg.norm(u))).all())

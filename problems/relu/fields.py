@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
@@ -16,6 +17,7 @@ from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.weights import ClassWeight
+from cvxrobust.problems.data.parameters import Threat
 from cvxrobust.problems.data.row_span import RowSpan
 from cvxrobust.problems.one_versus_all import OneVersusAll
 from cvxrobust.problems.relu.gates.patterns import GateSet
@@ -33,7 +35,7 @@ class ReLUArguments:
     radius: ArrayLike
     patterns: ArrayLike | None
     _: KW_ONLY
-    norm: Norm = "inf"
+    threat: Threat
     beta: float
     loss: str
     formulation: Formulation | None
@@ -68,6 +70,9 @@ class ReLUFields(OneVersusAll[ReLUNetwork]):
     patterns: ArrayLike | None
     _: KW_ONLY
     norm: Norm
+    scale: Array | None
+    covariance: Array | None
+    directions: Array | None
     beta: float
     loss: str
     formulation: Formulation
@@ -82,6 +87,7 @@ class ReLUFields(OneVersusAll[ReLUNetwork]):
     slots: Slots | None
     grow: int
     grow_gain: float
+    ellipsoid: Ellipsoid | None = field(init=False, repr=False, default=None)
     found: SharedGates | None = field(init=False, repr=False, default=None)
 
     losses: ClassVar[tuple[str, ...]] = tuple(LOSSES)
@@ -99,8 +105,8 @@ class ReLUFields(OneVersusAll[ReLUNetwork]):
 
     @property
     def attack(self) -> AttackBall:
-        """The attacks on the inputs, once `radius` and `norm` are checked."""
-        return AttackBall(self.norm, self.radius, self.X.shape[1])
+        """The attacks on the inputs, once all about them is checked; where none moves anything, balls of radius 0."""
+        return AttackBall.of_shape(self.norm, self.radius, self.X.shape[1], self.ellipsoid)
 
     @cached_property
     def inputs(self) -> Array:

@@ -33,9 +33,12 @@ def into_cones(program: GatedProgram, U: Array, memory: Memory) -> Array:
     """A feasible point near a given one: what violates its cone is shifted along a direction well inside it.
 
     The slack is superadditive, so ``slack(u + tau e) >= slack(u) + tau slack(e)``, and the smallest tau that covers
-    every violation is enough. A cone without interior takes no neuron.
+    every violation is enough. A cone without interior takes no neuron. Where a sample that is 0 is attacked, neurons
+    are blind to attacks.
     """
     lengths = np.linalg.norm(program.X, axis=1)
+    if program.attack.of(lengths == 0.0).present:
+        U = program.attack.unseen(U)
     sizes = np.sqrt((U**2).sum(axis=2))
     # Half of what counts as rounding is left to the arithmetic of the network.
     outside = (slopes(program, U) < -0.5 * FEASIBLE * lengths[:, None, None] * sizes).any(axis=0)

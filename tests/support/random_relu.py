@@ -1,10 +1,12 @@
 """Small random ReLU training problems, degenerate ones included, each a pure function of its number."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from random_problems import shape
 
 from cvxrobust import AdversarialReLU, ConvexReLU
 from cvxrobust.problems.relu.gates.slots import Slots
@@ -35,6 +37,7 @@ class Recipe:
         source: How the gates are handed over.
         degeneracy: What is odd about the data.
         gates: Gates of the slots of either sign instead of patterns, which no vectors need to produce.
+        shape: The keyword argument that gives attacks a shape; none for balls.
     """
 
     X: Array
@@ -49,10 +52,11 @@ class Recipe:
     source: str
     degeneracy: str = "none"
     gates: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None
+    shape: Mapping[str, Array] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return (
-            f"{self.form} {self.loss} l{self.norm} r={np.max(self.radius):g} n,d={self.X.shape} "
+            f"{self.form} {' '.join(self.shape)} {self.loss} l{self.norm} r={np.max(self.radius):g} n,d={self.X.shape} "
             f"P={self.vectors.shape[1]} bias={self.bias} beta={self.beta:.2g} {self.source} {self.degeneracy}"
         )
 
@@ -60,6 +64,13 @@ class Recipe:
     def inputs(self) -> Array:
         """The inputs, with the constant of a bias."""
         return np.hstack([self.X, np.ones((len(self.X), 1))]) if self.bias else self.X
+
+    @property
+    def root(self) -> Array:
+        """S of attacks ``S e``, shape (d, q)."""
+        (given,) = self.shape.items() or [("scale", np.ones(self.X.shape[1]))]
+        name, value = given
+        return {"scale": np.diag, "covariance": _root, "directions": np.asarray}[name](value)
 
     @property
     def patterns(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -96,8 +107,8 @@ class Recipe:
             "formulation": "one-sided" if one_sided else self.form,
             **given,
         }
-        attack = {"radius": self.radius, "norm": self.norm} | ({"bound": self.form} if one_sided else {})
-        if np.max(self.radius) == 0.0 and self.form not in ("separate", "mixed"):
+        attack = {"radius": self.radius, "norm": self.norm, **self.shape} | ({"bound": self.form} if one_sided else {})
+        if np.max(self.radius) == 0.0 and not self.shape and self.form not in ("separate", "mixed"):
             return ConvexReLU(self.X, self.y, **(chosen | other))
         return AdversarialReLU(self.X, self.y, **(chosen | attack | other))
 
@@ -154,6 +165,19 @@ def any_gates(number: int) -> Recipe:
     positive, negative = (rng.random((len(recipe.X), k)) < 0.6 for k in rng.integers(1, 5, 2))
     form = "soft-cone" if recipe.form in ("separate", "mixed") else recipe.form
     return replace(recipe, form=form, source="slots", gates=(positive, negative))
+
+
+def shaped_recipe(number: int) -> Recipe:
+    """A random recipe under attacks with a shape: norms, shapes and forms in turn."""
+    recipe, rng = random_recipe(number), np.random.default_rng([number, 2])
+    kinds = ("scale", "covariance", "directions") if recipe.norm == 2 else ("scale",)
+    radius = recipe.radius if np.max(recipe.radius) > 0.0 else 0.1
+    return replace(recipe, radius=radius, shape=shape(kinds[number // 3 % len(kinds)], recipe.X.shape[1], rng))
+
+
+def _root(covariance: Array) -> Array:
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
 def _clear_of(inputs: Array, P: int, rng: np.random.Generator) -> Array:

@@ -36,7 +36,7 @@ def _radii(recipe: Recipe) -> Array:
 
 
 def _cone_or_gated(recipe: Recipe, y: Array) -> cp.Problem:
-    X, r, q, d = recipe.inputs, _radii(recipe), DUAL[recipe.norm], recipe.X.shape[1]
+    X, r, q, d, S = recipe.inputs, _radii(recipe), DUAL[recipe.norm], recipe.X.shape[1], recipe.root
     (n, D), C = X.shape, y.shape[1]
     Dv, Dw = (pattern.astype(float) for pattern in recipe.patterns)
     if recipe.form == "gated":
@@ -47,13 +47,13 @@ def _cone_or_gated(recipe: Recipe, y: Array) -> cp.Problem:
     constraints, worst = [], []
     for c in range(C):
         f = cp.sum(cp.multiply(Dv, X @ V[c]), axis=1) - cp.sum(cp.multiply(Dw, X @ W[c]), axis=1)
-        reach = cp.multiply(r, cp.norm((V[c] @ Dv.T - W[c] @ Dw.T)[:d], q, axis=0))
+        reach = cp.multiply(r, cp.norm(S.T @ (V[c] @ Dv.T - W[c] @ Dw.T)[:d], q, axis=0))
         worst.append(cp.abs(f - y[:, c]) + reach if recipe.loss == "squared" else cp.multiply(y[:, c], f) - reach)
         if recipe.form == "cone":
             for vectors, pattern in ((V[c], Dv), (W[c], Dw)):
                 sides = cp.multiply(2 * pattern - 1, X @ vectors)
                 constraints += [
-                    sides[:, j] >= r * cp.norm(vectors[:d, j], q) for j in range(pattern.shape[1])
+                    sides[:, j] >= r * cp.norm(S.T @ vectors[:d, j], q) for j in range(pattern.shape[1])
                 ]  # fmt: skip
         else:
             constraints.append(W[c] == 0)
@@ -93,17 +93,17 @@ def _margins(
     other: NDArray[np.bool_],
 ) -> cp.Expression:
     """Lower bounds of the margins of samples that the neurons `helping` help and `harming` harm."""
-    q = DUAL[recipe.norm]
-    sizes = cp.norm(harming[:d], q, axis=0)
+    q, S = DUAL[recipe.norm], recipe.root
+    sizes = cp.norm(S.T @ harming[:d], q, axis=0)
     carried = r[:, None] @ cp.reshape(sizes, (1, other.shape[1]), order="C")
     good, bad = cp.multiply(pattern, X @ helping), X @ harming
     if recipe.form == "separate":
-        attacked = cp.norm((helping @ pattern.T)[:d], q, axis=0)
+        attacked = cp.norm(S.T @ (helping @ pattern.T)[:d], q, axis=0)
         return cp.sum(good, axis=1) - cp.multiply(r, attacked) - cp.sum(cp.pos(bad + carried), axis=1)
     if recipe.form == "mixed":
-        lengths = np.linalg.norm(recipe.vectors[:d], {1: 1, 2: 2, "inf": np.inf}[q], axis=0)
+        lengths = np.linalg.norm(S.T @ recipe.vectors[:d], {1: 1, 2: 2, "inf": np.inf}[q], axis=0)
         other = other & (np.abs(X @ recipe.vectors) >= r[:, None] * lengths)
-    attacked = cp.norm((helping @ pattern.T - harming @ other.T.astype(float))[:d], q, axis=0)
+    attacked = cp.norm(S.T @ (helping @ pattern.T - harming @ other.T.astype(float))[:d], q, axis=0)
     violated = cp.pos(cp.multiply(1.0 - 2.0 * other, bad) + carried)
     gated = cp.sum(good, axis=1) - cp.sum(cp.multiply(other, bad), axis=1)
     return gated - cp.multiply(r, attacked) - cp.sum(violated, axis=1)

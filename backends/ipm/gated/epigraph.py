@@ -1,7 +1,8 @@
 """Epigraphs ``N(v) <= h`` of the dual norms of attacks, and what is left of them when all else is eliminated.
 
 N is the 1-norm against attacks in the inf-norm: further variables a with ``a_j >= |v_j|`` and ``sum a <= h``. It is the
-2-norm against the 2-norm, a second-order cone, and the inf-norm against the 1-norm, ``|v_j| <= h``.
+2-norm against the 2-norm, a second-order cone, and the inf-norm against the 1-norm, ``|v_j| <= h``. Where attacks have
+scales, v stands for the vector times these; in forms, delta, b and tau take them up.
 
 In the normal equations an epigraph is a quadratic form in (v, h, a). After a is eliminated it reads
 
@@ -17,7 +18,7 @@ in closed form. With weights p+ of ``a + v``, p- of ``a - v`` and p0 of ``h - su
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -236,6 +237,44 @@ class _LargestEpigraph:
         return v.abs().amax(-1) + 2.0 * v.shape[-1] * width, None
 
 
+@dataclass(frozen=True)
+class _ScaledEpigraph:
+    """Of a norm of ``scale * v``: attacks go further in some coordinates than in others."""
+
+    of: Epigraph
+    scale: Tensor
+
+    @property
+    def lines(self) -> dict[str, tuple[int, ...]]:
+        return self.of.lines
+
+    @property
+    def balls(self) -> dict[str, tuple[int, ...]]:
+        return self.of.balls
+
+    @property
+    def extra(self) -> dict[str, tuple[int, ...]]:
+        return self.of.extra
+
+    def slack(self, v: Tensor, h: Tensor, a: Tensor | None) -> dict[str, Tensor]:
+        return self.of.slack(self.scale * v, h, a)
+
+    def adjoint(self, z: Parts) -> tuple[Tensor, Tensor, Tensor | None]:
+        v, h, a = self.of.adjoint(z)
+        return self.scale * v, h, a
+
+    def form(self, scaling: Scaling) -> Form:
+        found = self.of.form(scaling)
+        tau = None if found.tau is None else self.scale * found.tau
+        return replace(found, delta=self.scale**2 * found.delta, b=self.scale * found.b, tau=tau)
+
+    def least(self, v: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.of.least(self.scale * v)
+
+    def above(self, v: Tensor, cost: Tensor, mu: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.of.above(self.scale * v, cost, mu)
+
+
 EPIGRAPHS: dict[Norm, Callable[[str, tuple[int, ...]], Epigraph]] = {
     "inf": _SumEpigraph,
     2: _LengthEpigraph,
@@ -244,15 +283,18 @@ EPIGRAPHS: dict[Norm, Callable[[str, tuple[int, ...]], Epigraph]] = {
 """By the norm of the attack."""
 
 
-def epigraph(attack: AttackBall, name: str, *shape: int) -> Epigraph:
+def epigraph(attack: AttackBall, where: Tensor, name: str, *shape: int) -> Epigraph:
     """Epigraphs of an attack's dual norm, for vectors of its coordinates along the last axis of a shape (*shape, d).
 
     Args:
-        attack: The attack.
+        attack: The attack, a ball, or one that scales each of its coordinates (`cvxrobust.core.kit.own_axes`).
+        where: A tensor of the device.
         name: Begins the names of its slacks.
         shape: How many vectors there are.
     """
-    return EPIGRAPHS[attack.norm](name, (*shape, attack.attackable))
+    found = EPIGRAPHS[attack.norm](name, (*shape, attack.attackable))
+    ellipsoid = attack.ellipsoid
+    return found if ellipsoid is None else _ScaledEpigraph(found, torch.tensor(ellipsoid.scale, device=where.device))
 
 
 def ball_form(scaling: Scaling, name: str) -> Form:

@@ -134,8 +134,9 @@ def _reduced(question: PhaseOneProblem, stopped: Callable[[], bool]) -> Interior
         if pending.numel() == 0:
             break
         flat = torch.linalg.vector_norm(question.X @ faces[pending], dim=2) <= FLAT
-        # What is attacked stays: it may still bound the cap.
-        found.live[pending] *= 1.0 - (flat & (question.reach == 0.0)).to(faces.dtype)
+        # What is attacked stays: it may still bound the cap, unless attacks see nothing of what is left.
+        blind = torch.linalg.vector_norm(faces[pending][:, : question.attack.attackable], dim=(1, 2)) <= FLAT
+        found.live[pending] *= 1.0 - (flat & ((question.reach == 0.0) | blind[:, None])).to(faces.dtype)
         part = replace(question.part(pending), live=found.live[pending], faces=faces[pending])
         answer = settle(part, stopped)
         good = answer.slack > THIN
@@ -155,8 +156,9 @@ def _face(question: PhaseOneProblem, answer: PhaseOneResult, place: int, before:
     forced = (weights > FORCED * weights.max()) & (weights > slacks)
     normals = question.X[forced]
     if bool((question.reach[forced] > 0.0).any()):
-        axes = torch.as_tensor(question.attack.axes(before.shape[0]).toarray(), device=before.device)
-        normals = torch.cat([normals, axes])
+        # What attacks see is 0 there, whatever its scale.
+        axes = torch.eye(before.shape[0], dtype=before.dtype, device=before.device)
+        normals = torch.cat([normals, axes[: question.attack.attackable]])
     if normals.shape[0] == 0:
         return torch.zeros_like(before)
     # Together with what was given up before, so that the subspace is found in one go.

@@ -60,8 +60,8 @@ class Model:
         self.data, program = data, data.program
         n, _, C, _ = data.shape
         self.attacked, self.capped = data.rows.numel(), data.capped.numel()
-        self.slot = epigraph(program.attack, "slot", self.capped, C) if self.capped else None
-        self.sample = epigraph(program.attack, "sample", self.attacked, C) if self.attacked else None
+        self.slot = epigraph(program.attack, data.X, "slot", self.capped, C) if self.capped else None
+        self.sample = epigraph(program.attack, data.X, "sample", self.attacked, C) if self.attacked else None
         self.paired = program.rules.paired
         self.hinged, self.kinked = data.loss.hinged, data.loss.kinked
         self.folded = data.folds.numel() > 0

@@ -87,7 +87,7 @@ class _Cones:
     def __init__(self, question: PhaseOneProblem) -> None:
         self.q, (n, D), d = question, question.X.shape, question.attack.attackable
         self.capped = bool((question.reach > 0.0).any()) and d > 0
-        self.norm = epigraph(question.attack, "slot") if self.capped else None
+        self.norm = epigraph(question.attack, question.X, "slot") if self.capped else None
         variables: dict[str, tuple[int, ...]] = {"u": (D,), "s": ()}
         lines: dict[str, tuple[int, ...]] = {"pair": (n,), "limit": ()}
         balls: dict[str, tuple[int, ...]] = {"unit": (1 + D,)}

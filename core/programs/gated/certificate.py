@@ -1,7 +1,7 @@
 """Lower bounds of gated ReLU programmes from any multipliers.
 
-Notation of `cvxrobust.core.programs.gated.evaluation`. Take theta_i in the domain of the loss's conjugate, directions
-``||p_i||_p <= 1`` and ``||q_k||_p <= 1`` (zero in a bias coordinate) and multipliers mu_ik >= 0, and let
+Notation of `cvxrobust.core.programs.gated.evaluation`. Take theta_i in the domain of the loss's conjugate, attacks of
+radius 1 p_i and q_k, ``S e`` with ``||e||_p <= 1`` (zero in a bias coordinate), and multipliers mu_ik >= 0, and let
 
     B_k = s_k sum_i g_ik (theta_i y_i x_i + theta_i r_i p_i) + sum_i mu_ik ((2 g_ik - 1) x_i + r_i q_k).
 
@@ -23,7 +23,8 @@ weights of samples enter as in all conjugates. With C outputs everything carries
 Frobenius norm.
 
 Where X was computed from other data, each x_i may be off by `uncertainty_i`: ``||B_k||`` is then at most what it is
-computed to be plus ``sum_i (g_ik omega_i + mu_ik) uncertainty_i``, which is counted as rounding is.
+computed to be plus ``sum_i (g_ik omega_i + mu_ik) uncertainty_i``, which is counted as rounding is. So is what rounding
+makes of ``S e`` where S is no diagonal (`AttackBall.unnoticed`).
 
 Where scaling costs too much, mu is first improved slot by slot: ``min_mu ||B_k||`` is a non-negative (cone) or
 box-constrained (one-sided) least-squares problem, and q_k follows as the direction that shortens B_k most.
@@ -256,12 +257,13 @@ def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
 
 
 def _moved(program: GatedProgram, m: GatedMultipliers) -> Array | float:
-    """How much longer each B_k may be than it is computed to be because samples are not quite those meant; (K,)."""
-    if program.uncertainty is None:
+    """How much longer each B_k may be than it is computed to be because points are not quite those meant; (K,)."""
+    blurred = program.attack.unnoticed
+    if program.uncertainty is None and blurred == 0.0:
         return 0.0
-    omega = m.reach
-    by_samples = program.gates.T @ (omega.sum(axis=1) * program.uncertainty)
-    return np.asarray(by_samples + np.einsum("ikc,i->k", m.mu, program.uncertainty, optimize=True))
+    off = program.radius * blurred + (0.0 if program.uncertainty is None else program.uncertainty)
+    by_samples = program.gates.T @ (m.reach.sum(axis=1) * off)
+    return np.asarray(by_samples + np.einsum("ikc,i->k", m.mu, off, optimize=True))
 
 
 def lengths(B: Array) -> Array:

@@ -2,7 +2,8 @@
 
 With the sides s_i = 2 g_i - 1 of a pattern g, radii r_i and the dual norm N of the attack (a bias left out), the cone
 of the pattern is ``{u : s_i x_i'u >= r_i N(u) for all i}``. It is convex: each slack ``s_i x_i'u - r_i N(u)`` is
-concave and positively homogeneous, hence superadditive. Samples that are 0 leave ``r_i N(u) <= 0``.
+concave and positively homogeneous, hence superadditive. Samples that are 0 leave ``r_i N(u) <= 0``: attacks see
+nothing of u.
 """
 
 from dataclasses import dataclass, replace
@@ -48,9 +49,10 @@ class GateCone:
     """The cone of a pattern, its constraints divided by the lengths of the samples; those that are 0 left out.
 
     Args:
-        turned: ``s_i x_i / ||x_i||_2``, shape (m, D).
+        turned: ``s_i x_i / ||x_i||_2``, shape (m, D); without what attacks see of it where the cone is flat.
         attack: The attacks, their radii divided likewise: ``r_i / ||x_i||_2``, shape (m,).
-        flat: Whether some sample is 0 and attacked, so that every vector of the cone has ``N(u) = 0``.
+        flat: Whether some sample is 0 and attacked, so that every vector of the cone has ``N(u) = 0``. Its interior is
+            then that within these vectors.
     """
 
     turned: Array
@@ -64,7 +66,8 @@ class GateCone:
         some = sizes > 0.0
         sides = np.where(pattern[some], 1.0, -1.0) / sizes[some]
         near = replace(attack, radius=attack.radius[some] / sizes[some])
-        return cls(sides[:, None] * X[some], near, attack.of(~some).present)
+        turned, flat = sides[:, None] * X[some], attack.of(~some).present
+        return cls(attack.unseen(turned) if flat else turned, near, flat)
 
     def slacks(self, u: Array) -> Array:
         """``(s_i x_i'u - r_i N(u)) / ||x_i||``; u is in the cone if none is negative (and N(u) = 0 if it is flat)."""
@@ -138,7 +141,7 @@ def _search(cone: GateCone) -> tuple[ConeInterior | None, Array]:
     """What `interior` answers, and the cuts that bound the margin."""
     m, D = cone.turned.shape
     cuts = np.empty((0, D))
-    if cone.flat:
+    if cone.flat and not cone.turned.any():
         return None, cuts
     if m == 0:
         return ConeInterior(np.eye(D)[0], np.inf), cuts
@@ -179,16 +182,15 @@ def _is_active(cone: GateCone, effect: Array, cuts: Array) -> bool:
     from scipy.optimize import linprog  # slow to import, and not every problem has cones
 
     D = effect.size
-    limit = np.ones(D)
-    if cone.flat:
-        limit[: cone.attack.attackable] = 0.0
-    box = [(-float(most), float(most)) for most in limit]
+    seen = cone.attack.axes(D).toarray() if cone.flat else np.empty((0, D))
     for _ in range(ROUNDS):
         found = linprog(
             -effect,
             A_ub=-cuts,
             b_ub=np.zeros(len(cuts)),
-            bounds=box,
+            A_eq=seen,
+            b_eq=np.zeros(len(seen)),
+            bounds=(-1.0, 1.0),
             options={"primal_feasibility_tolerance": 0.1 * SLIGHT, "dual_feasibility_tolerance": 0.1 * SLIGHT},
         )
         if found.x is None or effect @ found.x <= SLIGHT * len(cone.turned):

@@ -1,7 +1,8 @@
 """The mathematics of gated ReLU programmes: what a point of a `GatedProgram` is worth, and the network it stands for.
 
 Notation: samples (x_i, y_i), attacks ``||D||_p <= r_i`` with the dual norm ``N(g) = ||g||_q`` (a bias coordinate left
-out); slots k with sign s_k, gates g_ik in {0, 1} and a vector u_k; ``H_i = sum_k s_k g_ik u_k``. The network is
+out; attacks with a shape, ``D = S e`` and ``||e||_p <= r_i``, have ``N(g) = ||S'g||_q``, and nothing else changes);
+slots k with sign s_k, gates g_ik in {0, 1} and a vector u_k; ``H_i = sum_k s_k g_ik u_k``. The network is
 
     f(x) = sum_k s_k relu(x'u_k),   trained on   mean_i loss(min_D y_i f(x_i + D)) + beta sum_k ||u_k||_2.
 
@@ -161,7 +162,7 @@ def is_feasible(program: GatedProgram, U: Array) -> bool:
     """Whether a point satisfies the cone constraints, up to rounding; always, where there are none."""
     if not program.rules.constrains_gates:
         return True
-    rounding = FEASIBLE * np.linalg.norm(program.X, axis=1)
+    rounding = FEASIBLE * np.linalg.norm(program.X, axis=1) + program.radius * program.attack.unnoticed
     if program.uncertainty is not None:
         rounding = rounding + program.uncertainty
     return bool((slopes(program, U) >= -rounding[:, None, None] * np.sqrt((U**2).sum(axis=2))).all())

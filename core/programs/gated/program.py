@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
-from cvxrobust.core.attacks.norms import NORMS, Norm
-from cvxrobust.core.errors import UnsupportedProgramError
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.losses.weighted import weighted_loss
@@ -32,16 +31,13 @@ class GatedProgram:
         loss: Name of a loss in `cvxrobust.core.losses`.
         gates: Shape (n, K), bool.
         signs: Shape (K,), each -1 or +1; all +1 where the formulation is ``"gated"``.
-        attack: The attacks on each sample, in the units of X; of n radii.
+        attack: The attacks on each sample, of n radii: balls in the units of X, or their images, `AttackBall.shape`.
         beta: Weight of the group penalty.
         formulation: ``"cone"``, ``"one-sided"`` or ``"gated"``.
         bias: Whether the last column of X is the constant of a bias.
         uncertainty: How far rounding may have moved each row of X from the sample that is meant, in the 2-norm, shape
             (n,), where X was computed from other data; None for not at all. Certificates allow for it.
         weights: What the loss of each sample counts in the mean: above 0 and 1 on average, shape (n,); None for 1.
-
-    Raises:
-        UnsupportedProgramError: The attacks are in no ball.
     """
 
     X: Array
@@ -57,13 +53,6 @@ class GatedProgram:
     weights: Array | None = None
 
     kind = "gated"
-
-    def __post_init__(self) -> None:
-        if self.attack.ellipsoid is not None:
-            raise UnsupportedProgramError(
-                f"ReLU networks are not trained against attacks in an {self.attack.shape}, only in balls (norm "
-                f"{', '.join(map(str, NORMS))}); polynomial networks are (AdversarialSDP)."
-            )
 
     @property
     def loss_function(self) -> Loss:
@@ -81,7 +70,7 @@ class GatedProgram:
 
     @property
     def radius(self) -> Array:
-        """Attack radius of each sample, shape (n,), in the units of X."""
+        """Attack radius of each sample, shape (n,): of balls in the units of X, unless `attack` says otherwise."""
         found: Array = self.attack.radius
         return found
 
@@ -92,7 +81,7 @@ class GatedProgram:
 
     @property
     def attackable(self) -> int:
-        """Number of coordinates that an attack can touch."""
+        """Number of leading coordinates that an attack can touch, but for those that its shape leaves alone."""
         return self.attack.attackable
 
     @property

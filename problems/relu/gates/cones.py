@@ -76,7 +76,7 @@ def _cleared(cone: GateCone, starts: Array) -> Array:
     d, attack = cone.attack.attackable, cone.attack
     U = starts.copy()
     if cone.flat:
-        U[:, :d] = 0.0  # and stays so: without N(u) nothing is ever missing
+        U = attack.unseen(U)  # and stays so: without N(u) nothing is ever missing
     U = unit_rows(U)
     moving = np.arange(len(U))
     for _ in range(STEPS):

@@ -205,7 +205,11 @@ def test_every_field_of_a_file_is_checked(path, changes, said):
 
 @pytest.mark.parametrize(
     ("header", "said"),
-    [({"bias": 1}, "bias is 1; expected true or false"), ({"slots": [0, -1]}, "expected whole numbers of 0 or more")],
+    [
+        ({"bias": 1}, "bias is 1; expected true or false"),
+        ({"slots": [0, -1]}, "expected whole numbers of 0 or more"),
+        ({"norm": 3}, "unknown norm 3"),
+    ],
 )
 def test_so_are_the_fields_that_relu_networks_alone_have(path, header, said):
     relu().save(path)
@@ -272,6 +276,35 @@ def test_the_shape_of_attacks_is_stored_with_the_network(path, shape):
     polynomial().save(path)
     with np.load(path) as stored:
         assert json.loads(str(stored["header"]))["format"] == 1
+
+
+@pytest.mark.parametrize(("norm", "shape"), [("inf", "scale"), (1, "scale"), *((2, shape) for shape in SHAPES)])
+def test_relu_networks_are_stored_with_the_norm_and_the_shape_of_their_attacks(path, norm, shape):
+    rows, labels = SCALED.mean + SCALED.scale * np.random.default_rng(0).standard_normal((9, 2)), np.ones(9)
+    network = relu(standardizer=SCALED, norm=norm, ellipsoid=Ellipsoid.of(2, **SHAPES[shape]))
+    network.save(path)
+    loaded = cvxrobust.load(path)
+    assert loaded.norm == norm
+    bounds = network.lower_bound(rows, labels, 0.5)
+    assert np.array_equal(loaded.lower_bound(rows, labels, 0.5), bounds)
+    assert np.array_equal(loaded.lower_bound(rows, labels, 0.5, norm), bounds)
+    assert not np.allclose(loaded.replace(ellipsoid=None).lower_bound(rows, labels, 0.5), bounds)
+    assert np.array_equal(loaded.certified_radius(rows), network.certified_radius(rows))
+    with np.load(path) as stored:
+        assert json.loads(str(stored["header"]))["format"] == 2
+    relu(norm=norm).save(path)
+    with np.load(path) as stored:
+        assert json.loads(str(stored["header"]))["format"] == 1
+
+
+def test_what_files_of_old_say_nothing_of_is_the_inf_norm(path):
+    relu(norm=2).save(path)
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    header = json.loads(str(arrays["header"]))
+    del header["norm"]
+    np.savez(path, **(arrays | {"header": np.array(json.dumps(header))}))
+    assert cvxrobust.load(path).norm == "inf"
 
 
 @pytest.mark.parametrize(

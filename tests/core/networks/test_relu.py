@@ -564,7 +564,7 @@ def test_attacks_that_make_no_sense_are_refused(method):
     for radius in (-0.1, np.inf, np.nan):
         with pytest.raises(InputError, match="radius holds negative or non-finite values"):
             call(X, y, radius)
-    for norm in ("l2", 3, True, None, [1, 2]):
+    for norm in ("l2", 3, True, [1, 2]):
         with pytest.raises(UnknownNameError, match=r"unknown norm .*known: 1, 2, inf\..*Write norm="):
             call(X, y, 0.1, norm)
 

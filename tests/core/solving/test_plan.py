@@ -380,7 +380,7 @@ def polynomial(name, act, seconds=1.0):
 
 @pytest.mark.parametrize("problem", [LONG, STREAM], ids=["in memory", "streamed"])
 def test_attacks_that_a_backend_does_not_read_are_refused_by_name_before_work(problem):
-    said = r"backend 'mine' does not read attacks in an ellipsoid \(it reads ball\)"
+    said = r"backend 'mine' does not read attacks in an ellipsoid in polynomial programmes \(it reads ball\)"
     with pytest.raises(UnsupportedProgramError, match=said):
         solve(problem, backend=polynomial("mine", never))
     with pytest.raises(UnsupportedProgramError, match=said):
@@ -400,10 +400,35 @@ def test_conic_backends_and_ours_read_all_attacks():
     assert way.backend.name == "clarabel"
 
 
-def test_relu_programmes_refuse_ellipsoids():
-    program = AdversarialReLU(X, Y, radius=0.1, norm=2, n_gates=4).to_structured()
-    with pytest.raises(UnsupportedProgramError, match="ReLU networks are not trained against attacks in an ellipsoid"):
-        replace(program, attack=LONG.attack)
+GATED = {
+    shape: AdversarialReLU(X, Y, radius=0.1, norm=norm, n_gates=4, scale=scale)
+    for shape, norm, scale in [
+        ("ball", "inf", None),
+        ("ellipsoid", 2, [1.0, 0.5, 0.0, 2.0]),
+        ("scaled ball", 1, [1.0, 0.5, 0.0, 2.0]),
+    ]
+}
+
+
+@pytest.mark.parametrize("shape", ["ellipsoid", "scaled ball"])
+def test_whoever_reads_ellipsoids_of_polynomial_networks_need_not_read_shapes_of_relu_networks(shape):
+    backend = Structured("mine", never)
+    backend.capabilities = replace(
+        polynomial("mine", never).capabilities,
+        structured=frozenset({"polynomial", "gated"}),
+        attacks=frozenset({"ball", "ellipsoid"}),
+    )
+    said = rf"backend 'mine' does not read attacks in an? {shape} in gated programmes \(it reads ball\)"
+    with pytest.raises(UnsupportedProgramError, match=said):
+        solve(GATED[shape], backend=backend)
+    with pytest.raises(UnsupportedProgramError, match=said):
+        require_structured(GATED[shape].to_structured(), backend.capabilities, "mine")
+    assert Structure(GATED["ball"]).read_by(backend) is not None
+    assert Structure(LONG).read_by(backend) is not None
+    backend.capabilities = replace(backend.capabilities, gated_attacks=frozenset({"ball", shape}))
+    assert Structure(GATED[shape]).read_by(backend) is not None
+    (way,) = make_plan(GATED[shape], "clarabel", "direct", Settings(), None).ways
+    assert way.backend.name == "clarabel"
 
 
 CLASSES = np.random.default_rng(1).integers(0, 3, X.shape[0])
