@@ -112,7 +112,7 @@ class Master:
         self.program, self.dtype, self.d = program, dtype, program.attackable
         self.X, self.radius = tensor(program.X), tensor(program.attack.radius)
         self.labels, self.gates = tensor(program.labels[:, 0]), tensor(program.gates * program.signs)
-        self.ball = smooth_ball(program.attack)
+        self.ball = smooth_ball(program.attack, self.X)
         self.noise = 4.0 * torch.finfo(dtype).eps
         self.loss, self.margin = torch_loss(program.loss), program.loss_function.margin
         self.attacked = program.attack.present

@@ -134,7 +134,7 @@ class NewtonPoint:
         along = (mine * V).sum((1, 2), keepdim=True)
         lengths = between(old.lengths, mine + (V - self.carried_lengths * along) / self.roots)
         lengths = lengths / torch.sqrt((lengths**2).sum((1, 2), keepdim=True)).clamp_min(1.0)
-        ball, d = smooth_ball(self.data.program.attack), self.data.program.attackable
+        ball, d = smooth_ball(self.data.program.attack, V), self.data.program.attackable
         on_sums = on_slots = None
         if ball.carries and self.sums is not None and sums is not None:
             on_sums = ball.nearest(between(old.sums, self.sums.carried(sums)))
@@ -201,7 +201,7 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
     slots = kappa = bends = mu = stiff = bend = sums = None
     reach: Tensor | float = 0.0
     if H is not None:
-        ball, width = smooth_ball(program.attack), torch.as_tensor(widths.sums, dtype=U.dtype, device=U.device)
+        ball, width = smooth_ball(program.attack, U), torch.as_tensor(widths.sums, dtype=U.dtype, device=U.device)
         sums = ball.smoothed(H, width, True, old.sums)
         reach = data.radius * sums.value
         if program.rules.paired:
