@@ -24,6 +24,7 @@ from cvxrobust.core.contracts.backend import (
     SolvesTogether,
     require_attack,
     require_loss,
+    require_multiclass,
     require_weights,
 )
 from cvxrobust.core.contracts.estimate import ConicSize, Estimate, Estimates
@@ -156,6 +157,7 @@ __all__ = [
     "require_attack",
     "require_cones",
     "require_loss",
+    "require_multiclass",
     "require_weights",
     "residuals",
     "row_order",

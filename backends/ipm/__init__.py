@@ -74,9 +74,15 @@ WORTH_THREADS = 2e9
 """Operations of an iteration from which on more than one thread is used, however many there may be."""
 
 
+def rows_of(program: PolynomialProgram) -> float:
+    """Rows of the samples: targets under attack have two sides."""
+    sides = 2.0 if program.attack.present and not program.loss_function.margin else 1.0
+    return sides * float(program.X.shape[0])
+
+
 def polynomial_work(program: PolynomialProgram) -> float:
     """Multiplications of an iteration, about: `cvxrobust.backends.ipm.polynomial.solve`, section 4."""
-    n, d = (float(size) for size in program.X.shape)
+    n, d = rows_of(program), float(program.X.shape[1])
     p = 0.5 * (d + 1) * (d + 2)
     if program.attack.present:
         return n * p * p + 10.0 * n * d**3 + p**3 / 3.0
@@ -99,7 +105,7 @@ def memory(program: PolynomialProgram | GatedProgram) -> float:
     """Bytes that a solve takes up, about."""
     n, d = (float(size) for size in program.X.shape)
     if isinstance(program, PolynomialProgram):
-        p = 0.5 * (d + 1) * (d + 2)
+        n, p = rows_of(program), 0.5 * (d + 1) * (d + 2)
         attacked = program.attack.present
         numbers = (
             2.0 * n * d + 5.0 * (p * p if attacked else min(p * p, n * n)) + (8.0 * n * d * d if attacked else 0.0)
@@ -115,7 +121,7 @@ class InteriorPoint:
 
     name = "ipm"
     capabilities = Capabilities(
-        structured=frozenset({"polynomial", "gated"}),
+        structured=frozenset({"polynomial", "attacked targets", "gated"}),
         losses=frozenset(LOSSES),
         weights=True,
         attacks=frozenset({"ball", "ellipsoid"}),
@@ -165,7 +171,7 @@ class InteriorPoint:
                 (n, _), (K, C, D) = program.X.shape, program.shape
                 step += BLOCKS * n * K * C * D * D
         else:
-            n, d = (float(number) for number in program.X.shape)
+            n, d = rows_of(program), float(program.X.shape[1])
             step = MOMENTS[kind] + MATRICES[kind] * (n + d) * d * (d + VECTORS) + LARGE_PACE * 1e-9 * size
         seconds, held = ITERATIONS[kind] * step, memory(program)
         if kind == "attacked" and program.X.shape[1] > SUBSPACE[0]:

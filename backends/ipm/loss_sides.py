@@ -33,12 +33,77 @@ class LossTarget:
     multipliers: tuple[Tensor, ...] = ()
     """What the multipliers of the loss's own slacks become where those stay."""
 
+    joint: "Joint | None" = None
+    """What pairs of rows share; theta and dw are then those of rows, and with drho of the sample ``theta_plus =
+    target - curvature * (dw + drho)``."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A number rho that the two rows of a sample share: their ``theta_plus`` add up to ``slope + stiffness * drho``.
+
+    Where rows answer by ``theta_0 - k (b + drho)``, rows 1 and 2 of a sample, drho is eliminated: what is left of the
+    squares ``k_1 (b_1 + drho)^2 + k_2 (b_2 + drho)^2 + B drho^2`` is, with ``S = k_1 + k_2 + B``,
+
+        k_1 (k_2 + B) / S (b_1 - k_2 / (k_2 + B) b_2)^2 + k_2 B / (k_2 + B) b_2^2,
+
+    again without differences of anything large.
+
+    Args:
+        slope: Shape (n,).
+        stiffness: B, shape (n,).
+    """
+
+    slope: Tensor
+    stiffness: Tensor
+
+    def shared(self, k: Tensor, alone: Tensor, theta: Tensor | None) -> tuple[Tensor, Tensor]:
+        """drho, shape (n,), and the forces ``k (b + drho)``, shape (2 n,).
+
+        Args:
+            k: Shape (2 n,).
+            alone: Forces without drho, ``k b``, shape (2 n,).
+            theta: theta_0, shape (2 n,); None for what is linear in b alone.
+        """
+        one, two = alone.view(-1, 2).unbind(1)
+        k_one, k_two = k.view(-1, 2).unbind(1)
+        total = k_one + k_two + self.stiffness
+        pull = 0.0 if theta is None else theta.view(-1, 2).sum(1) - self.slope
+        first = ((k_two + self.stiffness) * one + k_one * (pull - two)) / total
+        second = ((k_one + self.stiffness) * two + k_two * (pull - one)) / total
+        return (pull - one - two) / total, torch.stack([first, second], dim=1).reshape(-1)
+
+    def of(self, rows: slice) -> "Joint":
+        """Of consecutive rows, all pairs of them whole."""
+        samples = slice(rows.start // 2, rows.stop // 2)
+        return Joint(self.slope[samples], self.stiffness[samples])
+
+    def mixing(self, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Factors a, b, c, shape (n,): of rows ``p = k^1/2 b`` these squares are of ``a p_1 + b p_2`` and ``c p_2``."""
+        one, two = k.view(-1, 2).unbind(1)
+        stiff = two + self.stiffness
+        total = one + stiff
+        return torch.sqrt(stiff / total), -torch.sqrt(one * two / (stiff * total)), torch.sqrt(self.stiffness / stiff)
+
+    def mixed(self, k: Tensor, rows: Tensor) -> Tensor:
+        """These for rows of shape (2 n, ..)."""
+        a, b, c = (factor.view(-1, *[1] * (rows.dim() - 1)) for factor in self.mixing(k))
+        one, two = rows.unflatten(0, (-1, 2)).unbind(1)
+        return torch.stack([a * one + b * two, c * two], dim=1).flatten(0, 1)
+
+    def unmixed(self, k: Tensor, values: Tensor) -> Tensor:
+        """The adjoint, of numbers, shape (2 n,): values of mixed rows to what they say of p."""
+        (a, b, c), (one, two) = self.mixing(k), values.view(-1, 2).unbind(1)
+        return torch.stack([a * one, b * one + c * two], dim=1).reshape(-1)
+
 
 class LossSide(Protocol):
     """The state of one loss over n samples, each of which adds one N-th of its own to the average."""
 
-    linear: bool
-    """Whether its optimality conditions are linear, so that primal and dual steps may differ."""
+    @property
+    def linear(self) -> bool:
+        """Whether its optimality conditions are linear, so that primal and dual steps may differ."""
+        ...
 
     def aim(self, mu: Mu, previous: "LossSide | None") -> LossTarget:
         """The target for complementarity mu, corrected by the second-order terms of a `previous` direction."""

@@ -42,7 +42,7 @@ from cvxrobust.core import (
     torch_defaults,
     unused_settings,
 )
-from cvxrobust.core.kit import network_to_start_from, require_structured, resolve_device
+from cvxrobust.core.kit import in_own_axes, network_to_start_from, require_structured, resolve_device
 
 if TYPE_CHECKING:
     from cvxrobust.backends.torch.polynomial.robust_gradient import RobustGradient
@@ -93,6 +93,7 @@ class Torch:
         losses=frozenset(LOSSES),
         weights=True,
         attacks=frozenset({"ball", "ellipsoid"}),
+        gated_attacks=frozenset({"ball", "ellipsoid", "scaled ball"}),
         devices=("cpu", "cuda", "mps"),
         dtypes=("float64", "float32"),
         warm_start=True,
@@ -249,9 +250,12 @@ class Torch:
         near = network_to_start_from(warm_start, ReLUNetwork)
         checkpoint = checkpoint_of(program, settings)
         own = {name: value for name, value in settings.options.items() if not name.startswith("checkpoint")}
-        found = solve_gated(
-            program, settings.replace(options=own), monitor, near, device, settings.dtype, checkpoint=checkpoint
-        )
+        asked = settings.replace(options=own)
+
+        def solve(given: GatedProgram, heard: Monitor | None, start: ReLUNetwork | None) -> Solution:
+            return solve_gated(given, asked, heard, start, device, settings.dtype, checkpoint=checkpoint)
+
+        found = in_own_axes(program, solve, monitor, near)
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
 
     def _solve_conic(

@@ -2,8 +2,8 @@
 
 `LOSSES` is what the backend says that it knows; others it solves as conic programmes, or refuses by name. A loss of
 margins acts on the margin and has its slope turned round, so that slopes are multipliers, 0 or more; one of targets
-acts on the residual. No method asks for more than this: any smooth loss of margins is two functions here, and its
-second derivative may jump.
+acts on the residual, or, where it has a kink at 0, on the size of that, which methods smooth as they do under attack.
+No method asks for more than this: any smooth loss of margins is two functions here, and its second derivative may jump.
 
 Nothing here needs PyTorch before it computes: the backend is listed where that is missing.
 """
@@ -28,9 +28,11 @@ class TorchLoss:
     Args:
         smooth: Two functions: of t for the loss and its slope (minus its slope for margins), and of t and that slope
             for its second derivative. None for ``relu(1 - t)``.
+        of_sizes: Whether t is the absolute value of a residual, attacked or not, with a kink for methods to smooth.
     """
 
     smooth: "tuple[Callable[[Tensor], tuple[Tensor, Tensor]], Callable[[Tensor, Tensor], Tensor]] | None" = None
+    of_sizes: bool = False
 
     @property
     def kinked(self) -> bool:
@@ -50,7 +52,12 @@ class TorchLoss:
         return value, slope, curvature(t, slope)
 
     def smoothed_off(self, t: "Tensor", slope: "Tensor") -> "Tensor":
-        """What smoothing, to these slopes, takes off the losses at most; of the shape of t, or one zero."""
+        """What smoothing, to these slopes, takes off the losses at most; of the shape of t, or one zero.
+
+        Of sizes, t are residuals, with their signs.
+        """
+        if self.of_sizes:
+            return t.abs() - slope * t
         if self.smooth is not None:
             return t.new_zeros(())
         violation = 1.0 - t
@@ -86,11 +93,16 @@ def torch_loss(name: str) -> TorchLoss:
     return WITH_NUMBERS[family](float(number)) if number else LOSSES[family]
 
 
+def _size(t: "Tensor") -> "tuple[Tensor, Tensor]":
+    return t, t.new_ones(t.shape)
+
+
 LOSSES: dict[str, TorchLoss] = {
     "hinge": TorchLoss(),
     "squared_hinge": TorchLoss((_squared_hinge, lambda t, slope: 2.0 * (slope > 0.0).to(t.dtype))),
     "logistic": TorchLoss((_logistic, lambda t, slope: slope * (1.0 - slope))),
     "squared": TorchLoss((lambda t: (t * t, 2.0 * t), lambda t, slope: t.new_full(t.shape, 2.0))),
+    "absolute": TorchLoss((_size, lambda t, slope: t.new_zeros(t.shape)), of_sizes=True),
     "huber": _huber(THRESHOLD),
 }
 """By their names in `cvxrobust.core.losses`."""

@@ -27,6 +27,9 @@ class Capabilities:
         attacks: What attacks may be in these, by name (`cvxrobust.core.AttackBall.shape`): ``"ball"``, ``"ellipsoid"``,
             ``"scaled ball"``. A conic programme holds them in its rows.
         gated_attacks: The same of ``"gated"`` programmes, which have attacks in norms of their own.
+        multiclass: By what strategies several classes may be trained in these, by the name that a programme has as
+            `multiclass`. Whoever trains one class against the others makes a programme of each, which says nothing or
+            ``"one-versus-all"``; one whose loss sees all classes of a sample at once has another name.
         devices: Devices it runs on.
         dtypes: Precisions of its iterates.
         duals: Whether it returns dual variables.
@@ -45,6 +48,7 @@ class Capabilities:
     weights: bool = False
     attacks: frozenset[str] = frozenset({"ball"})
     gated_attacks: frozenset[str] = frozenset({"ball"})
+    multiclass: frozenset[str] = frozenset({"one-versus-all"})
     devices: tuple[str, ...] = ("cpu",)
     dtypes: tuple[str, ...] = ("float64",)
     duals: bool = True
@@ -117,6 +121,32 @@ def require_attack(shape: str, capabilities: Capabilities, backend: str, kind: o
             f"backend {backend!r} does not read attacks in {article} {shape}{where} (it reads "
             f"{', '.join(sorted(read)) or 'none'}); choose a backend that does, or leave the choice to "
             'backend="auto".'
+        )
+
+
+def strategy_of_classes(program: Any) -> str | None:
+    """By what strategy a structured programme trains several classes; None if it does not say that there are any."""
+    found = getattr(program, "multiclass", None)
+    return found if isinstance(found, str) else None
+
+
+def reads_classes(program: Any, capabilities: Capabilities) -> bool:
+    """Whether a backend reads the classes of a structured programme, if it says that there are any."""
+    strategy = strategy_of_classes(program)
+    return strategy is None or strategy in capabilities.multiclass
+
+
+def require_multiclass(strategy: str, capabilities: Capabilities, backend: str) -> None:
+    """Refuse a structured programme whose classes a backend would train by another strategy.
+
+    Raises:
+        UnsupportedProgramError: Names the strategy and those that it knows.
+    """
+    if strategy not in capabilities.multiclass:
+        raise UnsupportedProgramError(
+            f"backend {backend!r} does not train several classes by {strategy!r} (it knows "
+            f"{', '.join(sorted(capabilities.multiclass)) or 'none'}); choose a backend that does, or leave the choice "
+            'to backend="auto".'
         )
 
 

@@ -8,8 +8,10 @@ from cvxrobust.core.contracts.backend import (
     Monitor,
     require_attack,
     require_loss,
+    require_multiclass,
     require_weights,
     shape_of_attacks,
+    strategy_of_classes,
 )
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import UnsupportedProgramError
@@ -44,10 +46,11 @@ def call_backend(
 
 
 def require_structured(program: Any, capabilities: Capabilities, backend: str) -> None:
-    """Refuse what is no structured programme of a kind that a backend reads, or has a loss, weights or attacks unknown.
+    """Refuse what is no structured programme of a kind that a backend reads, or has a part that it does not know.
 
     Raises:
-        UnsupportedProgramError: Names what it reads, the losses that it knows, or the attacks that it reads.
+        UnsupportedProgramError: Names what it reads: kinds, or losses, weights, attacks or strategies of classes in
+            these.
     """
     kinds = sorted(capabilities.structured, reverse=True)
     if (kind := getattr(program, "kind", None)) not in kinds:
@@ -63,6 +66,8 @@ def require_structured(program: Any, capabilities: Capabilities, backend: str) -
     require_weights(getattr(program, "weights", None), capabilities, backend)
     if (shape := shape_of_attacks(program)) is not None:
         require_attack(shape, capabilities, backend, kind)
+    if (strategy := strategy_of_classes(program)) is not None:
+        require_multiclass(strategy, capabilities, backend)
 
 
 def network_to_start_from(warm_start: Solution | None, kind: type[K]) -> K | None:

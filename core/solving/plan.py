@@ -15,9 +15,11 @@ from cvxrobust.core.contracts.backend import (
     require_attack,
     require_available,
     require_loss,
+    require_multiclass,
     require_settings,
     require_weights,
     shape_of_attacks,
+    strategy_of_classes,
     why_unavailable,
 )
 from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized, estimated
@@ -182,6 +184,8 @@ def _check(name: str, structure: Structure[Any], way: Way, settings: Settings) -
             require_weights(getattr(known, "weights", None), backend.capabilities, backend.name)
             if (shape := shape_of_attacks(known)) is not None:
                 require_attack(shape, backend.capabilities, backend.name, getattr(known, "kind", None))
+            if (strategy := strategy_of_classes(known)) is not None:
+                require_multiclass(strategy, backend.capabilities, backend.name)
         if part.conic_rows == 0:
             raise UnsupportedProgramError(
                 f"{name} has no conic programme, and backend {backend.name!r} does not read its "

@@ -11,7 +11,7 @@ from cvxrobust.core.conic.cones import PSD, Cone, NonNegative, Zero, smat, svec_
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.losses.base import Loss, LossBlock
 from cvxrobust.core.programs.polynomial.certificate import PointMultipliers
-from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
+from cvxrobust.core.programs.polynomial.recovery import attacks_from_moments
 from cvxrobust.problems.polynomial.matrix_variables import Frame, FullFrame, features
 
 Array = NDArray[np.float64]
@@ -239,11 +239,8 @@ def attack_moments(task: Task, duals: Array) -> Array:
 
 
 def sided_multipliers(task: Task, clean: Array, duals: Array) -> PointMultipliers:
-    """Duals of the LMIs about targets as multipliers on points.
-
-    A moment matrix ``E [z; 1][z; 1]'`` of attacks ``radius z`` with ``E ||z||^2 <= 1``, z in the coordinates of the
-    ball, is a sum over a few points of it: with what is missing to 1 on an axis of its own it is one of unit vectors
-    (`neurons_from_matrix`), and leaving that axis out only shortens them.
+    """Duals of the LMIs about targets as multipliers on points: they are moments of attacks ``radius z``, z in the
+    coordinates of the ball, and so sums over a few of these (`attacks_from_moments`).
 
     Args:
         task: The task.
@@ -255,12 +252,8 @@ def sided_multipliers(task: Task, clean: Array, duals: Array) -> PointMultiplier
     weights, owners, points = [clean], [still], [task.X[still]]
     moments = smat(duals.reshape(-1, PSD(q + 1).dim))
     for matrix, owner, side in zip(moments, np.tile(attacked, 2), np.repeat([-1.0, 1.0], attacked.size), strict=True):
-        wide = np.zeros((q + 2, q + 2))
-        kept = np.append(np.arange(q), q + 1)
-        wide[np.ix_(kept, kept)] = matrix
-        wide[q, q] = max(matrix[q, q] - np.trace(matrix[:q, :q]), 0.0)
-        z, mass = neurons_from_matrix(wide)
+        z, mass = attacks_from_moments(matrix)
         weights.append(side * mass)
         owners.append(np.full(mass.size, owner))
-        points.append(task.X[owner] + task.attack.pushed(radius[owner] * z[:, :q]))
+        points.append(task.X[owner] + task.attack.pushed(radius[owner] * z))
     return PointMultipliers(np.concatenate(weights), np.concatenate(owners), np.vstack(points))

@@ -84,8 +84,8 @@ class Answers:
             theta = v["loss"]
         omega = None if data.margin else theta.abs()
         if model.folded and omega is not None:
-            theta = theta.index_copy(0, data.rows, v["over"] - v["under"])
-            omega = omega.index_copy(0, data.rows, v["over"] + v["under"])
+            theta = theta.index_copy(0, data.folds, v["over"] - v["under"])
+            omega = omega.index_copy(0, data.folds, v["over"] + v["under"])
         attacks = data.X.new_zeros((n, C, d))
         if model.sample is not None:
             weight = (theta if omega is None else omega)[data.rows] * data.reach[:, None]

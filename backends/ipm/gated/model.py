@@ -7,14 +7,15 @@ hinge or the worst residual; ``e``, the harmful ReLUs; further variables of norm
     ReLU      e                         one-sided
     hinge     xi                        hinge
     loss      xi - 1 + m                hinge and squared hinge;  m = y x'H - r h - sum e
-    over      xi - r h + (x'H - y)      squared loss under attack
+    over      xi - r h + (x'H - y)      losses of targets: squared under attack, others always
     under     xi - r h - (x'H - y)      the same
+    outside   out                       Huber
     slot.., sample..                    epigraphs of c and h
     length    (t, u)                    second-order cones
 
-The objective is ``beta sum t`` plus ``sum xi / n`` (hinge), ``sum xi^2 / n`` (squared hinge, squared loss where
-attacked), ``sum log(1 + exp(-m)) / n``, or ``sum (x'H - y)^2 / n`` over what is not attacked. The weight of a sample
-divides its n.
+The objective is ``beta sum t`` plus ``sum xi / n`` (hinge, absolute), ``sum xi^2 / n`` (squared hinge, squared loss
+where attacked), ``sum ((xi - out)^2 + 2 M out) / n`` (Huber), ``sum log(1 + exp(-m)) / n``, or ``sum (x'H - y)^2 / n``
+over what is not attacked. The weight of a sample divides its n.
 """
 
 from collections.abc import Mapping
@@ -45,8 +46,9 @@ class Model:
         slot, sample: Epigraphs of the caps and of the attacked samples' h; None if there are none.
         paired: Whether slots are held to their gates, or pay for leaving them: not in the gated formulation.
         hinged: Whether the loss has xi as a hinge.
-        folded: Whether it has xi as a worst residual: squared loss under attack.
-        curved: Whether the cost of xi is a square.
+        folded: Whether it has xi as a worst residual: losses of targets, the squared one where it is attacked.
+        growth: What that residual costs; None unless folded.
+        curved: Whether the cost of xi is a square, or has one in it.
         smooth: Whether a part of the loss is a smooth function of outputs or margins.
         variables: Places of the variables in x, by name.
         cones: The slacks: their places by name, and what kind of cone they are in.
@@ -62,9 +64,10 @@ class Model:
         self.sample = epigraph(program.attack, data.X, "sample", self.attacked, C) if self.attacked else None
         self.paired = program.rules.paired
         self.hinged, self.kinked = data.loss.hinged, data.loss.kinked
-        self.folded = not data.margin and self.attacked > 0
-        self.curved = (self.hinged and not self.kinked) or self.folded
-        self.smooth = not self.hinged and (data.margin or self.attacked < n)
+        self.folded = data.folds.numel() > 0
+        self.growth = data.loss.growth if self.folded else None
+        self.curved = (self.hinged and not self.kinked) or (self.growth is not None and self.growth.squared)
+        self.smooth = not self.hinged and (data.margin or data.folds.numel() < n)
         self.variables = FlatLayout(self._variables())
         self.cones = self._cones()
         # Losses of residuals are smooth where there is no attack.
@@ -79,7 +82,9 @@ class Model:
         if self.sample is not None:
             found |= {"h": (self.attacked, C)} | self.sample.extra
         if self.hinged or self.folded:
-            found["xi"] = (n, 1) if self.hinged else (self.attacked, C)
+            found["xi"] = (n, 1) if self.hinged else (self.data.folds.numel(), C)
+        if self.growth is not None and self.growth.lines:
+            found["out"] = found["xi"]
         return found | ({"e": (K, n)} if self.data.one_sided else {})
 
     def _cones(self) -> Cones:
@@ -91,7 +96,10 @@ class Model:
         if self.hinged:
             shapes |= {"loss": (n, 1)} | ({"hinge": (n, 1)} if self.kinked else {})
         if self.folded:
-            shapes |= {"over": (self.attacked, C), "under": (self.attacked, C)}
+            folds = self.data.folds.numel(), C
+            shapes |= {"over": folds, "under": folds}
+            if self.growth is not None and self.growth.lines:
+                shapes["outside"] = folds
         for norm in norms:
             shapes |= norm.lines
         balls: dict[str, tuple[int, ...]] = {"length": (K, 1 + C * D)}
@@ -134,7 +142,7 @@ class Model:
         if self.hinged:
             parts["loss"] -= 1.0
         if self.folded:
-            targets = self.data.y[self.data.rows]
+            targets = self.data.y[self.data.folds]
             parts["over"], parts["under"] = -targets, targets
         return self.cones.layout.join(parts)
 
@@ -168,6 +176,13 @@ class Model:
             m = m.index_add(0, self.data.rows, -self.data.reach[:, None] * v["h"])
         return m - (v["e"] * self.data.live).sum(0)[:, None] if "e" in v else m
 
+    def reaches(self, v: Parts, like: Tensor) -> Tensor:
+        """By how much attacks move the outputs of the samples with a worst residual, ``r h``, of the shape of xi."""
+        moved = self.data.reach[:, None] * v["h"] if "h" in v else None
+        if moved is not None and moved.shape == like.shape:
+            return moved
+        return torch.zeros_like(like) if moved is None else torch.zeros_like(like).index_add(0, self.data.places, moved)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """The linear part of the slacks, and what the smooth loss sees, shape (n, C)."""
         v, data = self.variables.views(x), self.data
@@ -185,8 +200,10 @@ class Model:
         else:
             seen = f
             if self.folded:
-                g, some = v["xi"] - data.reach[:, None] * v["h"], f[data.rows]
+                g, some = v["xi"] - self.reaches(v, v["xi"]), f[data.folds]
                 found |= {"over": g + some, "under": g - some}
+                if "out" in v:
+                    found["outside"] = v["out"]
         if self.slot is not None:
             some = v["u"][data.capped][..., : data.program.attackable]
             found |= self.slot.slack(some, v["c"], v.get("slota"))
@@ -206,12 +223,14 @@ class Model:
         gf = data.y * gm if data.margin else gm
         if self.folded:
             both, difference = v["over"] + v["under"], v["over"] - v["under"]
-            gf, found["xi"] = gf.index_add(0, data.rows, difference), both
+            gf, found["xi"] = gf.index_add(0, data.folds, difference), both
+            if "outside" in v:
+                found["out"] = v["outside"]
         H = gf[..., None] * data.X[:, None, :]
         if self.sample is not None:
             gv, gh, ga = self.sample.adjoint(v)
             H[:, :, :d] = H[:, :, :d].index_add(0, data.rows, gv)
-            found["h"] = gh - data.reach[:, None] * (gm[data.rows] if data.margin else found["xi"])
+            found["h"] = gh - data.reach[:, None] * (gm[data.rows] if data.margin else found["xi"][data.places])
             if ga is not None:
                 found["samplea"] = ga
         u = (data.signed @ H.reshape(n, C * D)).reshape(K, C, D) + v["length"][:, 1:].reshape(K, C, D)
@@ -257,7 +276,7 @@ class Model:
     def count(self) -> int | Tensor:
         """By what the cost of each xi is divided, as `GatedTensors.count`."""
         count = self.data.count
-        return count[self.data.rows] if self.folded and isinstance(count, Tensor) else count
+        return count[self.data.folds] if self.folded and isinstance(count, Tensor) else count
 
     def cost(self, x: Tensor) -> Tensor:
         """The gradient of the objective's part that is linear or quadratic in t and xi."""
@@ -267,14 +286,22 @@ class Model:
         found["t"] += self.data.program.beta
         if "xi" in v:
             n = self.count
-            found["xi"] = 2.0 / n * v["xi"] if self.curved else found["xi"] + 1.0 / n
+            found["xi"] = 2.0 / n * self._squared(v) if self.curved else found["xi"] + 1.0 / n
+            if "out" in v and self.growth is not None:
+                found["out"] += self.growth.steepest / n - found["xi"]
         return self.variables.join(found)
 
     def curvature(self, x: Tensor) -> Tensor:
         """The second derivative of that part times x."""
         found = torch.zeros_like(x)
         if self.curved:
-            place = self.variables.places["xi"]
-            xi = self.variables.views(x)["xi"]
-            found[place] = (2.0 / self.count * xi).flatten()
+            v = self.variables.views(x)
+            found[self.variables.places["xi"]] = (2.0 / self.count * self._squared(v)).flatten()
+            if "out" in v:
+                found[self.variables.places["out"]] = -found[self.variables.places["xi"]]
         return found
+
+    @staticmethod
+    def _squared(v: Parts) -> Tensor:
+        """What of xi costs its square."""
+        return v["xi"] - v["out"] if "out" in v else v["xi"]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cvxrobust.backends.ipm.gated.model import Model
 from cvxrobust.backends.ipm.gated.scaling import Scaling
+from cvxrobust.backends.ipm.growth import Growth
 
 Parts = Mapping[str, Tensor]
 
@@ -58,10 +59,12 @@ class EliminatedSamples:
         relus: The eliminated harmful ReLUs; None unless one-sided.
         form: The eliminated epigraphs of the samples under attack; None if there is none.
         side: What ``x'H`` is multiplied by in a: y, or 1, or the skew of folded residuals; shape (n, C).
-        rho: Weight of ``(x'H)^2`` alone, shape (n, C); None but for folded residuals.
+        rho: Weight of ``(x'H)^2`` alone, shape (n, C); None but for folded residuals under attack: without, that is one
+            with the other square.
         own, slope: Softness of xi itself, and weight of its slack beside the margin, shape (n, C).
         kappa: Weight of the square that is left, shape (n, C).
         a: Its vector in H, shape (n, C, D).
+        inner, along: kappa and a as they are before squares of the same direction are one.
     """
 
     def __init__(self, model: Model, scaling: Scaling, curvature: Tensor | None) -> None:
@@ -79,8 +82,8 @@ class EliminatedSamples:
             half = torch.zeros_like(self.slope)
             self.own = 1.0 / scaling.of["hinge"] if "hinge" in scaling.of else half + 0.5 * model.count
             softness = 1.0 / self.slope + self.own
-        if model.folded:
-            softness = self._folded(scaling, softness)
+        if model.growth is not None:
+            softness = self._folded(scaling, softness, model.growth)
         if self.relus is not None:
             softness = softness + self.relus.inverse.sum(0)[:, None]
         if self.form is not None:
@@ -90,16 +93,25 @@ class EliminatedSamples:
         if self.form is not None:
             d = data.program.attackable
             self.a[:, :, :d] = self.a[:, :, :d].index_add(0, data.rows, -data.reach[:, None, None] * self.form.b)
+        self.inner, self.along = self.kappa, self.a
+        if self.form is None and self.rho is not None:
+            self.kappa, self.rho = self.inner * self.side**2 + self.rho, None
+            self.a = data.X[:, None, :].expand_as(self.along)
 
-    def _folded(self, scaling: Scaling, softness: Tensor) -> Tensor:
-        """The worst residuals of the squared loss under attack: a skewed part and one in ``x'H`` alone."""
-        rows = self.data.rows
+    def _folded(self, scaling: Scaling, softness: Tensor, growth: Growth) -> Tensor:
+        """Worst residuals: a skewed part and one in ``x'H`` alone."""
+        rows = self.data.folds
+        self.soft = 0.5 * self.model.count if growth.squared else float("inf")
+        if growth.lines:
+            # xi and out share a square, and out has a slack: parallel.
+            self.outside = scaling.of["outside"]
+            self.soft = self.soft + 1.0 / self.outside
         over, under = scaling.of["over"], scaling.of["under"]
         both = over + under
         self.slope = both
         self.side = self.side.index_copy(0, rows, (over - under) / both)
         self.rho = torch.zeros_like(softness).index_copy(0, rows, 4.0 * over * under / both)
-        return softness.index_copy(0, rows, 1.0 / both + 0.5 * self.model.count)
+        return softness.index_copy(0, rows, 1.0 / both + self.soft)
 
     def reduce(self, r: dict[str, Tensor]) -> None:
         """Move the right-hand sides of the samples' variables to those of u and c; keeps what `restore` needs."""
@@ -111,12 +123,19 @@ class EliminatedSamples:
             shift = shift.index_add(0, data.rows, -data.reach[:, None] * r["h"] / self.form.alpha)
         if model.hinged:
             shift = shift + r["xi"] * self.own
-        elif model.folded:
-            shift = shift.index_add(0, data.rows, 0.5 * model.count * r["xi"])
+        elif model.growth is not None:
+            if "out" in r:
+                r["xi"] = r["xi"] + r["out"] / (1.0 + 0.5 * model.count * self.outside)
+            if model.growth.squared:
+                shift = shift.index_add(0, data.folds, self.soft * r["xi"])
         if self.relus is not None:
             shift = shift - (r["e"] * self.relus.inverse).sum(0)[:, None]
-        r["rest"] = pull = -self.kappa * shift
-        H = self.a * pull[..., None]
+        pull = -self.inner * shift
+        if model.growth is not None and not model.growth.squared:
+            # Slacks that are all that holds xi take all of its force.
+            pull = pull.index_add(0, data.folds, -r["xi"])
+        r["rest"] = pull
+        H = self.along * pull[..., None]
         if rv is not None and self.form is not None:
             H[:, :, :d] = H[:, :, :d].index_add(0, data.rows, rv + self.form.b * r["h"][..., None])
         r["u"] = r["u"] + self.gather(H)
@@ -130,11 +149,11 @@ class EliminatedSamples:
         """The steps of the samples' variables, given those of u and c."""
         data, model, d = self.data, self.model, self.data.program.attackable
         H, f = model.outputs(v["u"])
-        total = (self.a * H).sum(-1)
+        total = (self.along * H).sum(-1)
         if self.relus is not None:
             q = model.slopes(v["u"], v.get("c"))[:, 0]
             total = total + (self.relus.phi * q).sum(0)[:, None]
-        theta = self.kappa * total - r["rest"]
+        theta = self.inner * total - r["rest"]
         if self.relus is not None:
             v["e"] = self.relus.inverse * (r["e"] + theta.T - self.relus.slope * q)
         if self.form is not None:
@@ -146,8 +165,17 @@ class EliminatedSamples:
         if model.hinged:
             own = 1.0 / self.own
             v["xi"] = (r["xi"] - self.slope * model.margins(v, f)) / (own + self.slope)
-        elif model.folded:
-            v["xi"] = 0.5 * model.count * (r["xi"] - theta[data.rows])
+        elif model.growth is not None:
+            some = theta[data.folds]
+            own = self.soft * (r["xi"] - some)
+            if model.growth.steepest < float("inf"):
+                # Where the slacks hold xi more firmly than its cost does, what they leave is known better.
+                held = some / self.slope + model.reaches(v, like=own) - (self.side * f)[data.folds]
+                own = torch.where(self.slope * self.soft > 1.0, held, own)
+            v["xi"] = own
+            if "out" in r:
+                square = 2.0 / model.count
+                v["out"] = (r["out"] + square * own) / (square + self.outside)
 
     def gather(self, H: Tensor) -> Tensor:
         """The adjoint of u -> H, shape (K, C, D)."""

@@ -14,7 +14,8 @@ can touch.
 - one-sided, where k is harmful to i: ``e_ik >= 0`` and ``e_ik >= -sigma_ik x_i'u_k + r_i c_k``;
 - with ``m_i = y_i x_i'H_i - r_i h_i - sum_k e_ik``: hinge ``xi_i >= 0, xi_i >= 1 - m_i`` at cost xi / n, squared hinge
   the second alone at cost xi^2 / n; the logistic loss of m_i is smooth;
-- squared loss: smooth where not attacked, else ``xi_i >= |x_i'H_i - y_i| + r_i h_i`` at cost xi^2 / n.
+- losses of targets: ``xi_i >= |x_i'H_i - y_i| + r_i h_i`` at cost xi^2 / n (squared), xi / n (absolute), ``((xi -
+  out)^2 + 2 M out) / n`` with ``out_i >= 0`` (Huber); the squared one is smooth where not attacked.
 
 All this is affine in the variables x: ``s = G x + g``. A strictly feasible x is easy to name, so that slacks are
 recomputed from x at every step and there are no primal residuals: every iterate is a network, and exactly feasible.
@@ -34,8 +35,9 @@ them, and leaves behind parallel sums of their weights lambda = z / s, which nev
 
 1. t_k from its cone: ``delta ||u||^2 - gamma (tau'u)^2``. Epigraphs: diagonal plus rank one, or two.
 2. xi_i: ``1 / kappa = 1 / lambda_loss + 1 / lambda_hinge`` on m_i (n / 2 for the last where the cost is a square).
-   Squared loss under attack, L the sum of the two weights and D their difference: ``4 lambda+ lambda- / L`` on x'H, and
-   ``1 / kappa = 1 / L + n / 2`` on ``(D / L) x'H - r h``.
+   Worst residuals, L the sum of the two weights and D their difference: ``4 lambda+ lambda- / L`` on x'H, and
+   ``1 / kappa = 1 / L + n / 2`` on ``(D / L) x'H - r h``; with out, that is ``1 / lambda_out`` more, and without a
+   square kappa is 0. Where nobody is attacked both are one square.
 3. e_ik, with weights lambda_e, lambda_f and q = sigma x'u - r c: ``lambda_e lambda_f / (lambda_e + lambda_f)`` on q,
    ``phi = lambda_f / (lambda_e + lambda_f)`` times q enters m_i, and ``1 / (lambda_e + lambda_f)`` adds to 1 / kappa.
 4. h_i, with ``alpha (h - b'H)^2`` left of its epigraph: ``r^2 / alpha`` adds to 1 / kappa and m sees ``(y x - r b)'H``.

@@ -1,5 +1,7 @@
 """Where to start: near the central path, with the slots' vectors given and all else on the path in closed form."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -39,7 +41,7 @@ def begin(model: Model, interior: Interior, worth: float, given: Tensor | None, 
     size = count * mu / (beta * C**0.5 * torch.where(size > 0.0, size, 1.0))
     u = (size[:, None] * interior.u)[:, None, :].expand(K, C, -1)
     # Outputs far from all that the loss distinguishes would lead its model astray.
-    typical = 1.0 if data.margin else (worth / C) ** 0.5
+    typical = 1.0 if data.margin else _size(model, worth)
     furthest = float(model.outputs(u)[1].abs().max()) if n else 0.0
     if furthest > FURTHEST * typical:
         size, u = size * (FURTHEST * typical / furthest), u * (FURTHEST * typical / furthest)
@@ -87,9 +89,10 @@ def _balanced(model: Model, z: Tensor, seen: Tensor | None) -> Tensor:
 def _samples(model: Model, v: dict[str, Tensor], mu: Tensor, worth: float) -> None:
     """The samples' variables."""
     data = model.data
-    n, C = data.count, data.shape[2]
+    n = data.count
     H, f = model.outputs(v["u"])
-    typical = 0.5 / n if data.margin else 2.0 * (max(worth, 1e-300) / C) ** 0.5 / n
+    growth = data.loss.growth
+    typical = 0.5 / n if growth is None else min(2.0 * max(_size(model, worth), 1e-150), growth.steepest) / n
     if model.sample is not None:
         some = H[data.rows][..., : data.program.attackable]
         cost = typical[data.rows] if isinstance(typical, Tensor) else typical
@@ -105,9 +108,23 @@ def _samples(model: Model, v: dict[str, Tensor], mu: Tensor, worth: float) -> No
             v["xi"] = 0.5 * need.clamp_min(0.0) + torch.sqrt(0.25 * need**2 + 0.5 * mu * n)
         else:
             v["xi"] = _above(-need, 1.0 / n, mu)
-    elif model.folded:
-        worst = (f - data.y)[data.rows].abs() + data.reach[:, None] * v["h"]
-        v["xi"] = 0.5 * worst + torch.sqrt(0.25 * worst**2 + mu * model.count)
+    elif growth is not None and model.folded:
+        some = (f - data.y)[data.folds].abs()
+        worst, delta = some + model.reaches(v, some), mu * model.count
+        v["xi"] = 0.5 * worst + torch.sqrt(0.25 * worst**2 + delta)
+        if growth.steepest < float("inf"):
+            v["xi"] = torch.maximum(v["xi"], worst + delta / growth.steepest)
+        if growth.lines:
+            most = 0.5 * growth.steepest
+            v["out"] = 0.5 * (v["xi"] - most + torch.sqrt((v["xi"] - most) ** 2 + 2.0 * delta))
+
+
+def _size(model: Model, worth: float) -> float:
+    """The size of targets, and so of outputs: the objective at zero is the sum of the outputs' mean losses."""
+    growth, data = model.data.loss.growth, model.data
+    if growth is not None and growth.steepest < float("inf"):
+        return math.sqrt(float((data.y**2).mean()))
+    return float((worth / data.shape[2]) ** 0.5)
 
 
 def _above(q: Tensor, cost: float | Tensor, mu: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.ipm.losses import LOSSES, InteriorLoss
+from cvxrobust.backends.ipm.losses import InteriorLoss, interior_loss
 from cvxrobust.core import GatedProgram
 
 PACKED = 16_000_000
@@ -78,7 +78,7 @@ class GatedTensors:
     @property
     def loss(self) -> InteriorLoss:
         """The loss."""
-        return LOSSES[self.program.loss]
+        return interior_loss(self.program.loss)
 
     @property
     def margin(self) -> bool:
@@ -104,6 +104,18 @@ class GatedTensors:
     def reach(self) -> Tensor:
         """Radii of the samples that are attacked."""
         return self.radius[self.rows]
+
+    @cached_property
+    def folds(self) -> Tensor:
+        """Indices of the samples whose losses are of a worst residual: those attacked, or all where it has a kink."""
+        if self.margin:
+            return self.rows[:0]
+        return self.rows if self.loss.derivatives is not None else torch.arange(self.X.shape[0], device=self.X.device)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """The places among these of the samples that are attacked."""
+        return torch.arange(self.rows.numel(), device=self.X.device) if self.folds is self.rows else self.rows
 
     @cached_property
     def capped(self) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import longest, products_after, steps
+from cvxrobust.backends.ipm.loss_sides import LossTarget
 from cvxrobust.backends.ipm.polynomial.covariances import Spread
 from cvxrobust.backends.ipm.polynomial.samples import (
     Aim,
@@ -68,6 +69,7 @@ class Linearised:
         theta_over_s: ``theta / s``, shape (n,).
         coupled_on, coupled_off: Sums over samples of ``r^4 S D^-1``, shapes (q, q) and (q, q, q).
         curvature: kappa, what the loss leaves, shape (n,). `prepare` sets this and all that follows.
+        joint: What the loss lets pairs of rows share, on top of that; None for nothing.
         parallel: kb, ``1 / (1 / theta_over_s + 1 / curvature)``, shape (n,).
         lam_weight: omega, what dlam^2 weighs, shape (n,).
         stiffness: k, what is left of kb when lam is eliminated, too, shape (n,).
@@ -110,10 +112,10 @@ class Linearised:
         correction = self._correction(previous.dX, previous.response, previous.dT)
         return Aim(correction.block, diagonal, side + correction.side, corner + correction.corner, lam, loss)
 
-    def prepare(self, aim: Aim | None, curvature: Tensor) -> None:
+    def prepare(self, aim: Aim | None, loss: LossTarget) -> None:
         """Fix what the elimination of lam and w needs, for the targets `aim` (None: none, the linear part alone)."""
         point, primal = self.point, self.primal
-        theta = point.moments.theta
+        theta, curvature, self.joint = point.moments.theta, loss.curvature, loss.joint
         parallel = 1.0 / (1.0 / self.theta_over_s + 1.0 / curvature)
         self.curvature, self.parallel = curvature, parallel
         mean, attack, delta = point.moments.mean, primal.attack, self.delta
@@ -163,7 +165,7 @@ class Linearised:
             c = c + (self.cov_attack * ghat).sum(1) / primal.s
         zero = self.lam_0 if aim is not None else torch.zeros_like(c)
         # force = parallel (b + off dlam), where dlam already answers it.
-        force = self.stiffness * (b - self.off * (zero + c) / self.lam_weight)
+        force, shared = self._shared(self.stiffness * (b - self.off * (zero + c) / self.lam_weight), aim)
         dlam = -(zero + c + self.off * force) / self.lam_weight
         ghat = ghat + dlam[:, None] * primal.attack
         gbar = gbar + dlam[:, None] * point.moments.mean
@@ -176,9 +178,16 @@ class Linearised:
             side = side + aim.side
         share = self.theta_over_s / (self.theta_over_s + self.curvature)
         dw = share * b if aim is None else self.w_0 + share * b
-        # b = tau + eta'ghat with tau the change of the corner but for w.
+        # b = tau + eta'ghat with tau the change of the corner but for w; both count what is shared.
         change = b - (self.eta * ghat).sum(1) - dw
-        return Response(dlam, dw, ghat, gbar, change, theta_new, side)
+        return Response(dlam, dw - shared, ghat, gbar, change, theta_new, side, shared)
+
+    def _shared(self, alone: Tensor, aim: Aim | None) -> tuple[Tensor, Tensor | float]:
+        """Forces, and the change of what pairs of rows share, of forces without the latter."""
+        if self.joint is None:
+            return alone, 0.0
+        change, force = self.joint.shared(self.stiffness, alone, None if aim is None else self.theta_0)
+        return force, change.repeat_interleave(2)
 
     def answer(self, dT: Tensor, aim: Aim, pulled: Pulled) -> Response:
         """As `respond` with an aim, for a change of T whose forces are known."""
@@ -192,9 +201,10 @@ class Linearised:
         by_mean = theta[:, None] * self.delta * pulled.gbar
         side = -0.5 * (pulled.pull + self.eta * pulled.force[:, None] + by_mean)
         still = self.respond(None, aim)
+        shared = 0.0 if self.joint is None else self.respond(dT, None).shared
         return Response(
-            still.lam + pulled.lam, still.w + dw, still.ghat + ghat, still.gbar + pulled.gbar, still.corner + change,
-            still.theta - pulled.force, still.side + side,
+            still.lam + pulled.lam, still.w + dw - shared, still.ghat + ghat, still.gbar + pulled.gbar,
+            still.corner + change, still.theta - pulled.force, still.side + side, still.shared + shared,
         )  # fmt: skip
 
     def gather(self, found: Response, dT: Tensor | None, aim: Aim | None) -> Tensor:

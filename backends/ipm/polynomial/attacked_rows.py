@@ -30,6 +30,7 @@ class AttackedRows:
 
     Attributes:
         matrix: All rows, shape (k, p).
+        ends: Those with b, where pairs of them share a number (`cvxrobust.backends.ipm.loss_sides.Joint`), shape (n,).
     """
 
     def __init__(self, triangle: Triangle, basis: Basis, at: Linearised) -> None:
@@ -46,6 +47,9 @@ class AttackedRows:
         kinds = ((near, False), (at.spread.whole, True))
         self.groups = [self._group(samples, whole) for samples, whole in kinds if samples.numel()]
         self.matrix = torch.cat([rows, *(group.rows for group in self.groups)])
+        if at.joint is not None:
+            self.ends = self._ends(rows.shape[0])
+            self.matrix[self.ends] = at.joint.mixed(at.stiffness, self.matrix[self.ends])
 
     def pulled(self, forces: Tensor, T: Tensor) -> Pulled:
         """What the samples answer to a solution, in the terms of `Linearised.respond`.
@@ -56,6 +60,8 @@ class AttackedRows:
         """
         at, entries = self.at, self.triangle.vector(T)
         n, q = at.eta.shape
+        if at.joint is not None:
+            forces = forces.index_copy(0, self.ends, at.joint.unmixed(at.stiffness, forces[self.ends]))
         off, at_rows = forces[: self.shared.numel()], self.shared.numel()
         curved = T.new_zeros(q, q)
         if off.numel():
@@ -66,6 +72,15 @@ class AttackedRows:
             size = group.rows.shape[0]
             self._answer(group, forces[at_rows : at_rows + size], entries, curved, found)
             at_rows += size
+        return found
+
+    def _ends(self, place: int) -> Tensor:
+        """Where the rows with b are, in the order of the samples, shape (n,); those of the groups begin at `place`."""
+        found = torch.empty_like(self.at.eta[:, 0], dtype=torch.long)
+        for group in self.groups:
+            size, each = group.rows.shape[0], group.unit.shape[1] + 1
+            found[group.samples] = torch.arange(place + each - 1, place + size, each, device=found.device)
+            place += size
         return found
 
     # -- rows ----------------------------------------------------------------------------------------------------

@@ -179,7 +179,7 @@ class PolynomialMethod:
 
     def _rows_fit(self) -> bool:
         size, m = self.triangle.size, self.triangle.m
-        rows: int = self.bounds.clean.numel() + self.bounds.attacked.numel() * m * m
+        rows: int = self.bounds.clean.numel() + self.bounds.rows.numel() * m * m
         return (rows + size) * size <= TUNING.most_rows
 
     @staticmethod
@@ -195,7 +195,7 @@ class PolynomialMethod:
         moments = None
         if point.attacked is not None:
             moments = point.attacked.moments
-            theta[self.bounds.attacked] = moments.theta
+            theta[self.bounds.attacked] = self.bounds.thetas(moments)
         if point.clean is not None:
             theta[self.bounds.clean] = point.clean.theta
         dual = DualPoint(theta, moments, at.frame)
@@ -222,6 +222,8 @@ def trivial_dual(bounds: Bounds) -> tuple[PrimalPoint, DualPoint]:
     moments = None
     if bounds.attacked.numel():
         # No attack at all: a moment matrix of order 0 in a frame without axes.
-        none = theta.new_zeros(bounds.attacked.numel(), 0)
-        moments = Moments(theta[bounds.attacked], none, none[:, :, None] * none[:, None, :])
+        none, masses = theta.new_zeros(bounds.rows.numel(), 0), theta[bounds.rows]
+        if bounds.sided:
+            masses = torch.clamp(bounds.row_signs * masses, min=0.0)
+        moments = Moments(masses, none, none[:, :, None] * none[:, None, :])
     return PrimalPoint(network), DualPoint(theta, moments, theta.new_zeros(bounds.attack.dimension, 0))

@@ -156,8 +156,10 @@ class NewtonSystem:
     def _count(self) -> float:
         found = 0.0
         if self.attacked is not None:
-            n, d = self.attacked.data.amount, self.attacked.eta.shape[1]
-            found += self.weights.inequalities * n * (d + 2) + n * len(self.attacked.point.loss.pairs)
+            n, (rows, d) = self.attacked.data.amount, self.attacked.eta.shape
+            # Of what two rows share there is one for both.
+            pairs = sum(pair.slack.numel() / rows for pair in self.attacked.point.loss.pairs)
+            found += self.weights.inequalities * n * (d + 2) + n * pairs
         if self.point.clean is not None and self.data.clean is not None:
             found += self.data.clean.amount * len(self.point.clean.pairs)
         return found
@@ -175,7 +177,7 @@ class NewtonSystem:
         clean = self._clean(self.mu, None)
         if self.attacked is not None:
             own = self.attacked.data.barrier(self.mu)
-            self.attacked.prepare(None, self.attacked.point.loss.aim(own, None).curvature)
+            self.attacked.prepare(None, self.attacked.point.loss.aim(own, None))
         size = self.triangle.size
         self.schur: Factored
         if factoring == "rows":
@@ -247,7 +249,7 @@ class NewtonSystem:
         clean, aim = self._clean(mu, previous), self._aim(mu, previous)
         gathered = torch.zeros_like(point.Z)
         if self.attacked is not None and aim is not None:
-            self.attacked.prepare(aim, aim.loss.curvature)
+            self.attacked.prepare(aim, aim.loss)
             gathered += self.attacked.gather(self.attacked.respond(None, aim), None, aim)
         if clean is not None:
             gathered += clean.gather()

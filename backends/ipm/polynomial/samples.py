@@ -223,6 +223,7 @@ class Response:
         corner: Change of the sheared corner of M, shape (n,).
         theta: New mass, shape (n,).
         side: New sheared side of X, shape (n, q).
+        shared: Change of what both rows of a sample share, of each row, shape (n,); 0 where there is none.
     """
 
     lam: Tensor
@@ -232,6 +233,7 @@ class Response:
     corner: Tensor
     theta: Tensor
     side: Tensor
+    shared: Tensor | float = 0.0
 
 
 @dataclass(frozen=True)

@@ -183,8 +183,8 @@ def _add_attacked(H: Tensor, triangle: Triangle, basis: Basis, attacked: Lineari
     # along the axes of the frame costs next to nothing.
     K = basis.root.new_zeros(p, p)
     diagonals = axes @ attacked.coupled_on
-    columns = _Columns(triangle, basis, attacked, axes, min(n, max(1, BLOCK // p)))
-    for rows in _blocks(n, p):
+    columns = _Columns(triangle, basis, attacked, axes, min(n, max(2, BLOCK // p)))
+    for rows in _blocks(n, p, pairs=attacked.joint is not None):
         part = columns.fill(rows)
         diagonals.addmm_(part.dual, at_dual[rows]).addmm_(part.primal, at_primal[rows])
         if part.whole.numel():
@@ -192,7 +192,11 @@ def _add_attacked(H: Tensor, triangle: Triangle, basis: Basis, attacked: Lineari
             diagonals.addmm_(part.correlated.T, weights[samples])
             points = torch.index_select(part.primal, 1, part.whole).div_(attacked.primal.s[samples])
             K.addmm_(part.correlated.T, points.T)
-        add_gram(H, part.positive.T)
+        positive = part.positive.T
+        if attacked.joint is not None:
+            # Squares do not tell signs, but both rows of a sample see the same T.
+            positive = attacked.joint.of(rows).mixed(attacked.stiffness[rows], data.y[rows, None] * positive)
+        add_gram(H, positive)
         add_gram(H, part.negative.T, -1.0)
     K.addmm_(diagonals, axes.T)
     H.add_(triangle.sandwich(K), alpha=a * a)
@@ -301,8 +305,9 @@ class _Columns:
         return correlated
 
 
-def _blocks(n: int, width: int) -> list[slice]:
+def _blocks(n: int, width: int, *, pairs: bool = False) -> list[slice]:
     step = max(1, BLOCK // width)
+    step = max(2, step - step % 2) if pairs else step
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 

@@ -102,6 +102,14 @@ r"""A structured primal-dual interior-point method for polynomial networks, stan
 5. **Losses.** hinge: slacks xi and ``xi - 1 + w``; squared hinge: quadratic in xi, one slack; logistic and squared:
    smooth, their own Newton terms. Where optimality conditions are not linear, primal and dual steps are equal. The
    weight of a sample divides the n of its own loss and multiplies its barriers: as if it came so many times.
+   Losses of targets with a kink, or that end in lines, have a slack for either sign of what is not squared
+   (`cvxrobust.backends.ipm.residual_sides`).
+
+   *Targets under attack* have two inequalities per sample, with +1 and -1 in the place of y_i, and one loss of ``rho_i
+   >= y_i - w_i, -w'_i - y_i`` (`cvxrobust.backends.ipm.worst_sides`). Given rho_i the two rows know nothing of each
+   other, and all of the above holds for either: dw becomes dw + drho in kappa's equation, b becomes b + drho. What is
+   left of both, ``k (b_0 - o q / omega + drho)^2``, and of the loss in rho_i, ``B drho^2``, are two squares once drho
+   is eliminated, again without differences (`cvxrobust.backends.ipm.loss_sides.Joint`).
 
 6. **Ellipsoids.** Attacks ``D = r S e`` have q coordinates of their own: ``E_i = [[r_i S, x_i], [0, 1]]``, M_i and X_i
    are of order q + 1, and the frame diagonalises ``S'T_11 S``. Inputs, Z and Z' stay as they are then and S turns

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from cvxrobust.backends.ipm.complementarity import Pair
-from cvxrobust.backends.ipm.loss_sides import Count, Mu
-from cvxrobust.backends.ipm.losses import LOSSES, InteriorLoss
+from cvxrobust.backends.ipm.loss_sides import Count, LossSide, Mu
+from cvxrobust.backends.ipm.losses import InteriorLoss, interior_loss
 from cvxrobust.backends.ipm.polynomial.certify import Bounds
 from cvxrobust.backends.ipm.polynomial.clean import CleanData
 from cvxrobust.backends.ipm.polynomial.newton_system import Data
@@ -27,6 +27,8 @@ from cvxrobust.backends.ipm.polynomial.variables import PolynomialPoint
 from cvxrobust.backends.ipm.symmetric import lift
 from cvxrobust.core import PolynomialNetwork
 from cvxrobust.core.attacks.trust_region import decompose, minimize_in_ball
+from cvxrobust.core.losses.squared import Squared
+from cvxrobust.core.losses.weighted import weighted_loss
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class StartTuning:
 
     largest: float = 1e3
     """Multiplier of a sample, at most, times the number of samples, over its weight."""
+
+    rounds: int = 6
+    """In which pairs of rows approach their central path."""
 
     bisections: int = 40
     """Halvings of an interval that centre one number per sample."""
@@ -118,7 +123,7 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
     """
     n, d = bounds.X.shape
     one = bounds.X.new_ones(n)
-    zero, room = _losses_at_zero(bounds)
+    zero, room, _ = _sizes(bounds)
     mu = TUNING.first * zero / n
     # Along each axis of the inputs' second moments what outputs leave room for, so that scales do not matter.
     moments = bounds.weighed(bounds.X).T @ bounds.X / n
@@ -132,20 +137,20 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
     Z = (axes * share) @ axes.T
     attacked = clean = attacked_point = clean_point = None
     y = torch.tensor(bounds.y, device=one.device)
-    rows, others = bounds.attacked, bounds.clean
+    rows, others = bounds.rows, bounds.clean
     if rows.numel():
         weight = bounds.weights_of(rows)
-        attacked = AttackedData(bounds.X[rows], bounds.sign[rows], bounds.attack.of(rows), activation, weight)
+        attacked = AttackedData(bounds.X[rows], bounds.row_signs, bounds.attack.of(rows), activation, weight)
     if others.numel():
         lifted = torch.hstack([bounds.X[others], one[others, None]])
         clean = CleanData(lifted, bounds.sign[others], activation, bounds.weights_of(others))
-        clean_point = LOSSES[bounds.program.loss].side(
+        clean_point = interior_loss(bounds.program.loss).side(
             torch.zeros_like(one[others]), y[others], bounds.counts(others), clean.barrier(mu)
         )
     data = Data(activation, bounds.program.beta, attacked, clean)
     if attacked is not None:
         own = attacked.barrier(mu)
-        attacked_point = _attacked_start(bounds, one[rows], y[rows], own, data.weights.inequalities * own)
+        attacked_point = _attacked_start(bounds, one[rows], _goals(bounds), own, data.weights.inequalities * own)
     U = data.weights.matrices * mu * ((axes / share) @ axes.T)
     point = PolynomialPoint(Z, Z.clone(), U, U.clone(), (0.0, 0.0), attacked_point, clean_point)
     order = d if attacked is None else attacked.attack.dimension
@@ -172,76 +177,125 @@ def warm_start(
     given = [(lifted * torch.clamp(sign * alpha, min=0.0)[:, None]).T @ lifted for sign in (1.0, -1.0)]
     Z, Zp = given[0] + TUNING.added * cold.point.Z, given[1] + TUNING.added * cold.point.Zp
     n, T = bounds.y.size, Z - Zp
-    mu = TUNING.near * _losses_at_zero(bounds)[0] / n
+    mu = TUNING.near * _sizes(bounds)[0] / n
     y = torch.tensor(bounds.y, device=bounds.X.device)
     data, attacked_point, clean_point = cold.data, None, None
     if data.attacked is not None:
-        rows, own = bounds.attacked, data.attacked.barrier(mu)
+        own, loss = data.attacked.barrier(mu), interior_loss(bounds.program.loss)
         inner = data.weights.inequalities * own
-        attacked_point = _centred(
-            data.attacked, T, LOSSES[bounds.program.loss], y[rows], bounds.counts(rows), own, inner
-        )
+        centred = _centred_pairs if bounds.sided else _centred
+        attacked_point = centred(data.attacked, T, loss, _goals(bounds), bounds.counts(bounds.rows), own, inner)
     if data.clean is not None:
-        clean_point = LOSSES[bounds.program.loss].side(
+        clean_point = interior_loss(bounds.program.loss).side(
             data.clean.values(T), y[bounds.clean], bounds.counts(bounds.clean), data.clean.barrier(mu)
         )
     U, Up = (data.weights.matrices * mu * torch.linalg.inv(part) for part in (Z, Zp))
     return PolynomialIterate(data, PolynomialPoint(Z, Zp, U, Up, (0.0, 0.0), attacked_point, clean_point), cold.frame)
 
 
-def _losses_at_zero(bounds: Bounds) -> tuple[float, float]:
-    """Mean loss without neurons, and the size of outputs that leaves room for better ones."""
-    zero = float(np.mean(bounds.loss.value(np.zeros_like(bounds.y), bounds.y)))
-    return max(zero, TINY), TUNING.large if bounds.loss.margin else TUNING.large_targets * max(zero, TINY) ** 0.5
+def _sizes(bounds: Bounds) -> tuple[float, float, float]:
+    """Mean loss without neurons, the size of outputs that leaves room for better ones, and that of those wanted."""
+    nothing = np.zeros_like(bounds.y)
+    zero = max(float(np.mean(bounds.loss.value(nothing, bounds.y))), TINY)
+    if bounds.loss.margin:
+        return zero, TUNING.large, 1.0
+    squares = weighted_loss(Squared(), bounds.program.weights).value(nothing, bounds.y)
+    size = max(float(np.mean(squares)), TINY) ** 0.5
+    return zero, TUNING.large_targets * size, size
 
 
-def _attacked_start(bounds: Bounds, one: Tensor, y: Tensor, mu: Mu, inner: Mu) -> AttackedPoint:
-    """``M_i = diag(lam I, 1)`` and ``X_i = inner M_i^-1``; the loss's pairs at complementarity mu."""
-    q = bounds.attack.dimension
-    lam = min(1.0, 6.0 / q)
-    w = -(1.0 + lam) * one
+def _goals(bounds: Bounds) -> Tensor:
+    """Labels of the attacked samples, or of both rows of each the targets times their signs."""
+    y = torch.tensor(bounds.y, device=bounds.X.device)[bounds.rows]
+    return bounds.row_signs * y if bounds.sided else y
+
+
+def _attacked_start(bounds: Bounds, one: Tensor, goal: Tensor, mu: Mu, inner: Mu) -> AttackedPoint:
+    """``M_i = diag(lam I, size)`` and ``X_i = inner M_i^-1``; the loss's pairs at complementarity mu."""
+    q, size = bounds.attack.dimension, _sizes(bounds)[2]
+    lam = size * min(1.0, 6.0 / max(q, 1))
+    w = -(size + lam) * one
     cov = torch.diag_embed((inner / lam * one)[:, None].expand(-1, q))
-    moments = Moments(inner * one, one.new_zeros(one.numel(), q), cov.contiguous())
-    loss = LOSSES[bounds.program.loss].side(w, y, bounds.counts(bounds.attacked), mu)
+    moments = Moments(inner / size * one, one.new_zeros(one.numel(), q), cov.contiguous())
+    loss = interior_loss(bounds.program.loss).attacked_side(w, goal, bounds.counts(bounds.rows), mu)
     return AttackedPoint(Pair.centred(lam * one, inner), w, moments, loss)
 
 
-def _centred(
-    data: AttackedData, T: Tensor, loss: InteriorLoss, y: Tensor, N: Count, mu: Mu, inner: Mu
-) -> AttackedPoint:
-    """For a given T, the samples' variables on the central path, by bisection in theta and, within it, in lam.
+class _Centring:
+    """Attacked samples' variables on the central path of their inequalities, for a given T.
 
-    ``theta (1 - |p|^2) = inner / lam + inner tr D^-1`` is stationarity in lam, ``s theta = inner`` that in w, and what
-    the loss makes of ``w = margin(lam) - s``, its pairs at complementarity mu, falls as theta grows.
+    ``theta (1 - |p|^2) = inner / lam + inner tr D^-1`` is stationarity in lam, ``s theta = inner`` that in w.
+
+    Args:
+        data: The samples.
+        T: In their frame.
+        inner: Complementarity of the inequalities.
     """
-    q, none = data.attack.dimension, torch.zeros_like(y)
-    inside, turned, V = in_own_frame(data, T)
-    least = _multipliers(inside, turned)
 
-    def lam_at(theta: Tensor) -> Tensor:
+    def __init__(self, data: AttackedData, T: Tensor, inner: Mu) -> None:
+        self.inner, self.q, self.none = inner, data.attack.dimension, torch.zeros_like(data.y)
+        self.data, self.T, self.V = in_own_frame(data, T)
+        self._least = _multipliers(self.data, self.T)
+
+    def lam(self, theta: Tensor) -> Tensor:
+        """lam, by bisection."""
+        inner = self.inner
+
         def short(trial: Tensor) -> Tensor:
-            found = inside.primal(turned, trial, none)
+            found = self.data.primal(self.T, trial, self.none)
             rest = theta * (1.0 - (found.attack**2).sum(1)) - inner / trial - inner * (1.0 / found.D).sum(1)
             return (rest < 0.0) | ~(found.D > 0.0).all(1)
 
-        return _bisected(short, least, least + 4.0 * (inner * (q + 1) / theta + 1.0))
+        return _bisected(short, self._least, self._least + 4.0 * (inner * (self.q + 1) / theta + 1.0))
+
+    def margins(self, theta: Tensor) -> Tensor:
+        """w."""
+        return self.data.primal(self.T, self.lam(theta), self.none).s - self.inner / theta
+
+    def point(self, theta: Tensor, loss: Callable[[Tensor], LossSide]) -> AttackedPoint:
+        """All variables, given what the loss makes of w."""
+        inner, V, lam = self.inner, self.V, self.lam(theta)
+        at = self.data.primal(self.T, lam, self.none)
+        w = at.s - inner / theta
+        spread = (inner[:, None] if isinstance(inner, Tensor) else inner) / at.D
+        moments = Moments(theta, at.attack @ V.T, V @ torch.diag_embed(spread) @ V.T)
+        return AttackedPoint(Pair.centred(lam, inner), w, moments, loss(w))
+
+
+def _centred(
+    data: AttackedData, T: Tensor, loss: InteriorLoss, goal: Tensor, N: Count, mu: Mu, inner: Mu
+) -> AttackedPoint:
+    """For a given T, the samples' variables on the central path, by bisection in theta and, within it, in lam.
+
+    What the loss makes of w, its pairs at complementarity mu, falls as theta grows.
+    """
+    none, at = torch.zeros_like(data.y), _Centring(data, T, inner)
 
     def small(log_theta: Tensor) -> Tensor:
         theta = torch.exp(log_theta)
-        margin = inside.primal(turned, lam_at(theta), none).s
-        return loss.side(margin - inner / theta, y, N, mu).theta > theta
+        return loss.side(at.margins(theta), goal, N, mu).theta > theta
 
     most = (
         torch.log(TUNING.largest / N) if isinstance(N, Tensor) else torch.full_like(none, math.log(TUNING.largest / N))
     )
     lowest = inner.log() if isinstance(inner, Tensor) else torch.full_like(none, math.log(inner))
     theta = torch.exp(_bisected(small, lowest - TUNING.range, most))
-    lam, s = lam_at(theta), inner / theta
-    at = inside.primal(turned, lam, none)
-    w = at.s - s
-    spread = (inner[:, None] if isinstance(inner, Tensor) else inner) / at.D
-    moments = Moments(theta, at.attack @ V.T, V @ torch.diag_embed(spread) @ V.T)
-    return AttackedPoint(Pair.centred(lam, inner), w, moments, loss.side(w, y, N, mu))
+    return at.point(theta, lambda w: loss.side(w, goal, N, mu))
+
+
+def _centred_pairs(
+    data: AttackedData, T: Tensor, loss: InteriorLoss, goal: Tensor, N: Count, mu: Mu, inner: Mu
+) -> AttackedPoint:
+    """The same where pairs of rows share a residual, near the path.
+
+    Each row would need to know the other's theta: what the loss makes of w and the theta of the inequalities approach
+    each other in a few rounds.
+    """
+    at = _Centring(data, T, inner)
+    theta = loss.attacked_side(torch.zeros_like(goal), goal, N, mu).theta
+    for _ in range(TUNING.rounds):
+        theta = torch.sqrt(theta * loss.attacked_side(at.margins(theta), goal, N, mu).theta)
+    return at.point(theta, lambda w: loss.attacked_side(w, goal, N, mu))
 
 
 def _multipliers(data: AttackedData, T: Tensor) -> Tensor:

@@ -152,7 +152,7 @@ class SubspaceMethod:
         dual = inside.dual
         moments = dual.moments
         if moments is None and self.bounds.attacked.numel():
-            moments = _without_attacks(dual.theta[self.bounds.attacked], attack.dimension)
+            moments = _without_attacks(dual.theta[self.bounds.rows], attack.dimension)
         pricing = self._priced(DualPoint(dual.theta, moments, frame @ dual.frame))
         outer.report()
         return termination, pricing

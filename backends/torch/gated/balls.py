@@ -1,6 +1,7 @@
 """The unit balls of the attacks' norms as smooth methods need them, on tensors: nearest points, smoothed dual norms.
 
-What is exact about them is `cvxrobust.core.attacks.ball`. A smoothed dual norm is within a constant times its width of
+What is exact about them is `cvxrobust.core.attacks.ball`. Attacks with a shape come here in axes of their own, as a
+scale of each coordinate (`cvxrobust.core.kit.own_axes`). A smoothed dual norm is within a constant times its width of
 what it stands for, and its derivative is a feasible multiplier: in the unit ball of the attack (Nesterov 2005, Smooth
 minimization of non-smooth functions).
 """
@@ -50,24 +51,44 @@ class SmoothNorm:
 
 
 class SmoothBall(Protocol):
-    """The unit ball of a norm, for smooth methods.
+    """The unit ball of a norm, for smooth methods."""
 
-    Attributes:
-        carries: Whether smoothed norms make use of gradients carried along.
-        even: Whether the weights of all coordinates are the same in second derivatives.
-        separable: Whether second derivatives are diagonal.
-    """
+    @property
+    def carries(self) -> bool:
+        """Whether smoothed norms make use of gradients carried along."""
+        ...
 
-    carries: ClassVar[bool]
-    even: ClassVar[bool]
-    separable: ClassVar[bool]
+    @property
+    def even(self) -> bool:
+        """Whether the weights of all coordinates are the same in second derivatives."""
+        ...
+
+    @property
+    def separable(self) -> bool:
+        """Whether second derivatives are diagonal."""
+        ...
+
+    @property
+    def unit(self) -> float:
+        """How far a unit attack goes in the coordinate in which it goes furthest."""
+        ...
 
     def terms(self, d: int) -> int:
         """How many coordinates add up in the dual norm."""
         ...
 
     def nearest(self, P: Tensor) -> Tensor:
-        """The nearest points of the ball."""
+        """The nearest points of the ball, in the coordinates in which it is one."""
+        ...
+
+    def support(self, G: Tensor, centre: Tensor, width: float) -> tuple[Tensor, Tensor]:
+        """``max_{||p|| <= 1} p'g - width / 2 ||p - centre||^2``, distances in these coordinates, and the maximising p.
+
+        Args:
+            G: Vectors, shape (..., d).
+            centre: Likewise.
+            width: Of the smoothing.
+        """
         ...
 
     def smoothed(self, G: Tensor, width: Tensor, centred: bool, carried: Tensor | None = None) -> SmoothNorm:
@@ -82,8 +103,22 @@ class SmoothBall(Protocol):
         ...
 
 
+class _Ball:
+    """What those of all norms do alike."""
+
+    unit: ClassVar[float] = 1.0
+
+    def nearest(self, P: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def support(self, G: Tensor, centre: Tensor, width: float) -> tuple[Tensor, Tensor]:
+        p = self.nearest(torch.add(centre, G, alpha=1.0 / width))
+        moved = p - centre
+        return (p * G).sum(-1) - 0.5 * width * (moved * moved).sum(-1), p
+
+
 @dataclass(frozen=True)
-class _SmoothBox:
+class _SmoothBox(_Ball):
     """Of the inf-norm."""
 
     carries: ClassVar[bool] = True
@@ -106,7 +141,7 @@ class _SmoothBox:
 
 
 @dataclass(frozen=True)
-class _SmoothEuclidean:
+class _SmoothEuclidean(_Ball):
     """Of the 2-norm."""
 
     carries: ClassVar[bool] = True
@@ -129,7 +164,7 @@ class _SmoothEuclidean:
 
 
 @dataclass(frozen=True)
-class _SmoothCross:
+class _SmoothCross(_Ball):
     """Of the 1-norm."""
 
     carries: ClassVar[bool] = False
@@ -171,13 +206,55 @@ SMOOTH_BALLS: dict[Norm, SmoothBall] = {"inf": _SmoothBox(), 2: _SmoothEuclidean
 """By the norm of the attack."""
 
 
-def smooth_ball(attack: AttackBall) -> SmoothBall:
-    """The unit ball of an attack."""
-    return SMOOTH_BALLS[attack.norm]
+@dataclass(frozen=True)
+class _ScaledBall:
+    """The image of one under a scale of its coordinates, above 0, shape (d,): points of it are attacks."""
+
+    of: SmoothBall
+    scale: Tensor
+    unit: float
+    even: ClassVar[bool] = False
+
+    @property
+    def carries(self) -> bool:
+        return self.of.carries
+
+    @property
+    def separable(self) -> bool:
+        return self.of.separable
+
+    def terms(self, d: int) -> int:
+        return self.of.terms(d)
+
+    def nearest(self, P: Tensor) -> Tensor:
+        return self.scale * self.of.nearest(P / self.scale)
+
+    def support(self, G: Tensor, centre: Tensor, width: float) -> tuple[Tensor, Tensor]:
+        value, p = self.of.support(self.scale * G, centre / self.scale, width)
+        return value, self.scale * p
+
+    def smoothed(self, G: Tensor, width: Tensor, centred: bool, carried: Tensor | None = None) -> SmoothNorm:
+        S = self.scale
+        found = self.of.smoothed(S * G, width, centred, None if carried is None else carried / S)
+        return SmoothNorm(found.value, S * found.gradient, S * S * found.weight, found.factor, S * found.other)
 
 
-def support(G: Tensor, centre: Tensor, width: float, ball: SmoothBall) -> tuple[Tensor, Tensor]:
-    """``max_{||p|| <= 1} p'g - width / 2 ||p - centre||^2`` of vectors along the last axis, and the maximising p."""
-    p = ball.nearest(torch.add(centre, G, alpha=1.0 / width))
-    moved = p - centre
-    return (p * G).sum(-1) - 0.5 * width * (moved * moved).sum(-1), p
+def smooth_ball(attack: AttackBall, like: Tensor) -> SmoothBall:
+    """The unit ball of an attack, or its image under a scale of its coordinates.
+
+    Args:
+        attack: The attack, perhaps one that scales each of its coordinates.
+        like: A tensor of the kind that it is for.
+    """
+    found, shape = SMOOTH_BALLS[attack.norm], attack.ellipsoid
+    if shape is None:
+        return found
+    scale = torch.as_tensor(shape.scale).to(like)
+    return _ScaledBall(found, scale, float(scale.max()))
+
+
+def dual_norm(attack: AttackBall, G: Tensor) -> Tensor:
+    """The dual norm of vectors of all inputs, or of those that can be attacked, shape (...), in their precision."""
+    own, shape = G[..., : attack.attackable], attack.ellipsoid
+    found: Tensor = attack.geometry.dual_norm(own if shape is None else torch.as_tensor(shape.scale).to(G) * own)
+    return found

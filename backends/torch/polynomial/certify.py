@@ -129,7 +129,8 @@ class _Case:
         weights = None if self.samples.weights is None else _numpy(self.samples.weights[rows])
         self.sums[0] += float(weighted(self.plain.value(_numpy(exact), _numpy(labels)), weights).sum())
         smoothed, slopes = self.evaluation.margins[rows], self.evaluation.weights[rows]
-        lost = torch_loss(program.loss).smoothed_off(smoothed, slopes)
+        adapter = torch_loss(program.loss)
+        lost = adapter.smoothed_off(labels - smoothed if adapter.of_sizes else smoothed, slopes)
         self.sums[1] += self.samples.weighed(lost, rows).sum()
         mean = variance = None
         if self.form.attacked:

@@ -43,10 +43,11 @@ class PolynomialSmoothing:
 
     The hinge becomes ``max_{0 <= p <= 1} p (1 - t) - mu / 2 (p - centre)^2``. With the last p as the centre this is
     the proximal method of multipliers (Rockafellar 1976, *Augmented Lagrangians and applications of the proximal point
-    algorithm in convex programming*, Math. Oper. Res. 1): it converges to the hinge although mu stays put.
+    algorithm in convex programming*, Math. Oper. Res. 1): it converges to the hinge although mu stays put. So does the
+    absolute residual ``max_{-1 <= p <= 1} p (target - t)``.
 
     Args:
-        hinge: mu; the other losses do not need it.
+        hinge: mu; losses without a kink do not need it.
         attack: nu of `smoothed_attacks`.
         centre: Shape (n,), n the samples of this process.
         penalty: Share of beta that counts.
@@ -57,10 +58,13 @@ class PolynomialSmoothing:
     centre: Tensor
     penalty: float = 1.0
 
-    def relu(self, z: Tensor, rows: slice | Tensor) -> tuple[Tensor, Tensor]:
-        """Values and slopes p of the hinges' ReLUs at ``z = 1 - t``, smoothed, of some samples."""
+    def relu(self, z: Tensor, rows: slice | Tensor, least: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Values and slopes p of the hinges' ReLUs at ``z = 1 - t``, smoothed, of some samples.
+
+        With -1 as the least slope, of absolute values at ``z = target - t``.
+        """
         centre = self.centre[rows]
-        p = (centre + z / self.hinge).clamp(0.0, 1.0)
+        p = (centre + z / self.hinge).clamp(least, 1.0)
         return p * z - 0.5 * self.hinge * (p - centre) ** 2, p
 
 
@@ -335,5 +339,7 @@ class SmoothedObjective:
         if self.margin:
             return self.loss.first_order(t, lambda z: query.smoothing.relu(z, rows))
         residual = t - self.samples.labels[rows, query.task]
+        if self.loss.of_sizes:
+            return query.smoothing.relu(-residual, rows, -1.0)
         losses, slopes = self.loss.first_order(residual, lambda z: query.smoothing.relu(z, rows))
         return losses, -slopes

@@ -147,15 +147,15 @@ class SmallObjective(SmoothedObjective):
 
     def _losses(self, query: Query, labels: Array, t: Array) -> tuple[Array, Array]:
         """Losses and their negative derivatives."""
-        if not self.loss.kinked:
+        if not (self.loss.kinked or self.loss.of_sizes):
             return self._exact.value(t, labels), -self._exact.derivative(t, labels)
         mu, centre = query.smoothing.hinge, query.smoothing.centre.numpy()
 
-        def relu(z: Array) -> tuple[Array, Array]:
-            p = np.minimum(np.maximum(centre + z / mu, 0.0), 1.0)
+        def relu(z: Array, least: float = 0.0) -> tuple[Array, Array]:
+            p = np.minimum(np.maximum(centre + z / mu, least), 1.0)
             return p * z - 0.5 * mu * (p - centre) ** 2, p
 
-        return self.loss.first_order(t, relu)
+        return relu(labels - t, -1.0) if self.loss.of_sizes else self.loss.first_order(t, relu)
 
 
 class _Attacks:

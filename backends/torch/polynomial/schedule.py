@@ -116,6 +116,12 @@ class Schedule:
         self.smoothing, self.stage, self.certificates = smoothing, stage, TUNING.doubt_after
 
     @property
+    def _sharp(self) -> bool:
+        """Whether the loss has a kink."""
+        loss = torch_loss(self.program.loss)
+        return loss.kinked or loss.of_sizes
+
+    @property
     def patient(self) -> bool:
         """Whether a better gap may still come."""
         return self.idle < TUNING.patience
@@ -124,7 +130,7 @@ class Schedule:
         """Share of beta that descent aims at while the network without neurons is the best so far."""
         if self.certificates < TUNING.doubt_after:
             return 1.0
-        violated = min(self.violated, gap) if torch_loss(self.program.loss).kinked else self.violated
+        violated = min(self.violated, gap) if self._sharp else self.violated
         return 1.0 - min(TUNING.aim_ahead * violated, TUNING.most_ahead * 0.5 ** (self.idle // TUNING.yield_every))
 
     def shares(self, judgement: Judgement, penalty: float, gap: float) -> Shares:

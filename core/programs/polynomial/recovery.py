@@ -94,6 +94,28 @@ def neurons_from_matrix(Z: Array, cutoff: float = CUTOFF) -> tuple[Array, Array]
     return np.ascontiguousarray(u[order]), np.ascontiguousarray(alpha[order])
 
 
+def attacks_from_moments(moments: Array, cutoff: float = CUTOFF) -> tuple[Array, Array]:
+    """A few attacks in the unit ball, with masses, that have the moments of a random one.
+
+    With what its trace lacks of its mass on an axis of its own, ``E [z; 1][z; 1]'`` is one of unit vectors; leaving
+    that axis out only shortens them.
+
+    Args:
+        moments: The mass times ``E [z; 1][z; 1]'``, psd up to noise, shape (q + 1, q + 1).
+        cutoff: Of `neurons_from_matrix`.
+
+    Returns:
+        z, shape (k, q); their masses, shape (k,).
+    """
+    q = moments.shape[0] - 1
+    wide = np.zeros((q + 2, q + 2))
+    kept = np.append(np.arange(q), q + 1)
+    wide[np.ix_(kept, kept)] = moments
+    wide[q, q] = max(moments[q, q] - np.trace(moments[:q, :q]), 0.0)
+    z, mass = neurons_from_matrix(wide, cutoff)
+    return z[:, :q], mass
+
+
 def _small_root(a: float, b: float, c: float) -> float:
     """The root of smaller modulus of ``a t^2 + 2 b t + c`` (a c < 0, so both are real), without cancellation."""
     root = np.sqrt(b * b - a * c)

@@ -16,6 +16,11 @@ bounds = pytest.importorskip("cvxrobust.backends.ipm.polynomial.certify")
 triangles = pytest.importorskip("cvxrobust.backends.ipm.symmetric")
 
 CPU = torch.device("cpu")
+LOSSES = ("hinge", "squared_hinge", "logistic", "squared", "absolute", "huber:0.4")
+"""Of targets, attacked samples have pairs of rows."""
+every_loss = pytest.mark.parametrize("loss", LOSSES)
+sides = pytest.mark.parametrize("loss", ["hinge", "absolute", "huber:0.4"])
+"""One row for each attacked sample, pairs that share a number, and with a pair of its own besides."""
 
 
 def interior(problem, iterations=4):
@@ -91,7 +96,7 @@ def counting(request, monkeypatch):
     return prepared
 
 
-@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
+@every_loss
 def test_a_direction_solves_the_linearised_optimality_conditions(loss, counting):
     at, newton = interior(adversarial(12, 4, loss=loss, activation=(0.3, 0.7, 0.2)))
     newton, taken = counting(at, newton.triangle)
@@ -134,12 +139,13 @@ def test_a_direction_solves_the_linearised_optimality_conditions(loss, counting)
     assert torch.allclose(alpha, inner / lam.slack - lam.multiplier / lam.slack * step.attacked.lam.slack, atol=1e-12)
 
 
+@every_loss
 @pytest.mark.parametrize("at_once", [12, 5])
-def test_what_is_factored_is_the_operator_that_refinement_applies(counting, at_once, monkeypatch):
+def test_what_is_factored_is_the_operator_that_refinement_applies(loss, counting, at_once, monkeypatch):
     # Refinement would hide a wrong factor.
     monkeypatch.setattr(schur, "BLOCK", at_once * 15)
     monkeypatch.setattr(schur, "CACHED", at_once // 2 * 15)
-    at, newton = interior(adversarial(12, 4, activation=(0.3, 0.7, 0.2)))
+    at, newton = interior(adversarial(12, 4, loss=loss, activation=(0.3, 0.7, 0.2)))
     newton, _ = counting(at, newton.triangle)
     T = torch.tensor(np.random.default_rng(0).standard_normal((2, 5, 5)))
     T = T + T.mT
@@ -176,8 +182,9 @@ def test_the_second_order_correction_of_scaled_matrices_is_mehrotras():
         assert torch.allclose(left, mu * torch.eye(4, dtype=S.dtype) - S @ S - 0.5 * (product + product.T), atol=1e-12)
 
 
-def test_complementarity_after_a_step_is_what_it_becomes():
-    for problem in (adversarial(10, 3), adversarial(10, 3, radius=0.0)):
+@sides
+def test_complementarity_after_a_step_is_what_it_becomes(loss):
+    for problem in (adversarial(10, 3, loss=loss), adversarial(10, 3, radius=0.0, loss=loss)):
         at, newton = interior(problem)
         step = newton.direction(0.3 * newton.mu, None)
         longest = newton.longest(step, 1.0)
@@ -188,8 +195,9 @@ def test_complementarity_after_a_step_is_what_it_becomes():
         assert found.mu == pytest.approx(predicted, rel=1e-9)
 
 
-def test_steps_are_the_longest_that_stay_inside():
-    at, newton = interior(adversarial(10, 3))
+@sides
+def test_steps_are_the_longest_that_stay_inside(loss):
+    at, newton = interior(adversarial(10, 3, loss=loss))
     step = newton.direction(0.0, None)
     primal, dual = newton.longest(step, 1.0)
     for k, longest in enumerate((primal, dual)):
@@ -206,7 +214,7 @@ def test_steps_are_the_longest_that_stay_inside():
             assert positive is expected or longest == 1.0
 
 
-@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
+@every_loss
 def test_the_ways_to_factor_agree(loss):
     at, few = interior(adversarial(9, 6, radius=0.0, loss=loss), 6)
     ways = {"entries": schur.DenseSchur, "samples": schur.KernelSchur, "rows": rows.RowsSchur}
@@ -222,7 +230,7 @@ def test_the_ways_to_factor_agree(loss):
 
 
 @pytest.mark.parametrize("near", [None, 0.0])
-@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
+@every_loss
 def test_rows_of_attacked_samples_make_the_same_step(loss, near):
     problem = adversarial(12, 4, radius=np.where(np.arange(12) < 3, 0.0, 0.3), loss=loss)
     at, few = interior(problem, 5)
@@ -278,8 +286,9 @@ def test_a_shift_of_the_reduced_system_leaves_small_unknowns_alone():
     assert float(factor[2, 2] ** 2) == pytest.approx(1e-4, rel=1e-10)
 
 
-def test_the_bound_in_the_loop_is_the_one_that_core_proves():
-    problem = adversarial(20, 5)
+@sides
+def test_the_bound_in_the_loop_is_the_one_that_core_proves(loss):
+    problem = adversarial(20, 5, loss=loss)
     at, _ = interior(problem)
     judge = bounds.Bounds(problem.to_structured(), problem.X, CPU)
     moments = at.point.attacked.moments
@@ -288,5 +297,5 @@ def test_the_bound_in_the_loop_is_the_one_that_core_proves():
         moved = replace(
             moments, theta=mass * moments.theta, mean=reach * moments.mean, cov=mass * reach**2 * moments.cov
         )
-        dual = bounds.DualPoint(moved.theta, moved, at.frame)
+        dual = bounds.DualPoint(judge.thetas(moved), moved, at.frame)
         assert judge.bound(dual).value == pytest.approx(problem.lower_bound(judge.multipliers(dual)), rel=1e-10)

@@ -23,7 +23,7 @@ projections = pytest.importorskip("cvxrobust.backends.torch.gated.columns.projec
 CPU = torch.device("cpu")
 CASES = [
     (loss, radius, norm)
-    for loss in ("hinge", "squared_hinge", "logistic", "squared")
+    for loss in ("hinge", "squared_hinge", "logistic", "squared", "absolute")
     for radius, norm in ((0.0, "inf"), (0.01, "inf"), (0.02, 2), (0.02, 1))
 ]
 
@@ -57,7 +57,7 @@ def by_columns(monkeypatch):
     monkeypatch.setattr(gated_torch, "begin", lambda *_: pytest.fail("went over to the path"))
 
 
-@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "squared"])
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "squared", "absolute"])
 def test_narrow_cones_end_at_the_tolerance(by_columns, loss):
     """Attacks leave these cones so narrow that lying inside by 1e-9 made projections too long by 1e-5."""
     rng = np.random.default_rng(312)

@@ -26,7 +26,7 @@ method = pytest.importorskip("cvxrobust.backends.torch.gated.multipliers.method"
 pieces = pytest.importorskip("cvxrobust.backends.torch.gated.multipliers.blocks")
 
 FORMS = [("one-sided", loss) for loss in ("hinge", "squared_hinge", "logistic")]
-FORMS += [("gated", "hinge"), ("gated", "squared")]
+FORMS += [("gated", "hinge"), ("gated", "squared"), ("gated", "absolute")]
 
 
 def noisy(n=200, d=6, seed=0, radius=0.0, **parameters):

@@ -1,7 +1,7 @@
 """Ways: which there are, in which order they are tried, and when one makes way for the next."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pytest
@@ -20,7 +20,15 @@ from cvxrobust import (
     Termination,
     solve,
 )
-from cvxrobust.core import Capabilities, Estimate, Solution, TooLargeError, UnsupportedProgramError, get_backend
+from cvxrobust.core import (
+    Capabilities,
+    Estimate,
+    PolynomialProgram,
+    Solution,
+    TooLargeError,
+    UnsupportedProgramError,
+    get_backend,
+)
 from cvxrobust.core.kit import require_structured
 from cvxrobust.core.solving.plan import make_plan
 from cvxrobust.core.solving.structure import Structure
@@ -429,6 +437,51 @@ def test_whoever_reads_ellipsoids_of_polynomial_networks_need_not_read_shapes_of
     assert Structure(GATED[shape]).read_by(backend) is not None
     (way,) = make_plan(GATED[shape], "clarabel", "direct", Settings(), None).ways
     assert way.backend.name == "clarabel"
+
+
+# -- classes --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Together(PolynomialProgram):
+    """A programme whose loss sees all classes of a sample at once."""
+
+    multiclass: str = "joint"
+
+
+def seen_at_once(problem):
+    """A problem whose structured programme says so."""
+    plain = problem.to_structured()
+    together = Together(**{field.name: getattr(plain, field.name) for field in fields(plain)})
+    object.__setattr__(problem, "to_structured", lambda: together)
+    return problem
+
+
+@pytest.mark.parametrize("name", ["mine", "ipm", "torch"])
+def test_classes_that_a_backend_would_train_otherwise_are_refused_by_name_before_work(name):
+    backend = polynomial("mine", never) if name == "mine" else get_backend(name)
+    problem = seen_at_once(AdversarialSDP(X, Y, radius=0.1))
+    said = rf"backend '{name}' does not train several classes by 'joint' \(it knows one-versus-all\)"
+    assert Structure(problem).read_by(backend) is None
+    if not backend.capabilities.cones:  # who reads these has classes there
+        with pytest.raises(UnsupportedProgramError, match=said):
+            solve(problem, backend=backend)
+    with pytest.raises(UnsupportedProgramError, match=said):
+        require_structured(problem.to_structured(), backend.capabilities, name)
+    said_alone = replace(problem.to_structured(), multiclass="one-versus-all")
+    require_structured(said_alone, backend.capabilities, name)
+
+
+def test_auto_looks_elsewhere_for_classes_that_the_cheapest_would_train_otherwise(ways, answer):
+    knows_both = polynomial("dear", lambda *_: answer[0], 9.0)
+    strategies = frozenset({"one-versus-all", "joint"})
+    knows_both.capabilities = replace(knows_both.capabilities, multiclass=strategies)
+    ways(polynomial("cheap", never, 0.1), knows_both)
+    apart, together = AdversarialSDP(X, Y, radius=0.1), seen_at_once(AdversarialSDP(X, Y, radius=0.1))
+    assert [way.backend.name for way in make_plan(apart, "auto", "direct", Settings(), None).ways] == ["cheap", "dear"]
+    assert [way.backend.name for way in make_plan(together, "auto", "direct", Settings(), None).ways] == ["dear"]
+    (way,) = make_plan(together, "clarabel", "direct", Settings(), None).ways
+    assert Structure(together).read_by(way.backend) is None
 
 
 CLASSES = np.random.default_rng(1).integers(0, 3, X.shape[0])

@@ -63,7 +63,7 @@ class Place:
         omega: Their derivatives in the worst values, of either sign; shape (n,).
         curvature: Second derivatives of the losses in these, shape (n,).
         sums: Dual norms of ``H_i``; None without attack.
-        residuals: Absolute residuals; None for margins and without attack, where nothing is smoothed.
+        residuals: Absolute residuals; None for margins, and where nothing is smoothed: without attack and kink.
     """
 
     value: float
@@ -112,7 +112,7 @@ class Master:
         self.program, self.dtype, self.d = program, dtype, program.attackable
         self.X, self.radius = tensor(program.X), tensor(program.attack.radius)
         self.labels, self.gates = tensor(program.labels[:, 0]), tensor(program.gates * program.signs)
-        self.ball = smooth_ball(program.attack)
+        self.ball = smooth_ball(program.attack, self.X)
         self.noise = 4.0 * torch.finfo(dtype).eps
         self.loss, self.margin = torch_loss(program.loss), program.loss_function.margin
         self.attacked = program.attack.present
@@ -207,10 +207,10 @@ class Master:
             worst = values if sums is None else values - self.radius * sums.value
         else:
             worst = values - self.labels
-            if sums is not None:
+            if sums is not None or self.loss.of_sizes:
                 width = torch.as_tensor(smoothing.loss, dtype=worst.dtype, device=worst.device)
                 residuals = SMOOTH_BALLS[2].smoothed(worst[:, None], width, True, self.carried_residuals)
-                worst = residuals.value + self.radius * sums.value
+                worst = residuals.value if sums is None else residuals.value + self.radius * sums.value
         losses, omega, curvature = self.loss.second_order(
             worst, lambda z: smooth_relu(z, smoothing.loss, self.carried_loss)
         )
@@ -266,6 +266,8 @@ class Master:
     def _jacobian(self, here: Place) -> Tensor:
         """Derivatives in c of the worst values, of residuals or of minus the margins; shape (n, m)."""
         if here.sums is None:
+            if here.residuals is not None:
+                return here.residuals.gradient.to(self.dtype) * self.features
             return -self.features if self.margin else self.features
         along = here.sums.gradient @ self.directions[:, : self.d].T
         reach = (self.radius[:, None] * self.gates[:, self.slots] * along).to(self.dtype)

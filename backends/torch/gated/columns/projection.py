@@ -80,6 +80,7 @@ class ConeProjections:
 
         self.program, self.device, self.d = program, device, program.attackable
         X, K = tensor(program.X), program.signs.size
+        self.attack = program.attack.like(X)
         self.lengths = X.norm(dim=1)
         some = self.lengths > 0.0
         self.rows = torch.nonzero(some)[:, 0]
@@ -223,7 +224,7 @@ class ConeProjections:
         """``(t x'p - r N(p)) / ||x||`` of all samples that are not zero, shape (slots, rows)."""
         found: Tensor = (P @ self.columns) * self.sides[slots]
         if self.attacked:
-            found = found - self.reach * self.program.attack.dual_norm(P)[:, None]
+            found = found - self.reach * self.attack.dual_norm(P)[:, None]
         return found
 
     def _points(self, slots: Tensor, Z: Tensor) -> Tensor:
@@ -247,7 +248,7 @@ class ConeProjections:
         wanted = wanted & torch.gather(free, 1, places)
         new = self.X[rows] * torch.gather(self.sides[slots], 1, rows)[..., None]
         if self.attacked:
-            new[..., : self.d] -= self.reach[rows][..., None] * self.program.attack.maximiser(P)[:, None]
+            new[..., : self.d] -= self.reach[rows][..., None] * self.attack.maximiser(P)[:, None]
         row, local = slots[:, None], torch.arange(slots.numel(), device=self.device)[:, None]
         new = torch.where(wanted[..., None], new, self.generators[row, places])
         owners = torch.where(free, -1, self.owners[slots])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.balls import SMOOTH_BALLS, smooth_ball, support
+from cvxrobust.backends.torch.gated.balls import SMOOTH_BALLS, dual_norm, smooth_ball
 from cvxrobust.backends.torch.losses import ReLU, torch_loss
 from cvxrobust.core import GatedProgram
 
@@ -120,15 +120,15 @@ class Sums:
     def __init__(self, data: Restricted, centres: Centres, widths: Widths, U: Tensor) -> None:
         self.data, self.centres, self.width, self.U = data, centres, widths, U
         self.loss, self.margin = torch_loss(data.program.loss), data.program.loss_function.margin
-        self.ball = smooth_ball(data.program.attack)
+        self.ball = smooth_ball(data.program.attack, U)
         self.total = torch.zeros_like(U)
         self.weight = U.new_zeros(U.shape[0])
         self.sizes, self.turns, self.slot_error = U.new_zeros(U.shape[0]), U[:, :0], U.new_zeros(U.shape[0])
         self.error = U.new_zeros(3)
         if data.attacked and data.program.rules.one_sided:
             d = data.program.attackable
-            self.sizes, self.turns = support(U[:, :d], centres.slots, widths.slots, self.ball)
-            self.slot_error = data.program.attack.dual_norm(U) - (self.turns * U[:, :d]).sum(1)
+            self.sizes, self.turns = self.ball.support(U[:, :d], centres.slots, widths.slots)
+            self.slot_error = dual_norm(data.program.attack, U) - (self.turns * U[:, :d]).sum(1)
 
     def add(self, label: Label, rows: slice, kept: list[PieceMultipliers] | None) -> Tensor:
         """Add samples to everything, and return the sum of their losses."""
@@ -139,7 +139,7 @@ class Sums:
         if data.attacked:
             H = gates @ U
             margins = (X * H).sum(1)
-            sizes, directions = support(H[:, :d], self.centres.sums[rows], self.width.sums, self.ball)
+            sizes, directions = self.ball.support(H[:, :d], self.centres.sums[rows], self.width.sums)
             reach = radius[:, 0] * sizes
         else:
             z = X @ U.T
@@ -184,23 +184,24 @@ class Sums:
         directions: Tensor | None,
         kept: list[PieceMultipliers] | None,
     ) -> Tensor:
-        """The same for squared residuals, worst where attacks go the way of the residual."""
+        """The same for losses of residuals, worst where attacks go the way of the residual."""
         data = self.data
         X, gates, radius = data.X[rows], data.gates[rows], data.radius[rows]
-        if reach is None:
+        smoothed = reach is not None or self.loss.of_sizes
+        if not smoothed:
             worst, sides = residuals, torch.ones_like(residuals)
         else:
-            sizes, side = support(
-                residuals[:, None], self.centres.outputs[rows, None], self.width.loss, SMOOTH_BALLS[2]
-            )
+            centre = self.centres.outputs[rows, None]
+            sizes, side = SMOOTH_BALLS[2].support(residuals[:, None], centre, self.width.loss)
             # Smoothed from below, an absolute residual may be less than nothing.
-            worst, sides = torch.relu(sizes + reach), side[:, 0]
+            worst, sides = torch.relu(sizes if reach is None else sizes + reach), side[:, 0]
         losses, omega = self.loss.first_order(worst, self._relu(rows))
         heavy = data.weighed(omega, rows)
         self._pull(X, gates, radius, -heavy * sides, heavy, directions, slice(0, 0), None, None, H is None)
         if kept is not None:
-            if H is not None and directions is not None:
+            if smoothed:
                 self.error[0] += (heavy * (residuals.abs() - sides * residuals)).sum()
+            if H is not None and directions is not None:
                 self._judge_sums(heavy, radius, H, directions)
             kept.append(PieceMultipliers(omega, sides, X[:, :0] if directions is None else directions, X[:, :0]))
         total: Tensor = data.weighed(losses, rows).sum(dtype=torch.float64)
@@ -264,7 +265,7 @@ class Sums:
 
     def _judge_sums(self, omega: Tensor, radius: Tensor, H: Tensor, directions: Tensor) -> None:
         G = H[:, : directions.shape[1]]
-        lost = self.data.program.attack.dual_norm(G) - (directions * G).sum(1)
+        lost = dual_norm(self.data.program.attack, G) - (directions * G).sum(1)
         self.error[2] += (omega * radius[:, 0]) @ lost
 
     def derivative(self) -> Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.torch.gated.balls import smooth_ball
+from cvxrobust.backends.torch.gated.balls import SMOOTH_BALLS
 from cvxrobust.backends.torch.gated.best_so_far import GatedIncumbent
 from cvxrobust.backends.torch.gated.multipliers.blocks import Centres, Widths
 from cvxrobust.backends.torch.gated.multipliers.lagrangian import Lagrangian, LagrangianEvaluation
@@ -105,7 +105,7 @@ class MultiplierMethod:
         program = self.best.program
         d = max(1, program.attackable)
         # A norm may err about as much as a ReLU does.
-        share = 1.0 / smooth_ball(program.attack).terms(d)
+        share = 1.0 / SMOOTH_BALLS[program.attack.norm].terms(d)
         reach = max(float(program.attack.radius.max(initial=0.0)), 1e-3 * self.scale / d**0.5)
         norms = self.unit * TUNING.relu_width * share / reach
         return Widths(self.unit * TUNING.loss_width, self.unit * TUNING.relu_width, norms, norms)

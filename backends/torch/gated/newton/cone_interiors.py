@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.balls import smooth_ball
+from cvxrobust.backends.torch.gated.balls import dual_norm, smooth_ball
 from cvxrobust.backends.torch.gated.tensors import GatedTensors
 from cvxrobust.core.arrays import worth_a_look
 
@@ -76,14 +76,15 @@ def _interiors(data: GatedTensors, slots: Tensor) -> tuple[Tensor, Tensor]:
     return best / torch.where(size > 0.0, size, 1.0), margin
 
 
-def _width(E: Tensor) -> Tensor:
-    return (1e-3 * torch.sqrt((E**2).sum(1, keepdim=True))).clamp_min(1e-12)
+def _width(data: GatedTensors, E: Tensor) -> Tensor:
+    unit = smooth_ball(data.program.attack, E).unit
+    return (1e-3 * unit * torch.sqrt((E**2).sum(1, keepdim=True))).clamp_min(1e-12)
 
 
 def _margins(data: GatedTensors, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor) -> Tensor:
     slack = sides * (X @ E.T)
     if data.attacked:
-        slack = slack - reach * data.program.attack.dual_norm(E)
+        slack = slack - reach * dual_norm(data.program.attack, E)
     size = torch.sqrt((E**2).sum(1))
     return slack.amin(0) / torch.where(size > 0.0, size, 1.0)
 
@@ -93,7 +94,7 @@ def _values(
 ) -> Tensor:
     slack = sides * (X @ E.T)
     if data.attacked:
-        ball, d = smooth_ball(data.program.attack), data.program.attackable
+        ball, d = smooth_ball(data.program.attack, E), data.program.attackable
         slack = slack - reach * ball.smoothed(E[:, :d], width, False).value
     return torch.nn.functional.softplus(-slack).sum(0) + 0.5 * decay * (E**2).sum(1)
 
@@ -102,9 +103,9 @@ def _step(
     data: GatedTensors, X: Tensor, sides: Tensor, reach: Tensor, E: Tensor, decay: float
 ) -> tuple[Tensor, Tensor]:
     """One damped Newton step for every slot, and the largest decrement."""
-    d, D, width = data.program.attackable, X.shape[1], _width(E)
+    d, D, width = data.program.attackable, X.shape[1], _width(data, E)
     slack = sides * (X @ E.T)
-    norms = smooth_ball(data.program.attack).smoothed(E[:, :d], width, False) if data.attacked else None
+    norms = smooth_ball(data.program.attack, E).smoothed(E[:, :d], width, False) if data.attacked else None
     if norms is not None:
         slack = slack - reach * norms.value
     p = torch.sigmoid(-slack)

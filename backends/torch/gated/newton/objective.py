@@ -134,7 +134,7 @@ class NewtonPoint:
         along = (mine * V).sum((1, 2), keepdim=True)
         lengths = between(old.lengths, mine + (V - self.carried_lengths * along) / self.roots)
         lengths = lengths / torch.sqrt((lengths**2).sum((1, 2), keepdim=True)).clamp_min(1.0)
-        ball, d = smooth_ball(self.data.program.attack), self.data.program.attackable
+        ball, d = smooth_ball(self.data.program.attack, V), self.data.program.attackable
         on_sums = on_slots = None
         if ball.carries and self.sums is not None and sums is not None:
             on_sums = ball.nearest(between(old.sums, self.sums.carried(sums)))
@@ -201,7 +201,7 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
     slots = kappa = bends = mu = stiff = bend = sums = None
     reach: Tensor | float = 0.0
     if H is not None:
-        ball, width = smooth_ball(program.attack), torch.as_tensor(widths.sums, dtype=U.dtype, device=U.device)
+        ball, width = smooth_ball(program.attack, U), torch.as_tensor(widths.sums, dtype=U.dtype, device=U.device)
         sums = ball.smoothed(H, width, True, old.sums)
         reach = data.radius * sums.value
         if program.rules.paired:
@@ -212,7 +212,8 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
         if slots is not None:
             arguments = arguments + data.reach[..., None] * slots.value
     if not data.margin:
-        size, sigma, bend = smooth_abs(outputs - data.labels, widths.values) if data.attacked else (
+        smoothed = data.attacked or data.loss.of_sizes
+        size, sigma, bend = smooth_abs(outputs - data.labels, widths.values) if smoothed else (
             torch.abs(outputs - data.labels), torch.sign(outputs - data.labels), torch.zeros_like(outputs)
         )  # fmt: skip
         found, sigma = size + reach, -sigma
@@ -226,7 +227,7 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
             found = found - (excess * known).sum(1)
     losses, slope, curvature = data.loss.second_order(found, lambda z: smooth_relu(z, widths.values, old.loss))
     omega = data.weighed(slope) / n
-    if not data.attacked and not data.margin:
+    if not data.attacked and not data.margin and not data.loss.of_sizes:
         sigma = torch.where(sigma == 0.0, 1.0, sigma)
     roots = torch.sqrt((U * U).sum((1, 2), keepdim=True) + widths.lengths**2)
     curvature = data.weighed(curvature) / n

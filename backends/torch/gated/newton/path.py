@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvxrobust.backends.torch.gated.balls import smooth_ball
 from cvxrobust.backends.torch.gated.best_so_far import TINY, GatedIncumbent
 from cvxrobust.backends.torch.gated.newton.cone_interiors import THIN, interiors
 from cvxrobust.backends.torch.gated.newton.newton_step import line_search, newton_direction
@@ -201,6 +202,7 @@ def _widths(path: Path) -> SmoothingWidths:
     if path.data.cone:
         # Above the norm, relative to the slot, and never wider than before: what was inside stays inside.
         sizes = torch.sqrt((path.U**2).sum(-1, keepdim=True))
+        sizes = sizes * smooth_ball(program.attack, path.U).unit
         slots = (0.1 * min(path.width, 0.1) * sizes / max(1, program.attackable) ** 0.5).clamp_min(1e-30)
         slots = slots if path.slots is None else torch.minimum(slots, path.slots)
         path.slots = slots

@@ -1,4 +1,4 @@
-"""The Huber loss by the first-order methods, whose second derivative jumps: the optimum that conic solvers find."""
+"""Losses of targets by the first-order methods, with kinks and jumps: the optimum that conic solvers find."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("loss", ["huber", "huber:0.3"])
+@pytest.mark.parametrize("loss", ["absolute", "huber", "huber:0.3"])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_first_order_methods_find_the_optimum_of_conic_solvers(name, loss):
     problem = PROBLEMS[name](loss)
