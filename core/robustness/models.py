@@ -282,9 +282,16 @@ class PredictorModel:
         return margins, weights[index] - weights[rivals]
 
 
+class LinearScores:
+    """Base of classifiers whose scores are ``X @ coef_.T + intercept_``, as those of scikit-learn's linear ones are."""
+
+    coef_: Array
+    intercept_: Array
+
+
 def is_linear(model: Any) -> bool:
-    """Whether a classifier is one of scikit-learn's linear ones, whose scores are ``X @ coef_.T + intercept_``."""
-    return any(
+    """Whether the scores of a classifier are ``X @ coef_.T + intercept_``: it is one of scikit-learn's, or says so."""
+    return isinstance(model, LinearScores) or any(
         kind.__name__ == "LinearClassifierMixin" and kind.__module__.startswith("sklearn.")
         for kind in type(model).__mro__
     )

@@ -21,7 +21,9 @@ BLOCK = 4_000_000
 
 
 def is_tree(model: Any) -> bool:
-    """Whether a classifier is a fitted decision tree of scikit-learn with one output."""
+    """Whether a classifier is a fitted decision tree: scikit-learn's with one output, or one that has `leaf_boxes`."""
+    if callable(getattr(model, "leaf_boxes", None)):
+        return True
     named = any(
         kind.__name__ == "BaseDecisionTree" and kind.__module__.startswith("sklearn.") for kind in type(model).__mro__
     )
@@ -33,17 +35,20 @@ def leaves(model: Any) -> tuple[Array, Array, Index]:
 
     Sides are moved outwards by what rounding to single precision may do to an input.
     """
+    if callable(getattr(model, "leaf_boxes", None)):
+        low, high, labels = model.leaf_boxes()
+        return low - _room(low), high + _room(high), labels
     tree = model.tree_
     d = int(tree.n_features)
     boxes: list[tuple[int, Array, Array]] = [(0, np.full(d, -np.inf), np.full(d, np.inf))]
-    lows, highs, labels = [], [], []
+    lows, highs, predicted = [], [], []
     while boxes:
         node, low, high = boxes.pop()
         left, right = int(tree.children_left[node]), int(tree.children_right[node])
         if left == right:
             lows.append(low)
             highs.append(high)
-            labels.append(int(np.argmax(tree.value[node][0])))
+            predicted.append(int(np.argmax(tree.value[node][0])))
             continue
         feature, threshold = int(tree.feature[node]), float(tree.threshold[node])
         room = float(_room(np.array(threshold)))
@@ -51,7 +56,7 @@ def leaves(model: Any) -> tuple[Array, Array, Index]:
         upper[feature] = min(upper[feature], threshold + room)
         lower[feature] = max(lower[feature], threshold - room)
         boxes += [(left, low, upper), (right, lower, high)]
-    return np.array(lows), np.array(highs), np.array(labels, dtype=np.intp)
+    return np.array(lows), np.array(highs), np.array(predicted, dtype=np.intp)
 
 
 def distances(model: Any, X: Array, index: Index, ball: AttackBall) -> tuple[Array, Array]:

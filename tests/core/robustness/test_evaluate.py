@@ -250,7 +250,7 @@ def test_a_report_says_who_broke_what_and_reads_as_json():
         ({"threat": Threat(2, scale=[1.0])}, "scale"),
         ({"steps": 0}, "steps"),
     ],
-    ids=str,
+    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
 )
 def test_what_cannot_be_judged_is_refused(change, words):
     X, y = data(9)
