@@ -94,7 +94,14 @@ class TrainingOptions:
         float | None,
         typer.Option(
             help="Attack radius, in standard deviations of the training features (or units of the data with "
-            "--no-standardize); l2 for adversarial-sdp, in the norm --norm for adversarial-relu."
+            "--no-standardize), in the norm --norm."
+        ),
+    ] = None
+    norm: Annotated[
+        str | None,
+        typer.Option(
+            "--norm",
+            help="Norm of the attacks: inf, 2 or 1; 2 alone for adversarial-sdp. (default: inf; 2 for adversarial-sdp)",
         ),
     ] = None
     immutable: Annotated[
@@ -130,10 +137,6 @@ class TrainingOptions:
     activation: Annotated[
         tuple[float, float, float] | None,
         typer.Option(help="Coefficients a b c of the activation a t^2 + b t + c.", metavar="A B C"),
-    ] = None
-    norm: Annotated[
-        str | None,
-        typer.Option("--norm", help="Norm of the attacks: inf, 2 or 1. (default: inf)", rich_help_panel=GATES),
     ] = None
     formulation: Annotated[
         str | None,
