@@ -29,7 +29,7 @@ from cvxrobust.core.programs.gated.program import GatedProgram
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu import recovery as relu_recovery
 from cvxrobust.problems.relu.assembly import GatedForm
-from cvxrobust.problems.relu.coordinates import is_within
+from cvxrobust.problems.relu.coordinates import is_within, uncertainty_under
 from cvxrobust.problems.relu.data import ReLUData
 from cvxrobust.problems.relu.first_bounds import bound_at_once, seconds_of_a_look
 from cvxrobust.problems.relu.gates.cones import resampled
@@ -61,7 +61,7 @@ class ReLUProblem(ReLUData):
         return GatedProgram(
             self.coordinates, self.labels, self.loss, slots.gates, slots.signs, self._attack_within, self.beta,
             self.formulation, self.bias,
-            None if self.span is None else self.span.uncertainty(self.radius), self.sample_weight,
+            None if self.span is None else uncertainty_under(self.attack, self.span), self.sample_weight,
         )  # fmt: skip
 
     @cached_property
@@ -72,7 +72,7 @@ class ReLUProblem(ReLUData):
     @property
     def _attack_within(self) -> AttackBall:
         """The attacks in the coordinates of programmes."""
-        return replace(self.attack, attackable=self.coordinates.shape[1] - int(self.bias))
+        return self.attack if self.span is None else self.attack.within(self.span.basis)[0]
 
     @cached_property
     def carrying(self) -> NDArray[np.intp]:
@@ -240,7 +240,7 @@ class ReLUProblem(ReLUData):
         slots = 2 * gates if self.slots is None else np.size(self.slots.signs)
         cones = gates if attacked and self.rules.constrains_gates else 0
         n, d = self.inputs.shape
-        spanned = self.attack.isotropic
+        spanned = not self.attack.present or self.attack.geometry.isotropic
         one = seconds_of_a_look(n, d, int(slots), attacked=attacked, spanned=spanned, cones=cones)
         # Making the parts would find their gates.
         return one * sum(int(labels[0].size) for labels in self.targets)

@@ -1,11 +1,13 @@
-"""ReLU training in the span of the rows, where nobody attacks or the attack is an l2 ball: exactly the same problem.
+"""ReLU training in the span of the rows, where nobody attacks or attacks are l2 balls: exactly the same problem.
 
 Let V (d, k) be an orthonormal basis of the span of the rows. With gates given, objective and constraints of the gated
 programmes (`cvxrobust.core.programs.gated.evaluation`) know a slot's vector v by ``x_i'v``, by ``||v||_2`` in the
 penalty and, under attack, by ``||v||_2`` and ``||sum_k s_k g_ik v_k||_2``. Replacing every v by ``VV'v`` leaves the
 first alone and makes no norm longer, in all three formulations: an optimum lies in the span, and ``v = V p`` with the
 data ``X V`` is the same programme in k coordinates. (Averaging over the reflections of the complement says the same of
-the nonconvex problem.) Attacks in the other norms, or with a shape, see more of v than that.
+the nonconvex problem.) Attacks in the other norms see more of v than that. Those in ellipsoids, ``D = S e``, see S'v:
+where they go in few directions, the span of the rows and of the columns of S does as well, and the ellipsoid there is
+that of V'S.
 
 A bias is a coordinate of its own, beside V, not in it: spanning the rows ``[x_i, 1]`` instead would tie it to the
 inputs, which an adversary touches and the bias not. Then ``x = (1, 0)``, radius .9, beta .01 would have the optimum
@@ -23,10 +25,39 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.networks.relu import ReLUNetwork
-from cvxrobust.problems.data.row_span import DEPENDENT, RowSpan
+from cvxrobust.problems.data.row_span import DEPENDENT, EPS, PAYS, RowSpan, row_span
 
 Array = NDArray[np.float64]
+
+
+def span_under(attack: AttackBall, X: Array) -> RowSpan | None:
+    """The span in which programmes under some attacks are written, where that is worth it; else None.
+
+    Args:
+        attack: The attacks.
+        X: Inputs, shape (n, d).
+    """
+    if attack.isotropic:
+        return row_span(X)
+    if not attack.geometry.isotropic or attack.dimension > PAYS * X.shape[1]:
+        return None
+    found = row_span(np.vstack([X, attack.spanned(None).T]))
+    return None if found is None else replace(found, coordinates=found.coordinates[: len(X)], rest=found.rest[: len(X)])
+
+
+def uncertainty_under(attack: AttackBall, span: RowSpan) -> Array:
+    """How far sums over samples and attacks in the span may be from those that are meant, see `RowSpan.uncertainty`.
+
+    For an attack ``V'S e`` of the programme that is ``S e``, which differs from ``V V'S e`` by what S has outside.
+    """
+    if attack.ellipsoid is None:
+        return span.uncertainty(attack.radius)
+    S = attack.spanned(None).T
+    missed = float(np.linalg.norm(S - span.lifted(span.projected(S))))
+    missed += 8.0 * S.shape[1] * EPS * float(np.linalg.norm(S))
+    return np.asarray(span.uncertainty(attack.radius * attack.euclidean_reach) + attack.radius * missed)
 
 
 def network_within(span: RowSpan, network: ReLUNetwork) -> ReLUNetwork:

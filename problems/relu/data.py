@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.relu import ReLUNetwork
-from cvxrobust.problems.data.row_span import RowSpan, row_span
+from cvxrobust.problems.data.row_span import RowSpan
 from cvxrobust.problems.relu import choices as relu_choices
-from cvxrobust.problems.relu.coordinates import network_outside, network_within
+from cvxrobust.problems.relu.coordinates import network_outside, network_within, span_under
 from cvxrobust.problems.relu.fields import ReLUFields, SharedGates
 from cvxrobust.problems.relu.gates.patterns import GateSet
 
@@ -73,13 +73,13 @@ class ReLUData(ReLUFields):
 
     @cached_property
     def span(self) -> RowSpan | None:
-        """The span of the rows, where programmes are written in it: no attack or an l2 attack, and if that is worth it.
+        """The span of the rows, where programmes are written in it: no attack or l2 attacks, and if that is worth it.
 
         `cvxrobust.problems.relu.coordinates` says how.
         """
         if self.found is not None:
             return self.found.span
-        return row_span(self.X) if self.attack.isotropic else None
+        return span_under(self.attack, self.X)
 
     @cached_property
     def coordinates(self) -> Array:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from polynomial_cases import adversarial, certified, solved
 from random_problems import ellipsoid_problem, random_case
-from random_relu import any_gates, random_recipe
+from random_relu import any_gates, random_recipe, shaped_recipe
 from threadpoolctl import threadpool_info
 
 from cvxrobust import AdversarialSDP, Settings, StandardSDP
@@ -56,7 +56,7 @@ def test_attacks_in_ellipsoids_leave_no_tensor_behind(kind, number):
     assert_same(problem, *both(problem, rough, options={"subspace": kind != "scale"}))
 
 
-@pytest.mark.parametrize("recipe", [random_recipe, any_gates])
+@pytest.mark.parametrize("recipe", [random_recipe, any_gates, shaped_recipe])
 @pytest.mark.parametrize("number", range(6))
 def test_gated_programmes_leave_no_tensor_behind(recipe, number):
     for problem in recipe(number).problem().parts:
