@@ -44,7 +44,10 @@ def cvxrobust_problems() -> list[ProblemDescription]:
     return [
         ProblemDescription("standard-sdp", _standard_sdp, "polynomial activation, no adversary", shared),
         ProblemDescription(
-            "adversarial-sdp", _adversarial_sdp, "polynomial activation, l2 adversary", ("radius", "scale", *shared)
+            "adversarial-sdp",
+            _adversarial_sdp,
+            "polynomial activation, l2 adversary",
+            ("radius", "norm", "scale", *shared),
         ),
         ProblemDescription("convex-relu", _convex_relu, "ReLU activation, no adversary", relu),
         ProblemDescription(

@@ -26,6 +26,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
 Save = Annotated[Path | None, typer.Option(help="Write the network to this .npz file.")]
 Tolerance = Annotated[float, typer.Option(help="Relative certified gap to reach.")]
+Immutable = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--immutable",
+        help="Columns that attacks cannot touch, by name, with commas between them; repeatable.",
+        metavar="NAME,...",
+    ),
+]
+FeatureRadius = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--feature-radius",
+        help="By how much an attack of the (largest) --radius may move this column by itself, in units of the data; "
+        "repeatable.",
+        metavar="NAME=NUMBER",
+    ),
+]
 SavedNetwork = Annotated[Path, typer.Argument(help="A network written by `solve --save`.")]
 
 GATES = "Options of the ReLU problems"
@@ -94,26 +111,18 @@ class TrainingOptions:
         float | None,
         typer.Option(
             help="Attack radius, in standard deviations of the training features (or units of the data with "
-            "--no-standardize); l2 for adversarial-sdp, in the norm --norm for adversarial-relu."
+            "--no-standardize), in the norm --norm."
         ),
     ] = None
-    immutable: Annotated[
-        list[str] | None,
+    norm: Annotated[
+        str | None,
         typer.Option(
-            "--immutable",
-            help="Columns that attacks cannot touch, by name, with commas between them; repeatable.",
-            metavar="NAME,...",
+            "--norm",
+            help="Norm of the attacks: inf, 2 or 1; 2 alone for adversarial-sdp. (default: inf; 2 for adversarial-sdp)",
         ),
     ] = None
-    feature_radius: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--feature-radius",
-            help="By how much an attack may move this column alone, in units of the data, instead of --radius; "
-            "repeatable.",
-            metavar="NAME=NUMBER",
-        ),
-    ] = None
+    immutable: Immutable = None
+    feature_radius: FeatureRadius = None
     beta: Annotated[float | None, typer.Option(help="Weight of the penalty. (default: the problem's)")] = None
     loss: Annotated[
         str | None,
@@ -130,10 +139,6 @@ class TrainingOptions:
     activation: Annotated[
         tuple[float, float, float] | None,
         typer.Option(help="Coefficients a b c of the activation a t^2 + b t + c.", metavar="A B C"),
-    ] = None
-    norm: Annotated[
-        str | None,
-        typer.Option("--norm", help="Norm of the attacks: inf, 2 or 1. (default: inf)", rich_help_panel=GATES),
     ] = None
     formulation: Annotated[
         str | None,

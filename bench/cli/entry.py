@@ -15,7 +15,14 @@ from cvxrobust.bench.cli.commands.backends import backends_app
 from cvxrobust.bench.cli.commands.bench import bench_app
 from cvxrobust.bench.cli.commands.exchange import export, import_solution
 from cvxrobust.bench.cli.commands.plugins import metrics_app, plugins_app, problems_app
-from cvxrobust.bench.cli.options import name_optional_values, parse_options, parse_radii, spread_values
+from cvxrobust.bench.cli.options import (
+    name_optional_values,
+    parse_feature_radii,
+    parse_names,
+    parse_options,
+    parse_radii,
+    spread_values,
+)
 from cvxrobust.bench.display import (
     EXIT_FULL,
     EXIT_INPUT,
@@ -195,6 +202,8 @@ def evaluate(
             "else inf; polynomial networks answer 2 only)"
         ),
     ] = None,
+    immutable: arguments.Immutable = None,
+    feature_radius: arguments.FeatureRadius = None,
     exact: Annotated[
         bool,
         typer.Option(
@@ -214,7 +223,8 @@ def evaluate(
     """Accuracy of a saved network under attacks of each radius.
 
     Exact for polynomial networks. For ReLU networks it lies between the certified accuracy, which no attack can lower,
-    and the attacked accuracy, which an attack that was found reaches.
+    and the attacked accuracy, which an attack that was found reaches. Attacks have the shape that the network was
+    trained for, unless --immutable or --feature-radius describe another.
     """
     with clean_errors(as_json):
         from cvxrobust.bench.cli.printing import print_evaluation
@@ -234,6 +244,8 @@ def evaluate(
             time_limit=time_limit,
             form=source.form(),
             weight_column=source.weight_column,
+            immutable=tuple(parse_names(immutable) or ()),
+            feature_radius=parse_feature_radii(feature_radius) or {},
         )
         evaluation = evaluate_network(request)
         if as_json:
@@ -256,12 +268,14 @@ def predict(
             "trained against, else inf; polynomial networks answer 2 only)"
         ),
     ] = None,
+    immutable: arguments.Immutable = None,
     source: SourceOptions,
     quiet: arguments.Quiet = False,
 ) -> None:
     """Label, margin and certified radius of every row of new data, as CSV.
 
-    No attack within the certified radius changes a row's label. The data needs no labels; columns are found by the
+    No attack within the certified radius changes a row's label; attacks have the shape that the network was trained
+    for, or that of --immutable. The data needs no labels; columns are found by the
     names that the network was trained on, and others are left aside.
     """
     with clean_errors():
@@ -273,7 +287,15 @@ def predict(
         form = source.form()
         asked = None if norm is None else check_norm(norm)
         request = PredictionRequest(
-            network, data, out, source.data_folder, source.label, asked, form, source.weight_column
+            network,
+            data,
+            out,
+            source.data_folder,
+            source.label,
+            asked,
+            form,
+            source.weight_column,
+            tuple(parse_names(immutable) or ()),
         )
         found = predict_rows(request)
         for note in () if quiet else found.notes:

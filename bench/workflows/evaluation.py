@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from cvxrobust.bench.workflows.robustness import (
     settled_accuracies,
     trained_norm,
 )
-from cvxrobust.bench.workflows.threats import Threat, threat_of
+from cvxrobust.bench.workflows.threats import Threat, asked_of, threat_of
 from cvxrobust.bench.workflows.training import clean_accuracy, describe, in_network_terms
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError, UnknownNameError
@@ -48,6 +48,9 @@ class EvaluationRequest:
         form: How a CSV file is to be read; None for the usual form.
         weight_column: Name of the column of weights, which is no feature; rows of weight 0 are left out, all others
             count alike.
+        immutable: Names of columns that attacks cannot touch.
+        feature_radius: By how much an attack of the largest radius may move a column, by name, in the data's units.
+            Without any of both attacks have the shape that the network was trained for.
     """
 
     network: Path
@@ -61,6 +64,14 @@ class EvaluationRequest:
     time_limit: float | None = None
     form: CsvFormat | None = None
     weight_column: str | None = None
+    immutable: tuple[str, ...] = ()
+    feature_radius: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """What is asked of features by name, and the radius that this is about."""
+        largest = max(self.radii, default=0.0)
+        return {"immutable": self.immutable, "feature_radius": self.feature_radius, "radius": largest}
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -133,6 +144,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
         request.data, request.data_folder, request.label, classes, request.form, request.weight_column
     )
     dataset = _align(dataset, network)
+    network = asked_of(network, dataset.feature_names, request.shape)
     chosen, rows, note = _choose_rows(dataset, network, request.split)
     chosen = in_network_terms(chosen, network)
     return Evaluation(

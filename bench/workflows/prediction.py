@@ -16,7 +16,7 @@ from cvxrobust.bench.display import spreadsheet_cell
 from cvxrobust.bench.workflows.evaluation import feature_names
 from cvxrobust.bench.workflows.output_files import check_writable
 from cvxrobust.bench.workflows.robustness import load_network, trained_norm
-from cvxrobust.bench.workflows.threats import threat_of
+from cvxrobust.bench.workflows.threats import asked_of, threat_of
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError
 
@@ -34,6 +34,7 @@ class PredictionRequest:
         norm: Of the attacks that radii are certified against; None for the norm that the network was trained against.
         form: How a CSV file is to be read; None for commas and decimal points.
         weight_column: Name of the column of weights, to be left aside as that of labels.
+        immutable: Names of columns that attacks cannot touch; none for the attacks that the network was trained for.
     """
 
     network: Path
@@ -44,6 +45,7 @@ class PredictionRequest:
     norm: Norm | None = None
     form: CsvFormat | None = None
     weight_column: str | None = None
+    immutable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def predict(request: PredictionRequest) -> Prediction:
     network = load_network(request.network)
     norm = trained_norm(network) if request.norm is None else request.norm
     names, width = feature_names(network), network.n_features
+    called = names or tuple(f"x{j + 1}" for j in range(width))
+    network = asked_of(network, called, {"immutable": request.immutable})
     rows = load_rows(
         request.data, names, width, request.data_folder, request.label, request.form, request.weight_column
     )
@@ -102,7 +106,6 @@ def predict(request: PredictionRequest) -> Prediction:
         raise InputError(
             f"data row {row + 1} of {rows.name!r} holds numbers too large for the network; check its units."
         )
-    called = names or tuple(f"x{j + 1}" for j in range(width))
     unit = f"certified radii are l{norm}, in {threat_of(network, called, norm)}"
     return Prediction(labels, margins, radii, (*notes, unit))
 

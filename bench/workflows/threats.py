@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.csv_files import some
-from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.workflows.robustness import AnyNetwork
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError
 from cvxrobust.problems.data.features import Features
@@ -128,7 +128,7 @@ def check_by_feature(parameters: Mapping[str, Any]) -> None:
 
 
 def scale_of(
-    parameters: Mapping[str, Any], training: Dataset, standardizer: "Standardizer | None"
+    parameters: Mapping[str, Any], features: Features, standardizer: "Standardizer | None"
 ) -> NDArray[np.float64] | None:
     """The scale of a problem's attacks from what is asked of features by name, shape (d,); None if nothing is.
 
@@ -141,9 +141,25 @@ def scale_of(
     immutable, own = parameters.get("immutable", ()), parameters.get("feature_radius", {})
     if not immutable and not own:
         return None
-    features, scale = Features(training.n_features, training.feature_names), np.ones(training.n_features)
-    unit = np.ones(training.n_features) if standardizer is None else standardizer.scale
+    scale = np.ones(features.count)
+    unit = np.ones(features.count) if standardizer is None else standardizer.scale
     for name, radius in own.items():
         scale[features.place(name)] = radius / (parameters["radius"] * unit[features.place(name)])
     scale[features.places(list(immutable))] = 0.0
     return scale
+
+
+def asked_of(network: AnyNetwork, names: Sequence[str], parameters: Mapping[str, Any]) -> AnyNetwork:
+    """The network, its answers about attacks of the shape that is asked for; of its own where none is.
+
+    Args:
+        network: The network.
+        names: Of its inputs.
+        parameters: What is asked of features by name, and the largest radius.
+
+    Raises:
+        InputError: What is asked contradicts itself, or there is no feature of a name.
+    """
+    check_by_feature(parameters)
+    scale = scale_of(parameters, Features(network.n_features, tuple(names)), network.standardizer)
+    return network if scale is None else network.replace(ellipsoid=Ellipsoid.of(network.n_features, scale=scale))

@@ -11,6 +11,7 @@ from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.workflows.threats import BY_FEATURE, SCALE, scale_of
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.weights import together
+from cvxrobust.problems.data.features import Features
 
 if TYPE_CHECKING:
     from cvxrobust.core.networks.standardizer import Standardizer
@@ -45,7 +46,7 @@ def stated(
     Raises:
         InputError: A feature is none of the data's, or there is no such problem.
     """
-    scale = scale_of(given, training, standardizer)
+    scale = scale_of(given, Features(training.n_features, training.feature_names), standardizer)
     inputs = training.X if standardizer is None else standardizer.transform(training.X)
     parameters = {name: value for name, value in given.items() if name not in ("class_weight", *BY_FEATURE)}
     if weights is not None:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
 from cvxrobust.core.validation import check_finite_labels, checked_inputs
 from cvxrobust.problems.data.features import AskedShape, Features, ShapeArrays
+from cvxrobust.problems.data.parameters import checked_radius
 from cvxrobust.problems.data.repeated_rows import merged
 
 Array = NDArray[np.float64]
@@ -33,10 +35,43 @@ ships no types, and what type checkers guess from its defaults is wrong.
 """
 
 
+@dataclass(frozen=True)
+class TrainingRows:
+    """What an estimator trains on.
+
+    Args:
+        inputs: Shape (n, d); in the data's units as they come, later as the problem has them.
+        targets: Labels -1 and +1, numbers of classes, or real targets, shape (n,); labels of any kind as they come.
+        weights: What each row counts, shape (n,); None for all alike.
+        radius: Of the attacks on all rows, or on each, shape (n,).
+    """
+
+    inputs: Array
+    targets: NDArray[Any]
+    weights: Array | None
+    radius: float | Array
+
+    def take(self, rows: NDArray[Any]) -> "TrainingRows":
+        """Some of the rows: a mask or indices."""
+        return TrainingRows(
+            self.inputs[rows],
+            self.targets[rows],
+            None if self.weights is None else self.weights[rows],
+            self.radius[rows] if isinstance(self.radius, np.ndarray) else self.radius,
+        )
+
+    def merged(self) -> "TrainingRows":
+        """The same with rows that come again, with the same target and radius, as one of their weights added."""
+        each = isinstance(self.radius, np.ndarray)
+        table = np.column_stack([self.inputs, self.radius]) if each else self.inputs
+        kept, weights = merged(table, self.targets, self.weights)
+        return replace(self.take(kept), weights=weights)
+
+
 class NetworkEstimator(BaseEstimator):
     """Base of the estimators: a subclass has a constructor, says which problem it solves, and what labels are."""
 
-    radius: float
+    radius: ArrayLike
     scale: Shape
     covariance: ArrayLike | None
     directions: ArrayLike | None
@@ -54,7 +89,7 @@ class NetworkEstimator(BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
-    def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> Any:
+    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> Any:
         raise NotImplementedError
 
     def _own_targets(self, targets: Array, weights: Array | None) -> Array:
@@ -65,29 +100,33 @@ class NetworkEstimator(BaseEstimator):
         """Labels or targets as they come, of any shape, none refused by their kind."""
         raise NotImplementedError
 
-    def _train(self, rows: Array, targets: Array, weights: Array | None, **about: Any) -> Self:
-        """Train on rows, shape (n, d), all of which count, and keep the network and what was found about the data.
+    def _counted(self, inputs: Array, targets: NDArray[Any], weights: Array | None) -> TrainingRows:
+        """The rows whose weight is not 0, with the radii of their attacks."""
+        radius = self.radius if isinstance(self.radius, float | int) else checked_radius(self.radius, inputs.shape[0])
+        found = TrainingRows(inputs, targets, weights, radius)
+        return found if weights is None else found.take(weights > 0.0)
+
+    def _train(self, given: TrainingRows, **about: Any) -> Self:
+        """Train on rows all of which count, and keep the network and what was found about the data.
 
         Args:
-            rows: Inputs in the data's units.
-            targets: Labels -1 and +1, numbers of classes, or real targets, shape (n,).
-            weights: What each row counts, above 0, shape (n,); None for all alike.
+            given: The rows, with inputs in the data's units.
             **about: Fields of the network.
         """
-        kept, weights = merged(rows, targets, weights)
-        rows, targets = rows[kept], targets[kept]
-        features = Features(rows.shape[1], tuple(map(str, getattr(self, "feature_names_in_", ()))))
+        rows = given.merged()
+        n_features = rows.inputs.shape[1]
+        features = Features(n_features, tuple(map(str, getattr(self, "feature_names_in_", ()))))
         called = features.names or range(features.count)
-        self.constant_features_ = tuple(called[column] for column in constant_columns(rows).tolist())
-        standardizer = Standardizer.fit(rows, features.names, weights) if self.standardize else None
-        inputs = rows if standardizer is None else standardizer.transform(rows)
-        targets = self._own_targets(targets, weights)
-        problem = self._problem(inputs, targets, weights, self._shape(features, standardizer))
+        self.constant_features_ = tuple(called[column] for column in constant_columns(rows.inputs).tolist())
+        standardizer = Standardizer.fit(rows.inputs, features.names, rows.weights) if self.standardize else None
+        inputs = rows.inputs if standardizer is None else standardizer.transform(rows.inputs)
+        stated = replace(rows, inputs=inputs, targets=self._own_targets(rows.targets, rows.weights))
+        problem = self._problem(stated, self._shape(features, standardizer))
         settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
         self.result_: Result[Any] = solve(
             problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
         )
-        reach = problem.attack.dual_norm(np.eye(rows.shape[1])) * problem.attack.radius.max()
+        reach = problem.attack.dual_norm(np.eye(n_features)) * problem.attack.radius.max()
         self.attack_reach_ = reach if standardizer is None else reach * standardizer.scale
         self.network_: Any = self.result_.network.replace(standardizer=standardizer, **about)
         return self

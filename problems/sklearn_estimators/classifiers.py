@@ -1,6 +1,7 @@
 """The problems as classifiers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from cvxrobust.problems.data.features import ShapeArrays
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
-from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Array, NetworkEstimator, Shape
+from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Array, NetworkEstimator, Shape, TrainingRows
 
 
 class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
@@ -36,17 +37,16 @@ class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
         Raises:
             ValueError: The data or the attacks are unusable, or there are fewer than two classes.
         """
-        rows, labels = self._checked(X, y)
+        inputs, labels = self._checked(X, y)
         check_classification_targets(labels)
-        weights = together(sample_weight, self.class_weight, labels, rows.shape[0])
-        if weights is not None:
-            rows, labels, weights = rows[weights > 0.0], labels[weights > 0.0], weights[weights > 0.0]
-        self.classes_, index = np.unique(labels, return_inverse=True)
+        weights = together(sample_weight, self.class_weight, labels, inputs.shape[0])
+        rows = self._counted(inputs, labels, weights)
+        self.classes_, index = np.unique(rows.targets, return_inverse=True)
         if self.classes_.size < 2:
             raise ValueError(f"y holds one class, {self.classes_.tolist()}; a classifier needs at least two classes.")
         numbers = index.astype(np.float64)
         targets = np.where(index == 1, 1.0, -1.0) if self.classes_.size == 2 else numbers
-        return self._train(rows, targets, weights, classes=tuple(self.classes_.tolist()))
+        return self._train(replace(rows, targets=targets), classes=tuple(self.classes_.tolist()))
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Outputs of the network, shape (n,), or (n, K) for K > 2 classes."""
@@ -71,7 +71,8 @@ class PolynomialClassifier(_NetworkClassifier):
 
     Args:
         radius: l2 attack radius to train against, in the units of `attack_units`, or of the shape that scale,
-            covariance or directions give to attacks; 0 is standard training.
+            covariance or directions give to attacks; 0 is standard training. One for all rows, or one for each row of
+            `fit`.
         beta: Weight of the penalty.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         activation: (a, b, c) of ``a t^2 + b t + c``.
@@ -103,7 +104,7 @@ class PolynomialClassifier(_NetworkClassifier):
     def __init__(
         self,
         *,
-        radius: float = 0.0,
+        radius: ArrayLike = 0.0,
         beta: float = 1e-2,
         loss: str = "hinge",
         activation: tuple[float, float, float] = DEFAULT_ACTIVATION,
@@ -139,11 +140,11 @@ class PolynomialClassifier(_NetworkClassifier):
         self.immutable = immutable
         self.attack_units = attack_units
 
-    def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialSDP:
+    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialSDP:
         return AdversarialSDP(
-            inputs, targets, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation,
+            rows.inputs, rows.targets, radius=rows.radius, beta=self.beta, loss=self.loss, activation=self.activation,
             norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
-            sample_weight=weights,
+            sample_weight=rows.weights,
         )  # fmt: skip
 
     def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
@@ -160,7 +161,7 @@ class ReLUClassifier(_NetworkClassifier):
 
     Args:
         radius: Attack radius to train against, in the units of `attack_units`, or of the shape that scale, covariance
-            or directions give to attacks; 0 is standard training.
+            or directions give to attacks; 0 is standard training. One for all rows, or one for each row of `fit`.
         norm: Norm of the attack: "inf", 2 or 1.
         beta: Weight of the penalty.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
@@ -196,7 +197,7 @@ class ReLUClassifier(_NetworkClassifier):
     def __init__(
         self,
         *,
-        radius: float = 0.0,
+        radius: ArrayLike = 0.0,
         norm: Norm = "inf",
         beta: float = 1e-2,
         loss: str = "hinge",
@@ -238,11 +239,11 @@ class ReLUClassifier(_NetworkClassifier):
         self.immutable = immutable
         self.attack_units = attack_units
 
-    def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialReLU:
+    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialReLU:
         return AdversarialReLU(
-            inputs, targets, self.radius, norm=self.norm, scale=shape.scale, covariance=shape.covariance,
+            rows.inputs, rows.targets, rows.radius, norm=self.norm, scale=shape.scale, covariance=shape.covariance,
             directions=shape.directions, beta=self.beta, loss=self.loss, formulation=self.formulation,
-            n_gates=self.n_gates, bias=self.bias, regate=self.regate, seed=self.seed, sample_weight=weights,
+            n_gates=self.n_gates, bias=self.bias, regate=self.regate, seed=self.seed, sample_weight=rows.weights,
         )  # fmt: skip
 
     def certified_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:

@@ -20,7 +20,7 @@ from cvxrobust.problems.data.parameters import checked_radius
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
-from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Array, NetworkEstimator, Shape
+from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Array, NetworkEstimator, Shape, TrainingRows
 
 
 class _NetworkRegressor(RegressorMixin, NetworkEstimator):
@@ -46,11 +46,9 @@ class _NetworkRegressor(RegressorMixin, NetworkEstimator):
         """
         if loss_by_name(self.loss).margin:
             raise InputError(f"loss is {self.loss!r}, which is of labels; expected 'squared', 'absolute' or 'huber'.")
-        rows, targets = self._checked(X, y)
-        weights = together(sample_weight, None, targets, rows.shape[0])
-        if weights is not None:
-            rows, targets, weights = rows[weights > 0.0], targets[weights > 0.0], weights[weights > 0.0]
-        self._train(rows, targets, weights)
+        inputs, targets = self._checked(X, y)
+        weights = together(sample_weight, None, targets, inputs.shape[0])
+        self._train(self._counted(inputs, targets, weights))
         about = {"target_mean": self.target_mean_, "target_scale": self.target_scale_}
         self.network_ = self.network_.replace(metadata={**self.network_.metadata, **about})
         return self
@@ -88,7 +86,8 @@ class PolynomialRegressor(_NetworkRegressor):
 
     Args:
         radius: l2 attack radius to train against, in the units of `attack_units`, or of the shape that scale,
-            covariance or directions give to attacks; 0 is standard training.
+            covariance or directions give to attacks; 0 is standard training. One for all rows, or one for each row of
+            `fit`.
         beta: Weight of the penalty.
         loss: ``"squared"``, ``"absolute"`` or ``"huber"`` (``"huber:M"`` for another threshold than 1.35); under
             attack of the worst error. In standard deviations of the targets (in their own units without `standardize`).
@@ -123,7 +122,7 @@ class PolynomialRegressor(_NetworkRegressor):
     def __init__(
         self,
         *,
-        radius: float = 0.0,
+        radius: ArrayLike = 0.0,
         beta: float = 1e-2,
         loss: str = "squared",
         activation: tuple[float, float, float] = DEFAULT_ACTIVATION,
@@ -157,11 +156,11 @@ class PolynomialRegressor(_NetworkRegressor):
         self.immutable = immutable
         self.attack_units = attack_units
 
-    def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialSDP:
+    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialSDP:
         return AdversarialSDP(
-            inputs, targets, radius=self.radius, beta=self.beta, loss=self.loss, activation=self.activation,
+            rows.inputs, rows.targets, radius=rows.radius, beta=self.beta, loss=self.loss, activation=self.activation,
             norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
-            sample_weight=weights,
+            sample_weight=rows.weights,
         )  # fmt: skip
 
     def robust_errors(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> Array:
@@ -187,7 +186,7 @@ class ReLURegressor(_NetworkRegressor):
 
     Args:
         radius: Attack radius to train against, in the units of `attack_units`, or of the shape that scale, covariance
-            or directions give to attacks; 0 is standard training.
+            or directions give to attacks; 0 is standard training. One for all rows, or one for each row of `fit`.
         norm: Norm of the attack: "inf", 2 or 1.
         beta: Weight of the penalty.
         loss: ``"squared"``, ``"absolute"`` or ``"huber"`` (``"huber:M"`` for another threshold than 1.35); under
@@ -226,7 +225,7 @@ class ReLURegressor(_NetworkRegressor):
     def __init__(
         self,
         *,
-        radius: float = 0.0,
+        radius: ArrayLike = 0.0,
         norm: Norm = "inf",
         beta: float = 1e-2,
         loss: str = "squared",
@@ -266,11 +265,11 @@ class ReLURegressor(_NetworkRegressor):
         self.immutable = immutable
         self.attack_units = attack_units
 
-    def _problem(self, inputs: Array, targets: Array, weights: Array | None, shape: ShapeArrays) -> AdversarialReLU:
+    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialReLU:
         return AdversarialReLU(
-            inputs, targets, self.radius, norm=self.norm, scale=shape.scale, covariance=shape.covariance,
+            rows.inputs, rows.targets, rows.radius, norm=self.norm, scale=shape.scale, covariance=shape.covariance,
             directions=shape.directions, beta=self.beta, loss=self.loss, formulation=self.formulation,
-            n_gates=self.n_gates, bias=self.bias, resample=self.resample, seed=self.seed, sample_weight=weights,
+            n_gates=self.n_gates, bias=self.bias, resample=self.resample, seed=self.seed, sample_weight=rows.weights,
         )  # fmt: skip
 
     def certified_errors(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> Array:

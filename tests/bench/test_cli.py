@@ -77,7 +77,7 @@ def test_json_is_one_object_and_nothing_else(run, csv):
     assert found["split"] == {"test_fraction": 0.2, "seed": 0, "train_rows": 24, "test_rows": 6}
     assert set(found["accuracy"]) == {"train_clean", "test_clean", "train_robust", "test_robust"}
     assert found["accuracy"]["train_robust"] <= found["accuracy"]["train_clean"]
-    assert found["parameters"] == {"radius": 0.2, "beta": 0.05}
+    assert found["parameters"] == {"norm": 2, "radius": 0.2, "beta": 0.05}
 
 
 def test_infinite_numbers_become_null_in_json():

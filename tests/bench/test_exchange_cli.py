@@ -152,7 +152,7 @@ def test_the_network_is_saved_as_solve_saves_it(run, csv, exported, tmp_path):
 def test_parameters_come_back_as_they_were_given(exported):
     path = exported("problem.cbf", *PROBLEM, "--activation", "0.2", "0.4", "0.1", "--no-standardize")
     found = import_solution(path, solved_cbf(path), None, 1e-6)
-    assert found.request.parameters == {"radius": 0.2, "beta": 0.05, "activation": (0.2, 0.4, 0.1)}
+    assert found.request.parameters == {"norm": 2, "radius": 0.2, "beta": 0.05, "activation": (0.2, 0.4, 0.1)}
     assert found.result.network.metadata["radius_unit"] == "units of the data"
 
 
@@ -177,7 +177,7 @@ def test_export_in_json_is_one_object(run, csv, tmp_path):
     assert (code, err) == (0, "")
     assert (found["format"], found["cones"]["PSD(3)"], found["largest_matrix"]) == ("cbf", 26, 3)
     assert found["bytes"] == (tmp_path / "a.cbf.gz").stat().st_size
-    assert found["parameters"] == {"radius": 0.2, "beta": 0.05}
+    assert found["parameters"] == {"norm": 2, "radius": 0.2, "beta": 0.05}
 
 
 def test_large_programmes_are_announced_before_the_work(run, csv, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from cvxrobust.bench.cli.options import parse_feature_radii, parse_names
 from cvxrobust.bench.data.dataset import load_dataset
 from cvxrobust.bench.workflows.exchange import _load_sidecar, sidecar_of
 from cvxrobust.bench.workflows.training import TrainingRequest
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.settings import Settings
 
@@ -137,6 +138,37 @@ def test_relu_networks_have_the_same_attacks_in_every_norm(run, one_hot, tmp_pat
     assert found["robust_accuracy"][0]["certified"] <= found["robust_accuracy"][0]["attacked"]
 
 
+@pytest.mark.parametrize("problem", ["adversarial-sdp", "adversarial-relu"])
+def test_any_network_is_judged_under_attacks_of_another_shape(run, one_hot, tmp_path, problem):
+    path = tmp_path / "net.npz"
+    more = ["--problem", problem, *(["--n-gates", 8, "--tolerance", 1e-3] if problem == "adversarial-relu" else [])]
+    solved(run, one_hot, "--immutable", "size", *more, "--save", path, radius=0.1)
+    asked = ["--radius", 0.1, 0.4, "--immutable", ",".join(KINDS), "--feature-radius", "size=0.6", "--json"]
+    code, out, err = run("evaluate", path, "--data", one_hot, "--split", "all", *asked)
+    assert code == 0, err
+    found, network, data = json.loads(out), cvxrobust.load(path), load_dataset(one_hot)
+    assert found["threat"]["immutable"] == list(KINDS)
+    assert found["threat"]["reach_in_units_of_the_data"]["size"] == pytest.approx(0.6 / 0.4)
+    scale = [0.6 / (0.4 * network.standardizer.scale[0]), 1.0, 0.0, 0.0, 0.0]
+    other = network.replace(ellipsoid=Ellipsoid(scale=np.array(scale)))
+    labels = np.where(data.y > 0.0, data.classes[1], data.classes[0])
+    if problem == "adversarial-sdp":
+        expected = other.robust_accuracy(data.X, labels, [0.1, 0.4]).tolist()
+        assert [row["accuracy"] for row in found["robust_accuracy"]] == expected
+    else:
+        expected = other.certified_accuracy(data.X, labels, [0.1, 0.4]).tolist()
+        assert [row["certified"] for row in found["robust_accuracy"]] == expected
+    code, out, err = run("predict", path, "--data", one_hot, "--immutable", ",".join(KINDS))
+    radii = [float(line.split(",")[-1]) for line in out.splitlines()[1:]]
+    masked = network.replace(ellipsoid=Ellipsoid(scale=np.array([1.0, 1.0, 0.0, 0.0, 0.0])))
+    assert radii == masked.certified_radius(data.X).tolist()
+    assert "attacks never touch kind_blue, kind_green, kind_red" in err
+    for command in (["evaluate", path, "--radius", 0.1], ["predict", path]):
+        code, out, err = run(*command, "--data", one_hot, "--immutable", "kind_rad")
+        assert (code, out) == (2, "")
+        assert "there is no feature 'kind_rad'; did you mean 'kind_red'?" in " ".join(err.split())
+
+
 def test_exported_programmes_know_what_is_immutable(run, one_hot, tmp_path):
     options = ["--data", one_hot, "--radius", 0.1, "--test-fraction", 0]
     plain, masked = tmp_path / "plain.cbf", tmp_path / "masked.cbf"
@@ -191,6 +223,7 @@ def test_categories_of_patients_stay_what_they_are(run, tmp_path):
         (["--immutable", "size", "--feature-radius", "size=1"], "both name size; leave these out of one of them"),
         (["--immutable", "size", "--parameter", "scale=1"], "scale is given by --parameter, but so are --immutable or"),
         (["--feature-radius", "size=1", "--radius", "0"], "--feature-radius is about attacks, but --radius is 0"),
+        (["--norm", "inf"], "exact for l2 attacks and their ellipsoids only; give norm=2, or train a ReLU network"),
         (["--problem", "standard-sdp"], "problem 'standard-sdp' takes no --radius, --immutable; it takes"),
     ],
 )

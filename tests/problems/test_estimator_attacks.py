@@ -153,6 +153,25 @@ def test_sparse_one_hot_tables_train_the_same_network(one_hot):
     np.testing.assert_array_equal(kept.robust_score(table, y, [0.5]), dense.robust_score(table.toarray(), y, [0.5]))
 
 
+@pytest.mark.parametrize("kind", [PolynomialClassifier, lambda **given: ReLUClassifier(**given, n_gates=6)])
+def test_every_row_may_have_a_radius_of_its_own(data, kind):
+    X, y = data
+    radii, weights = np.linspace(0.0, 0.4, 60), np.arange(60) % 3
+    rows = np.repeat(np.arange(60), weights)
+    weighted = kind(radius=radii, tolerance=1e-3).fit(X, y, sample_weight=weights)
+    repeated = kind(radius=radii[rows], tolerance=1e-3).fit(X.iloc[rows], y[rows])
+    assert weighted.decision_function(X).tobytes() == repeated.decision_function(X).tobytes()
+    assert weighted.attack_reach_ == pytest.approx(radii[weights > 0].max() * X.iloc[rows].std(ddof=0), rel=1e-9)
+    halves = [kind(radius=radius, tolerance=1e-3).fit(X, y).result_.certificate for radius in (0.0, 0.4)]
+    between = kind(radius=radii, tolerance=1e-3).fit(X, y).result_.certificate
+    assert halves[0].lower <= between.upper
+    assert between.lower <= halves[1].upper
+    with pytest.raises(InputError, match=r"radius has shape \(59,\); expected one number, or one per row of X"):
+        kind(radius=radii[1:]).fit(X, y)
+    with pytest.raises(InputError, match=r"radius is -0\.1; expected a finite attack radius of 0 or more"):
+        kind(radius=-0.1).fit(X, y)
+
+
 RELU = {"n_gates": 8, "tolerance": 1e-3}
 
 
