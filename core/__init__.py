@@ -22,10 +22,6 @@ from cvxrobust.core.contracts.backend import (
     ShowsOptions,
     SolvesInTeam,
     SolvesTogether,
-    require_attack,
-    require_loss,
-    require_multiclass,
-    require_weights,
 )
 from cvxrobust.core.contracts.estimate import ConicSize, Estimate, Estimates
 from cvxrobust.core.contracts.masters import Mirrors, Turns
@@ -38,6 +34,7 @@ from cvxrobust.core.contracts.problem import (
     RobustProblem,
 )
 from cvxrobust.core.contracts.result import Quality, Result, Round, Solution, Termination, Times, TracePoint
+from cvxrobust.core.contracts.structured import require_attack, require_loss, require_multiclass, require_weights
 from cvxrobust.core.contracts.weight import Weighed
 from cvxrobust.core.discovery.hookspecs import BackendDescription, MetricDescription, ProblemDescription, hookimpl
 from cvxrobust.core.discovery.measurement import measure

@@ -88,7 +88,7 @@ class Joint:
     def mixed(self, k: Tensor, rows: Tensor) -> Tensor:
         """These for rows of shape (2 n, ..)."""
         a, b, c = (factor.view(-1, *[1] * (rows.dim() - 1)) for factor in self.mixing(k))
-        one, two = rows.unflatten(0, (-1, 2)).unbind(1)
+        one, two = rows.reshape(-1, 2, *rows.shape[1:]).unbind(1)
         return torch.stack([a * one + b * two, c * two], dim=1).flatten(0, 1)
 
     def unmixed(self, k: Tensor, values: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ No method asks for more than this: any smooth loss of margins is two functions h
 Nothing here needs PyTorch before it computes: the backend is listed where that is missing.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,10 @@ class TorchLoss:
     def kinked(self) -> bool:
         """Whether it is a ReLU, with a kink for methods to smooth."""
         return self.smooth is None
+
+    def size(self, worth: float) -> float:
+        """The size of residuals whose loss is so much, about."""
+        return worth if self.of_sizes else math.sqrt(worth)
 
     def first_order(self, t: Any, relu: ReLU) -> tuple[Any, ...]:
         """Loss of each value t, and its slope; of NumPy's arrays, too, where it is a ReLU."""

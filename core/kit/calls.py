@@ -2,18 +2,9 @@
 
 from typing import Any, TypeVar
 
-from cvxrobust.core.contracts.backend import (
-    Backend,
-    Capabilities,
-    Monitor,
-    require_attack,
-    require_loss,
-    require_multiclass,
-    require_weights,
-    shape_of_attacks,
-    strategy_of_classes,
-)
+from cvxrobust.core.contracts.backend import Backend, Capabilities, Monitor
 from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.contracts.structured import require_parts
 from cvxrobust.core.errors import UnsupportedProgramError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.settings import Settings
@@ -61,13 +52,7 @@ def require_structured(program: Any, capabilities: Capabilities, backend: str) -
             f"backend {backend!r} reads {read} programmes, not {given}; "
             "choose another backend, see `cvxrobust backends list`."
         )
-    if (loss := getattr(program, "loss", None)) is not None:
-        require_loss(loss, capabilities, backend)
-    require_weights(getattr(program, "weights", None), capabilities, backend)
-    if (shape := shape_of_attacks(program)) is not None:
-        require_attack(shape, capabilities, backend, kind)
-    if (strategy := strategy_of_classes(program)) is not None:
-        require_multiclass(strategy, capabilities, backend)
+    require_parts(program, capabilities, backend)
 
 
 def network_to_start_from(warm_start: Solution | None, kind: type[K]) -> K | None:

@@ -10,20 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from cvxrobust.core.conic.program import require_cone_types
-from cvxrobust.core.contracts.backend import (
-    Backend,
-    require_attack,
-    require_available,
-    require_loss,
-    require_multiclass,
-    require_settings,
-    require_weights,
-    shape_of_attacks,
-    strategy_of_classes,
-    why_unavailable,
-)
+from cvxrobust.core.contracts.backend import Backend, require_available, require_settings, why_unavailable
 from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized, estimated
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
+from cvxrobust.core.contracts.structured import require_parts
 from cvxrobust.core.contracts.weight import Weighed
 from cvxrobust.core.discovery.registry import backends, get_backend, plugins
 from cvxrobust.core.environment import total_memory
@@ -179,13 +169,7 @@ def _check(name: str, structure: Structure[Any], way: Way, settings: Settings) -
     if way.method == "cutting-set" or structure.read_by(backend) is None:
         known = structure.of_its_kind(backend) if way.method != "cutting-set" else None
         if known is not None and not (part.conic_rows and part.cones <= backend.capabilities.cones):
-            if (loss := getattr(known, "loss", None)) is not None:
-                require_loss(loss, backend.capabilities, backend.name)
-            require_weights(getattr(known, "weights", None), backend.capabilities, backend.name)
-            if (shape := shape_of_attacks(known)) is not None:
-                require_attack(shape, backend.capabilities, backend.name, getattr(known, "kind", None))
-            if (strategy := strategy_of_classes(known)) is not None:
-                require_multiclass(strategy, backend.capabilities, backend.name)
+            require_parts(known, backend.capabilities, backend.name)
         if part.conic_rows == 0:
             raise UnsupportedProgramError(
                 f"{name} has no conic programme, and backend {backend.name!r} does not read its "

@@ -3,8 +3,9 @@
 from functools import cached_property
 from typing import Any, Generic
 
-from cvxrobust.core.contracts.backend import Backend, knows_loss, reads_attacks, reads_classes
+from cvxrobust.core.contracts.backend import Backend
 from cvxrobust.core.contracts.problem import Problem
+from cvxrobust.core.contracts.structured import reads_parts
 from cvxrobust.core.networks.base import N
 
 
@@ -29,13 +30,6 @@ class Structure(Generic[N]):
         return self.program if readable and getattr(self.program, "kind", None) in readable else None
 
     def read_by(self, backend: Backend) -> Any:
-        """The programme if a backend reads all of it, so that nothing need be assembled; else None.
-
-        A programme of somebody else's kind need not say what its loss, its attacks and its classes are, nor have
-        weights.
-        """
-        program, capabilities = self.of_its_kind(backend), backend.capabilities
-        loss, weights = getattr(program, "loss", None), getattr(program, "weights", None)
-        known = (loss is None or knows_loss(loss, capabilities)) and (weights is None or capabilities.weights)
-        known = known and reads_attacks(program, capabilities) and reads_classes(program, capabilities)
-        return program if known else None
+        """The programme if a backend reads all of it, so that nothing need be assembled; else None."""
+        program = self.of_its_kind(backend)
+        return program if reads_parts(program, backend.capabilities) else None

@@ -33,7 +33,10 @@ ROOMS = {
     "backends.torch.gated": (
         "sizes, tensors, smoothing, averages, best_so_far, balls < newton | multipliers | columns < solve"
     ),
-    "backends.ipm": "complementarity, coupling_orders, symmetric, loss_sides < losses < polynomial | gated",
+    "backends.ipm": (
+        "complementarity, coupling_orders, symmetric, loss_sides, growth, residual_sides, worst_sides < losses "
+        "< polynomial | gated"
+    ),
     "bench": "metrics, streams, display, data, baselines < workflows < harness < demo | studies < gpu < cli",
     "bench.harness": "suite < results < run < analysis < report",
 }

@@ -91,9 +91,10 @@ class Schedule:
         tolerance: The relative gap to reach.
         known: Whether it begins with neurons that know something.
         centre: Of the first smoothing, zeros, one entry per sample of this process.
+        unit: Size of what the smoothed kink sees: 1 for margins.
 
     Attributes:
-        program, tolerance: As given.
+        program, tolerance, unit: As given.
         smoothing: The present one; its centre is the last multipliers.
         certificates: So far; where there was a checkpoint, `TUNING.doubt_after` to begin with.
         stage: Rounds with the present smoothing.
@@ -101,15 +102,20 @@ class Schedule:
         violated: What the last multipliers violate, relative to the beta that was aimed at.
     """
 
-    def __init__(self, program: PolynomialProgram, tolerance: float, known: bool, centre: Tensor) -> None:
-        self.program, self.tolerance = program, tolerance
-        self.smoothing = PolynomialSmoothing(*(TUNING.warm if known else TUNING.cold), centre)
+    def __init__(
+        self, program: PolynomialProgram, tolerance: float, known: bool, centre: Tensor, unit: float = 1.0
+    ) -> None:
+        self.program, self.tolerance, self.unit = program, tolerance, unit
+        self.smoothing = self._first(*(TUNING.warm if known else TUNING.cold), centre)
         self.certificates = self.stage = self.idle = 0
         self.least, self.violated = math.inf, 0.0
 
     def begin_warm(self) -> None:
         """Smooth as where neurons know something, around the present centre."""
-        self.smoothing = PolynomialSmoothing(*TUNING.warm, self.smoothing.centre)
+        self.smoothing = self._first(*TUNING.warm, self.smoothing.centre)
+
+    def _first(self, hinge: float, attack: float, centre: Tensor) -> PolynomialSmoothing:
+        return PolynomialSmoothing(self.unit * hinge, attack, centre)
 
     def go_on(self, smoothing: PolynomialSmoothing, stage: int) -> None:
         """Go on where a checkpoint left off."""
@@ -151,10 +157,10 @@ class Schedule:
     def sharpen(self, weights: Tensor, shares: Shares, gap: float) -> None:
         """Move the hinge's centre to the current multipliers and shrink what contributes most to the gap."""
         hinge, attack = self.smoothing.hinge, self.smoothing.attack
-        if hinge > 0.1:
-            hinge = max(0.3 * hinge, 0.1)
+        if hinge > 0.1 * self.unit:
+            hinge = max(0.3 * hinge, 0.1 * self.unit)
         elif shares.hinge > 0.3 * gap:
-            hinge = max(0.7 * hinge, 1e-3)
+            hinge = max(0.7 * hinge, 1e-3 * self.unit)
         if shares.attack > 0.3 * shares.hinge and shares.attack > 0.05 * self.tolerance:
             attack = max(0.3 * attack, TUNING.least_smoothing)
         self.smoothing, self.stage = PolynomialSmoothing(hinge, attack, weights), 0

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.checkpoint import Checkpoint, State
 from cvxrobust.backends.torch.lbfgs import Descent, Memory, descending
+from cvxrobust.backends.torch.losses import torch_loss
 from cvxrobust.backends.torch.polynomial.certify import Judgement
 from cvxrobust.backends.torch.polynomial.checkpoint import PAIRS, best_state, restored, search_state
 from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, random_neurons, with_priced_neurons
@@ -97,7 +98,8 @@ class Training:
         self.best.primal, self.best.dual = self._empty(), nothing
         saved = self._load()
         self.warm = saved is not None or (start is not None and start.n_neurons > 0)
-        self.schedule = Schedule(program, settings.tolerance, self.warm, centre)
+        unit = float(np.abs(column).mean()) if torch_loss(program.loss).of_sizes else 1.0
+        self.schedule = Schedule(program, settings.tolerance, self.warm, centre, unit or 1.0)
         if saved is not None:
             self._restore(saved)
         else:

@@ -6,13 +6,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from polynomial_cases import adversarial, certified, solved
 from random_problems import ellipsoid_problem, random_case
 from random_relu import any_gates, random_recipe, shaped_recipe
 from threadpoolctl import threadpool_info
 
-from cvxrobust import AdversarialSDP, Settings, StandardSDP
+from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, Settings, StandardSDP
 from cvxrobust.bench.data.teachers import quadratic_teacher
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.errors import InputError
@@ -61,6 +62,21 @@ def test_attacks_in_ellipsoids_leave_no_tensor_behind(kind, number):
 def test_gated_programmes_leave_no_tensor_behind(recipe, number):
     for problem in recipe(number).problem().parts:
         assert_same(problem, *both(problem))
+
+
+@pytest.mark.parametrize("loss", ["squared", "absolute", "huber:0.4"])
+def test_losses_of_targets_leave_no_tensor_behind(loss):
+    rng = np.random.default_rng(0)
+    X, radius, weights = rng.standard_normal((12, 3)), rng.integers(0, 2, 12) * 0.3, rng.uniform(0.3, 2.0, 12)
+    y = X[:, 0] ** 2 - X[:, 1]
+    attacked = AdversarialSDP(X, y, radius, beta=0.02, loss=loss, sample_weight=weights)
+    rough = get_backend("ipm").solve(attacked.to_structured(), Settings(tolerance=0.1, threads=1))
+    assert_same(attacked, *both(attacked))
+    assert_same(attacked, *both(attacked, rough, options={"subspace": True}))
+    for form, norm in (("cone", "inf"), ("gated", 2)):
+        given = {"loss": loss, "formulation": form, "n_gates": 4, "sample_weight": weights}
+        for gated in (ConvexReLU(X, y, **given), AdversarialReLU(X, y, 0.3 * radius, norm=norm, **given)):
+            assert_same(gated, *both(gated))
 
 
 @pytest.mark.parametrize("radius", [0.0, 0.2])

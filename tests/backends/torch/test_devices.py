@@ -24,7 +24,7 @@ from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Monitor
 from cvxrobust.core.contracts.result import Quality, Termination
 from cvxrobust.core.discovery.registry import get_backend
-from cvxrobust.core.losses.by_name import loss_by_name
+from cvxrobust.core.losses.by_name import TARGET_LOSSES, loss_by_name
 
 elsewhere = pytest.importorskip("fake_device")
 
@@ -37,7 +37,7 @@ DEVICES = [
         "cuda", marks=pytest.mark.skipif(not HAS_CUDA, reason="PyTorch sees no GPU; the same test ran on the CPU")
     ),
 ]
-LOSSES = ("hinge", "squared_hinge", "logistic", "squared")
+LOSSES = ("hinge", "squared_hinge", "logistic", "squared", "absolute")
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def problem_of(loss="hinge", n=700, d=12, classes=2, seed=5):
     score = (
         X[:, :4] @ rng.standard_normal((4, classes)) + X[:, :1] * X[:, 1:2] + 0.3 * rng.standard_normal((n, classes))
     )
-    if loss == "squared":
+    if loss in TARGET_LOSSES:
         return StandardSDP(X, score[:, 0], loss=loss)
     y = np.where(score[:, 0] > 0.0, 1.0, -1.0) if classes == 2 else score.argmax(axis=1)
     return AdversarialSDP(X, y, radius=np.linspace(0.0, 0.5, n), loss=loss)

@@ -124,7 +124,7 @@ class ColumnMethod:
         self.master = Master(program, place, dtype)
         self.cones = ConeProjections(program, place)
         zero = gated.objective(program, 0.0 * best.U)
-        self.scale = 1.0 if self.master.margin else math.sqrt(zero)
+        self.scale = 1.0 if self.master.margin else self.master.loss.size(zero)
         self.worth, self.width = zero, TUNING.first_width
         self.steps = self.rounds = self.idle = 0
         self.least = math.inf

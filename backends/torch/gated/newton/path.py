@@ -22,6 +22,7 @@ from cvxrobust.backends.torch.gated.newton.cone_interiors import THIN, interiors
 from cvxrobust.backends.torch.gated.newton.newton_step import line_search, newton_direction
 from cvxrobust.backends.torch.gated.newton.objective import NewtonPoint, at
 from cvxrobust.backends.torch.gated.tensors import Carried, GatedTensors, SmoothingWidths
+from cvxrobust.backends.torch.losses import torch_loss
 from cvxrobust.core import GatedMultipliers, GatedProgram, Termination
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import gated_bound, tightened
@@ -164,7 +165,7 @@ def begin(best: GatedIncumbent, warm: bool, device: str, dtype: torch.dtype) -> 
     """The beginning of the path: at the best point if `warm`, else at zero; in cones moved inside."""
     program, zero = best.program, best.U * 0.0
     worth = gated.objective(program, zero)
-    scale = 1.0 if program.loss_function.margin else float(np.sqrt(worth / program.shape[1]))
+    scale = 1.0 if program.loss_function.margin else torch_loss(program.loss).size(worth / program.shape[1])
     data, kept, inside = GatedTensors.of(program, device, dtype), np.arange(program.shape[0]), None
     if data.cone:
         # Cones can be thin: found in float64 whatever the iterates are.
