@@ -5,7 +5,8 @@
     result.certificate.lower, result.certificate.upper, result.network.robust_accuracy(X, y, [0.1, 0.3])
 
 See `solve` for the front door, `AdversarialSDP`, `StandardSDP`, `StreamedSDP` (data too large for memory),
-`AdversarialReLU` and `ConvexReLU` for the problems, `backends` for the solvers.
+`AdversarialReLU` and `ConvexReLU` for the problems, `backends` for the solvers, and `evaluate_robustness` for how robust
+any classifier is, whoever trained it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ from cvxrobust.core.networks.load import load
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.robustness.evaluate import evaluate_robustness
+from cvxrobust.core.robustness.report import RobustnessReport
+from cvxrobust.core.robustness.sanity import check_sanity
+from cvxrobust.core.robustness.threat import Threat
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
 from cvxrobust.problems.data.batches import Batches
@@ -65,16 +70,20 @@ __all__ = [
     "ReLUNetwork",
     "ReLURegressor",
     "Result",
+    "RobustnessReport",
     "Settings",
     "StandardSDP",
     "Standardizer",
     "StreamedSDP",
     "Termination",
+    "Threat",
     "UnknownNameError",
     "UnsupportedProgramError",
     "WriteError",
     "__version__",
     "backends",
+    "check_sanity",
+    "evaluate_robustness",
     "load",
     "plugins",
     "solve",

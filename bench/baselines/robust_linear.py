@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from cvxrobust.core.errors import CvxRobustError, InputError
+from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
+from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.robustness.models import LinearScores
 from cvxrobust.core.robustness.threat import Threat
 from cvxrobust.core.validation import as_numbers, label_array
 
 Array = NDArray[np.float64]
-
-LOSSES = ("hinge", "logistic")
 
 
 class RobustLinear(LinearScores, ClassifierMixin, BaseEstimator):
@@ -29,7 +28,7 @@ class RobustLinear(LinearScores, ClassifierMixin, BaseEstimator):
         threat: The attacks; their `bounds` are not heeded, which makes training against more than there are.
         radius: Of the attacks, 0 or more.
         beta: Weight of the penalty, above 0.
-        loss: ``"hinge"`` (a support vector machine) or ``"logistic"``.
+        loss: ``"hinge"`` (a support vector machine), ``"squared_hinge"`` or ``"logistic"``.
 
     Attributes:
         classes_: The labels, sorted.
@@ -54,10 +53,11 @@ class RobustLinear(LinearScores, ClassifierMixin, BaseEstimator):
 
         Raises:
             InputError: There is one class, or a parameter is none.
+            UnknownNameError: There is no such loss of margins.
             CvxRobustError: No solver of CVXPY's solved it.
         """
-        if self.loss not in LOSSES:
-            raise InputError(f"loss is {self.loss!r}; expected one of {', '.join(LOSSES)}.")
+        if self.loss not in MARGIN_LOSSES:
+            raise UnknownNameError("loss", self.loss, MARGIN_LOSSES)
         if not (self.beta > 0.0 and self.radius >= 0.0):
             raise InputError(f"beta is {self.beta!r} and radius {self.radius!r}; expected above 0 and at least 0.")
         inputs = as_numbers(X, "X")
@@ -79,9 +79,8 @@ class RobustLinear(LinearScores, ClassifierMixin, BaseEstimator):
         w, b = cp.Variable(d), cp.Variable()
         margins: Any = cp.multiply(y, X @ w + b)
         if self.radius > 0.0 and ball.dimension:
-            order = {"inf": np.inf}.get(str(ball.geometry.dual), ball.geometry.dual)
-            margins = margins - self.radius * cp.norm(ball.axes(d) @ w, order)
-        losses = cp.pos(1.0 - margins) if self.loss == "hinge" else cp.logistic(-margins)
+            margins = margins - self.radius * cp.norm(ball.axes(d) @ w, ball.geometry.dual)
+        losses = loss_by_name(self.loss).expression(margins, y)
         problem = cp.Problem(cp.Minimize(cp.sum(losses) / n + 0.5 * self.beta * cp.sum_squares(w)))
         problem.solve(solver=cp.CLARABEL)
         if w.value is None or b.value is None:
