@@ -5,7 +5,7 @@
     result.certificate.lower, result.certificate.upper, result.network.robust_accuracy(X, y, [0.1, 0.3])
 
 See `solve` for the front door, `AdversarialSDP`, `StandardSDP`, `StreamedSDP` (data too large for memory),
-`AdversarialReLU` and `ConvexReLU` for the problems, `backends` for the solvers, and `evaluate_robustness` for how robust
+`AdversarialReLU` and `ConvexReLU` for the problems, `backends` for the solvers, `evaluate_robustness` for how robust
 any classifier is, whoever trained it.
 """
 

@@ -198,8 +198,8 @@ def evaluate(
     norm: Annotated[
         str | None,
         typer.Option(
-            help="Norm of the attacks on a ReLU network: inf, 2 or 1. (default: the one it was trained against, "
-            "else inf; polynomial networks answer 2 only)"
+            help="Norm of the attacks: inf, 2 or 1. (default: the one the network was trained against, else inf; 2 for "
+            "polynomial networks)"
         ),
     ] = None,
     immutable: arguments.Immutable = None,

@@ -17,6 +17,7 @@ from cvxrobust.bench.workflows.robustness import (
     ExactAccuracy,
     bracketed_accuracies,
     exact_accuracies,
+    exactly_judged,
     load_network,
     settled_accuracies,
     trained_norm,
@@ -96,7 +97,8 @@ class Evaluation:
         n_rows: How many these are.
         clean: Accuracy without an attack.
         threat: The attacks: their norm, the unit of radii and distances, and what radius 1 stands for.
-        robust: Accuracy under the attacks of each radius: exact for a polynomial network, else two bounds.
+        robust: Accuracy under the attacks of each radius: exact for a polynomial network under l2 attacks, else
+            two bounds.
         median_distance: Median l2 distance of the rows to the decision boundary, in the network's unit; None for a ReLU
             network, where it is not known.
         notes: What a reader should know, one sentence each.
@@ -138,7 +140,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     network = load_network(request.network)
     norm = trained_norm(network) if request.norm is None else request.norm
     if isinstance(network, PolynomialNetwork):
-        _check_polynomial(request, norm)
+        _check_polynomial(request)
     classes = _expected_classes(network)
     dataset = load_dataset(
         request.data, request.data_folder, request.label, classes, request.form, request.weight_column
@@ -155,37 +157,33 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
         clean_accuracy(network, chosen),
         threat_of(network, dataset.feature_names, norm),
         _under_attack(request, network, chosen, norm),
-        _median_distance(network, chosen),
+        _median_distance(network, chosen, norm),
         (*dataset.notes, note),
     )
 
 
-def _check_polynomial(request: EvaluationRequest, norm: Norm) -> None:
-    if norm != 2:
-        raise InputError(
-            f"{request.network} holds a polynomial network, whose robust accuracies are for l2 attacks only, but "
-            f"--norm is {norm}; leave it out or give --norm 2."
-        )
+def _check_polynomial(request: EvaluationRequest) -> None:
     if request.exact:
         raise InputError(
-            f"{request.network} holds a polynomial network, whose accuracies are exact anyway; leave out --exact."
+            f"{request.network} holds a polynomial network, whose accuracies under l2 attacks are exact anyway, and "
+            "bounds in other norms; leave out --exact."
         )
 
 
 def _under_attack(
     request: EvaluationRequest, network: AnyNetwork, rows: Dataset, norm: Norm
 ) -> tuple[ExactAccuracy, ...] | tuple[AccuracyBracket, ...]:
-    if isinstance(network, PolynomialNetwork):
+    if isinstance(network, PolynomialNetwork) and exactly_judged(network, norm):
         return exact_accuracies(network, rows, request.radii)
     brackets = bracketed_accuracies(network, rows, request.radii, norm)
-    if not request.exact:
+    if not request.exact or isinstance(network, PolynomialNetwork):
         return brackets
     settled = settled_accuracies(network, rows, request.radii, norm, request.time_limit)
     return tuple(replace(bracket, settled=found) for bracket, found in zip(brackets, settled, strict=True))
 
 
-def _median_distance(network: AnyNetwork, rows: Dataset) -> float | None:
-    if not isinstance(network, PolynomialNetwork):
+def _median_distance(network: AnyNetwork, rows: Dataset, norm: Norm) -> float | None:
+    if not isinstance(network, PolynomialNetwork) or not exactly_judged(network, norm):
         return None
     return float(np.median(network.distance_to_boundary(rows.X)))
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from cvxrobust.bench.data.dataset import Dataset
-from cvxrobust.core.attacks.norms import Norm, check_norm
+from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.load import load
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.robustness.evaluate import evaluate_robustness
+from cvxrobust.core.robustness.threat import Threat
 
 AnyNetwork = PolynomialNetwork | ReLUNetwork
 
@@ -85,6 +87,11 @@ def trained_norm(network: AnyNetwork) -> Norm:
     return check_norm(network.metadata.get("norm", network.norm)) if isinstance(network, ReLUNetwork) else 2
 
 
+def exactly_judged(network: AnyNetwork, norm: Norm) -> bool:
+    """Whether robust accuracies are exact: of a quadratic, in a ball or an ellipsoid."""
+    return isinstance(network, PolynomialNetwork) and GEOMETRIES[norm].isotropic
+
+
 def exact_accuracies(network: PolynomialNetwork, rows: Dataset, radii: Sequence[float]) -> tuple[ExactAccuracy, ...]:
     """Under l2 attacks, one for each radius."""
     found = network.robust_accuracy(rows.X, rows.y, list(radii))
@@ -92,15 +99,20 @@ def exact_accuracies(network: PolynomialNetwork, rows: Dataset, radii: Sequence[
 
 
 def bracketed_accuracies(
-    network: ReLUNetwork, rows: Dataset, radii: Sequence[float], norm: Norm
+    network: AnyNetwork, rows: Dataset, radii: Sequence[float], norm: Norm
 ) -> tuple[AccuracyBracket, ...]:
-    """Certified and attacked accuracy, one pair for each radius."""
-    certified = network.certified_accuracy(rows.X, rows.y, list(radii), norm)
-    attacked = network.attacked_accuracy(rows.X, rows.y, list(radii), norm)
-    return tuple(
-        AccuracyBracket(radius, float(low), float(high))
-        for radius, low, high in zip(radii, certified, attacked, strict=True)
-    )
+    """Certified and attacked accuracy, one pair for each radius.
+
+    Raises:
+        InputError: The norm does not go with the shape of attacks that the network is judged against.
+    """
+    threat = Threat(norm)
+    if network.ellipsoid is not None:
+        threat = Threat(norm, scale=network.ellipsoid.scale, directions=network.ellipsoid.directions)
+    report = evaluate_robustness(network, rows.X, rows.y, threat, list(radii))
+    found = zip(report.radii.tolist(), report.certified.tolist(), report.attacked.tolist(), strict=True)
+    brackets = {radius: AccuracyBracket(radius, low, high) for radius, low, high in found}
+    return tuple(brackets[float(radius)] for radius in radii)
 
 
 def settled_accuracies(

@@ -417,11 +417,22 @@ def test_a_polynomial_network_keeps_its_exact_answers(run, csv, polynomial):
     assert "l2 radius" in out
 
 
+@pytest.mark.parametrize("norm", ["inf", 1])
+def test_a_polynomial_network_has_brackets_in_other_norms(run, csv, polynomial, norm):
+    code, out, err = run("evaluate", polynomial, "--data", csv, "--radius", 0, 0.1, 0.5, "--norm", norm, "--json")
+    assert (code, err) == (0, "")
+    found = pure_json(out)
+    brackets = found["robust_accuracy"]
+    assert [set(bracket) for bracket in brackets] == [{"radius", "certified", "attacked"}] * 3
+    assert all(bracket["certified"] <= bracket["attacked"] for bracket in brackets)
+    assert brackets[0]["certified"] == brackets[0]["attacked"] == found["clean_accuracy"]
+    assert found["median_distance"] is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["POLY", "--norm", "inf"], "robust accuracies are for l2 attacks only, but --norm is inf"),
-        (["POLY", "--exact"], "holds a polynomial network, whose accuracies are exact anyway; leave out --exact"),
+        (["POLY", "--exact"], "whose accuracies under l2 attacks are exact anyway, and bounds in other norms; leave"),
         (["NET", "--norm", "l2"], "unknown norm 'l2'; known: 1, 2, inf"),
         (["NET", "--time-limit", "5"], "--time-limit limits the proofs of --exact; give both, or neither"),
         (["NET", "--exact", "--time-limit", "0"], "time_limit is 0.0; expected seconds above 0"),
