@@ -70,7 +70,8 @@ class EvaluationRequest:
     @property
     def shape(self) -> dict[str, Any]:
         """What is asked of features by name, and the radius that this is about."""
-        return {"immutable": self.immutable, "feature_radius": self.feature_radius, "radius": max(self.radii, default=0.0)}
+        largest = max(self.radii, default=0.0)
+        return {"immutable": self.immutable, "feature_radius": self.feature_radius, "radius": largest}
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
