@@ -7,7 +7,7 @@ minimization of non-smooth functions).
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -106,7 +106,9 @@ class SmoothBall(Protocol):
 class _Ball:
     """What those of all norms do alike."""
 
-    unit: ClassVar[float] = 1.0
+    @property
+    def unit(self) -> float:
+        return 1.0
 
     def nearest(self, P: Tensor) -> Tensor:
         raise NotImplementedError
@@ -121,9 +123,9 @@ class _Ball:
 class _SmoothBox(_Ball):
     """Of the inf-norm."""
 
-    carries: ClassVar[bool] = True
-    even: ClassVar[bool] = False
-    separable: ClassVar[bool] = True
+    carries: bool = True
+    even: bool = False
+    separable: bool = True
 
     def terms(self, d: int) -> int:
         return d
@@ -144,9 +146,9 @@ class _SmoothBox(_Ball):
 class _SmoothEuclidean(_Ball):
     """Of the 2-norm."""
 
-    carries: ClassVar[bool] = True
-    even: ClassVar[bool] = True
-    separable: ClassVar[bool] = False
+    carries: bool = True
+    even: bool = True
+    separable: bool = False
 
     def terms(self, d: int) -> int:
         return 1
@@ -167,9 +169,9 @@ class _SmoothEuclidean(_Ball):
 class _SmoothCross(_Ball):
     """Of the 1-norm."""
 
-    carries: ClassVar[bool] = False
-    even: ClassVar[bool] = False
-    separable: ClassVar[bool] = False
+    carries: bool = False
+    even: bool = False
+    separable: bool = False
 
     def terms(self, d: int) -> int:
         return 1
@@ -213,7 +215,10 @@ class _ScaledBall:
     of: SmoothBall
     scale: Tensor
     unit: float
-    even: ClassVar[bool] = False
+
+    @property
+    def even(self) -> bool:
+        return False
 
     @property
     def carries(self) -> bool:

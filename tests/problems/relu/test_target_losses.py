@@ -1,5 +1,7 @@
 """Absolute and Huber losses of ReLU networks beside the squared one: conic forms, references, certificates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,10 +67,14 @@ def test_targets_and_thresholds_scale_together():
     assert other.certificate.upper == pytest.approx(4.0 * one.certificate.upper, rel=1e-6)
 
 
-def test_a_loss_that_a_backend_does_not_know_is_refused_by_name_and_auto_looks_elsewhere():
+def test_backends_of_structured_programmes_know_them_and_refuse_others_by_name():
     pytest.importorskip("torch")
     part = problem("absolute")
-    with pytest.raises(UnsupportedProgramError, match="does not know the loss 'absolute'"):
-        get_backend("ipm").solve(part.to_structured(), Settings())
-    result = solve(part, settings=Settings(tolerance=1e-5, threads=1))
-    assert (result.quality, result.backend) == ("certified", "clarabel")
+    exact = solve(part, backend="clarabel", settings=TIGHT).certificate.upper
+    for backend in ("ipm", "torch"):
+        program = part.to_structured()
+        with pytest.raises(UnsupportedProgramError, match="does not know the loss 'cauchy'"):
+            get_backend(backend).solve(replace(program, loss="cauchy"), Settings())
+        result = solve(part, backend=backend, settings=Settings(tolerance=1e-5, threads=1))
+        assert result.quality == "certified"
+        assert result.certificate.upper == pytest.approx(exact, rel=2e-5)
