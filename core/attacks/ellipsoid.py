@@ -123,7 +123,7 @@ class Ellipsoid:
             return self
         xp, where = array_namespace(array), device(array)
         parts = (None if p is None else xp.asarray(np.array(p), device=where) for p in (self.scale, self.directions))
-        return type(self)(*parts, spare=self.spare)
+        return type(self)(next(parts), next(parts), self.spare)
 
     @cached_property
     def _kept(self) -> Array:
