@@ -90,6 +90,11 @@ class AttackBall:
         return self.ellipsoid is not None
 
     @property
+    def uneven(self) -> bool:
+        """Whether attacks go further in some directions of what samples have than in others, and in some nowhere."""
+        return self.ellipsoid is not None and not self.ellipsoid.spare
+
+    @property
     def present(self) -> bool:
         """Whether any sample can be moved at all."""
         return self.dimension > 0 and bool((self.radius > 0.0).any())

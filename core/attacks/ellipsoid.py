@@ -36,10 +36,13 @@ class Ellipsoid:
         scale: Of each input, 0 or more, shape (d,): S is diagonal, without its columns of zeros. None where
             `directions` say what S is.
         directions: S itself, shape (d, q), of rank q; None where `scale` says it.
+        spare: Whether the last input is one that no sample has, and all others have the same scale: it stands for
+            directions outside the span of the samples, and on what they have, attacks are those of a ball.
     """
 
     scale: Array = None
     directions: Array = None
+    spare: bool = False
 
     @classmethod
     def of(
@@ -128,7 +131,7 @@ class Ellipsoid:
             return self
         xp, where = array_namespace(array), device(array)
         parts = (None if p is None else xp.asarray(np.array(p), device=where) for p in (self.scale, self.directions))
-        return type(self)(*parts)
+        return type(self)(next(parts), next(parts), self.spare)
 
     @cached_property
     def kept(self) -> Array:

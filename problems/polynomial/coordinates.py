@@ -46,6 +46,7 @@ from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.quadratic import lacking
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
+from cvxrobust.core.validation import frozen
 from cvxrobust.problems.data.row_span import EPS, RowSpan
 
 Array = NDArray[np.float64]
@@ -64,7 +65,8 @@ def attack_within(span: RowSpan, attack: AttackBall) -> AttackBall:
     inner = replace(attack, attackable=span.rank + 1)
     if not attack.present:
         return inner
-    return replace(inner, ellipsoid=Ellipsoid.of(span.rank + 1, scale=np.append(np.ones(span.rank), _share(span))))
+    scale = frozen(np.append(np.ones(span.rank), _share(span)))
+    return replace(inner, ellipsoid=Ellipsoid(scale, spare=True))
 
 
 def points_within(span: RowSpan, points: Array) -> Array:

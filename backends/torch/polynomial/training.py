@@ -185,7 +185,8 @@ class Training:
         lacking = shares.unfinished and shares.descent > 5.0 * inside and schedule.stage <= TUNING.growing_rounds
         if lacking and self._grow(bound):
             return
-        longest = TUNING.longest_stage[self.samples.attack.own_axes]
+        attack = self.samples.attack
+        longest = TUNING.longest_stage[attack.own_axes + attack.uneven]
         if not shares.unfinished or schedule.stage >= longest or descent.stuck:
             schedule.sharpen(descent.evaluation.weights, shares, self.best.gap)
         # What has just failed to help may need its neurons.

@@ -48,10 +48,10 @@ def spread_by(X, y, radius=1.0):
 def test_the_example_has_the_optimum_that_attacks_outside_the_span_leave_it(backend, method):
     problem = example()
     assert problem.span is not None
-    tolerance = 1e-5 if backend == "torch" else 1e-7
+    tolerance = 1e-4 if backend == "torch" else 1e-7
     result = solve(problem, backend, method, Settings(tolerance=tolerance))
     assert result.quality == "certified"
-    assert result.certificate.upper == pytest.approx(0.3931349, abs=5e-6 if backend == "torch" else 1e-6)
+    assert result.certificate.upper == pytest.approx(0.3931349, abs=4e-5 if backend == "torch" else 1e-6)
     assert result.certificate.lower <= 0.39313492
     assert problem.objective(result.network) == pytest.approx(result.certificate.upper, rel=1e-12)
 
@@ -128,6 +128,14 @@ def test_a_complement_of_one_direction_is_as_exact(monkeypatch):
         assert problem.span.rank == 5
         fewer, all_ = (solve(p, "ipm", settings=TIGHT).certificate for p in (problem, unreduced(problem)))
         assert fewer.upper == pytest.approx(all_.upper, abs=1e-7)
+
+
+def test_on_what_samples_have_the_attacks_are_those_of_a_ball():
+    X, y = data()
+    reduced, given = AdversarialSDP(X, y, 0.5), AdversarialSDP(X, y, 0.5, scale=np.linspace(0.5, 1.0, 20))
+    assert not reduced.inner_attack.uneven
+    assert not unreduced(reduced).inner_attack.uneven
+    assert given.inner_attack.uneven
 
 
 def test_attacks_that_are_no_balls_are_not_reduced():
