@@ -11,6 +11,7 @@ any classifier is, whoever trained it.
 
 from typing import TYPE_CHECKING, Any
 
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.result import Quality, Result, Termination
 from cvxrobust.core.discovery.registry import backends, plugins
@@ -31,7 +32,6 @@ from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.core.robustness.sanity import check_sanity
-from cvxrobust.core.robustness.threat import Threat
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
 from cvxrobust.problems.data.batches import Batches

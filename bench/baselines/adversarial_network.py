@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.relu import ReLUNetwork
-from cvxrobust.core.robustness.threat import Threat
 from cvxrobust.core.validation import as_numbers, label_array
 
 Array = NDArray[np.float64]

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.robustness.models import LinearScores
-from cvxrobust.core.robustness.threat import Threat
 from cvxrobust.core.validation import as_numbers, label_array
 
 Array = NDArray[np.float64]

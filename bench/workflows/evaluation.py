@@ -22,7 +22,7 @@ from cvxrobust.bench.workflows.robustness import (
     settled_accuracies,
     trained_norm,
 )
-from cvxrobust.bench.workflows.threats import Threat, asked_of, threat_of
+from cvxrobust.bench.workflows.threats import AttackReach, asked_of, threat_of
 from cvxrobust.bench.workflows.training import clean_accuracy, describe, in_network_terms
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError, UnknownNameError
@@ -109,7 +109,7 @@ class Evaluation:
     rows: str
     n_rows: int
     clean: float
-    threat: Threat
+    threat: AttackReach
     robust: tuple[ExactAccuracy, ...] | tuple[AccuracyBracket, ...]
     median_distance: float | None
     notes: tuple[str, ...]

@@ -11,12 +11,12 @@ import numpy as np
 
 from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.load import load
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
-from cvxrobust.core.robustness.threat import Threat
 
 AnyNetwork = PolynomialNetwork | ReLUNetwork
 

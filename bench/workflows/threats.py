@@ -26,7 +26,7 @@ BY_FEATURE = ("immutable", "feature_radius")
 
 
 @dataclass(frozen=True)
-class Threat:
+class AttackReach:
     """The attacks that a radius stands for.
 
     Args:
@@ -65,7 +65,7 @@ class Threat:
         return "; ".join(parts)
 
 
-def threat_of(network: AnyNetwork, names: Sequence[str], norm: Norm, radius: float = 1.0) -> Threat:
+def threat_of(network: AnyNetwork, names: Sequence[str], norm: Norm, radius: float = 1.0) -> AttackReach:
     """What attacks of a radius on a network are.
 
     Args:
@@ -81,7 +81,7 @@ def threat_of(network: AnyNetwork, names: Sequence[str], norm: Norm, radius: flo
     immutable = () if ellipsoid is None else ellipsoid.immutable
     scale = np.ones(d) if ellipsoid is None or ellipsoid.scale is None else ellipsoid.scale
     reach[list(immutable)] = 0.0  # where all are, attacks are balls of radius 0
-    return Threat(
+    return AttackReach(
         norm,
         radius,
         radius_unit(network),

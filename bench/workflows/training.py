@@ -17,7 +17,7 @@ from cvxrobust.bench.workflows.robustness import bracketed_accuracies, exact_acc
 from cvxrobust.bench.workflows.threats import (
     DATA_UNIT,
     STANDARDISED_UNIT,
-    Threat,
+    AttackReach,
     check_by_feature,
     parameter_behind,
     radius_unit,
@@ -116,7 +116,7 @@ class Training:
         return trained_norm(self.result.network)
 
     @property
-    def threat(self) -> Threat:
+    def threat(self) -> AttackReach:
         """The attacks that the radius stands for."""
         return threat_of(self.result.network, self.dataset.feature_names, self.norm, self.radius)
 

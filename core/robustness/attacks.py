@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.attacks.threat import Attacks
 from cvxrobust.core.robustness.models import Index, Model
-from cvxrobust.core.robustness.threat import Attacks
 
 Array = NDArray[np.float64]
 

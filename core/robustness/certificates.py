@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
+from cvxrobust.core.attacks.threat import Attacks
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import trees
 from cvxrobust.core.robustness.models import Index, Model, NetworkModel, is_linear, linear_scores
-from cvxrobust.core.robustness.threat import Attacks
 
 Array = NDArray[np.float64]
 Held = NDArray[np.bool_]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.attacks.threat import Attacks, Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
@@ -14,7 +15,6 @@ from cvxrobust.core.robustness.attacks import ATTACKS, Attack, Best, Effort
 from cvxrobust.core.robustness.certificates import certifier_of
 from cvxrobust.core.robustness.models import Index, Model, NetworkModel, as_model, places
 from cvxrobust.core.robustness.report import RobustnessReport
-from cvxrobust.core.robustness.threat import Attacks, Threat
 from cvxrobust.core.validation import as_numbers
 
 Array = NDArray[np.float64]

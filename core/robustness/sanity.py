@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.attacks.threat import Attacks, Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.robustness.attacks import ATTACKS, Best, Effort, apgd, fgsm, pgd
 from cvxrobust.core.robustness.certificates import certifier_of
 from cvxrobust.core.robustness.evaluate import in_units
 from cvxrobust.core.robustness.models import Index, Model, as_model, places
-from cvxrobust.core.robustness.threat import Attacks, Threat
 
 Array = NDArray[np.float64]
 

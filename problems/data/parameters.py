@@ -1,6 +1,5 @@
 """Parameters checked before any work starts, labels made signs; data is checked in `cvxrobust.core.validation`."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import GEOMETRIES, check_norm
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.validation import as_numbers, frozen
 from cvxrobust.core.weights import ClassWeight
@@ -17,52 +17,35 @@ Array = NDArray[np.float64]
 Label = str | int | float | bool
 
 
-@dataclass(frozen=True)
-class Threat:
-    """What attacks a problem is about, besides their radii, as its constructor is told; at most one shape.
+def isotropic_attack_fields(threat: Threat, d: int) -> dict[str, Any]:
+    """What a polynomial problem of d inputs keeps of its threat: all of it, in its final form, and its ellipsoid.
 
-    Args:
-        norm: Of attacks, or of the balls whose images they are.
-        scale: See `cvxrobust.core.attacks.ellipsoid.Ellipsoid.of`.
-        covariance: The same.
-        directions: The same.
+    Raises:
+        InputError: The norm is another than 2, several shapes are given, or one is none.
+        UnknownNameError: There is no such norm.
     """
+    if not GEOMETRIES[check_norm(threat.norm)].isotropic:
+        raise InputError(
+            f"norm is {threat.norm!r}, but the worst case of a polynomial network is exact for l2 attacks and their "
+            "ellipsoids only; give norm=2, or train a ReLU network (AdversarialReLU)."
+        )
+    return attack_fields(threat, d)
 
-    norm: object = 2
-    scale: ArrayLike | None = None
-    covariance: ArrayLike | None = None
-    directions: ArrayLike | None = None
 
-    def fields(self, d: int) -> dict[str, Any]:
-        """What a polynomial problem of d inputs keeps: all this, in its final form, and its ellipsoid, if any.
+def attack_fields(threat: Threat, d: int) -> dict[str, Any]:
+    """The same of a problem that has worst cases in every norm.
 
-        Raises:
-            InputError: The norm is another than 2, several shapes are given, or one is none.
-            UnknownNameError: There is no such norm.
-        """
-        if not GEOMETRIES[check_norm(self.norm)].isotropic:
-            raise InputError(
-                f"norm is {self.norm!r}, but the worst case of a polynomial network is exact for l2 attacks and their "
-                "ellipsoids only; give norm=2, or train a ReLU network (AdversarialReLU)."
-            )
-        return self.fields_of_any_norm(d)
-
-    def fields_of_any_norm(self, d: int) -> dict[str, Any]:
-        """The same of a problem that has worst cases in every norm.
-
-        Raises:
-            InputError: Several shapes are given, one is none, or directions or a covariance that is no diagonal come
-                with another norm than 2.
-            UnknownNameError: There is no such norm.
-        """
-        norm, shapes = check_norm(self.norm), ("scale", "covariance", "directions")
-        ellipsoid = Ellipsoid.of(d, self.scale, self.covariance, self.directions)
-        AttackBall(norm, np.zeros(0), d, ellipsoid)  # refuses what does not belong together
-        given = {name: getattr(self, name) for name in shapes}
-        kept = {
-            name: None if value is None else frozen(as_numbers(value, name).copy()) for name, value in given.items()
-        }
-        return {"norm": norm, "ellipsoid": ellipsoid, **kept}
+    Raises:
+        InputError: Several shapes are given, one is none, or directions or a covariance that is no diagonal come
+            with another norm than 2.
+        UnknownNameError: There is no such norm.
+    """
+    norm = check_norm(threat.norm)
+    ellipsoid = Ellipsoid.of(d, threat.scale, threat.covariance, threat.directions)
+    AttackBall(norm, np.zeros(0), d, ellipsoid)  # refuses what does not belong together
+    given = {name: getattr(threat, name) for name in ("scale", "covariance", "directions")}
+    kept = {name: None if value is None else frozen(as_numbers(value, name).copy()) for name, value in given.items()}
+    return {"norm": norm, "ellipsoid": ellipsoid, **kept}
 
 
 def class_signs(labels: NDArray[Any], classes: tuple[Label, ...]) -> list[Array]:

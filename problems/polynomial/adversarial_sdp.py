@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from numpy.typing import ArrayLike
 
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.weights import ClassWeight
-from cvxrobust.problems.data.parameters import Threat
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation
 from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
 

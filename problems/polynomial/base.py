@@ -15,6 +15,7 @@ from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses.base import Loss
@@ -35,11 +36,11 @@ from cvxrobust.core.validation import checked_inputs, checked_labels
 from cvxrobust.core.weights import ClassWeight, weighing
 from cvxrobust.problems.data.batches import rows_kept
 from cvxrobust.problems.data.parameters import (
-    Threat,
     checked_activation,
     checked_beta,
     checked_class_weight,
     checked_radius,
+    isotropic_attack_fields,
 )
 from cvxrobust.problems.data.row_span import RowSpan, row_span
 from cvxrobust.problems.one_versus_all import OneVersusAll
@@ -127,7 +128,7 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         self._settle(
             X=rows_kept(rows, weighed), y=labels, classes=classes, radius=weighed.of(checked_radius(radius, n)),
             sample_weight=weighed.weights, beta=checked_beta(beta), loss=loss,
-            activation=checked_activation(activation), **(threat or Threat()).fields(d),
+            activation=checked_activation(activation), **isotropic_attack_fields(threat or Threat(), d),
         )  # fmt: skip
 
     # -- one-versus-all -----------------------------------------------------------------------------------------

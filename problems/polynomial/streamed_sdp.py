@@ -5,12 +5,12 @@ from typing import ClassVar, NoReturn
 
 from numpy.typing import ArrayLike
 
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.data.batches import Batches
-from cvxrobust.problems.data.parameters import Threat
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation, PolynomialTraining
 
 

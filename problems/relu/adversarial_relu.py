@@ -6,9 +6,9 @@ from typing import ClassVar
 from numpy.typing import ArrayLike
 
 from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.weights import ClassWeight
-from cvxrobust.problems.data.parameters import Threat
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu.base import ReLUProblem
 from cvxrobust.problems.relu.fields import ReLUArguments

@@ -11,7 +11,7 @@ from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 from cvxrobust.core.validation import as_numbers, checked_inputs, checked_labels
 from cvxrobust.core.weights import Weighing, weighing
-from cvxrobust.problems.data.parameters import checked_beta, checked_class_weight, checked_radius
+from cvxrobust.problems.data.parameters import attack_fields, checked_beta, checked_class_weight, checked_radius
 from cvxrobust.problems.data.repeated_rows import distinct_rows
 from cvxrobust.problems.relu.fields import ReLUArguments, ReLUFields
 from cvxrobust.problems.relu.gates import cones as gate_cones
@@ -69,7 +69,7 @@ def checked(problem: ReLUArguments, losses: tuple[str, ...]) -> dict[str, object
         "X": X,
         "radius": weighed.of(checked_radius(problem.radius, n)),
         "beta": checked_beta(problem.beta),
-        **problem.threat.fields_of_any_norm(X.shape[1]),
+        **attack_fields(problem.threat, X.shape[1]),
         "n_gates": wanted_gates(problem.n_gates, X),
         "seed": _whole(problem.seed, "seed", 0),
         "regate": _whole(problem.regate, "regate", 0),

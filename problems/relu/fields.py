@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
 from cvxrobust.core.losses.weighted import weighted_loss
@@ -17,7 +18,6 @@ from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.weights import ClassWeight
-from cvxrobust.problems.data.parameters import Threat
 from cvxrobust.problems.data.row_span import RowSpan
 from cvxrobust.problems.one_versus_all import OneVersusAll
 from cvxrobust.problems.relu.gates.patterns import GateSet

@@ -12,8 +12,8 @@ from cvxrobust import BackendUnavailableError, InputError
 from cvxrobust.bench.baselines.adversarial_network import AdversarialNetwork
 from cvxrobust.bench.baselines.robust_linear import RobustLinear
 from cvxrobust.bench.baselines.robust_tree import RobustTree
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
-from cvxrobust.core.robustness.threat import Threat
 
 
 def data(classes=2, n=80):

@@ -10,11 +10,11 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from cvxrobust import InputError, PolynomialNetwork, ReLUNetwork, Standardizer
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.robustness import trees
 from cvxrobust.core.robustness.attacks import ATTACKS, apgd
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 from cvxrobust.core.robustness.models import as_model
-from cvxrobust.core.robustness.threat import Threat
 
 NORMS = ("inf", 2, 1)
 RADII = (0.0, 0.05, 0.2, 0.6)

@@ -6,8 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 from cvxrobust import InputError, PolynomialNetwork
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.robustness.sanity import check_sanity
-from cvxrobust.core.robustness.threat import Threat
 
 
 def case():

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
-from cvxrobust.core.attacks.norms import Norm, check_norm
+from cvxrobust.core.attacks.norms import check_norm
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.validation import as_numbers
 
@@ -24,7 +24,7 @@ class Threat:
     """The attacks that a classifier is judged against, but for their radius.
 
     Args:
-        norm: p of attacks ``D = S e``, ``||e||_p <= radius``: "inf", 2 or 1.
+        norm: p of attacks ``D = S e``, ``||e||_p <= radius``: "inf" (or ``np.inf``), 2 or 1.
         scale: By how much an attack of radius 1 may move each input if it moves no other, 0 for inputs that it cannot
             touch, shape (d,); None for 1 everywhere.
         covariance: Instead of it, with norm 2: attacks have ``D' covariance^-1 D <= radius^2``, shape (d, d).
@@ -33,7 +33,7 @@ class Threat:
             Only where S is a diagonal.
     """
 
-    norm: Norm = 2
+    norm: object = 2
     scale: ArrayLike | None = None
     covariance: ArrayLike | None = None
     directions: ArrayLike | None = None
