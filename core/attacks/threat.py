@@ -39,7 +39,7 @@ class Threat:
     directions: ArrayLike | None = None
     bounds: tuple[ArrayLike, ArrayLike] | None = None
 
-    def on(self, X: Array) -> "Attacks":
+    def on(self, X: Array) -> "AttackSet":
         """The attacks on inputs of shape (n, d), of radius 0 for now.
 
         Raises:
@@ -52,7 +52,7 @@ class Threat:
         if not movable:
             ball = replace(ball, ellipsoid=None)
         if self.bounds is None:
-            return Attacks(X, ball, movable=movable)
+            return AttackSet(X, ball, movable=movable)
         if ball.ellipsoid is not None and ball.ellipsoid.scale is None:
             raise InputError("bounds are given with a covariance or directions; give a scale for each input, or none.")
         low, high = (_bound(value, d) for value in self.bounds)
@@ -65,11 +65,11 @@ class Threat:
                 f"{int(outside.sum())} of {n} rows of X, the first of them row {int(outside.argmax())}, lie outside of "
                 "bounds; clip them, or give the range that inputs really have."
             )
-        return Attacks(X, ball, low, high, movable)
+        return AttackSet(X, ball, low, high, movable)
 
 
 @dataclass(frozen=True, eq=False)
-class Attacks:
+class AttackSet:
     """The attacks on some inputs.
 
     Args:
@@ -121,7 +121,7 @@ class Attacks:
         return points if self.low is None or self.high is None else np.clip(points, self.low, self.high)
 
     def steepest(self, G: Array) -> Array:
-        """Attacks of radius 1 that lower linear functions of these slopes most, shape (n, d)."""
+        """AttackSet of radius 1 that lower linear functions of these slopes most, shape (n, d)."""
         return np.asarray(self.ball.maximiser(-G))
 
     def sample(self, rng: np.random.Generator) -> Array:

@@ -322,6 +322,9 @@ class ReLUNetwork(TwoLayerNetwork):
     def _further_arrays(self) -> dict[str, NDArray[Any]]:
         return {} if self.ellipsoid is None else self.ellipsoid.arrays()
 
+    def _oldest_format(self) -> int:
+        return 1 if self.ellipsoid is None else 2
+
     def _layers(self) -> tuple[Array, Array]:
         """Weights on the inputs, shape (m, d), and biases, shape (m,)."""
         if self.bias:

@@ -1,4 +1,4 @@
-"""Attacks on any classifier, on raw margins in double precision: a factor on the logits changes none of their steps.
+"""AttackSet on any classifier, on raw margins in double precision: a factor on the logits changes none of their steps.
 
 Every attack keeps the best point that it met, and starts from what others found. `fgsm` is the one-step attack of
 Goodfellow, Shlens and Szegedy (arXiv:1412.6572), on the margin; `pgd` that of Madry et al. (arXiv:1706.06083) with
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.attacks.threat import Attacks
+from cvxrobust.core.attacks.threat import AttackSet
 from cvxrobust.core.robustness.models import Index, Model
 
 Array = NDArray[np.float64]
@@ -60,11 +60,11 @@ class Best:
 RIVALS = 9
 """Other classes that are attacked towards, one by one: those that are nearest."""
 
-Attack = Callable[[Model, Attacks, Index, Best, Effort], None]
+Attack = Callable[[Model, AttackSet, Index, Best, Effort], None]
 """Betters the best points of rows, whose classes are given."""
 
 
-def fgsm(model: Model, attacks: Attacks, index: Index, best: Best, effort: Effort) -> None:
+def fgsm(model: Model, attacks: AttackSet, index: Index, best: Best, effort: Effort) -> None:
     """One step of the whole radius in the steepest direction."""
     found = model.slopes(attacks.X, index)
     if found is None:
@@ -73,7 +73,7 @@ def fgsm(model: Model, attacks: Attacks, index: Index, best: Best, effort: Effor
     best.offer(points, model.margins(points, index))
 
 
-def pgd(model: Model, attacks: Attacks, index: Index, best: Best, effort: Effort) -> None:
+def pgd(model: Model, attacks: AttackSet, index: Index, best: Best, effort: Effort) -> None:
     """Steepest steps that shrink from half the radius to nothing, from the input and from random points."""
     for points in _starts(attacks, best, effort):
         x = points
@@ -87,7 +87,7 @@ def pgd(model: Model, attacks: Attacks, index: Index, best: Best, effort: Effort
         best.offer(x, model.margins(x, index))
 
 
-def apgd(model: Model, attacks: Attacks, index: Index, best: Best, effort: Effort) -> None:
+def apgd(model: Model, attacks: AttackSet, index: Index, best: Best, effort: Effort) -> None:
     """Steps with momentum that are halved, back at the best point, wherever they have stopped paying."""
     steps = max(effort.steps, 4)
     for points in _starts(attacks, best, effort):
@@ -143,7 +143,7 @@ class _Towards:
         return self.view.slopes(X, index, self.rivals)
 
 
-def targeted(model: Model, attacks: Attacks, index: Index, best: Best, effort: Effort) -> None:
+def targeted(model: Model, attacks: AttackSet, index: Index, best: Best, effort: Effort) -> None:
     """One step, then `apgd`, towards every other class: the class that is nearest first may not be the one to reach."""
     K, rows = len(model.classes), np.arange(index.size)
     if K == 2 or model.slopes(attacks.X[:1], index[:1]) is None:
@@ -160,7 +160,7 @@ def targeted(model: Model, attacks: Attacks, index: Index, best: Best, effort: E
         best.offer(own.points, model.margins(own.points, index))
 
 
-def search(model: Model, attacks: Attacks, index: Index, best: Best, effort: Effort) -> None:
+def search(model: Model, attacks: AttackSet, index: Index, best: Best, effort: Effort) -> None:
     """Random points, then changes of a few coordinates of the best one, fewer and fewer; no slopes are asked for.
 
     Of classifiers that answer labels alone there is nothing to follow: then it is a search at random, and along the
@@ -188,7 +188,7 @@ def search(model: Model, attacks: Attacks, index: Index, best: Best, effort: Eff
         best.offer(points, model.margins(points, index))
 
 
-def towards_others(model: Model, attacks: Attacks, index: Index, best: Best, effort: Effort) -> None:
+def towards_others(model: Model, attacks: AttackSet, index: Index, best: Best, effort: Effort) -> None:
     """As far as the radius reaches towards inputs of other labels: what labels alone give away, and trees, too."""
     predicted = model.predicted(attacks.X)
     rng = np.random.default_rng([effort.seed, 11])
@@ -210,7 +210,7 @@ ATTACKS: dict[str, Attack] = {
 """By name, the cheap ones first."""
 
 
-def _starts(attacks: Attacks, best: Best, effort: Effort) -> list[Array]:
+def _starts(attacks: AttackSet, best: Best, effort: Effort) -> list[Array]:
     """The best points so far, and random ones."""
     rng = np.random.default_rng([effort.seed, 3])
     return [best.points.copy(), *(attacks.sample(rng) for _ in range(effort.restarts))]

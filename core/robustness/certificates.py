@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
-from cvxrobust.core.attacks.threat import Attacks
+from cvxrobust.core.attacks.threat import AttackSet
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import trees
@@ -36,7 +36,7 @@ class Certifier(Protocol):
     kind: Kind
     words: str
 
-    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+    def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """Which rows keep their class at each radius, shape (k, n); those that have another one already do not."""
         ...
 
@@ -48,7 +48,7 @@ class NoCertifier:
     kind: Kind = "none"
     words: str = "no certificate is known for this kind of classifier and threat"
 
-    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+    def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """Nothing."""
         return np.zeros((radii.size, index.size), dtype=np.bool_)
 
@@ -72,7 +72,7 @@ class QuadraticCertifier:
         inside = "" if self.exact else ", of the l2 ball or ellipsoid around the attacks"
         self.words = f"trust-region subproblems{inside}"
 
-    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+    def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """One distance answers every radius."""
         ball = attacks.ball
         network, factor = replace(self.network, ellipsoid=ball.ellipsoid), 1.0
@@ -101,7 +101,7 @@ class ReLUCertifier:
         exact = f", then exact worst cases within {self.seconds:g} s" if self.seconds else ""
         self.words = f"linear relaxation{exact}"
 
-    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+    def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """The largest radius first: a certificate holds inside every smaller ball, too."""
         model = NetworkModel(replace(self.network, norm=attacks.ball.norm, ellipsoid=attacks.ball.ellipsoid))
         network, labels = model.model, np.asarray(model.classes)[index]
@@ -139,7 +139,7 @@ class LinearCertifier:
         self.kind: Kind = "exact" if self.exact else "bound"
         self.words = "the dual norm of the weights"
 
-    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+    def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """The margin against every rival, less what attacks can do to it and what rounding may have done."""
         weights, offsets = linear_scores(self.model)
         scores = attacks.X @ weights.T + offsets
@@ -172,7 +172,7 @@ class TreeCertifier:
         self.kind: Kind = "exact" if self.exact else "bound"
         self.words = "distances to the leaves of other classes"
 
-    def held(self, attacks: Attacks, index: Index, radii: Array) -> Held:
+    def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """One distance answers every radius; a row in a leaf of another class has none."""
         distance, _ = trees.distances(self.model, attacks.X, index, attacks.ball)
         return np.asarray(distance * (1.0 - 8.0 * attacks.X.shape[1] * EPS) > radii[:, None])

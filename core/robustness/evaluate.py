@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.attacks.threat import Attacks, Threat
+from cvxrobust.core.attacks.threat import AttackSet, Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
@@ -95,7 +95,7 @@ def evaluate_robustness(
 
 
 def _attacked(
-    model: Model, attacks: Attacks, index: Index, radii: Array, tried: Mapping[str, Attack], effort: Effort
+    model: Model, attacks: AttackSet, index: Index, radii: Array, tried: Mapping[str, Attack], effort: Effort
 ) -> dict[str, Any]:
     n = index.size
     alive = model.predicted(attacks.X) == index
@@ -125,7 +125,7 @@ def _attacked(
     return {"alive": survivors, "broken_by": broken_by, "broken_at": broken_at, "points": points, "refused": refused}
 
 
-def _own_attacks(view: Model, attacks: Attacks, seconds: float) -> dict[str, Attack]:
+def _own_attacks(view: Model, attacks: AttackSet, seconds: float) -> dict[str, Attack]:
     """What only some classifiers admit: exact worst cases of ours, and the nearest leaves of trees.
 
     Args:
@@ -137,18 +137,18 @@ def _own_attacks(view: Model, attacks: Attacks, seconds: float) -> dict[str, Att
     inner: Any = view.inner if isinstance(view, NetworkModel) else view.model
     labels = np.asarray(view.classes, dtype=object)
 
-    def quadratic(model: Model, own: Attacks, index: Index, best: Best, effort: Effort) -> None:
+    def quadratic(model: Model, own: AttackSet, index: Index, best: Best, effort: Effort) -> None:
         judged = inner.replace(ellipsoid=own.ball.ellipsoid)
         points = judged.worst_case(own.X, labels[index].tolist(), own.radius).points
         best.offer(points, model.margins(points, index))
 
-    def mixed_integer(model: Model, own: Attacks, index: Index, best: Best, effort: Effort) -> None:
+    def mixed_integer(model: Model, own: AttackSet, index: Index, best: Best, effort: Effort) -> None:
         judged = inner.replace(norm=own.ball.norm, ellipsoid=own.ball.ellipsoid)
         found = judged.exact_worst_case(own.X, labels[index].tolist(), own.radius, time_limit=seconds)
         points = own.clipped(found.points)
         best.offer(points, model.margins(points, index))
 
-    def leaf(model: Model, own: Attacks, index: Index, best: Best, effort: Effort) -> None:
+    def leaf(model: Model, own: AttackSet, index: Index, best: Best, effort: Effort) -> None:
         points = trees.distances(inner, own.X, index, own.ball)[1]
         there = own.allow(points)
         best.offer(np.where(there[:, None], points, own.X), np.where(there, model.margins(points, index), np.inf))

@@ -1,6 +1,6 @@
 """Is an evaluation to be believed? Checks that attacks pass if they are any good, after Carlini et al.
 
-Attacks that overstate robustness betray themselves: a larger radius helps them no more than a smaller one, one step
+AttackSet that overstate robustness betray themselves: a larger radius helps them no more than a smaller one, one step
 does better than many, noise does as well, or a factor on the logits changes what they find.
 
 Source: Carlini et al. (2019), On evaluating adversarial robustness, arXiv:1902.06705; Athalye, Carlini and Wagner
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.attacks.threat import Attacks, Threat
+from cvxrobust.core.attacks.threat import AttackSet, Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.robustness.attacks import ATTACKS, Best, Effort, apgd, fgsm, pgd
 from cvxrobust.core.robustness.certificates import certifier_of
@@ -89,7 +89,7 @@ class _Trial:
     """A classifier, its rows and the attacks on them."""
 
     view: Model
-    attacks: Attacks
+    attacks: AttackSet
     index: Index
     effort: Effort
 
@@ -206,7 +206,7 @@ def _slopes(trial: _Trial, sloped: bool) -> Check:
 
 
 def _unbounded(trial: _Trial, names: Sequence[str], slack: float) -> Check:
-    """Attacks of any length leave nothing but rows that no length turns wrong."""
+    """AttackSet of any length leave nothing but rows that no length turns wrong."""
     name = "attacks without bounds leave nothing"
     radius = UNBOUNDED * max(1.0, float(np.abs(trial.attacks.X).max(initial=0.0)))
     if not trial.attacks.movable:

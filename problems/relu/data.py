@@ -56,7 +56,9 @@ class ReLUData(ReLUFields):
 
     def combine(self, networks: list[ReLUNetwork]) -> ReLUNetwork:
         """One network with an output per part from the parts' networks, which knows what attacks it was trained for."""
-        return super().combine(networks).replace(norm=self.norm, ellipsoid=self.ellipsoid)
+        # A backend need not know what outputs mean: whether losses of targets fit labels, too.
+        meaning = {} if self.one_versus_all else self.network_fields()
+        return super().combine(networks).replace(norm=self.norm, ellipsoid=self.ellipsoid, **meaning)
 
     def _blank(self) -> ReLUNetwork:
         outputs = self.targets[0].shape[1:]

@@ -78,3 +78,13 @@ def test_backends_of_structured_programmes_know_them_and_refuse_others_by_name()
         result = solve(part, backend=backend, settings=Settings(tolerance=1e-5, threads=1))
         assert result.quality == "certified"
         assert result.certificate.upper == pytest.approx(exact, rel=2e-5)
+
+
+@pytest.mark.parametrize("backend", ["torch", "ipm", "clarabel"])
+def test_networks_of_targets_predict_numbers_whoever_trained_them(backend):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((30, 2))
+    problem = AdversarialReLU(X, X[:, 0], 0.05, loss="absolute", n_gates=3, beta=0.01)
+    network = solve(problem, backend, settings=Settings(tolerance=1e-3)).network
+    assert network.regression
+    np.testing.assert_array_equal(network.predict(X), network.decision_function(X))
