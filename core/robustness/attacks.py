@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.threat import AttackSet
-from cvxrobust.core.robustness.models import Index, Model
+from cvxrobust.core.robustness.models import Guise, Index, Model
 
 Array = NDArray[np.float64]
 
@@ -121,20 +121,10 @@ def apgd(model: Model, attacks: AttackSet, index: Index, best: Best, effort: Eff
 
 
 @dataclass
-class _Towards:
+class _Towards(Guise):
     """A classifier whose margins are those against one other class of each row."""
 
-    view: Model
     rivals: Index
-
-    def __post_init__(self) -> None:
-        self.classes, self.units, self.model = self.view.classes, self.view.units, self.view.model
-
-    def inputs(self, X: ArrayLike) -> Array:
-        return self.view.inputs(X)
-
-    def predicted(self, X: Array) -> Index:
-        return self.view.predicted(X)
 
     def margins(self, X: Array, index: Index, rivals: Index | None = None) -> Array:
         return self.view.margins(X, index, self.rivals)

@@ -5,7 +5,7 @@ class against every attack of a radius.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,17 @@ Kind = Literal["exact", "bound", "none"]
 
 
 class Certifier(Protocol):
-    """Proves that rows keep their class.
+    """Proves that rows keep their class."""
 
-    Attributes:
-        kind: How much a row without a certificate says.
-        words: What proves it.
-    """
+    @property
+    def kind(self) -> Kind:
+        """How much a row without a certificate says."""
+        ...
 
-    kind: Kind
-    words: str
+    @property
+    def words(self) -> str:
+        """What proves it."""
+        ...
 
     def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """Which rows keep their class at each radius, shape (k, n); those that have another one already do not."""
@@ -54,28 +56,38 @@ class NoCertifier:
 
 
 @dataclass
-class QuadraticCertifier:
-    """Polynomial networks: the distance to the boundary is a trust-region subproblem.
-
-    For norms other than 2 the l2 ball around the attacks is judged in their place.
+class _Measured:
+    """What answers exactly, unless inputs have a range, which it makes no use of.
 
     Args:
-        network: Without a standardizer.
-        exact: Whether attacks are an l2 ball or an ellipsoid, and inputs have no range.
+        model: The classifier.
+        exact: Whether inputs have no range.
     """
 
-    network: PolynomialNetwork
+    model: Any
     exact: bool
 
-    def __post_init__(self) -> None:
-        self.kind: Kind = "exact" if self.exact else "bound"
-        inside = "" if self.exact else ", of the l2 ball or ellipsoid around the attacks"
-        self.words = f"trust-region subproblems{inside}"
+    @property
+    def kind(self) -> Kind:
+        """What a row that is not certified is."""
+        return "exact" if self.exact else "bound"
+
+
+class QuadraticCertifier(_Measured):
+    """Polynomial networks, without a standardizer: the distance to the boundary is a trust-region subproblem.
+
+    For norms other than 2 the l2 ball or ellipsoid around the attacks is judged in their place.
+    """
+
+    @property
+    def words(self) -> str:
+        """What proves it."""
+        return f"trust-region subproblems{'' if self.exact else ', of the l2 ball or ellipsoid around the attacks'}"
 
     def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """One distance answers every radius."""
         ball = attacks.ball
-        network, factor = replace(self.network, ellipsoid=ball.ellipsoid), 1.0
+        network, factor = replace(self.model, ellipsoid=ball.ellipsoid), 1.0
         if not ball.geometry.isotropic:
             # ||e||_2 <= factor ||e||_p in as many coordinates as attacks have.
             factor = ball.geometry.euclidean_reach(max(ball.dimension, 1)) * (1.0 + 4.0 * EPS)
@@ -123,21 +135,10 @@ class ReLUCertifier:
         return held
 
 
-@dataclass
-class LinearCertifier:
-    """Linear classifiers: an attack moves the score of a rival by the dual norm of the difference of weights.
+class LinearCertifier(_Measured):
+    """Linear classifiers: an attack moves the score of a rival by the dual norm of the difference of weights."""
 
-    Args:
-        model: One of scikit-learn's.
-        exact: Whether inputs have no range.
-    """
-
-    model: Any
-    exact: bool
-
-    def __post_init__(self) -> None:
-        self.kind: Kind = "exact" if self.exact else "bound"
-        self.words = "the dual norm of the weights"
+    words: ClassVar[str] = "the dual norm of the weights"
 
     def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """The margin against every rival, less what attacks can do to it and what rounding may have done."""
@@ -156,21 +157,10 @@ class LinearCertifier:
         return held
 
 
-@dataclass
-class TreeCertifier:
-    """Decision trees: a walk over their leaves.
+class TreeCertifier(_Measured):
+    """Decision trees: a walk over their leaves."""
 
-    Args:
-        model: One of scikit-learn's.
-        exact: Whether inputs have no range.
-    """
-
-    model: Any
-    exact: bool
-
-    def __post_init__(self) -> None:
-        self.kind: Kind = "exact" if self.exact else "bound"
-        self.words = "distances to the leaves of other classes"
+    words: ClassVar[str] = "distances to the leaves of other classes"
 
     def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """One distance answers every radius; a row in a leaf of another class has none."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.threat import AttackSet, Threat
-from cvxrobust.core.errors import InputError
+from cvxrobust.core.errors import CvxRobustError, InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import trees
@@ -59,6 +59,7 @@ def evaluate_robustness(
 
     Raises:
         InputError: Data, labels, radii or the threat do not fit each other or the model.
+        CvxRobustError: A row was certified and turned wrong, so that one of the two is false.
     """
     if steps < 1 or restarts < 0 or not exact_seconds >= 0.0:
         raise InputError(
@@ -79,6 +80,13 @@ def evaluate_robustness(
     tried |= _own_attacks(view, centred, exact_seconds / asked.size)
     found = _attacked(view, centred, index, asked, tried, Effort(steps, restarts, seed))
     right = view.predicted(rows) == index
+    if (wrong := held & right & ~found["alive"]).any():
+        radius, row = (int(place) for place in np.argwhere(wrong)[0])
+        raise CvxRobustError(
+            f"row {row} was certified at radius {asked[radius]:g} by {certifier.words}, and {found['broken_by'][row]} "
+            f"turned it wrong at {found['broken_at'][row]:g}: one of the two is a fault of this package; please report "
+            "it."
+        )
     back = _in_units_of(view, X, rows, found["points"])
     return RobustnessReport(
         asked,

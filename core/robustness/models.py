@@ -63,6 +63,36 @@ class Model(Protocol):
         ...
 
 
+@dataclass
+class Guise:
+    """A classifier as attacks are told to see it; subclasses say what margins are instead.
+
+    Args:
+        view: The classifier as it is.
+    """
+
+    view: Model
+
+    def __post_init__(self) -> None:
+        self.classes, self.units, self.model = self.view.classes, self.view.units, self.view.model
+
+    def inputs(self, X: ArrayLike) -> Array:
+        """As it is."""
+        return self.view.inputs(X)
+
+    def predicted(self, X: Array) -> Index:
+        """As it is."""
+        return self.view.predicted(X)
+
+    def margins(self, X: Array, index: Index, rivals: Index | None = None) -> Array:
+        """As it is."""
+        return self.view.margins(X, index, rivals)
+
+    def slopes(self, X: Array, index: Index, rivals: Index | None = None) -> tuple[Array, Array] | None:
+        """As it is."""
+        return self.view.slopes(X, index, rivals)
+
+
 def places(classes: Sequence[Any], y: ArrayLike, n: int) -> Index:
     """The place of each label among the classes, shape (n,).
 
@@ -291,9 +321,22 @@ class LinearScores:
 
 def is_linear(model: Any) -> bool:
     """Whether the scores of a classifier are ``X @ coef_.T + intercept_``: it is one of scikit-learn's, or says so."""
-    return isinstance(model, LinearScores) or any(
-        kind.__name__ == "LinearClassifierMixin" and kind.__module__.startswith("sklearn.")
-        for kind in type(model).__mro__
+    return isinstance(model, LinearScores) or is_of_sklearn(model, "LinearClassifierMixin", "decision_function")
+
+
+def is_of_sklearn(model: Any, base: str, *methods: str) -> bool:
+    """Whether a classifier has a base class of scikit-learn's, whose answers nobody has changed in a subclass.
+
+    Args:
+        model: The classifier.
+        base: The name of the class.
+        methods: Methods that have to be scikit-learn's own, besides `predict`.
+    """
+    named = any(kind.__name__ == base and kind.__module__.startswith("sklearn.") for kind in type(model).__mro__)
+    return named and all(
+        str(getattr(getattr(type(model), name, None), "__module__", "")).startswith("sklearn.")
+        and name not in vars(model)
+        for name in ("predict", *methods)
     )
 
 

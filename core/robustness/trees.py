@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
-from cvxrobust.core.robustness.models import Index
+from cvxrobust.core.robustness.models import Index, is_of_sklearn
 
 Array = NDArray[np.float64]
 
@@ -24,10 +24,7 @@ def is_tree(model: Any) -> bool:
     """Whether a classifier is a fitted decision tree: scikit-learn's with one output, or one that has `leaf_boxes`."""
     if callable(getattr(model, "leaf_boxes", None)):
         return True
-    named = any(
-        kind.__name__ == "BaseDecisionTree" and kind.__module__.startswith("sklearn.") for kind in type(model).__mro__
-    )
-    return named and hasattr(model, "tree_") and getattr(model, "n_outputs_", 1) == 1
+    return is_of_sklearn(model, "BaseDecisionTree") and hasattr(model, "tree_") and getattr(model, "n_outputs_", 1) == 1
 
 
 def leaves(model: Any) -> tuple[Array, Array, Index]:

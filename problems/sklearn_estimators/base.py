@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
+from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.errors import TooLargeError, UnknownNameError
 from cvxrobust.core.networks.standardizer import Standardizer, constant_columns
@@ -19,6 +20,7 @@ from cvxrobust.core.validation import check_finite_labels, checked_inputs
 from cvxrobust.problems.data.features import AskedShape, Features, ShapeArrays
 from cvxrobust.problems.data.parameters import checked_radius
 from cvxrobust.problems.data.repeated_rows import merged
+from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 
 Array = NDArray[np.float64]
 Shape = ArrayLike | Mapping[Any, float] | None
@@ -169,3 +171,19 @@ class NetworkEstimator(BaseEstimator):
         check_is_fitted(self)
         rows, _ = self._checked(X)
         return rows  # the network standardises them itself
+
+
+class PolynomialEstimator(NetworkEstimator):
+    """Base of those that train polynomial networks."""
+
+    beta: float
+    loss: str
+    activation: tuple[float, float, float]
+    norm: Norm
+
+    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialSDP:
+        return AdversarialSDP(
+            rows.inputs, rows.targets, radius=rows.radius, beta=self.beta, loss=self.loss, activation=self.activation,
+            norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
+            sample_weight=rows.weights,
+        )  # fmt: skip

@@ -14,10 +14,16 @@ from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.validation import label_array
 from cvxrobust.core.weights import ClassWeight, together
 from cvxrobust.problems.data.features import ShapeArrays
-from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
-from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Array, NetworkEstimator, Shape, TrainingRows
+from cvxrobust.problems.sklearn_estimators.base import (
+    STANDARDIZED,
+    Array,
+    NetworkEstimator,
+    PolynomialEstimator,
+    Shape,
+    TrainingRows,
+)
 
 
 class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
@@ -64,7 +70,7 @@ class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return label_array(y)
 
 
-class PolynomialClassifier(_NetworkClassifier):
+class PolynomialClassifier(_NetworkClassifier, PolynomialEstimator):
     """A two-layer polynomial network, trained to certified global optimality, with scikit-learn's conventions.
 
     Two classes give one output; more are trained one-versus-all. See `AdversarialSDP` for the mathematics.
@@ -139,13 +145,6 @@ class PolynomialClassifier(_NetworkClassifier):
         self.directions = directions
         self.immutable = immutable
         self.attack_units = attack_units
-
-    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialSDP:
-        return AdversarialSDP(
-            rows.inputs, rows.targets, radius=rows.radius, beta=self.beta, loss=self.loss, activation=self.activation,
-            norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
-            sample_weight=rows.weights,
-        )  # fmt: skip
 
     def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
         """Exact accuracy under every attack of each radius, shape (k,); shape and units are those of `radius`."""

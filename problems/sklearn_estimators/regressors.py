@@ -17,10 +17,16 @@ from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import together
 from cvxrobust.problems.data.features import ShapeArrays
 from cvxrobust.problems.data.parameters import checked_radius
-from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
-from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Array, NetworkEstimator, Shape, TrainingRows
+from cvxrobust.problems.sklearn_estimators.base import (
+    STANDARDIZED,
+    Array,
+    NetworkEstimator,
+    PolynomialEstimator,
+    Shape,
+    TrainingRows,
+)
 
 
 class _NetworkRegressor(RegressorMixin, NetworkEstimator):
@@ -79,7 +85,7 @@ class _NetworkRegressor(RegressorMixin, NetworkEstimator):
         return inputs, (targets - self.target_mean_) / self.target_scale_
 
 
-class PolynomialRegressor(_NetworkRegressor):
+class PolynomialRegressor(_NetworkRegressor, PolynomialEstimator):
     """A polynomial network that fits real targets, trained to certified global optimality, as scikit-learn has it.
 
     See `AdversarialSDP` for the mathematics.
@@ -155,13 +161,6 @@ class PolynomialRegressor(_NetworkRegressor):
         self.directions = directions
         self.immutable = immutable
         self.attack_units = attack_units
-
-    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialSDP:
-        return AdversarialSDP(
-            rows.inputs, rows.targets, radius=rows.radius, beta=self.beta, loss=self.loss, activation=self.activation,
-            norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
-            sample_weight=rows.weights,
-        )  # fmt: skip
 
     def robust_errors(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> Array:
         """The largest ``|f(x + D) - y|`` under every attack of a radius, exactly, shape (n,), in units of the targets.

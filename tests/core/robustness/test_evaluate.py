@@ -9,12 +9,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from cvxrobust import InputError, PolynomialNetwork, ReLUNetwork, Standardizer
+from cvxrobust import CvxRobustError, InputError, PolynomialNetwork, ReLUNetwork, Standardizer
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.robustness import trees
 from cvxrobust.core.robustness.attacks import ATTACKS, apgd
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
-from cvxrobust.core.robustness.models import as_model
+from cvxrobust.core.robustness.models import LinearScores, as_model
 
 NORMS = ("inf", 2, 1)
 RADII = (0.0, 0.05, 0.2, 0.6)
@@ -204,6 +204,32 @@ def test_claims_are_checked_here():
     assert "boastful" not in report.refused
     both = evaluate_robustness(model, X, y, Threat(2), [0.1], attacks={"far": far, "apgd": apgd})
     assert both.attacked == both.certified  # what was refused spoils no other attack
+
+
+class Contrary(LogisticRegression):
+    """A linear classifier of somebody who changed its answers."""
+
+    def predict(self, X):
+        return np.where(X[:, 3] > 0.0, 1.0, -1.0)
+
+
+def test_answers_that_somebody_changed_are_certified_by_nobody():
+    X, y = data(11)
+    report = evaluate_robustness(Contrary().fit(X, y), X, y, Threat(2), [0.1])
+    assert report.kind == "none"
+
+
+def test_a_certificate_that_an_attack_contradicts_is_an_error():
+    X, _ = data(12)
+
+    class Lying(LinearScores):
+        classes_, coef_, intercept_ = np.array([-1.0, 1.0]), np.zeros((1, 4)), np.ones(1)
+
+        def predict(self, rows):
+            return np.where(rows[:, 0] > 0.0, 1.0, -1.0)
+
+    with pytest.raises(CvxRobustError, match="one of the two is a fault"):
+        evaluate_robustness(Lying(), X, np.ones(40), Threat(2), [1.0])
 
 
 def test_immutable_inputs_are_never_touched():

@@ -62,6 +62,12 @@ def test_rows_that_nothing_turns_are_allowed_where_that_is_proved():
     assert last.found.startswith("1.0000 left, 1.0000")
 
 
+def test_what_was_not_tried_is_said():
+    X, y, network = case()
+    report = check_sanity(network, X, y, Threat("inf", bounds=(-9.0, 9.0)), 0.2)
+    assert "not tried: inputs have a range" in str(report)
+
+
 def test_a_radius_of_0_is_refused():
     X, y, network = case()
     with pytest.raises(InputError, match="above 0"):
