@@ -5,7 +5,7 @@ class against every attack of a radius.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +138,10 @@ class ReLUCertifier:
 class LinearCertifier(_Measured):
     """Linear classifiers: an attack moves the score of a rival by the dual norm of the difference of weights."""
 
-    words: ClassVar[str] = "the dual norm of the weights"
+    @property
+    def words(self) -> str:
+        """What proves it."""
+        return "the dual norm of the weights"
 
     def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """The margin against every rival, less what attacks can do to it and what rounding may have done."""
@@ -160,7 +163,10 @@ class LinearCertifier(_Measured):
 class TreeCertifier(_Measured):
     """Decision trees: a walk over their leaves."""
 
-    words: ClassVar[str] = "distances to the leaves of other classes"
+    @property
+    def words(self) -> str:
+        """What proves it."""
+        return "distances to the leaves of other classes"
 
     def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """One distance answers every radius; a row in a leaf of another class has none."""
