@@ -37,7 +37,12 @@ ROOMS = {
         "complementarity, coupling_orders, symmetric, loss_sides, growth, residual_sides, worst_sides < losses "
         "< polynomial | gated"
     ),
-    "bench": "metrics, streams, display, data, baselines < workflows < harness < demo | studies < gpu < cli",
+    "bench": (
+        "metrics, streams, display, data, baselines < workflows < harness < demo | studies < gpu | reproduce < cli"
+    ),
+    "bench.reproduce": (
+        "tables, journal, stated < methods < fits < selection < run | analysis < pictures < report | study"
+    ),
     "bench.harness": "suite < results < run < analysis < report",
 }
 
