@@ -26,7 +26,7 @@ ROOMS = {
     "< conic < losses < attacks < networks < robustness < programs < contracts < discovery < kit < formats < solving "
     "< testing",
     "core.programs": "rows < polynomial | gated",
-    "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators",
+    "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators < model_selection",
     "problems.relu": "gates < *",
     "backends": "cvxopt_keeping < clarabel | scs | cvxpy | mosek | torch | ipm",
     "backends.torch": "process_group, stopping, checkpoint, lbfgs, losses < conic | polynomial | gated",
