@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from cvxrobust.core.contracts.result import Callback
     from cvxrobust.problems.model_selection import ScoreSurface
 
-FAMILIES = {"polynomial": "adversarial-sdp", "relu": "adversarial-relu"}
+RELU = "relu"
+FAMILIES = {"polynomial": "adversarial-sdp", RELU: "adversarial-relu"}
 """Kinds of networks, and the problems that train them."""
 
 CHOSEN = ("beta", "radius", "n_gates")
@@ -60,7 +61,7 @@ class TuningRequest:
     @property
     def norm(self) -> Norm:
         """Of the threat."""
-        usual = "inf" if self.family == "relu" else 2
+        usual = "inf" if self.family == RELU else 2
         return check_norm(self.training.parameters.get("norm", usual))
 
 
@@ -104,7 +105,11 @@ class Tuning:
             "threat_norm": request.norm,
             "chosen": dict(self.chosen),
             "cross_validation": self.surface.to_dict(),
-            "held_out": {"certified": certified, "attacked": attacked, **self.report.to_json()},
+            "held_out": {
+                "certified_at_threat": certified,
+                "attacked_at_threat": attacked,
+                **self.report.to_json(),
+            },
             "pictures": {name: None if path is None else str(path) for name, path in pictures.items()},
             "training": self.training.to_dict(),
         }
@@ -169,6 +174,8 @@ def _check(request: TuningRequest) -> None:
             f"the radius of the threat is {request.threat_radius}; expected a finite number above 0: by how much "
             "attacks may move a row."
         )
+    if request.family != RELU and "gates" in (request.search or {}):
+        raise InputError("--gates are of relu networks; leave them out, or choose --family relu.")
     if request.training.test_fraction == 0.0:
         raise InputError(
             "nothing is held out, but what is chosen is judged by rows kept apart; give a fraction above 0."
@@ -193,7 +200,7 @@ def _with(request: TuningRequest, chosen: Mapping[str, float | int]) -> Training
 
 def _same_attacks(request: TuningRequest) -> bool:
     """Whether networks are trained against attacks in the norm of the threat."""
-    return request.family == "relu" or GEOMETRIES[request.norm].isotropic
+    return request.family == RELU or GEOMETRIES[request.norm].isotropic
 
 
 def _scale(request: TuningRequest, prepared: Prepared) -> NDArray[np.float64] | None:
