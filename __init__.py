@@ -29,6 +29,8 @@ from cvxrobust.core.networks.load import load
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.paths.follow import solve_path
+from cvxrobust.core.paths.result import PathPoint, PathResult
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.core.robustness.sanity import check_sanity
@@ -62,6 +64,8 @@ __all__ = [
     "CvxRobustError",
     "InputError",
     "LicenceError",
+    "PathPoint",
+    "PathResult",
     "PluginError",
     "PolynomialClassifier",
     "PolynomialClassifierCV",
@@ -90,6 +94,7 @@ __all__ = [
     "load",
     "plugins",
     "solve",
+    "solve_path",
 ]
 
 

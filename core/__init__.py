@@ -25,6 +25,7 @@ from cvxrobust.core.contracts.backend import (
 )
 from cvxrobust.core.contracts.estimate import ConicSize, Estimate, Estimates
 from cvxrobust.core.contracts.masters import Mirrors, Turns
+from cvxrobust.core.contracts.parametric import Parametric
 from cvxrobust.core.contracts.problem import (
     Attacks,
     ChangesCoordinates,
@@ -61,6 +62,8 @@ from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.polynomial import PolynomialNetwork, WorstCase
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.paths.follow import solve_path
+from cvxrobust.core.paths.result import PathPoint, PathResult
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers
 from cvxrobust.core.programs.gated.program import GatedProgram
 from cvxrobust.core.programs.polynomial.certificate import MomentMultipliers, PointMultipliers, coefficients
@@ -103,6 +106,9 @@ __all__ = [
     "MomentMultipliers",
     "Monitor",
     "NonNegative",
+    "Parametric",
+    "PathPoint",
+    "PathResult",
     "PluginError",
     "PointMultipliers",
     "PolynomialNetwork",
@@ -162,6 +168,7 @@ __all__ = [
     "smat",
     "solve",
     "solve_conic",
+    "solve_path",
     "svec",
     "svec_indices",
     "torch_alone",

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
 
 from cvxrobust.core.conic.program import ConicProgram, join_programs
@@ -21,7 +21,7 @@ from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
 from cvxrobust.core.programs.rows import Rows
 from cvxrobust.core.validation import frozen
-from cvxrobust.problems.data.parameters import Label, class_signs
+from cvxrobust.problems.data.parameters import Label, checked_beta, checked_radius, class_signs
 
 Array = NDArray[np.float64]
 Entries = tuple[object, ...] | None
@@ -55,6 +55,9 @@ class OneVersusAll(Generic[N]):
 
     per_neuron: ClassVar[tuple[str, ...]] = ()
     """Fields of the networks, besides u and alpha, that have an entry per neuron; or None, if that is unknown."""
+
+    attacked_by: ClassVar[str] = ""
+    """Of a family without attacks: who trains the same networks with them."""
 
     # -- what a family says of single problems ------------------------------------------------------------------
 
@@ -129,6 +132,46 @@ class OneVersusAll(Generic[N]):
         if self.one_versus_all:
             raise InputError(f"a one-versus-all problem is several {noun}; use its `parts`.")
         return self
+
+    # -- the same with other parameters -------------------------------------------------------------------------
+
+    @property
+    def nested(self) -> bool:
+        """Whether the optimum never falls as radii grow."""
+        return True
+
+    def at(self, *, beta: float | None = None, radius: ArrayLike | None = None) -> Self:
+        """The same problem with another beta or other radii: data and gates are neither read nor found again.
+
+        Args:
+            beta: Weight of the penalty, above 0; None for the same.
+            radius: One for all samples, or one per sample that counts, shape (n,); None for the same.
+
+        Raises:
+            InputError: They are none, or this family knows no attacks.
+        """
+        changes: dict[str, object] = {} if beta is None else {"beta": checked_beta(beta)}
+        if radius is not None:
+            changes["radius"] = checked_radius(radius, self.X.shape[0])
+        other = self._with(**changes)
+        other._check_attacks()
+        if self.refined is not None:
+            parts = tuple(part.at(beta=beta, radius=radius) for part in self.refined)
+            other._settle(refined=parts)
+        other._settle(found=self._found_for(other))
+        return other
+
+    def _check_attacks(self) -> None:
+        """Refuse radii that the family knows nothing of."""
+        if self.attacked_by and self.radius.any():
+            raise InputError(
+                f"{type(self).__name__} is trained without attacks, and radius is {self.radius.max():g}; expected 0. "
+                f"{self.attacked_by} trains the same networks under attack."
+            )
+
+    def _found_for(self, other: Self) -> object:
+        """What was found for this problem and counts for the other, which has another beta or other radii."""
+        raise NotImplementedError
 
     # -- networks -----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ Everything here reads the inputs block by block, so they may lie in memory or be
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -135,6 +135,10 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     def _found(self) -> SharedSpan:
         return SharedSpan(self.span)
+
+    def _found_for(self, other: Self) -> SharedSpan | None:
+        # Spans are those of the rows, for all attacks that are alike in every direction.
+        return self._found() if other.attack.isotropic == self.attack.isotropic else None
 
     def _own(self, network: object) -> PolynomialNetwork:
         if not isinstance(network, PolynomialNetwork):

@@ -53,6 +53,7 @@ class StandardSDP(PolynomialProblem):
 
     losses: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     family: ClassVar[str] = "standard-sdp"
+    attacked_by: ClassVar[str] = "AdversarialSDP"
 
     def __init__(
         self,

@@ -63,10 +63,14 @@ class StreamedSDP(PolynomialTraining):
             raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
         threat = Threat(norm, scale, covariance, directions)
         super().__init__(data.X, data.y, radius, beta, loss, activation, sample_weight, class_weight, threat)
+        self._check_attacks()
+
+    def _check_attacks(self) -> None:
+        """Refuse attacks of targets."""
         if not self._loss.margin and self.attack.present:
             raise InputError(
-                f"backends that read data in batches do not know both sides of the {loss} loss under attack; expected "
-                "radius 0 for every sample, or data in memory and AdversarialSDP."
+                f"backends that read data in batches do not know both sides of the {self.loss} loss under attack; "
+                "expected radius 0 for every sample, or data in memory and AdversarialSDP."
             )
 
     @property

@@ -72,6 +72,7 @@ class ConvexReLU(ReLUProblem):
     resample: bool = field(init=False)
 
     family: ClassVar[str] = "convex-relu"
+    attacked_by: ClassVar[str] = "AdversarialReLU"
 
     def __init__(
         self, X: ArrayLike, y: ArrayLike, patterns: ArrayLike | None = None, *, beta: float = 1e-2,

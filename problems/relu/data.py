@@ -44,6 +44,16 @@ class ReLUData(ReLUFields):
     def _found(self) -> SharedGates:
         return SharedGates(self.gate_set, self.span)
 
+    def _found_for(self, other: Self) -> SharedGates:
+        # Of attacks of one shape spans are the same, whatever the radii.
+        alike = other.attack.isotropic == self.attack.isotropic
+        return SharedGates(self.gate_set, self.span if alike else span_under(other.attack, self.X))
+
+    @property
+    def nested(self) -> bool:
+        """Whether the optimum never falls as radii grow; with mixed bounds gates depend on them."""
+        return self.bound != "mixed"
+
     def _own(self, network: object) -> ReLUNetwork:
         if not isinstance(network, ReLUNetwork):
             raise InputError(f"the network is a {type(network).__name__}; this problem trains a ReLUNetwork.")

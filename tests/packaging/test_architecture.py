@@ -24,7 +24,7 @@ FLOORS = {
 ROOMS = {
     "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets < validation < weights "
     "< conic < losses < attacks < networks < robustness < programs < contracts < discovery < kit < formats < solving "
-    "< testing",
+    "< paths < testing",
     "core.programs": "rows < polynomial | gated",
     "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators < model_selection",
     "problems.relu": "gates < *",

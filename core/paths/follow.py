@@ -1,0 +1,232 @@
+"""`solve_path`: a family of problems over beta and the radius, point by point."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cvxrobust.core.certificate import Certificate
+from cvxrobust.core.contracts.backend import Backend
+from cvxrobust.core.contracts.problem import Problem
+from cvxrobust.core.contracts.result import Result, Termination, grade
+from cvxrobust.core.errors import CvxRobustError, InputError
+from cvxrobust.core.networks.base import N
+from cvxrobust.core.paths.bounds import NeighbourBounds
+from cvxrobust.core.paths.checkpoint import PathFolder
+from cvxrobust.core.paths.choice import Choice, PathWay, cpu_seconds, path_ways
+from cvxrobust.core.paths.grid import Index, ProblemGrid, make_grid
+from cvxrobust.core.paths.result import Origin, PathPoint, PathResult
+from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.solve import solve
+
+
+def solve_path(
+    problem: Problem[N],
+    *,
+    betas: ArrayLike | None = None,
+    radii: ArrayLike | None = None,
+    backend: str | Backend = "auto",
+    method: str = "auto",
+    settings: Settings | None = None,
+    time_limit: float | None = None,
+    warm: bool = True,
+    folder: str | os.PathLike[str] | None = None,
+    callback: Callable[[PathPoint[N]], object] | None = None,
+) -> PathResult[N]:
+    """Train along a path of betas, of radii, or on the grid of both; every point is certified for itself.
+
+    Points help each other in three ways. Their lower bounds are bounds elsewhere (`cvxrobust.core.paths.bounds`), and
+    their networks are networks elsewhere: where both together leave no more than the tolerance, nothing is solved.
+    Where something has to be, the best of the neighbours' networks is where it starts, if starting there has been
+    cheaper than starting from nothing, which the path finds out by itself (`cvxrobust.core.paths.choice`).
+
+    Args:
+        problem: The problem, whose data, gates and all else every point has; its own beta and radius count where no
+            others are given.
+        betas: Weights of the penalty, above 0, shape (B,), in any order; None for the problem's own.
+        radii: Attack radii, 0 or more, shape (R,), in any order; None for the problem's own. Where the problem's
+            samples have radii of their own these are factors on them.
+        backend: As for `solve`; ``"auto"`` also compares backends on the first points.
+        method: As for `solve`.
+        settings: Of every point; `Settings.time_limit` is that of each.
+        time_limit: Seconds for the whole path; None for no limit.
+        warm: False solves every point from nothing, as `solve` would, to compare.
+        folder: Where every point is kept as soon as there is one; a path of the same problem, tolerance and data goes
+            on from there, on whichever grid. Created if it is not there.
+        callback: Called with every point. What it raises ends the path and is raised here.
+
+    Returns:
+        A `PathResult`. Where the time is up, or Ctrl-C has ended it, points are missing; their `termination` says so.
+
+    Raises:
+        InputError: A beta or radius is none, the problem has no such points or has gates of its own at each (`regate`),
+            the folder belongs to another problem; and whatever `solve` raises before it begins.
+    """
+    settings = settings or Settings()
+    if time_limit is not None and not (time_limit > 0 and np.isfinite(time_limit)):
+        raise InputError(f"time_limit is {time_limit!r}; expected seconds above 0, or None.")
+    grid = make_grid(problem, betas, radii)
+    choice = path_ways(grid.at((0, grid.radii.argmax().item())), backend, method, settings, warm)
+    kept = None if folder is None else PathFolder.of(folder, grid, settings.tolerance)
+    walk = Walk(grid, choice, settings, method, warm, kept, callback, time_limit)
+    return walk.run()
+
+
+@dataclass
+class Walk(Generic[N]):
+    """A path under way.
+
+    Args:
+        grid: The problems.
+        choice: The ways to solve them.
+        settings: Of every point.
+        method: As for `solve`.
+        warm: Whether points help each other.
+        kept: The folder that points are kept in.
+        callback: Hears of every point.
+        time_limit: Seconds for all of it.
+
+    Attributes:
+        points: What has been reached.
+        bounds: What follows from it.
+    """
+
+    grid: ProblemGrid[N]
+    choice: Choice
+    settings: Settings
+    method: str
+    warm: bool
+    kept: PathFolder[N] | None
+    callback: Callable[[PathPoint[N]], object] | None
+    time_limit: float | None
+    points: dict[Index, PathPoint[N]] = field(default_factory=dict)
+    bounds: NeighbourBounds = field(init=False)
+    clock: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.bounds = NeighbourBounds(self.grid.nested)
+
+    def run(self) -> PathResult[N]:
+        """All points, or as many as time, and the caller, allow."""
+        began, ended = cpu_seconds(), Termination.CONVERGED
+        for point in () if self.kept is None else self.kept.points():
+            self._take(point)
+        try:
+            for index in self.grid.order():
+                if index in self.points:
+                    continue
+                if self._left == 0.0:
+                    ended = Termination.TIME_LIMIT
+                    break
+                point = self._point(index)
+                self._take(point)
+                if self.kept is not None:
+                    self.kept.keep(point)
+                if self.callback is not None:
+                    self.callback(point)
+                if point.termination is Termination.INTERRUPTED:
+                    ended = Termination.INTERRUPTED
+                    break
+        except KeyboardInterrupt:  # between two solves, which take their own
+            ended = Termination.INTERRUPTED
+        self._tighten()
+        seconds, wall = cpu_seconds() - began, time.perf_counter() - self.clock
+        return PathResult(self.grid, dict(self.points), ended, self.settings.tolerance, seconds, wall)
+
+    @property
+    def _left(self) -> float | None:
+        """Seconds that are left; None without a limit."""
+        return None if self.time_limit is None else max(0.0, self.time_limit - (time.perf_counter() - self.clock))
+
+    def _take(self, point: PathPoint[N]) -> None:
+        self.points[point.index] = point
+        if self.warm and self.grid.parametric:
+            self.bounds.add(point.beta, point.radius, point.certificate.lower)
+
+    def _point(self, index: Index) -> PathPoint[N]:
+        """One point: by its neighbours, or solved."""
+        began, clock = cpu_seconds(), time.perf_counter()
+        problem = self.grid.at(index)
+        beta, radius = float(self.grid.betas[index[0]]), float(self.grid.radii[index[1]])
+        start, upper = self._nearest(problem, index) if self.warm else (None, np.inf)
+        known = Certificate(upper, self.bounds.lower(beta, radius))
+        if start is not None and known.relative_gap <= self.settings.tolerance:
+            found = PathPoint(
+                beta, radius, index, start, known, grade(known, self.settings.tolerance), Termination.CONVERGED,
+                Origin.NEIGHBOURS,
+            )  # fmt: skip
+        else:
+            result, origin = self._solved(problem, start)
+            certificate = result.certificate.best(Certificate(np.inf, known.lower))
+            network = result.network
+            if upper < certificate.upper and start is not None:
+                network, certificate = start, replace(certificate, upper=upper)
+            found = PathPoint(
+                beta, radius, index, network, certificate, grade(certificate, self.settings.tolerance),
+                result.termination, origin, result.backend, result.method,
+            )  # fmt: skip
+        return replace(found, seconds=cpu_seconds() - began, wall=time.perf_counter() - clock)
+
+    # -- what neighbours know --------------------------------------------------------------------------------------
+
+    def _nearest(self, problem: Problem[N], index: Index) -> tuple[N | None, float]:
+        """The best network of the neighbours, and what it is worth here; None and infinity without one."""
+        best: tuple[N | None, float] = None, np.inf
+        for neighbour in self._neighbours(index):
+            with suppress(CvxRobustError):  # outside the constraints, say
+                upper = float(problem.objective(neighbour.network))
+                if upper < best[1]:
+                    best = neighbour.network, upper
+        return best
+
+    def _neighbours(self, index: Index) -> Iterator[PathPoint[N]]:
+        """Points next to one: with the next larger and the next smaller beta, and with the next radii."""
+        for axis in (0, 1):
+            others = [at for at in self.points if at[1 - axis] == index[1 - axis]]
+            values = (self.grid.betas, self.grid.radii)[axis]
+            here = values[index[axis]]
+            above = [at for at in others if values[at[axis]] > here]
+            below = [at for at in others if values[at[axis]] < here]
+            if above:
+                yield self.points[min(above, key=lambda at: values[at[axis]])]
+            if below:
+                yield self.points[max(below, key=lambda at: values[at[axis]])]
+
+    def _tighten(self) -> None:
+        """Later points may have proved more about earlier ones than these did themselves."""
+        for index, point in self.points.items():
+            lower = self.bounds.lower(point.beta, point.radius) if self.grid.parametric else -np.inf
+            if lower > point.certificate.lower:
+                better = replace(point.certificate, lower=min(lower, point.certificate.upper))
+                quality = grade(better, self.settings.tolerance)
+                self.points[index] = replace(point, certificate=better, quality=quality)
+
+    # -- solving ---------------------------------------------------------------------------------------------------
+
+    def _solved(self, problem: Problem[N], start: N | None) -> tuple[Result[N], Origin]:
+        """A point by the way that promises most; by others from there if it falls short."""
+        way = self.choice.next(can_start=start is not None)
+        result = self._by(way, problem, start, self.choice.trial_seconds(way))
+        origin = Origin.WARM if way.warm else Origin.COLD
+        for other in self.choice.others(way):
+            done = result.quality == "certified" or result.termination is Termination.INTERRUPTED
+            if done or self._left == 0.0:
+                break
+            further = self._by(other, problem, result.network, None)
+            certificate = further.certificate.best(result.certificate)
+            result = replace(further, certificate=certificate, quality=grade(certificate, self.settings.tolerance))
+        return result, origin
+
+    def _by(self, way: PathWay, problem: Problem[N], start: N | None, trial: float | None) -> Result[N]:
+        began, clock = cpu_seconds(), time.perf_counter()
+        limits = [limit for limit in (self.settings.time_limit, self._left, trial) if limit is not None]
+        settings = self.settings.replace(time_limit=max(min(limits), 1e-3) if limits else None)
+        given: Any = start if way.warm else None
+        result = solve(problem, way.backend, self.method, settings, warm_start=given)
+        way.note(cpu_seconds() - began, time.perf_counter() - clock)
+        return result

@@ -1,0 +1,93 @@
+"""What bounds of a path say of points between them, against the optimum itself."""
+
+import numpy as np
+import pytest
+
+from cvxrobust import AdversarialReLU, AdversarialSDP, Settings, solve
+from cvxrobust.core.paths.bounds import NeighbourBounds
+from cvxrobust.core.paths.choice import Choice, PathWay
+from cvxrobust.core.paths.grid import halving
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bounds_lie_below_every_concave_function_that_they_are_bounds_of(seed):
+    rng = np.random.default_rng(seed)
+    # A minimum of affine functions that are 0 or more and never fall, as optima are; worse with the radius.
+    losses, slopes = np.sort(rng.random(8))[::-1], np.sort(rng.random(8))
+
+    def optimum(beta, radius):
+        return float(((1.0 + radius) * losses + beta * slopes).min())
+
+    nested = bool(rng.integers(2))
+    bounds = NeighbourBounds(nested)
+    for _ in range(6):
+        beta, radius = rng.random() * 3.0, float(rng.integers(3))
+        bounds.add(beta, radius, optimum(beta, radius) * rng.choice([1.0, 0.9]))
+    for _ in range(200):
+        beta, radius = rng.random() * 4.0, float(rng.integers(4))
+        assert bounds.lower(beta, radius) <= optimum(beta, radius) * (1.0 + 1e-12)
+
+
+def test_bounds_are_lines_between_points_and_reach_larger_radii():
+    bounds = NeighbourBounds(nested=True)
+    assert bounds.lower(1.0, 0.0) == 0.0
+    bounds.add(1.0, 0.1, 2.0)
+    bounds.add(3.0, 0.1, 3.0)
+    bounds.add(2.0, 0.1, 1.0)  # loose, so that its neighbours know better
+    bounds.add(2.0, 0.2, np.nan)
+    assert bounds.lower(2.0, 0.1) == pytest.approx(2.5)
+    assert bounds.lower(0.5, 0.1) == pytest.approx(1.0)
+    assert bounds.lower(9.0, 0.2) == pytest.approx(3.0)
+    assert bounds.lower(2.0, 0.05) == 0.0
+    apart = NeighbourBounds(nested=False)
+    apart.add(1.0, 0.1, 2.0)
+    assert apart.lower(1.0, 0.2) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["sdp", "soft-cone", "separate", "cone"])
+def test_optima_are_concave_in_beta_and_never_fall(kind):
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((20, 3))
+    y = np.sign(X[:, 0] + 0.5 * rng.standard_normal(20))
+    bound = {"bound": kind} if kind in ("soft-cone", "separate") else {}
+    form = {"formulation": "cone", "norm": 2} if kind == "cone" else {}
+    problem = AdversarialSDP(X, y, 0.1) if kind == "sdp" else AdversarialReLU(X, y, 0.1, n_gates=4, **bound, **form)
+    assert problem.nested
+    betas, radii = np.array([0.05, 0.1, 0.15]), (0.0, 0.02, 0.05)
+    found = [
+        [solve(problem.at(beta=b, radius=r), settings=Settings(tolerance=1e-5)).certificate for b in betas]
+        for r in radii
+    ]
+    for row in found:
+        assert row[1].upper >= 0.5 * (row[0].lower + row[2].lower)
+        assert row[2].upper >= row[1].lower
+    for smaller, larger in zip(found, found[1:], strict=False):
+        assert all(two.upper >= one.lower for one, two in zip(smaller, larger, strict=True))
+
+
+def test_a_row_is_halved():
+    assert halving(1) == [0]
+    assert halving(2) == [0, 1]
+    assert halving(9) == [0, 8, 4, 2, 6, 1, 3, 5, 7]
+    assert sorted(halving(20)) == list(range(20))
+
+
+def test_the_cheapest_way_has_the_next_point():
+    cold, warm, other = PathWay("a", False), PathWay("a", True), PathWay("b", True)
+    choice = Choice([cold, warm, other])
+    assert choice.next(can_start=False) is cold
+    cold.note(1.0, 1.0)
+    assert choice.trial_seconds(warm) == pytest.approx(2.5)
+    assert choice.next(can_start=True) is warm
+    warm.note(2.0, 2.0)
+    assert choice.next(can_start=True) is other
+    other.note(0.1, 0.1)
+    assert all(choice.next(can_start=True) is other for _ in range(40))
+    other.note(9.0, 9.0)
+    assert choice.next(can_start=True) is cold
+    assert choice.trial_seconds(cold) is None
+    assert choice.others(cold) == [other]
+    # What was only a little dearer has another chance, because points differ.
+    warm.note(0.0, 0.0)
+    warm.cost = 1.2
+    assert warm in [choice.next(can_start=True) for _ in range(40)]
