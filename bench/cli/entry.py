@@ -1,4 +1,4 @@
-"""The command line: ``cvxrobust solve | evaluate | predict | export | import | demo | bench | reproduce``; lists."""
+"""``cvxrobust solve | tune | evaluate | predict | export | import | demo | bench | reproduce``, and lists."""
 
 import sys
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from cvxrobust.bench.cli.commands.bench import bench_app
 from cvxrobust.bench.cli.commands.exchange import export, import_solution
 from cvxrobust.bench.cli.commands.plugins import metrics_app, plugins_app, problems_app
 from cvxrobust.bench.cli.commands.reproduce import reproduce_app
+from cvxrobust.bench.cli.commands.tune import tune
 from cvxrobust.bench.cli.options import (
     name_optional_values,
     parse_feature_radii,
@@ -54,6 +55,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(reproduce_app, name="reproduce")
 app.command("export")(export)
 app.command("import")(import_solution)
+app.command()(tune)
 
 
 class SeveralRadii(TyperCommand):

@@ -26,7 +26,7 @@ from cvxrobust.problems.sklearn_estimators.base import (
 )
 
 
-class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
+class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     """What classifiers share."""
 
     class_weight: ClassWeight
@@ -46,13 +46,17 @@ class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
         inputs, labels = self._checked(X, y)
         check_classification_targets(labels)
         weights = together(sample_weight, self.class_weight, labels, inputs.shape[0])
-        rows = self._counted(inputs, labels, weights)
+        rows = self._numbered(self._counted(inputs, labels, weights))
+        return self._train(rows, classes=tuple(self.classes_.tolist()))
+
+    def _numbered(self, rows: TrainingRows) -> TrainingRows:
+        """Rows with labels as problems have them: -1 and +1, or numbers of classes."""
         self.classes_, index = np.unique(rows.targets, return_inverse=True)
         if self.classes_.size < 2:
             raise ValueError(f"y holds one class, {self.classes_.tolist()}; a classifier needs at least two classes.")
         numbers = index.astype(np.float64)
         targets = np.where(index == 1, 1.0, -1.0) if self.classes_.size == 2 else numbers
-        return self._train(replace(rows, targets=targets), classes=tuple(self.classes_.tolist()))
+        return replace(rows, targets=targets)
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Outputs of the network, shape (n,), or (n, K) for K > 2 classes."""
@@ -70,7 +74,7 @@ class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
         return label_array(y)
 
 
-class PolynomialClassifier(_NetworkClassifier, PolynomialEstimator):
+class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
     """A two-layer polynomial network, trained to certified global optimality, with scikit-learn's conventions.
 
     Two classes give one output; more are trained one-versus-all. See `AdversarialSDP` for the mathematics.
@@ -153,7 +157,7 @@ class PolynomialClassifier(_NetworkClassifier, PolynomialEstimator):
         return accuracies
 
 
-class ReLUClassifier(_NetworkClassifier):
+class ReLUClassifier(NetworkClassifier):
     """A two-layer ReLU network, trained to certified optimality within its gates, with scikit-learn's conventions.
 
     Two classes give one output; more are trained one-versus-all. See `AdversarialReLU` for the mathematics.

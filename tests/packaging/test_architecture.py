@@ -26,7 +26,7 @@ ROOMS = {
     "< conic < losses < attacks < networks < robustness < programs < contracts < discovery < kit < formats < solving "
     "< paths < testing",
     "core.programs": "rows < polynomial | gated",
-    "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators",
+    "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators < model_selection",
     "problems.relu": "gates < *",
     "backends": "cvxopt_keeping < clarabel | scs | cvxpy | mosek | torch | ipm",
     "backends.torch": "process_group, stopping, checkpoint, lbfgs, losses < conic | polynomial | gated",
@@ -38,7 +38,8 @@ ROOMS = {
         "< polynomial | gated"
     ),
     "bench": (
-        "metrics, streams, display, data, baselines < workflows < harness < demo | studies < gpu | reproduce < cli"
+        "metrics, streams, display, data, baselines < pictures < workflows < harness < demo | studies < gpu | reproduce "
+        "< cli"
     ),
     "bench.reproduce": (
         "tables, journal, stated < methods < fits < selection < run | analysis < pictures < report | study"

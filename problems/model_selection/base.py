@@ -1,0 +1,198 @@
+"""What classifiers share that choose their own hyperparameters."""
+
+import warnings
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_random_state
+
+from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
+from cvxrobust.core.certificate import Certificate
+from cvxrobust.core.errors import UnknownNameError
+from cvxrobust.core.robustness.evaluate import evaluate_robustness
+from cvxrobust.core.robustness.report import RobustnessReport
+from cvxrobust.core.weights import together
+from cvxrobust.problems.model_selection.folds import splits
+from cvxrobust.problems.model_selection.grids import (
+    FACTORS,
+    Candidates,
+    checked_betas,
+    checked_radii,
+    checked_threat_radius,
+    factors_in_l2,
+)
+from cvxrobust.problems.model_selection.scoring import threat_of_shape, withstands
+from cvxrobust.problems.model_selection.search import Search, named_like, stated_for
+from cvxrobust.problems.model_selection.surface import RULES, ScoreSurface
+from cvxrobust.problems.sklearn_estimators.base import TrainingRows
+from cvxrobust.problems.sklearn_estimators.classifiers import NetworkClassifier
+
+Array = NDArray[np.float64]
+
+SHOWN = 3
+"""Points that a warning names."""
+
+BAND = 21
+"""Radii of a report where nobody gives others: from 0 to twice that of the threat."""
+
+
+class CrossValidatedClassifier(NetworkClassifier):
+    """Base of these classifiers: a subclass has a constructor, and says what is trained at a point of the grid."""
+
+    threat_radius: float
+    norm: Norm
+    betas: ArrayLike | int
+    radii: ArrayLike | None
+    radius_factors: ArrayLike | None
+    cv: Any
+    rule: str
+    refit: bool
+    search_tolerance: float
+    random_state: Any
+    n_jobs: int | None
+    verbose: int
+
+    def _single(self, seed: int) -> NetworkClassifier:
+        """The classifier of a point, whose beta, radius and number of gates are yet to be set."""
+        raise NotImplementedError
+
+    def _training_norm(self, norm: Norm) -> Norm:
+        """Norm of the attacks that are trained against where the threat has this one."""
+        raise NotImplementedError
+
+    def _asked_gates(self) -> tuple[int, ...]:
+        return ()
+
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Self:
+        """Choose hyperparameters on rows X, shape (n, d), with labels y of any kind, shape (n,), and train with them.
+
+        Args:
+            X: Inputs; a sparse matrix is read as the table that it stands for, where that fits into memory.
+            y: Labels.
+            sample_weight: What each row counts, in training and in scores, shape (n,): 2 is a row twice, 0 leaves it
+                out.
+            groups: Rows with the same one are never on both sides of a fold, shape (n,); None for rows that come again.
+
+        Raises:
+            ValueError: The data, the attacks or what is to be tried is unusable, or there are fewer than two classes.
+        """
+        if self.rule not in RULES:
+            raise UnknownNameError("rule", self.rule, RULES)
+        norm, radius = check_norm(self.norm), checked_threat_radius(self.threat_radius)
+        inputs, labels = self._checked(X, y)
+        check_classification_targets(labels)
+        weights = together(sample_weight, None, labels, inputs.shape[0])
+        combined = together(weights, self.class_weight, labels, inputs.shape[0])
+        counted = np.ones(labels.size, dtype=np.bool_) if combined is None else combined > 0.0
+        rows = TrainingRows(inputs, labels, weights, 0.0)
+        self._numbered(rows.take(counted))
+        drawn = check_random_state(self.random_state)
+        seeds = drawn.randint(2**31 - 1, size=2)
+        # A whole number draws the gates that `seed` draws elsewhere.
+        seed = self.random_state if isinstance(self.random_state, int) else int(seeds[1])
+        single = named_like(self._single(seed), self)
+        candidates = self._candidates(single, rows.take(counted), norm, radius)
+        index = np.searchsorted(self.classes_, np.where(counted, labels, self.classes_[0]))
+        folds = splits(self.cv, inputs, index, counted, groups, int(seeds[0]))
+        search = Search(single, candidates, norm, radius, self.search_tolerance, bool(self.verbose))
+        self._keep(search.surface(rows, folds, self.n_jobs))
+        return self._refitted(single, rows.take(counted), norm, radius) if self.refit else self
+
+    @property
+    def certificate_(self) -> Certificate:
+        """How far the network can be from the best of its kind on all rows of `fit`."""
+        found: Certificate = self.result_.certificate
+        return found
+
+    @property
+    def scores_(self) -> Array:
+        """Certified accuracy under the threat by beta, radius, number of gates and fold, shape (B, R, G, F)."""
+        return self.surface_.scores
+
+    @property
+    def score_std_(self) -> Array:
+        """Standard deviations over folds, shape (B, R, G)."""
+        return self.surface_.standard_deviations
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | ArrayLike) -> Array:
+        """Accuracy that no attack of the threat's kind can take, by proof, at each radius, shape (k,).
+
+        What hyperparameters are chosen by: exact for polynomial networks against l2 attacks and ellipsoids, a lower
+        bound otherwise. Units are those of `threat_radius`.
+        """
+        inputs, labels = self._inputs(X), self._labels(y)
+        asked = np.atleast_1d(np.asarray(radii, dtype=np.float64))
+        network, threat = self.network_, self.threat_
+        return np.array([withstands(network, inputs, labels, threat, float(r)).mean() for r in asked])
+
+    def robustness(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike | None = None, **effort: Any) -> RobustnessReport:
+        """The bracket of the accuracy under attacks of the threat's kind: see `evaluate_robustness`.
+
+        Args:
+            X: Inputs, shape (n, d).
+            y: Labels, shape (n,).
+            radii: Shape (k,), in the units of `threat_radius`; None for some from 0 to twice that.
+            **effort: As `evaluate_robustness` takes it.
+        """
+        inputs = self._inputs(X)
+        asked = np.linspace(0.0, 2.0 * float(self.threat_radius), BAND) if radii is None else radii
+        return evaluate_robustness(self.network_, inputs, y, self.threat_, asked, **effort)
+
+    def _inputs(self, X: ArrayLike) -> Array:
+        if hasattr(self, "surface_") and not hasattr(self, "network_"):
+            raise NotFittedError(
+                "hyperparameters were chosen with refit=False, so there is no network; fit with refit=True, or train "
+                f"with best_params_ = {self.best_params_}."
+            )
+        return super()._inputs(X)
+
+    def _candidates(self, single: NetworkClassifier, rows: TrainingRows, norm: Norm, radius: float) -> Candidates:
+        stated, _ = stated_for(single, rows)
+        movable = threat_of_shape(norm, stated.shape).on(rows.inputs[:1]).ball.dimension
+        usual = FACTORS if self._training_norm(norm) == norm else factors_in_l2(GEOMETRIES[norm], movable)
+        radii = checked_radii(self.radii, self.radius_factors, radius, usual)
+        return Candidates(checked_betas(self.betas), radii, self._asked_gates())
+
+    def _keep(self, surface: ScoreSurface) -> None:
+        """What the search found."""
+        place = surface.best(self.rule)
+        self.surface_ = surface
+        self.best_index_, self.best_params_ = place, surface.candidates.point(*place)
+        self.beta_, self.radius_ = float(self.best_params_["beta"]), float(self.best_params_["radius"])
+        self.best_score_, self.best_score_std_ = (
+            float(part[place]) for part in (surface.means, surface.standard_deviations)
+        )
+        if not (missed := surface.uncertified):
+            return
+        named = "; ".join(", ".join(f"{name} {value:.3g}" for name, value in one.items()) for one in missed[:SHOWN])
+        more = f" and {len(missed) - SHOWN} more" if len(missed) > SHOWN else ""
+        warnings.warn(
+            f"{len(missed)} of {surface.gaps.size} trainings were not certified to {surface.tolerance:g} and are "
+            f"scored as they are: {named}{more}. Give a longer time_limit, or a larger search_tolerance.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+    def _refitted(self, single: NetworkClassifier, rows: TrainingRows, norm: Norm, radius: float) -> Self:
+        best = single.set_params(**self.best_params_)
+        stated, classes = stated_for(best, replace(rows, radius=self.radius_))
+        best._solved(stated, classes=classes)
+        self.threat_ = threat_of_shape(norm, stated.shape)
+        # What the network is asked is about the threat, whether or not it was trained against attacks.
+        ball = self.threat_.on(stated.rows.inputs[:1]).ball
+        own = {"ellipsoid": ball.ellipsoid} if ball.dimension else {}
+        best.network_ = best.network_.replace(**own)
+        self.best_estimator_, self.network_, self.result_ = best, best.network_, best.result_
+        self.constant_features_ = best.constant_features_
+        reach = radius * ball.dual_norm(np.eye(ball.attackable)) * (ball.dimension > 0)
+        self.attack_reach_ = reach if stated.standardizer is None else reach * stated.standardizer.scale
+        return self
