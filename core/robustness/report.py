@@ -21,11 +21,12 @@ class RobustnessReport:
         alive: Rows that no attack turned wrong, shape (k, n).
         broken_by: The attack that first turned each row wrong, "" for none, shape (n,).
         broken_at: The radius at which it did, inf for none, shape (n,).
-        points: The attacked inputs of rows that were turned wrong, in the units of X, and X elsewhere, shape (n, d).
+        points: The attacked inputs of rows that were turned wrong, in the units of X, and X elsewhere, in its shape.
         certificate: What proves the lower end.
         kind: Whether a row without a certificate can be attacked: "exact" says surely, but for rounding.
         units: What a radius of 1 is.
         refused: Attacks that claimed success and did not pass the check here, by name.
+        notes: What was not as usual, one sentence each.
     """
 
     radii: Array
@@ -38,6 +39,7 @@ class RobustnessReport:
     kind: Kind
     units: str
     refused: dict[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def certified(self) -> Array:
@@ -48,6 +50,12 @@ class RobustnessReport:
     def attacked(self) -> Array:
         """The share of rows that no attack here turned wrong, shape (k,)."""
         return np.asarray(self.alive.mean(axis=1))
+
+    @property
+    def certified_at(self) -> Array:
+        """The largest of the radii at which each row is certified, shape (n,); NaN where it is at none."""
+        count = self.held.cumprod(axis=0).sum(axis=0)
+        return np.asarray(np.where(count > 0, self.radii[np.maximum(count - 1, 0)], np.nan))
 
     @property
     def clean(self) -> float:
@@ -67,7 +75,7 @@ class RobustnessReport:
         if self.refused:
             found = ", ".join(f"{name} {count}" for name, count in self.refused.items())
             lines.append(f"claims that did not pass the check: {found}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
     def to_json(self) -> dict[str, Any]:
         """The brackets and who is behind them, ready for JSON; without rows."""
@@ -82,4 +90,5 @@ class RobustnessReport:
             "units": self.units,
             "broken_by": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
             "refused": dict(self.refused),
+            "notes": list(self.notes),
         }
