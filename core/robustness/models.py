@@ -4,6 +4,7 @@ Labels are what the classifier itself predicts. Margins only guide attacks and c
 is asked of `Model.predicted` alone.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -235,13 +236,13 @@ class PredictorModel:
 
     def predicted(self, X: Array) -> Index:
         """Of `predict` itself."""
-        return places(self.classes, self.model.predict(X), X.shape[0])
+        return places(self.classes, self._asked("predict", X), X.shape[0])
 
     def margins(self, X: Array, index: Index, rivals: Index | None = None) -> Array:
         """Of its scores; +-1 where it has none."""
         if self.scored is None:
             return np.where(self.predicted(X) == index, 1.0, -1.0)
-        scores = np.asarray(getattr(self.model, self.scored)(X), dtype=np.float64)
+        scores = np.asarray(self._asked(self.scored, X), dtype=np.float64)
         if scores.ndim == 2 and scores.shape[1] != len(self.classes):
             return np.where(self.predicted(X) == index, 1.0, -1.0)  # one-versus-one has scores for pairs
         return contest(scores, index, rivals)[0]
@@ -254,6 +255,12 @@ class PredictorModel:
         scores = X @ weights.T + offsets
         margins, rivals = contest(scores, index, rivals)
         return margins, weights[index] - weights[rivals]
+
+    def _asked(self, method: str, X: Array) -> Any:
+        """What a method says; it was asked about a table with names in training, but columns are where they were."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+            return getattr(self.model, method)(X)
 
 
 class LinearScores:

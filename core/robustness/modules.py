@@ -1,6 +1,7 @@
 """PyTorch modules as evaluations see them: rows of any shape in, logits out, and nothing about the module changes."""
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,7 +59,9 @@ class TorchModel:
         first = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
         self.dtype = torch.float64 if first is None else first.dtype
         self.device = torch.device("cpu") if not tensors else tensors[0].device
-        for name, part in self.model.named_modules():
+        # Modules that `torch.export` made have one mode, say that they train, and refuse to be asked for another.
+        fixed = "eval" in vars(self.model)
+        for name, part in () if fixed else self.model.named_modules():
             if part.training:
                 where = f"its part {name!r} is" if name else "it is"
                 raise InputError(
@@ -155,12 +158,15 @@ class TorchModel:
         """A copy in double precision; the module itself where it cannot be copied."""
         double = self.torch.float64
         try:
-            guide = copy.deepcopy(self.model).to(double)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                guide = copy.deepcopy(self.model).to(double)
         except Exception as error:  # whatever a stranger's module makes of being copied
             self._note(f"cannot be copied to double precision ({_said(error)})")
             return self.model, self.dtype
         for parameter in guide.parameters():
-            parameter.requires_grad_(False)
+            if parameter.is_leaf:  # those of TorchScript, converted, are none
+                parameter.requires_grad_(False)
         return guide, double
 
     def _try(self, rows: Array) -> None:

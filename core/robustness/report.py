@@ -62,16 +62,23 @@ class RobustnessReport:
         """The share of rows that are right without an attack; NaN unless 0 is among the radii."""
         return float(self.attacked[0]) if self.radii.size and self.radii[0] == 0.0 else float("nan")
 
+    @property
+    def breakers(self) -> str:
+        """Which attacks turned how many rows wrong, in words."""
+        return ", ".join(f"{name} {count}" for name, count in self._broken().items()) or "nothing"
+
+    def _broken(self) -> dict[str, int]:
+        names, counts = np.unique(self.broken_by[self.broken_by != ""].astype(str), return_counts=True)
+        return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
+
     def __str__(self) -> str:
         lines = [f"{'radius':>10}  certified  attacked    (radii in {self.units})"]
         lines += [
             f"{radius:10.4g}  {low:9.4f}  {high:8.4f}"
             for radius, low, high in zip(self.radii, self.certified, self.attacked, strict=True)
         ]
-        names, counts = np.unique(self.broken_by[self.broken_by != ""], return_counts=True)
-        by = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True)) or "nothing"
         kind = "" if self.kind == "none" else f" ({self.kind})"
-        lines += [f"certified by: {self.certificate}{kind}", f"turned wrong by: {by}"]
+        lines += [f"certified by: {self.certificate}{kind}", f"turned wrong by: {self.breakers}"]
         if self.refused:
             found = ", ".join(f"{name} {count}" for name, count in self.refused.items())
             lines.append(f"claims that did not pass the check: {found}")
@@ -79,7 +86,6 @@ class RobustnessReport:
 
     def to_json(self) -> dict[str, Any]:
         """The brackets and who is behind them, ready for JSON; without rows."""
-        names, counts = np.unique(self.broken_by[self.broken_by != ""], return_counts=True)
         return {
             "radii": self.radii.tolist(),
             "certified": self.certified.tolist(),
@@ -88,7 +94,7 @@ class RobustnessReport:
             "certificate": self.certificate,
             "kind": self.kind,
             "units": self.units,
-            "broken_by": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+            "broken_by": self._broken(),
             "refused": dict(self.refused),
             "notes": list(self.notes),
         }

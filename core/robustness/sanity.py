@@ -54,6 +54,11 @@ class SanityReport:
         """Whether all are as they should be."""
         return all(check.passed for check in self.checks)
 
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        checks = [{"name": check.name, "passed": check.passed, "found": check.found} for check in self.checks]
+        return {"passed": self.passed, "checks": checks}
+
     def __str__(self) -> str:
         return "\n".join(f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.found}" for check in self.checks)
 

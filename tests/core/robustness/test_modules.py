@@ -218,7 +218,7 @@ def test_a_module_elsewhere_is_asked_there():
     X, weight = rng.standard_normal((20, 3)), rng.standard_normal((3, 4))
     y = (X @ weight).argmax(axis=1)
     here = judged(Affine(torch.tensor(weight)).eval(), X, y, Threat(2))
-    with elsewhere.emulated(), mock.patch.object(torch.random, "fork_rng", lambda devices: nullcontext()):
+    with elsewhere.emulated(), mock.patch.object(torch.random, "fork_rng", return_value=nullcontext()):
         there = judged(Affine(torch.tensor(weight, device=elsewhere.ELSEWHERE)).eval(), X, y, Threat(2))
     np.testing.assert_array_equal(there.alive, here.alive)
     np.testing.assert_array_equal(there.points, here.points)
