@@ -37,7 +37,7 @@ ROOMS = {
         "complementarity, coupling_orders, symmetric, loss_sides, growth, residual_sides, worst_sides < losses "
         "< polynomial | gated"
     ),
-    "bench": "metrics, streams, display, data, baselines < workflows < harness < demo | studies < gpu < cli",
+    "bench": "metrics, streams, display, data, baselines < pictures < workflows < harness < demo | studies < gpu < cli",
     "bench.harness": "suite < results < run < analysis < report",
 }
 
