@@ -122,6 +122,10 @@ class JudgingOptions:
             "--rows", help="Write a CSV file with what was found about every row: what it holds, what broke it."
         ),
     ] = None
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Draw the bracket against the radius, from 0 on, as a PNG."),
+    ] = None
     bounds: Annotated[
         tuple[float, float] | None,
         typer.Option(
@@ -161,8 +165,8 @@ class JudgingOptions:
         from cvxrobust.bench.cli.options import parse_shape
 
         return {
-            "sanity": self.sanity, "rows_file": self.rows, "bounds": self.bounds, "steps": self.steps,
-            "restarts": self.restarts, "trusted": self.trust_code, "input_shape": parse_shape(self.input_shape),
+            "sanity": self.sanity, "rows_file": self.rows, "picture": self.picture, "bounds": self.bounds,
+            "steps": self.steps, "restarts": self.restarts, "trusted": self.trust_code, "input_shape": parse_shape(self.input_shape),
             "classes": () if self.classes is None else tuple(name.strip() for name in self.classes.split(",")),
         }  # fmt: skip
 

@@ -13,6 +13,7 @@ import numpy as np
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.display import spreadsheet_cell
+from cvxrobust.bench.pictures.band import draw_band
 from cvxrobust.bench.workflows.output_files import check_writable
 from cvxrobust.bench.workflows.robustness import (
     AccuracyBracket,
@@ -34,6 +35,9 @@ from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.core.robustness.sanity import SanityReport, check_sanity
 
 SPLITS = ("auto", "train", "test", "all")
+
+DRAWN = 21
+"""Radii of a picture, from 0 to the largest asked for."""
 
 CHECKED_ROWS = 300
 """Rows that an evaluation is checked on: a check attacks each some twenty times as often as the evaluation."""
@@ -68,6 +72,8 @@ class EvaluationRequest:
         restarts: Random starts of attacks.
         sanity: Whether the evaluation itself is checked.
         rows_file: Where to write what was found about every row; None for nowhere.
+        picture: Where to draw the bracket against the radius, as a PNG, at some radii more than those asked for (with
+            `exact` at these alone); None for nowhere.
     """
 
     network: Path
@@ -91,6 +97,14 @@ class EvaluationRequest:
     restarts: int = 2
     sanity: bool = False
     rows_file: Path | None = None
+    picture: Path | None = None
+
+    @property
+    def judged_radii(self) -> tuple[float, ...]:
+        """The radii asked for, and those that a picture needs."""
+        if self.picture is None or self.exact:
+            return self.radii
+        return (*self.radii, *np.linspace(0.0, max(self.radii), DRAWN).tolist())
 
     @property
     def subject(self) -> AskedSubject:
@@ -116,6 +130,8 @@ class EvaluationRequest:
             raise InputError(f"time_limit is {self.time_limit!r}; expected seconds above 0.")
         if self.exact and self.bounds is not None:
             raise InputError("--exact proves worst cases of inputs without a range; leave --bounds out, or --exact.")
+        if self.picture is not None and np.unique(self.judged_radii).size < 2:
+            raise InputError("--picture draws a band over radii, but there is one; give one --radius above 0 or more.")
         if self.sanity and not max(self.radii, default=0.0) > 0.0:
             raise InputError("--sanity looks at attacks, but every --radius is 0; give one above 0.")
 
@@ -226,13 +242,14 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     Raises:
         InputError: The model or the data cannot be used, do not belong together, or a file cannot be written.
     """
-    if request.rows_file is not None:
-        check_writable(request.rows_file, "--rows", request.network, Path(request.data))
+    for path, option in ((request.rows_file, "--rows"), (request.picture, "--picture")):
+        if path is not None:
+            check_writable(path, option, request.network, Path(request.data))
     subject = find_subject(request.subject)
     if request.exact and not isinstance(subject.model, ReLUNetwork):
         raise _nothing_to_settle(request, subject.model)
     report = evaluate_robustness(
-        subject.model, subject.X, subject.rows.y, subject.threat, list(request.radii), classes=subject.classes,
+        subject.model, subject.X, subject.rows.y, subject.threat, list(request.judged_radii), classes=subject.classes,
         steps=request.steps, restarts=request.restarts,
     )  # fmt: skip
     robust: tuple[AccuracyBracket, ...] | tuple[ExactAccuracy, ...] = brackets(report, request.radii)
@@ -249,6 +266,8 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
         evaluation = _checked(evaluation)
     if request.rows_file is not None:
         write_whole(request.rows_file, evaluation.rows_csv())
+    if request.picture is not None:
+        draw_band(report, request.picture, f"{request.network.name} on {subject.dataset.name}")
     return evaluation
 
 

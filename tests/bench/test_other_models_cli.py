@@ -195,9 +195,11 @@ def quadratic(rows, tmp_path):
 def test_every_row_is_written_with_what_holds_and_what_broke_it(run, rows, quadratic, tmp_path):
     net, path, _ = quadratic
     data = write(tmp_path / "signs.csv", rows[0], net.predict(rows[0]).astype(int))
-    out = tmp_path / "rows_out.csv"
+    out, drawn = tmp_path / "rows_out.csv", tmp_path / "band.png"
     code, text, _ = run("evaluate", path, "--data", data, "--radius", 0.05, 0.2, "--rows", out)
     assert code == 0
+    assert run("evaluate", path, "--data", data, "--radius", 0.05, 0.2, "--picture", drawn)[1] == text
+    assert drawn.read_bytes().startswith(b"\x89PNG")
     assert "Certified by trust-region subproblems." in text
     with out.open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
@@ -243,6 +245,8 @@ def test_the_evaluation_is_checked_and_a_failed_check_is_the_exit_code(run, quad
     [
         (["NET", "--trust-code"], "is read as a network of this package"),
         (["NET", "--radius", "0", "--sanity"], "every --radius is 0"),
+        (["NET", "--radius", "0", "--picture", "NONE.png"], "draws a band over radii"),
+        (["NET", "--picture", "NET"], "--picture names"),
         (["NET", "--exact", "--bounds", "-9", "9"], "leave --bounds out"),
         (["NET", "--bounds", "0", "1"], "lie outside of bounds"),
         (["LINEAR", "--trust-code", "--exact"], "whose worst cases are exact already or unknown"),
