@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.cli.arguments import SourceOptions, TrainingOptions, fields_as_options
+from cvxrobust.bench.cli.arguments import JudgingOptions, SourceOptions, TrainingOptions, fields_as_options
 from cvxrobust.bench.cli.commands.backends import backends_app
 from cvxrobust.bench.cli.commands.bench import bench_app
 from cvxrobust.bench.cli.commands.exchange import export, import_solution
@@ -193,7 +193,7 @@ def _solve(request: "TrainingRequest", metrics: Sequence[str], as_json: bool, qu
 @fields_as_options()
 def evaluate(
     *,
-    network: arguments.SavedNetwork,
+    network: arguments.SavedModel,
     data: arguments.Data,
     radius: Annotated[
         list[str],
@@ -221,14 +221,15 @@ def evaluate(
         str,
         typer.Option(help="auto (the held-out rows of the network's own data, else all), train, test, all."),
     ] = "auto",
+    judging: JudgingOptions,
     source: SourceOptions,
     as_json: arguments.Json = False,
 ) -> None:
-    """Accuracy of a saved network under attacks of each radius.
+    """Accuracy of a saved network, or of another's classifier, under attacks of each radius.
 
-    Exact for polynomial networks. For ReLU networks it lies between the certified accuracy, which no attack can lower,
-    and the attacked accuracy, which an attack that was found reaches. Attacks have the shape that the network was
-    trained for, unless --immutable or --feature-radius describe another.
+    It lies between the certified accuracy, which no attack can lower, and the attacked accuracy, which an attack that
+    was found and checked reaches; both are one for polynomial networks under l2 attacks, linear classifiers and trees.
+    Attacks have the shape that the network was trained for, unless --immutable or --feature-radius describe another.
     """
     with clean_errors(as_json):
         from cvxrobust.bench.cli.printing import print_evaluation
@@ -250,12 +251,15 @@ def evaluate(
             weight_column=source.weight_column,
             immutable=tuple(parse_names(immutable) or ()),
             feature_radius=parse_feature_radii(feature_radius) or {},
+            **judging.parsed(),
         )
         evaluation = evaluate_network(request)
         if as_json:
             print_json(evaluation.to_dict())
         else:
             print_evaluation(evaluation)
+    if evaluation.sanity is not None and not evaluation.sanity.passed:
+        raise typer.Exit(EXIT_UNUSABLE)
 
 
 @app.command()

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.threat import AttackSet
-from cvxrobust.core.robustness.models import Guise, Index, Model
+from cvxrobust.core.robustness.contest import Index
+from cvxrobust.core.robustness.models import Guise, Model
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,8 @@ from cvxrobust.core.attacks.threat import AttackSet
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import trees
-from cvxrobust.core.robustness.models import Index, Model, NetworkModel, is_linear, linear_scores
+from cvxrobust.core.robustness.contest import Index
+from cvxrobust.core.robustness.models import Model, NetworkModel, is_linear, linear_scores
 
 Array = NDArray[np.float64]
 Held = NDArray[np.bool_]

@@ -13,16 +13,14 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cvxrobust.core.attacks.threat import AttackSet, Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.robustness.attacks import ATTACKS, Best, Effort, apgd, fgsm, pgd
 from cvxrobust.core.robustness.certificates import certifier_of
-from cvxrobust.core.robustness.evaluate import in_units
-from cvxrobust.core.robustness.models import Guise, Index, Model, as_model, places
-
-Array = NDArray[np.float64]
+from cvxrobust.core.robustness.contest import Array, Index
+from cvxrobust.core.robustness.models import Guise, Model, as_model, places
 
 SCALES = (30.0, 1000.0)
 FLAT = 0.05
@@ -55,6 +53,11 @@ class SanityReport:
     def passed(self) -> bool:
         """Whether all are as they should be."""
         return all(check.passed for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        checks = [{"name": check.name, "passed": check.passed, "found": check.found} for check in self.checks]
+        return {"passed": self.passed, "checks": checks}
 
     def __str__(self) -> str:
         return "\n".join(f"{'ok  ' if check.passed else 'FAIL'}  {check.name}: {check.found}" for check in self.checks)
@@ -156,7 +159,7 @@ def check_sanity(
     view = as_model(model, y, classes)
     rows = view.inputs(X)
     index = places(view.classes, y, rows.shape[0])
-    attacks = in_units(view, threat).on(rows)
+    attacks = view.stated(threat).on(rows)
     trial = _Trial(view, attacks.of_radius(radius), index, Effort(steps, max(restarts, 1), seed))
     sloped = view.slopes(rows[:1], index[:1]) is not None
     names = ["pgd", "apgd", "targeted"] if sloped else ["search", "towards others"]

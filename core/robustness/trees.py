@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
-from cvxrobust.core.robustness.models import Index, is_of_sklearn
+from cvxrobust.core.robustness.contest import Index
+from cvxrobust.core.robustness.models import is_of_sklearn
 
 Array = NDArray[np.float64]
 
