@@ -89,7 +89,7 @@ class Torch:
     name = "torch"
     capabilities = Capabilities(
         cones=frozenset({Zero, NonNegative, SecondOrder, PSD, Exponential}),
-        structured=frozenset({"polynomial", "gated"}),
+        structured=frozenset({"polynomial", "attacked targets", "gated"}),
         losses=frozenset(LOSSES),
         weights=True,
         attacks=frozenset({"ball", "ellipsoid"}),

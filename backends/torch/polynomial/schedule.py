@@ -127,7 +127,7 @@ class Schedule:
     def _sharp(self) -> bool:
         """Whether the loss has a kink."""
         loss = torch_loss(self.program.loss)
-        return loss.kinked or loss.of_sizes
+        return loss.kinked or loss.of_sizes or self.program.kind == "attacked targets"
 
     @property
     def patient(self) -> bool:
