@@ -190,8 +190,8 @@ class Training:
         longest = TUNING.longest_stage[attack.own_axes + attack.uneven]
         if not shares.unfinished or schedule.stage >= longest or descent.stuck:
             schedule.sharpen(descent.evaluation.weights, shares, self.best.gap)
-        # What has just failed to help may need its neurons.
-        if schedule.idle == 0:
+        # What has just failed to help may need its neurons, and so may a descent that is long.
+        if schedule.idle == 0 and not (attack.uneven and shares.unfinished):
             self._merge()
 
     def ended(self) -> Termination | None:

@@ -170,3 +170,11 @@ def test_backends_that_know_one_side_alone_are_not_given_both():
     program = problem("squared").to_structured()
     with pytest.raises(UnsupportedProgramError, match=r"'plain' reads polynomial programmes, .* 'attacked targets'"):
         require_structured(program, Capabilities(structured=frozenset({"polynomial"})), "plain")
+
+
+@every_loss
+def test_the_default_finishes_where_inputs_outnumber_samples(loss):
+    X, y = data(5, n=9, d=30)
+    result = solve(AdversarialSDP(X, y, 0.3, beta=0.02, loss=loss), settings=Settings(threads=1))
+    assert result.quality == "certified"
+    assert result.certificate.relative_gap <= 1e-6
