@@ -30,6 +30,7 @@ from cvxrobust.core.programs.polynomial.certificate import (
     sum_slack,
 )
 from cvxrobust.core.programs.polynomial.evaluation import bound_of, worst_outputs
+from cvxrobust.core.programs.polynomial.moments import AttackSums
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.rows import Rows, row_blocks
 from cvxrobust.core.validation import checked_inputs, checked_labels
@@ -44,7 +45,7 @@ from cvxrobust.problems.data.parameters import (
 )
 from cvxrobust.problems.data.row_span import RowSpan, row_span
 from cvxrobust.problems.one_versus_all import OneVersusAll
-from cvxrobust.problems.polynomial.attack_sums import AttackSums, Multipliers, attack_sums, sample_sums
+from cvxrobust.problems.polynomial.attack_sums import Multipliers, attack_sums, sample_sums
 from cvxrobust.problems.polynomial.coordinates import (
     attack_within,
     evened,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.programs.polynomial.certificate import MomentMultipliers, PointMultipliers
-from cvxrobust.core.programs.polynomial.moments import AttackMultipliers
+from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SidedMultipliers
 from cvxrobust.problems.data.row_span import RowSpan
 from cvxrobust.problems.polynomial.attack_sums import Multipliers
 from cvxrobust.problems.polynomial.coordinates import points_within
@@ -33,11 +33,17 @@ def multipliers_within(span: RowSpan, X: Array, multipliers: Multipliers) -> Mul
         if isinstance(multipliers, PointMultipliers):
             points = multipliers.points
             return replace(multipliers, points=points_within(span, points)) if points.shape[1] == d else multipliers
+        if isinstance(multipliers, SidedMultipliers):
+            return SidedMultipliers(*(_attacks_within(span, X, one) for one in (multipliers.down, multipliers.up)))
         if not isinstance(multipliers, MomentMultipliers):
-            return AttacksWithin(multipliers, span, X) if multipliers.basis.shape[0] == d else multipliers
+            return _attacks_within(span, X, multipliers)
         basis = multipliers.basis
         width = multipliers.moments.shape[1] - 1 if basis is None else basis.shape[0]
         return _moments_within(span, multipliers.moments, basis) if width == d else multipliers
+
+
+def _attacks_within(span: RowSpan, X: Array, attacks: AttackMultipliers) -> AttackMultipliers:
+    return AttacksWithin(attacks, span, X) if attacks.basis.shape[0] == X.shape[1] else attacks
 
 
 def _moments_within(span: RowSpan, moments: Array, basis: Array | None) -> MomentMultipliers:

@@ -34,10 +34,11 @@ from cvxrobust.core import (
 )
 from cvxrobust.core.kit import BestSoFar, network_of, scaled_neurons
 from cvxrobust.core.programs.polynomial.certificate import DualBound
-from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SpanMultipliers
+from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SidedMultipliers, SpanMultipliers
 
 Request = Query | tuple[Query, ObjectiveEvaluation]
 """A network to evaluate, or one to judge by its evaluation."""
+Multipliers = AttackMultipliers | SidedMultipliers
 
 
 class Training:
@@ -91,10 +92,10 @@ class Training:
         self.evaluations, self.budget = 0, 1
         self.latest: tuple[Query, ObjectiveEvaluation] | None = None
         self.walked = False  # by stochastic steps, which nobody has judged
-        centre = torch.zeros_like(samples.radius)
+        centre = samples.zeros()
         n, column = program.X.shape[0], program.labels[:, task]
         nothing = SpanMultipliers(np.zeros(n), np.empty((program.attack.dimension, 0)), np.empty((n, 0)))
-        self.best: BestSoFar[PolynomialNetwork, AttackMultipliers] = BestSoFar(settings, monitor, deadline=stops)
+        self.best: BestSoFar[PolynomialNetwork, Multipliers] = BestSoFar(settings, monitor, deadline=stops)
         self.best.primal, self.best.dual = self._empty(), nothing
         saved = self._load()
         self.warm = saved is not None or (start is not None and start.n_neurons > 0)
@@ -143,14 +144,14 @@ class Training:
                 self.neurons, self.budget = found.point, TUNING.round_evaluations
                 return found
 
-    def take(self, network: PolynomialNetwork, upper: float, multipliers: AttackMultipliers, lower: float) -> None:
+    def take(self, network: PolynomialNetwork, upper: float, multipliers: Multipliers, lower: float) -> None:
         """Keep what is better, and report it."""
         better = self.best.offer_primal(network, upper), self.best.offer_dual(multipliers, lower)
         if any(better):
             self.best.report()
 
     @property
-    def known(self) -> tuple[PolynomialNetwork, AttackMultipliers]:
+    def known(self) -> tuple[PolynomialNetwork, Multipliers]:
         """The best network and multipliers; there have been some from the start."""
         assert self.best.primal is not None
         assert self.best.dual is not None
@@ -189,8 +190,8 @@ class Training:
         longest = TUNING.longest_stage[attack.own_axes + attack.uneven]
         if not shares.unfinished or schedule.stage >= longest or descent.stuck:
             schedule.sharpen(descent.evaluation.weights, shares, self.best.gap)
-        # What has just failed to help may need its neurons.
-        if schedule.idle == 0:
+        # What has just failed to help may need its neurons, and so may a descent that is long.
+        if schedule.idle == 0 and not (attack.uneven and shares.unfinished):
             self._merge()
 
     def ended(self) -> Termination | None:
@@ -267,7 +268,7 @@ class Training:
         return {
             **search_state(self.neurons, self.signs, self.memory, smoothing),
             **best_state(*self.known),
-            "centre": samples.team.whole(smoothing.centre, samples.rows, samples.total),
+            "centre": samples.whole(smoothing.centre),
             "stage": self.schedule.stage,
         }
 
