@@ -153,10 +153,17 @@ class Choice:
         found: list[float] = np.linalg.solve(matrix, rows.T @ (seen - level))[: len(self.ways)].tolist()
         return found
 
-    def others(self, failed: PathWay) -> list[PathWay]:
-        """Who goes on where a way fell short, from what it found: itself over all samples, then other backends."""
+    def others(self, failed: PathWay, place: Coordinates) -> list[PathWay]:
+        """Who goes on where a way fell short, from what it found.
+
+        After a trial whoever has been best; else it itself over all samples. Then all backends, over all samples.
+        """
+        known = [cost for cost in self._known(place) if cost.way is not failed]
+        on_trial = bool(known) and sum(cost.way is failed for cost in self._known(place)) == 1
+        first = [self._next([cost.way for cost in known], known)] if on_trial else []
         itself = [PathWay(failed.backend, starts=True)] if failed.screens else []
-        return itself + [way for way in self.ways if way.starts and way.backend != failed.backend]
+        rest = [way.backend for way in self.ways if way.starts and way.backend != failed.backend]
+        return [*first, *itself, *(PathWay(backend, starts=True) for backend in rest)]
 
     def trial_seconds(self, way: PathWay, place: Coordinates) -> float | None:
         """How long a way may take that has not been tried, by the clock; None for no limit."""

@@ -128,7 +128,9 @@ class Walk(Generic[N]):
                     break
                 point = self._point(index)
                 self._take(point)
-                if self.kept is not None:
+                # What the path's own end has cut short is solved again by whoever goes on.
+                cut = self._left == 0.0 or point.termination is Termination.INTERRUPTED
+                if self.kept is not None and (point.quality == "certified" or not cut):
                     self.kept.keep(point)
                 if self.callback is not None:
                     self.callback(point)
@@ -220,11 +222,11 @@ class Walk(Generic[N]):
         took = cpu_seconds() - began, time.perf_counter() - clock
         self.choice.note(way, place, *took, certified=result.quality == "certified")
         origin = Origin.WARM if way.warm else Origin.COLD
-        for other in self.choice.others(way):
+        for other in self.choice.others(way, place):
             done = result.quality == "certified" or result.termination is Termination.INTERRUPTED
             if done or self._left == 0.0:
                 break
-            further = self._by(replace(other, screens=False), problem, result.network, None)
+            further = self._by(other, problem, result.network, None)
             certificate = further.certificate.best(result.certificate)
             result = replace(further, certificate=certificate, quality=grade(certificate, self.settings.tolerance))
         return result, origin

@@ -93,7 +93,15 @@ def test_the_cheapest_way_has_the_next_point():
     assert choice.next((0.0, 0.0), can_start=True) is cold
     choice.note(cold, (0.0, 0.0), 1.0, 1.0)
     assert choice.trial_seconds(warm, (0.0, 0.0)) == pytest.approx(2.5)
-    assert choice.others(cold) == [other]
+    # After a trial that fell short whoever has been best goes on, then all backends over all samples.
+    screened = PathWay("a", screens=True)
+    choice.ways.append(screened)
+    choice.note(screened, (0.0, 0.1), 1.0, 1.0, certified=False)
+    assert [(way.backend, way.starts, way.screens) for way in choice.others(screened, (0.0, 0.1))] == [
+        ("b", True, False),
+        ("a", True, False),
+        ("b", True, False),
+    ]
 
 
 def test_a_way_that_was_only_a_little_dearer_has_another_chance():
