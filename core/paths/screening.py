@@ -43,7 +43,7 @@ class ScreeningTuning:
     rounds: int = 4
     """Problems over some of the samples, at most."""
 
-    sharper: float = 0.8
+    sharper: float = 0.95
     """Share of the tolerance that these are asked for: samples left out may lose a little."""
 
 
