@@ -4,7 +4,7 @@
     python -m cvxrobust.bench.studies.path_surfaces --show FILE.jsonl [--plot FILE.png]
 
 *breast*, *heart*, *ionosphere*: `AdversarialSDP`, hinge, 20 betas from 0.3 to 0.001 (geometric) by 10 radii from 0 to
-0.45; *relu*: `AdversarialReLU`, one-sided, 10 gates, linf, on Breast Cancer, the same betas by radii from 0 to 0.09;
+0.45; *relu*: `AdversarialReLU`, one-sided, 10 gates, linf, on Heart, the same betas by radii from 0 to 0.09;
 *standard*: `StandardSDP` on Breast Cancer, 200 betas from 0.3 to 0.001. Breast Cancer has the 455 training rows of a
 stratified split, the others all rows, standardised. Every point to 1e-4, one thread.
 
@@ -34,7 +34,7 @@ CASES = {
 }
 """Betas, largest radius and radii."""
 
-BACKENDS = ("auto", "torch", "ipm")
+BACKENDS = ("auto", "torch")
 ALONE = 20
 
 
@@ -44,7 +44,7 @@ def problem_of(case: str) -> Any:
     from cvxrobust.bench.data.dataset import load_dataset, stratified_split
     from cvxrobust.bench.data.known import BREAST_CANCER
 
-    name = {"heart": "heart_statlog", "ionosphere": "ionosphere"}.get(case, BREAST_CANCER)
+    name = {"heart": "heart_statlog", "relu": "heart_statlog", "ionosphere": "ionosphere"}.get(case, BREAST_CANCER)
     data = load_dataset(name)
     data = stratified_split(data, 0.2, 0)[0] if name == BREAST_CANCER else data
     spread = data.X.std(axis=0) > 0.0  # a constant column tells nothing

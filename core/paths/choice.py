@@ -40,12 +40,12 @@ class ChoiceTuning:
     """A backend is not even tried if it says it would cost this many times as much as the one that promises most."""
 
     overtime: float = 2.0
-    """A trial may take this many times as long as the best way would, and half a second; then that has its turn."""
+    """A trial may take this many times as long as the best way does, and half a second; then that has its turn."""
 
     again: int = 15
     """Points after which a way that was not much dearer is tried once more, because points differ."""
 
-    near: float = 1.3
+    near: float = 1.15
     """How many times as dear is not much dearer."""
 
     ridge: float = 1e-2
@@ -122,7 +122,7 @@ class Choice:
         able = [way for way in self.ways if can_start or not way.warm]
         for way in able:
             way.waited += 1
-        chosen = self._next(able, self._known(place))
+        chosen = self._next(able, self._known(place), again=True)
         chosen.waited = 0
         return chosen
 
@@ -130,14 +130,15 @@ class Choice:
         """What is known of points with attack, or of those without."""
         return [cost for cost in self.costs if (cost.place[1] > 0.0) == (place[1] > 0.0)]
 
-    def _next(self, able: list[PathWay], known: list[PathCost]) -> PathWay:
+    def _next(self, able: list[PathWay], known: list[PathCost], *, again: bool = False) -> PathWay:
+        """A way that has not been tried, or the best; now and then one that was hardly worse, if `again`."""
         untried = next((way for way in able if not any(cost.way is way for cost in known)), None)
         if untried is not None:
             return untried
         worth = dict(zip(map(id, self.ways), self._fitted(known), strict=True))
         best = min(able, key=lambda way: worth[id(way)])
         limit = worth[id(best)] + math.log(TUNING.near)
-        doubtful = [way for way in able if way.waited > TUNING.again and worth[id(way)] <= limit]
+        doubtful = [way for way in able if again and way.waited > TUNING.again and worth[id(way)] <= limit]
         return min(doubtful, key=lambda way: worth[id(way)], default=best)
 
     def _fitted(self, known: list[PathCost]) -> list[float]:
@@ -166,11 +167,16 @@ class Choice:
         return [*first, *itself, *(PathWay(backend, starts=True) for backend in rest)]
 
     def trial_seconds(self, way: PathWay, place: Coordinates) -> float | None:
-        """How long a way may take that has not been tried, by the clock; None for no limit."""
+        """How long a way may take that is not the best, by the clock; None for no limit."""
         known = self._known(place)
-        if not known or any(cost.way is way for cost in known):
+        others = [cost for cost in known if cost.way is not way]
+        if not others:
             return None
-        return TUNING.overtime * float(np.median([cost.wall for cost in known])) + 0.5
+        best = self._next([cost.way for cost in known], known)
+        if best is way:
+            return None
+        walls = [cost.wall for cost in known if cost.way is best]
+        return TUNING.overtime * float(np.median(walls)) + 0.5
 
 
 def path_ways(problem: Problem[N], backend: str | Backend, method: str, settings: Settings, warm: bool) -> Choice:
@@ -193,12 +199,13 @@ def path_ways(problem: Problem[N], backend: str | Backend, method: str, settings
         promised = zip(direct, costs, strict=True)
         able = [way for way, cost in promised if way is direct[0] or cost <= TUNING.hopeless * costs[0]]
         named = [way.backend.name if way.isolated is not None else way.backend for way in able]
-    ways, screens = [PathWay(named[0])], offers(problem, Screens)
-    for one in named:
-        ways.append(PathWay(one, starts=True, screens=screens))
-        if screens:
-            ways.append(PathWay(one, screens=True))
-    return Choice([*ways, *(PathWay(one) for one in named[1:])])
+    first, *rest = named
+    screens = offers(problem, Screens)
+    # The first is what `solve` does. Of the others the last resort, in its plan, may well be the quickest with a start.
+    ways = [PathWay(first), *(PathWay(one, starts=True, screens=screens) for one in [*rest, first])]
+    if screens:
+        ways += [PathWay(one, screens=True) for one in [*rest, first]]
+    return Choice([*ways, *(PathWay(one) for one in rest)])
 
 
 def cpu_seconds() -> float:

@@ -88,7 +88,7 @@ def test_the_cheapest_way_has_the_next_point():
         choice.note(way, place, *(2 * [costs[way.backend] * (1.0 + way.warm) * np.exp(0.1 * number)]))
     assert seen[:3] == [cold, warm, other]
     assert all(way is other for way in seen[3:])
-    assert choice.trial_seconds(warm, (0.0, 0.1)) is None
+    assert choice.trial_seconds(other, (0.0, 0.1)) is None
     # Without attack nothing is known, and trials are limited once something is.
     assert choice.next((0.0, 0.0), can_start=True) is cold
     choice.note(cold, (0.0, 0.0), 1.0, 1.0)
@@ -110,5 +110,5 @@ def test_a_way_that_was_only_a_little_dearer_has_another_chance():
     for _ in range(40):
         way = choice.next((0.0, 0.1), can_start=True)
         seen.append(way)
-        choice.note(way, (0.0, 0.1), 1.0 + 0.2 * way.warm, 1.0)
+        choice.note(way, (0.0, 0.1), 1.0 + 0.1 * way.warm, 1.0)
     assert 2 <= sum(way is warm for way in seen) <= 4
