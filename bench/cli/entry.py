@@ -1,4 +1,4 @@
-"""``cvxrobust solve | tune | evaluate | predict | export | import | demo | bench | reproduce``, and lists."""
+"""``cvxrobust solve | path | tune | evaluate | predict | export | import | demo | bench | reproduce``, and lists."""
 
 import sys
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from cvxrobust.bench.cli.arguments import JudgingOptions, SourceOptions, Trainin
 from cvxrobust.bench.cli.commands.backends import backends_app
 from cvxrobust.bench.cli.commands.bench import bench_app
 from cvxrobust.bench.cli.commands.exchange import export, import_solution
+from cvxrobust.bench.cli.commands.paths import path
 from cvxrobust.bench.cli.commands.plugins import metrics_app, plugins_app, problems_app
 from cvxrobust.bench.cli.commands.reproduce import reproduce_app
 from cvxrobust.bench.cli.commands.tune import tune
@@ -56,6 +57,7 @@ app.add_typer(reproduce_app, name="reproduce")
 app.command("export")(export)
 app.command("import")(import_solution)
 app.command()(tune)
+app.command("path")(path)
 
 
 class SeveralRadii(TyperCommand):
