@@ -118,6 +118,8 @@ def cells_of(
 ) -> list[list[Cell]]:
     """The study in slices, one per split: all tables of the first seed, then those of the second.
 
+    Methods of a second round come after all others, in slices of their own.
+
     Args:
         tables: The tables.
         methods: The methods.
@@ -126,7 +128,8 @@ def cells_of(
         rows: What there is; rows of settings that a method has no longer are left aside.
     """
     slices = [
-        [Cell(table, seed, method, terms) for method in methods if method.fits(table)]
+        [Cell(table, seed, method, terms) for method in methods if method.fits(table) and method.second == second]
+        for second in (False, True)
         for seed in range(seeds)
         for table in tables
     ]

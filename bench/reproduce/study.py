@@ -124,8 +124,8 @@ def run_study(request: StudyRequest, told: Callable[[Row, int], None]) -> list[l
     return slices
 
 
-def read_study(folder: Path) -> tuple[list[TableFindings], dict[str, Any]]:
-    """What was found by the study in a folder, and its manifest.
+def read_study(folder: Path) -> tuple[list[TableFindings], list[TableFindings], dict[str, Any]]:
+    """What was found by the study in a folder, without and with its second round, and its manifest.
 
     Raises:
         InputError: There is none.
@@ -135,4 +135,4 @@ def read_study(folder: Path) -> tuple[list[TableFindings], dict[str, Any]]:
     methods = methods_named([name for name in manifest["methods"] if name in METHODS])
     tables = [table_named(name) for name in manifest["tables"]]
     slices = cells_of(tables, methods, manifest["seeds"], StudyTerms.from_json(manifest["terms"]), journal.rows())
-    return findings(slices, methods), manifest
+    return findings(slices, methods), findings(slices, methods, second=True), manifest
