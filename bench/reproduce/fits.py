@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any, Self
 
-from cvxrobust.bench.reproduce.methods import METHODS, Setting, TrainingTerms
+from cvxrobust.bench.reproduce.methods import METHODS, Setting, TrainingTerms, plain
 from cvxrobust.bench.reproduce.tables import Lesson, Question, inner_parts, outer_split, read_rows_of, table_named
 from cvxrobust.bench.studies.common import Row, timed
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
@@ -92,7 +92,7 @@ class Fit:
         """The beginning of its row."""
         return {
             "table": self.table, "seed": self.seed, "method": self.method, "place": self.place, "fold": self.fold,
-            "setting": dict(self.setting),
+            "setting": plain(self.setting),
         }  # fmt: skip
 
 

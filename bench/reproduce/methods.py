@@ -78,6 +78,11 @@ def _grid(**values: Sequence[Any]) -> tuple[Setting, ...]:
     return tuple(dict(zip(values, chosen, strict=True)) for chosen in product(*values.values()))
 
 
+def plain(setting: Setting) -> dict[str, Any]:
+    """A setting as it comes back from a file."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in setting.items()}
+
+
 def _scale(masked: bool, lesson: Lesson) -> list[float] | None:
     return lesson.touchable.astype(np.float64).tolist() if masked else None
 

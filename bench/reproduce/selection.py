@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from cvxrobust.bench.reproduce.fits import TEST, Fit, StudyTerms
-from cvxrobust.bench.reproduce.methods import Method
+from cvxrobust.bench.reproduce.methods import Method, plain
 from cvxrobust.bench.reproduce.tables import Question, StudyTable
 from cvxrobust.bench.studies.common import Row
 
@@ -141,8 +141,3 @@ def cells_of(
         if cell is not None and row["setting"] in cell.plain_settings[row["place"] :][:1]:
             cell.rows[row["place"], row["fold"]] = row
     return slices
-
-
-def plain(setting: Mapping[str, object]) -> dict[str, object]:
-    """A setting as it comes back from a file."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in setting.items()}

@@ -21,10 +21,10 @@ from cvxrobust.bench.reproduce import fits
 from cvxrobust.bench.reproduce.analysis import BASELINE, OURS, contests, findings
 from cvxrobust.bench.reproduce.fits import TEST, JudgingEffort, StudyTerms, carry_out
 from cvxrobust.bench.reproduce.journal import PACKED, ROWS, Journal
-from cvxrobust.bench.reproduce.methods import BUDGET, METHODS, methods_named
+from cvxrobust.bench.reproduce.methods import BUDGET, METHODS, methods_named, plain
 from cvxrobust.bench.reproduce.report import make_report, write_report
 from cvxrobust.bench.reproduce.run import Hands, carry_out_all, hands_of_dask
-from cvxrobust.bench.reproduce.selection import cells_of, choose_method, plain
+from cvxrobust.bench.reproduce.selection import cells_of, choose_method
 from cvxrobust.bench.reproduce.study import StudyRequest, read_study, run_study
 from cvxrobust.bench.reproduce.tables import TABLES, TRIAL, GroupedRows, inner_parts, outer_split, read_rows_of
 
@@ -65,9 +65,8 @@ def test_every_method_learns_and_is_judged(name):
     method = METHODS[name]
     fit = fits.Fit(TRIAL.name, 0, name, BUDGET - 1, method.grid[-1], 0)
     if name in ("robust-tree", "pgd-network"):  # slow to import; tests of baselines train them
-        assert (
-            method.make(fit.setting, fits.lesson_of(fit, 3, None), TERMS.training).radius == method.grid[-1]["radius"]
-        )
+        made = method.make(fit.setting, fits.lesson_of(fit, 3, None), TERMS.training)
+        assert made.radius == fit.setting["radius"]
         return
     row = carry_out(fit, TERMS, None)
     assert row["failure"] == ""
