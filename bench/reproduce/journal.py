@@ -3,12 +3,13 @@
 import gzip
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cvxrobust.bench.studies.common import Row, keep_row, read_rows
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.files import whole_file, write_whole
+from cvxrobust.core.files import check_folder, whole_file, write_whole
 
 MANIFEST, ROWS, PACKED = "manifest.json", "results.jsonl", "results.jsonl.gz"
 
@@ -47,7 +48,9 @@ class Journal:
                     "folder."
                 )
             content = before | {"resumed": [*before.get("resumed", []), dict(manifest)]}
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # said below
+            self.folder.mkdir(parents=True, exist_ok=True)
+        check_folder(self.folder, f"cannot write to {self.folder}: ")
         write_whole(self.folder / MANIFEST, json.dumps(content, indent=2, default=str) + "\n")
 
     def manifest(self) -> dict[str, Any]:

@@ -15,15 +15,16 @@ from cvxrobust.core.files import write_whole
 
 PROTOCOL = """\
 Five kinds of choices stand between a method and a figure here, and none of them sees a test row. (1) Each split deals
-the rows into ten parts, classes in proportion and equal rows in one part, and holds three out. (2) Columns are
-standardised with the training rows' means and deviations; radii are in these deviations. (3) Every method has the
-same number of settings, {budget}; each is trained once on each of {folds} inner folds of the training rows and judged
-on the rest of them. (4) For every kind of attacks and every radius the setting with the most *certified* rows is
-chosen; of methods that nothing certifies, with the most rows that attacks left alone; of equals the one that attacks
-hurt least there, then the one that is better over all radii, then the first of the grid, where settings are listed
-from the most regularised on. (5) What was chosen is trained again on all training rows and judged on the test rows.
-The radius to train at is one of the settings and chosen like the others. *{ours}* takes the method of ours that is
-best on the inner folds of a split, radius by radius; *{baseline}* does the same among the certified baselines.
+the rows into ten parts, classes in proportion and equal rows in one part, and holds three out; rows that repeat count
+as often as they come. (2) Columns are standardised with the training rows' means and deviations; radii are in these
+deviations. (3) Every method has the same number of settings, {budget}; each is trained once on each of {folds} inner
+folds of the training rows and judged on the rest of them. (4) For every kind of attacks and every radius the setting
+with the most *certified* rows is chosen; of methods that nothing certifies, with the most rows that attacks left
+alone; of equals the one that attacks hurt least there, then the one that is better over all radii, then the first of
+the grid, where settings are listed from the most regularised on. (5) What was chosen is trained again on all training
+rows and judged on the test rows. The radius to train at is one of the settings and chosen like the others. *{ours}*
+takes the method of ours that is best on the inner folds of a split, radius by radius; *{baseline}* does the same
+among the certified baselines.
 
 Programmes of ours are solved to a certified relative gap of {tolerance:g}. `certified` is what no attack can lower:
 exact for polynomial networks and `svc-quadratic` against l2, for linear machines and trees in every norm; bounds
@@ -135,6 +136,12 @@ def _in_short(found: Sequence[TableFindings]) -> Iterator[str]:
         f"{len(made) - len(won) - len(lost)}. Radius 0 is clean accuracy, and counts once for every kind of attacks. "
         "Of two equal methods one is ahead by more than one standard error in about a third of all comparisons."
     )
+    single = [table.table.name for table in found if len(table.splits) == 1]
+    if single:
+        yield (
+            f"Of {', '.join(single)} there is one split so far. Its errors are those of shares of its test rows; of "
+            "differences those of two independent shares, which is too much for two methods on the same rows."
+        )
     yield markdown(("table", "attacks", "ahead", "within one", "behind", "mean difference"), list(_counts(made)))
     yield "The same against each baseline (ahead / within one standard error / behind, over all attacks and radii):"
     yield _against_each(found)

@@ -280,6 +280,29 @@ def test_what_fails_is_a_row_and_never_chosen(monkeypatch):
     assert found.attacked("svc-rbf", TRIAL.questions[0], 0).value == 0.0
 
 
+def test_what_failed_is_tried_again_if_somebody_says_so(tmp_path):
+    request = StudyRequest(tmp_path / "study", ("trial",), ("svc-quadratic",), 1, TERMS)
+    journal = Journal(request.out)
+    journal.begin(request.manifest(), resume=False)
+    for row in rows_of(studied(("svc-quadratic",))):
+        journal.keep(row)
+    first = replace(request, resume=True).slices()[0][0]
+    journal.keep(first.inner_fits()[0].to_row() | {"failure": "error"})
+    assert replace(request, resume=True).slices()[0][0].rows[0, 0]["failure"]
+    assert not replace(request, resume=True, retry=True).slices()[0][0].rows[0, 0]["failure"]
+    with pytest.raises(InputError, match="--resume"):
+        replace(request, retry=True).check()
+
+
+def test_work_that_nobody_brings_back_is_a_row():
+    def lost(fit, terms, folder):
+        raise OSError("the machine is gone")
+
+    cells = studied(("svc-quadratic",), work=lost)
+    assert {row["reason"] for row in rows_of(cells)} == {"nobody answered: OSError: the machine is gone"}
+    assert cells[0][0].complete
+
+
 def test_fits_that_take_too_long_count_as_failed():
     short = replace(TERMS, training=replace(TERMS.training, time_limit=-1.0))
     row = carry_out(fits.Fit(TRIAL.name, 0, "svc-rbf", 0, METHODS["svc-rbf"].grid[0], 0), short, None)
