@@ -90,6 +90,11 @@ class TableFindings:
         """Rows of fits that failed."""
         return [row for cells in self.splits for cell in cells.values() for row in cell.rows.values() if row["failure"]]
 
+    @property
+    def budget(self) -> int:
+        """Settings of every method."""
+        return next((cell.terms.budget for cells in self.splits for cell in cells.values()), 0)
+
     def names(self, keep: Callable[[Method], bool]) -> list[str]:
         """Methods of a kind, in order."""
         return [method.name for method in self.methods if keep(method)]
