@@ -280,6 +280,17 @@ def test_what_fails_is_a_row_and_never_chosen(monkeypatch):
     assert found.attacked("svc-rbf", TRIAL.questions[0], 0).value == 0.0
 
 
+def test_a_study_that_went_on_with_a_part_is_still_about_all_of_it(tmp_path):
+    request = StudyRequest(tmp_path / "study", ("trial",), QUICK, 2, TERMS)
+    journal = Journal(request.out)
+    journal.begin(request.manifest(), resume=False)
+    journal.begin(replace(request, methods=("forest", "svc-rbf"), seeds=1).manifest(), resume=True)
+    found = journal.manifest()
+    assert list(found["methods"]) == [*QUICK, "forest"]
+    assert (found["tables"], found["seeds"], len(found["resumed"])) == (["trial"], 2, 1)
+    assert [method.name for method in read_study(request.out)[0][0].methods] == [*QUICK, "forest"]
+
+
 def test_what_failed_is_tried_again_if_somebody_says_so(tmp_path):
     request = StudyRequest(tmp_path / "study", ("trial",), ("svc-quadratic",), 1, TERMS)
     journal = Journal(request.out)
