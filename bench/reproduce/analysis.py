@@ -90,6 +90,11 @@ class TableFindings:
         """Rows of fits that failed."""
         return [row for cells in self.splits for cell in cells.values() for row in cell.rows.values() if row["failure"]]
 
+    @property
+    def budget(self) -> int:
+        """Settings of every method."""
+        return next((cell.terms.budget for cells in self.splits for cell in cells.values()), 0)
+
     def names(self, keep: Callable[[Method], bool]) -> list[str]:
         """Methods of a kind, in order."""
         return [method.name for method in self.methods if keep(method)]
@@ -233,20 +238,25 @@ def contests(found: TableFindings) -> list[Contest]:
     return made
 
 
-def findings(slices: Iterable[Sequence[Cell]], methods: Sequence[Method]) -> list[TableFindings]:
-    """By table, in the order in which they come; tables of which no split is complete are there, without splits."""
-    by_table: dict[StudyTable, list[Sequence[Cell]]] = {}
-    for cells in slices:
-        if cells:
-            by_table.setdefault(cells[0].table, []).append(cells)
+def findings(slices: Iterable[Sequence[Cell]], methods: Sequence[Method], second: bool = False) -> list[TableFindings]:
+    """By table, in the order in which they come; tables of which no split is complete are there, without splits.
+
+    Args:
+        slices: The study.
+        methods: Its methods.
+        second: Whether methods of the second round count; without it they are as if they had not been run.
+    """
+    kept = tuple(method for method in methods if second or not method.second)
+    names = {method.name for method in kept}
+    splits: dict[StudyTable, dict[int, dict[str, Cell]]] = {}
+    for cell in (cell for cells in slices for cell in cells if cell.method.name in names):
+        splits.setdefault(cell.table, {}).setdefault(cell.seed, {})[cell.method.name] = cell
     return [
         TableFindings(
             table,
-            tuple(method for method in methods if method.fits(table)),
-            tuple(
-                {cell.method.name: cell for cell in cells} for cells in splits if all(cell.complete for cell in cells)
-            ),
-            sum(any(cell.rows for cell in cells) for cells in splits),
+            tuple(method for method in kept if method.fits(table)),
+            tuple(cells for cells in by_seed.values() if all(cell.complete for cell in cells.values())),
+            sum(any(cell.rows for cell in cells.values()) for cells in by_seed.values()),
         )
-        for table, splits in by_table.items()
+        for table, by_seed in splits.items()
     ]

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any, Self
 
-from cvxrobust.bench.reproduce.methods import METHODS, Setting, TrainingTerms
-from cvxrobust.bench.reproduce.tables import Lesson, Question, inner_parts, outer_split, read_rows_of, table_named
+from cvxrobust.bench.reproduce.methods import METHODS, Setting, TrainingTerms, plain
+from cvxrobust.bench.reproduce.tables import QUESTIONS, Lesson, inner_parts, outer_split, read_rows_of, table_named
 from cvxrobust.bench.studies.common import Row, timed
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 
@@ -54,13 +54,16 @@ class StudyTerms:
 
     def to_json(self) -> dict[str, Any]:
         """What must not differ between the rows of a study."""
-        return {name: value for name, value in asdict(self).items() if name != "threads"}
+        kept = {name: value for name, value in asdict(self).items() if name != "threads"}
+        return kept | {"radii": {question.name: list(question.radii) for question in QUESTIONS}}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Self:
         """The terms of a stored study."""
         inner, test = (JudgingEffort(**content[name]) for name in ("inner", "test"))
-        return cls(**{**content, "training": TrainingTerms(**content["training"]), "inner": inner, "test": test})
+        training = TrainingTerms(**content["training"])
+        own = {name: content[name] for name in ("folds", "budget", "exact_seconds")}
+        return cls(**own, training=training, inner=inner, test=test)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Fit:
         """The beginning of its row."""
         return {
             "table": self.table, "seed": self.seed, "method": self.method, "place": self.place, "fold": self.fold,
-            "setting": dict(self.setting),
+            "setting": plain(self.setting),
         }  # fmt: skip
 
 
@@ -163,9 +166,3 @@ def judged(model: Any, fit: Fit, terms: StudyTerms, lesson: Lesson) -> dict[str,
             "kind": str(report.kind),
         }  # fmt: skip
     return found
-
-
-def answers(row: Row, question: Question) -> bool:
-    """Whether a row has brackets at the radii of a question."""
-    found = row.get("threats", {}).get(question.name)
-    return found is not None and len(found["certified"]) == len(question.radii)

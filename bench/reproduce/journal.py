@@ -3,12 +3,13 @@
 import gzip
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cvxrobust.bench.studies.common import Row, keep_row, read_rows
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.files import whole_file, write_whole
+from cvxrobust.core.files import check_folder, whole_file, write_whole
 
 MANIFEST, ROWS, PACKED = "manifest.json", "results.jsonl", "results.jsonl.gz"
 
@@ -46,8 +47,11 @@ class Journal:
                     f"the study in {self.folder} has other terms ({', '.join(names)}); give the same, or another "
                     "folder."
                 )
-            content = before | {"resumed": [*before.get("resumed", []), dict(manifest)]}
-        self.folder.mkdir(parents=True, exist_ok=True)
+            content = before | _together(before, manifest)
+            content["resumed"] = [*before.get("resumed", []), dict(manifest)]
+        with suppress(OSError):  # said below
+            self.folder.mkdir(parents=True, exist_ok=True)
+        check_folder(self.folder, f"cannot write to {self.folder}: ")
         write_whole(self.folder / MANIFEST, json.dumps(content, indent=2, default=str) + "\n")
 
     def manifest(self) -> dict[str, Any]:
@@ -81,3 +85,12 @@ class Journal:
         with whole_file(folder / PACKED) as file:
             file.write(gzip.compress(lines.encode(), mtime=0))
         write_whole(folder / MANIFEST, (self.folder / MANIFEST).read_text(encoding="utf-8"))
+
+
+def _together(before: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a study is about after it went on, perhaps with a part of it alone."""
+    return {
+        "tables": list(dict.fromkeys([*before["tables"], *manifest["tables"]])),
+        "methods": {**before["methods"], **manifest["methods"]},
+        "seeds": max(before["seeds"], manifest["seeds"]),
+    }

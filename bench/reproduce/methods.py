@@ -78,6 +78,11 @@ def _grid(**values: Sequence[Any]) -> tuple[Setting, ...]:
     return tuple(dict(zip(values, chosen, strict=True)) for chosen in product(*values.values()))
 
 
+def plain(setting: Setting) -> dict[str, Any]:
+    """A setting as it comes back from a file."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in setting.items()}
+
+
 def _scale(masked: bool, lesson: Lesson) -> list[float] | None:
     return lesson.touchable.astype(np.float64).tolist() if masked else None
 
@@ -162,6 +167,7 @@ def _either_norm(betas: Sequence[float]) -> tuple[Setting, ...]:
 _SDP = _grid(beta=(0.1, 0.02, 0.003), radius=(1.0, 0.6, 0.3, 0.1))
 _RELU = _grid(beta=(0.1, 0.02, 0.003), radius=(0.3, 0.2, 0.1, 0.03), norm=("inf",), n_gates=(10,))
 _RELU_2 = _grid(beta=(0.1, 0.02, 0.003), radius=(1.0, 0.6, 0.3, 0.1), norm=(2,), n_gates=(10,))
+_MORE, _MORE_2 = {"norm": ("inf",), "n_gates": (20,)}, {"norm": (2,), "n_gates": (20,)}
 
 METHODS = {
     method.name: method
@@ -212,6 +218,22 @@ METHODS = {
         Method(
             "boosting", False, "gradient-boosted trees", _boosting,
             _grid(learning_rate=(0.05, 0.2), max_depth=(1, 2, 4), n_estimators=(50, 150)), certified=False,
+        ),
+        Method(
+            "adversarial-sdp-wide", True, "polynomial network against l2 attacks, flatter or more curved, larger radii",
+            _polynomial(False),
+            _grid(beta=(0.2, 0.03), radius=(2.0, 1.0, 0.5), activation=((0.03, 0.5, 0.47), (0.3, 0.5, 0.47))),
+            second=True,
+        ),
+        Method(
+            "adversarial-relu-inf-wide", True, "ReLU network against linf attacks, more gates, larger beta, two losses",
+            _relu, _grid(loss=("hinge", "squared_hinge"), beta=(0.3, 0.05), radius=(0.4, 0.25, 0.15), **_MORE),
+            second=True,
+        ),
+        Method(
+            "adversarial-relu-2-wide", True, "ReLU network against l2 attacks, more gates, larger beta, two losses",
+            _relu, _grid(loss=("hinge", "squared_hinge"), beta=(0.3, 0.05), radius=(1.5, 0.8, 0.4), **_MORE_2),
+            second=True,
         ),
     )
 }  # fmt: skip

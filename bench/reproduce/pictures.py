@@ -33,7 +33,8 @@ def draw_table(found: TableFindings, path: Path) -> None:
     grid[0].set_ylabel("accuracy on test rows", fontsize=9)
     handles, labels = grid[0].get_legend_handles_labels()
     canvas.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    canvas.suptitle(f"{found.table.title}: means of {len(found.splits)} splits", fontsize=10)
+    splits = f"means of {len(found.splits)} splits" if len(found.splits) > 1 else "one split"
+    canvas.suptitle(f"{found.table.title}: {splits}", fontsize=10)
     # No date, no version of the library: the same rows give the same file.
     with whole_file(path) as file:
         canvas.savefig(file, format="png", dpi=100, metadata={"Software": None})

@@ -5,11 +5,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from cvxrobust.bench.harness.run.process import THREAD_VARIABLES
-from cvxrobust.bench.reproduce.fits import LATE, Fit, StudyTerms, carry_out
+from cvxrobust.bench.reproduce.fits import FAILED, LATE, Fit, StudyTerms, carry_out
 from cvxrobust.bench.reproduce.selection import Cell
 from cvxrobust.bench.studies.common import Apart, Row
 from cvxrobust.core.errors import InputError
@@ -22,6 +23,7 @@ CONNECT_SECONDS = 30
 Work = Callable[[Fit, StudyTerms, str | None], Row]
 
 
+@dataclass(frozen=True)
 class Hands:
     """Who does the work.
 
@@ -31,8 +33,9 @@ class Hands:
         work: What is called.
     """
 
-    def __init__(self, executor: Executor, slots: int, work: Work) -> None:
-        self.executor, self.slots, self.work = executor, slots, work
+    executor: Executor
+    slots: int
+    work: Work
 
 
 def carry_out_all(
@@ -58,12 +61,19 @@ def carry_out_all(
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 cell, fit = running.pop(future)
-                row = future.result()
+                row = _row_of(future, fit)
                 cell.rows[fit.place, fit.fold] = row
                 ended(row, len(waiting))
     finally:
         for future in running:
             future.cancel()
+
+
+def _row_of(future: Future[Row], fit: Fit) -> Row:
+    try:
+        return future.result()
+    except Exception as error:  # a machine of a cluster was lost, again and again
+        return fit.to_row() | {"failure": FAILED, "reason": f"nobody answered: {type(error).__name__}: {error}"[:300]}
 
 
 def _unfinished(cells: Sequence[Cell], busy: set[int]) -> list[Cell]:

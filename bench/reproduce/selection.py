@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from cvxrobust.bench.reproduce.fits import TEST, Fit, StudyTerms
-from cvxrobust.bench.reproduce.methods import Method
+from cvxrobust.bench.reproduce.methods import Method, plain
 from cvxrobust.bench.reproduce.tables import Question, StudyTable
 from cvxrobust.bench.studies.common import Row
 
@@ -118,6 +118,8 @@ def cells_of(
 ) -> list[list[Cell]]:
     """The study in slices, one per split: all tables of the first seed, then those of the second.
 
+    Methods of a second round come after all others, in slices of their own.
+
     Args:
         tables: The tables.
         methods: The methods.
@@ -126,7 +128,8 @@ def cells_of(
         rows: What there is; rows of settings that a method has no longer are left aside.
     """
     slices = [
-        [Cell(table, seed, method, terms) for method in methods if method.fits(table)]
+        [Cell(table, seed, method, terms) for method in methods if method.fits(table) and method.second == second]
+        for second in (False, True)
         for seed in range(seeds)
         for table in tables
     ]
@@ -138,8 +141,3 @@ def cells_of(
         if cell is not None and row["setting"] in cell.plain_settings[row["place"] :][:1]:
             cell.rows[row["place"], row["fold"]] = row
     return slices
-
-
-def plain(setting: Mapping[str, object]) -> dict[str, object]:
-    """A setting as it comes back from a file."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in setting.items()}

@@ -33,6 +33,7 @@ class StudyRequest:
         dask: Address of a scheduler instead; None for none.
         data_folder: Where data sets lie; None takes the environment variable ``CVXROBUST_DATA``.
         resume: Go on with what is in the folder.
+        retry: Then also try again what failed.
     """
 
     out: Path
@@ -44,6 +45,7 @@ class StudyRequest:
     dask: str | None = None
     data_folder: str | None = None
     resume: bool = False
+    retry: bool = False
 
     def check(self) -> None:
         """Refuse what cannot be done, before any work.
@@ -61,6 +63,8 @@ class StudyRequest:
             )
         if self.dask is not None and self.jobs != 1:
             raise InputError("--jobs is for this machine; with --dask the scheduler's workers decide. Leave one out.")
+        if self.retry and not self.resume:
+            raise InputError("--retry is about a study that there is already; add --resume.")
         self.chosen_methods()
         for table in self.chosen_tables():
             read_rows_of(table.name, self.data_folder)
@@ -75,7 +79,7 @@ class StudyRequest:
 
     def slices(self) -> list[list[Cell]]:
         """The study with what there is of it."""
-        rows = Journal(self.out).rows()
+        rows = [row for row in Journal(self.out).rows() if not (self.retry and row["failure"])]
         return cells_of(self.chosen_tables(), self.chosen_methods(), self.seeds, self.terms, rows)
 
     def manifest(self) -> dict[str, Any]:
@@ -124,8 +128,8 @@ def run_study(request: StudyRequest, told: Callable[[Row, int], None]) -> list[l
     return slices
 
 
-def read_study(folder: Path) -> tuple[list[TableFindings], dict[str, Any]]:
-    """What was found by the study in a folder, and its manifest.
+def read_study(folder: Path) -> tuple[list[TableFindings], list[TableFindings], dict[str, Any]]:
+    """What was found by the study in a folder, without and with its second round, and its manifest.
 
     Raises:
         InputError: There is none.
@@ -135,4 +139,4 @@ def read_study(folder: Path) -> tuple[list[TableFindings], dict[str, Any]]:
     methods = methods_named([name for name in manifest["methods"] if name in METHODS])
     tables = [table_named(name) for name in manifest["tables"]]
     slices = cells_of(tables, methods, manifest["seeds"], StudyTerms.from_json(manifest["terms"]), journal.rows())
-    return findings(slices, methods), manifest
+    return findings(slices, methods), findings(slices, methods, second=True), manifest

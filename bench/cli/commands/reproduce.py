@@ -42,12 +42,13 @@ def tables(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study; what is there is not done again.")] = (
         False
     ),
+    retry: Annotated[bool, typer.Option("--retry", help="With --resume: try again what failed.")] = False,
     quiet: arguments.Quiet = False,
 ) -> None:
     """Our methods and baselines on five tables by nested cross-validation, with the same budget for all.
 
-    Every fit is a row that is on the disk before the next begins: after a crash, --resume goes on. Then comes the
-    report.
+    Every fit is a row that is on the disk before the next begins: after a crash, --resume goes on. The report, over the
+    splits that are complete, comes last.
     """
     with clean_errors():
         from cvxrobust.bench.reproduce.fits import StudyTerms
@@ -64,6 +65,7 @@ def tables(
             dask,
             None if data_folder is None else str(data_folder.expanduser().resolve()),
             resume,
+            retry,
         )
         _carry_out(request, quiet)
 
