@@ -1,7 +1,9 @@
 """What classifiers share that choose their own hyperparameters."""
 
+import os
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -55,6 +57,8 @@ class CrossValidatedClassifier(NetworkClassifier):
     random_state: Any
     n_jobs: int | None
     verbose: int
+    warm: bool
+    folder: str | os.PathLike[str] | None
 
     def _single(self, seed: int) -> NetworkClassifier:
         """The classifier of a point, whose beta, radius and number of gates are yet to be set."""
@@ -100,7 +104,8 @@ class CrossValidatedClassifier(NetworkClassifier):
         candidates = self._candidates(single, rows.take(counted), norm, radius)
         index = np.searchsorted(self.classes_, np.where(counted, labels, self.classes_[0]))
         folds = splits(self.cv, inputs, index, counted, groups, int(seeds[0]))
-        search = Search(single, candidates, norm, radius, self.search_tolerance, bool(self.verbose))
+        kept = None if self.folder is None else Path(self.folder)
+        search = Search(single, candidates, norm, radius, self.search_tolerance, bool(self.verbose), self.warm, kept)
         self._keep(search.surface(rows, folds, self.n_jobs))
         return self._refitted(single, rows.take(counted), norm, radius) if self.refit else self
 

@@ -1,5 +1,6 @@
 """The classifiers that choose their own hyperparameters."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,11 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         random_state: Of the folds.
         n_jobs: Processes for folds, as in scikit-learn.
         verbose: Say on standard error how far it is.
+        warm: Let points of a fold help each other (`solve_path`). Which of the networks within `search_tolerance` of
+            an optimum is scored may then depend on what else the machine does; without it points are slower and the
+            same every time.
+        folder: Where every point is kept as soon as there is one; a search of the same rows goes on from there,
+            on whichever grid. Needs `warm`. None for nowhere.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         activation: (a, b, c) of ``a t^2 + b t + c``.
         standardize: Standardise the features with the statistics of the rows trained on, in every fold anew.
@@ -88,6 +94,8 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         random_state: Any = 0,
         n_jobs: int | None = None,
         verbose: int = 0,
+        warm: bool = True,
+        folder: str | os.PathLike[str] | None = None,
         loss: str = "hinge",
         activation: tuple[float, float, float] = DEFAULT_ACTIVATION,
         standardize: bool = True,
@@ -115,6 +123,8 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.warm = warm
+        self.folder = folder
         self.loss = loss
         self.activation = activation
         self.standardize = standardize
@@ -163,6 +173,11 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         random_state: Of the folds and the gates.
         n_jobs: Processes for folds and numbers of gates, as in scikit-learn.
         verbose: Say on standard error how far it is.
+        warm: Let points of a fold help each other (`solve_path`). Which of the networks within `search_tolerance` of
+            an optimum is scored may then depend on what else the machine does; without it points are slower and the
+            same every time.
+        folder: Where every point is kept as soon as there is one; a search of the same rows goes on from there,
+            on whichever grid. Needs `warm`. None for nowhere.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         formulation: ``"one-sided"``, ``"cone"`` or ``"gated"``.
         bias: Give every neuron a bias, which attacks do not touch.
@@ -213,6 +228,8 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         random_state: Any = 0,
         n_jobs: int | None = None,
         verbose: int = 0,
+        warm: bool = True,
+        folder: str | os.PathLike[str] | None = None,
         loss: str = "hinge",
         formulation: Formulation = "one-sided",
         bias: bool = True,
@@ -242,6 +259,8 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.warm = warm
+        self.folder = folder
         self.loss = loss
         self.formulation: Formulation = formulation
         self.bias = bias

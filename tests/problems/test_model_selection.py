@@ -31,7 +31,7 @@ from cvxrobust.problems.model_selection.folds import splits
 from cvxrobust.problems.model_selection.grids import Candidates
 from cvxrobust.problems.model_selection.surface import ScoreSurface
 
-QUICK = {"search_tolerance": 1e-1, "tolerance": 1e-1, "backend": "clarabel"}
+QUICK = {"search_tolerance": 1e-1, "tolerance": 1e-1, "backend": "clarabel", "warm": False}
 SMALL = {"betas": (0.1, 0.01), "radius_factors": (0.0, 1.0), "cv": 2, "random_state": 3} | QUICK
 RELU = {"gates": (2, 4), "formulation": "gated"} | SMALL
 KINDS = pytest.mark.parametrize("make", [PolynomialClassifierCV, ReLUClassifierCV])
@@ -175,7 +175,8 @@ def test_three_classes_are_told_apart_and_a_fold_may_lack_one():
 
 
 def test_points_that_are_not_certified_are_scored_and_named(data):
-    model = PolynomialClassifierCV(betas=0.1, radii=0.2, cv=2, refit=False, backend="clarabel", search_tolerance=1e-15)
+    given = QUICK | {"betas": 0.1, "radii": 0.2, "cv": 2, "refit": False, "search_tolerance": 1e-15}
+    model = PolynomialClassifierCV(**given)
     said = r"2 of 2 trainings were not certified to 1e-15 .*: beta 0\.1, radius 0\.2, fold 0, gap .*e-.*; beta 0\.1"
     with pytest.warns(ConvergenceWarning, match=said):
         model.fit(*data)
@@ -198,6 +199,25 @@ def test_several_folds_at_a_time_find_the_same(data, fitted):
     with parallel_config(backend="threading"):
         together = clone(fitted).set_params(n_jobs=2, refit=False).fit(*data)
     np.testing.assert_array_equal(together.scores_, fitted.scores_)
+
+
+@KINDS
+def test_paths_score_what_points_score_one_by_one_and_go_on_where_they_were_ended(data, make, tmp_path, monkeypatch):
+    given = options(make) | {"threat_radius": 0.3, "search_tolerance": 1e-7, "refit": False}
+    alone = make(**given).fit(*data)
+    path = make(**given | {"warm": True, "folder": tmp_path / "kept"}).fit(*data)
+    np.testing.assert_array_equal(path.scores_, alone.scores_)
+    assert path.surface_.uncertified == ()
+    # Everything is there now: nothing is solved any more.
+    monkeypatch.setattr("cvxrobust.core.paths.follow.solve", None)
+    again = clone(path).fit(*data)
+    np.testing.assert_array_equal(again.scores_, path.scores_)
+    with pytest.raises(InputError, match=r"folder .*kept keeps the points of paths, but warm=False"):
+        clone(path).set_params(warm=False).fit(*data)
+    X = data[0].copy()
+    X[0] += 1.0
+    with pytest.raises(InputError, match="folder"):
+        clone(path).fit(X, data[1])
 
 
 def test_without_a_last_training_there_is_a_choice_and_no_network(data):

@@ -74,6 +74,13 @@ def tune(
     search_tolerance: Annotated[
         float, typer.Option(help="Certified relative gap at every point tried.", rich_help_panel=SEARCH)
     ] = 1e-3,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep every point tried in this folder; a search of the same rows goes on from there.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
     method: Annotated[str, typer.Option(help="auto, direct or cutting-set.")] = "auto",
     tolerance: arguments.Tolerance = 1e-6,
@@ -112,6 +119,7 @@ def tune(
         }  # fmt: skip
         search: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
         search |= {"cv": folds, "rule": rule, "n_jobs": jobs, "search_tolerance": search_tolerance}
+        search |= {"folder": folder}
         _tune(TuningRequest(request, threat_radius, family, search, picture, surface), as_json, quiet)
 
 
