@@ -68,7 +68,8 @@ class CrossValidatedClassifier(NetworkClassifier):
         """Norm of the attacks that are trained against where the threat has this one."""
         raise NotImplementedError
 
-    def _asked_gates(self) -> tuple[int, ...]:
+    def _asked_gates(self, problem: Any) -> tuple[int, ...]:
+        """Numbers of gates to try where a problem of all rows is this one; none where networks have none."""
         return ()
 
     def fit(
@@ -165,7 +166,7 @@ class CrossValidatedClassifier(NetworkClassifier):
         movable = threat_of_shape(norm, stated.shape).on(rows.inputs[:1]).ball.dimension
         usual = FACTORS if self._training_norm(norm) == norm else factors_in_l2(GEOMETRIES[norm], movable)
         radii = checked_radii(self.radii, self.radius_factors, radius, usual)
-        return Candidates(checked_betas(self.betas), radii, self._asked_gates())
+        return Candidates(checked_betas(self.betas), radii, self._asked_gates(stated.problem))
 
     def _keep(self, surface: ScoreSurface) -> None:
         """What the search found."""

@@ -30,7 +30,7 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         norm: Of these attacks: 2, "inf" or 1. Training is against l2 attacks, whose radius is chosen.
         betas: Weights of the penalty to try, or how many, from 0.1 to 0.001 on a logarithmic scale.
         radii: Radii to train at, in the units of `threat_radius`; None to go by factors.
-        radius_factors: The same in radii of the threat; None for 0, 1/2, 1 and 2, and in other norms than 2 for 0 and
+        radius_factors: The same in radii of the threat; None for 0, 1 and 2, and in other norms than 2 for 0 and
             l2 balls inside the ball of the threat, around it and between.
         cv: How many folds, with classes in equal proportion, where rows that come again, or groups, stay together; or a
             splitter of scikit-learn's, or pairs of indices. None for 5.
@@ -163,8 +163,9 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         norm: Of these attacks, and of those trained against: "inf", 2 or 1.
         betas: Weights of the penalty to try, or how many, from 0.1 to 0.001 on a logarithmic scale.
         radii: Radii to train at, in the units of `threat_radius`; None to go by factors.
-        radius_factors: The same in radii of the threat; None for 0, 1/2, 1 and 2.
-        gates: Numbers of gates to try; the same are drawn in every fold.
+        radius_factors: The same in radii of the threat; None for 0, 1 and 2.
+        gates: Numbers of gates to try; the same are drawn in every fold. None for the one that `ReLUClassifier` draws
+            by default.
         cv: As for `PolynomialClassifierCV`.
         rule: ``"best"``, or ``"one-standard-error"``: the simplest network (fewest gates, then largest beta, then
             largest radius) within a standard error of the best.
@@ -220,7 +221,7 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         betas: ArrayLike | int = BETAS,
         radii: ArrayLike | None = None,
         radius_factors: ArrayLike | None = None,
-        gates: ArrayLike = (10,),
+        gates: ArrayLike | None = None,
         cv: Any = None,
         rule: str = BEST,
         refit: bool = True,
@@ -292,8 +293,8 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         accuracies: Array = self.network_.attacked_accuracy(inputs, y, radii, self.norm)
         return accuracies
 
-    def _asked_gates(self) -> tuple[int, ...]:
-        return checked_gates(self.gates)
+    def _asked_gates(self, problem: Any) -> tuple[int, ...]:
+        return checked_gates(problem.n_gates if self.gates is None else self.gates)
 
     def _single(self, seed: int) -> ReLUClassifier:
         return ReLUClassifier(

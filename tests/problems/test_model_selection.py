@@ -29,6 +29,7 @@ from cvxrobust import (
 from cvxrobust.core.settings import Settings
 from cvxrobust.problems.model_selection.folds import splits
 from cvxrobust.problems.model_selection.grids import Candidates
+from cvxrobust.problems.model_selection.paths import GridPoint
 from cvxrobust.problems.model_selection.surface import ScoreSurface
 
 QUICK = {"search_tolerance": 1e-1, "tolerance": 1e-1, "backend": "clarabel", "warm": False}
@@ -37,10 +38,16 @@ RELU = {"gates": (2, 4), "formulation": "gated"} | SMALL
 KINDS = pytest.mark.parametrize("make", [PolynomialClassifierCV, ReLUClassifierCV])
 
 
-# What conventions ask for is done by the base of both.
-@parametrize_with_checks([PolynomialClassifierCV(betas=(0.1,), cv=2, **QUICK)])
-def test_it_keeps_the_conventions(estimator, check):
+@parametrize_with_checks([PolynomialClassifierCV(cv=2, **QUICK), ReLUClassifierCV(cv=2, gates=2, **QUICK)])
+def test_it_keeps_the_conventions(estimator, check, monkeypatch):
+    # Of training, which has tests of its own, conventions see the last one alone.
+    monkeypatch.setattr("cvxrobust.problems.model_selection.search.along_grid", without_training)
     check(estimator)
+
+
+def without_training(problem_at, betas, radii, way):
+    for place in np.ndindex(len(betas), len(radii)):
+        yield GridPoint(place, problem_at(betas[place[0]], radii[place[1]]).trivial_network(), 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +168,12 @@ def test_numbers_of_gates_are_chosen_as_well(data):
     assert certified <= attacked
     alone = clone(model.best_estimator_).fit(X, y)
     assert alone.decision_function(X).tobytes() == model.decision_function(X).tobytes()
+
+
+def test_gates_are_those_of_the_classifier_where_nobody_gives_others(data):
+    model = ReLUClassifierCV(**RELU | {"gates": None, "betas": 0.1, "radius_factors": 0.0, "refit": False}).fit(*data)
+    assert model.surface_.candidates.gates == (10,)
+    assert model.surface_.candidates.radii == (0.0,)
 
 
 def test_three_classes_are_told_apart_and_a_fold_may_lack_one():

@@ -42,7 +42,7 @@ def tune(
     betas: Annotated[
         list[str] | None,
         typer.Option(
-            help="Weights of the penalty to try, with commas between them. (default: 0.1, 0.03, 0.01, 0.003)",
+            help="Weights of the penalty to try, with commas between them. (default: 0.1, 0.03, 0.01)",
             metavar="NUMBER,...",
             rich_help_panel=SEARCH,
         ),
@@ -50,7 +50,7 @@ def tune(
     radii: Annotated[
         list[str] | None,
         typer.Option(
-            help="Radii to train at, with commas between them. (default: 0, 1/2, 1 and 2 radii of the threat)",
+            help="Radii to train at, with commas between them. (default: 0, 1 and 2 radii of the threat)",
             metavar="NUMBER,...",
             rich_help_panel=SEARCH,
         ),
@@ -58,7 +58,7 @@ def tune(
     gates: Annotated[
         list[str] | None,
         typer.Option(
-            help="Numbers of gates to try, with commas between them; relu only. (default: 10)",
+            help="Numbers of gates to try, with commas between them; relu only. (default: as for solve)",
             metavar="NUMBER,...",
             rich_help_panel=SEARCH,
         ),
