@@ -3,6 +3,7 @@
 import os
 import warnings
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_random_state
+from sklearn.utils.validation import check_consistent_length, check_random_state
 
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.certificate import Certificate
-from cvxrobust.core.errors import UnknownNameError
+from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 from cvxrobust.core.robustness.report import RobustnessReport
+from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import together
 from cvxrobust.problems.model_selection.folds import splits
 from cvxrobust.problems.model_selection.grids import (
@@ -87,6 +89,8 @@ class CrossValidatedClassifier(NetworkClassifier):
         Raises:
             ValueError: The data, the attacks or what is to be tried is unusable, or there are fewer than two classes.
         """
+        for name in ("network_", "best_estimator_", "result_", "threat_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         if self.rule not in RULES:
             raise UnknownNameError("rule", self.rule, RULES)
         norm, radius = check_norm(self.norm), checked_threat_radius(self.threat_radius)
@@ -97,14 +101,11 @@ class CrossValidatedClassifier(NetworkClassifier):
         counted = np.ones(labels.size, dtype=np.bool_) if combined is None else combined > 0.0
         rows = TrainingRows(inputs, labels, weights, 0.0)
         self._numbered(rows.take(counted))
-        drawn = check_random_state(self.random_state)
-        seeds = drawn.randint(2**31 - 1, size=2)
-        # A whole number draws the gates that `seed` draws elsewhere.
-        seed = self.random_state if isinstance(self.random_state, int) else int(seeds[1])
-        single = named_like(self._single(seed), self)
+        of_folds, of_gates = self._seeds()
+        single = named_like(self._single(of_gates), self)
         candidates = self._candidates(single, rows.take(counted), norm, radius)
         index = np.searchsorted(self.classes_, np.where(counted, labels, self.classes_[0]))
-        folds = splits(self.cv, inputs, index, counted, groups, int(seeds[0]))
+        folds = splits(self.cv, inputs, index, counted, groups, of_folds)
         kept = None if self.folder is None else Path(self.folder)
         search = Search(single, candidates, norm, radius, self.search_tolerance, bool(self.verbose), self.warm, kept)
         self._keep(search.surface(rows, folds, self.n_jobs))
@@ -134,11 +135,16 @@ class CrossValidatedClassifier(NetworkClassifier):
 
         What hyperparameters are chosen by: exact for polynomial networks against l2 attacks and ellipsoids, a lower
         bound otherwise. Units are those of `threat_radius`.
+
+        Raises:
+            ValueError: A radius is none, or there is not one label per row.
         """
         inputs, labels = self._inputs(X), self._labels(y)
-        asked = np.atleast_1d(np.asarray(radii, dtype=np.float64))
-        network, threat = self.network_, self.threat_
-        return np.array([withstands(network, inputs, labels, threat, float(r)).mean() for r in asked])
+        check_consistent_length(inputs, labels)
+        asked = np.atleast_1d(as_numbers(radii, "radii", "expected finite values of 0 or more"))
+        if not ((asked >= 0.0) & np.isfinite(asked)).all():
+            raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
+        return np.asarray(withstands(self.network_, inputs, labels, self.threat_, asked).mean(axis=1))
 
     def robustness(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike | None = None, **effort: Any) -> RobustnessReport:
         """The bracket of the accuracy under attacks of the threat's kind: see `evaluate_robustness`.
@@ -160,6 +166,11 @@ class CrossValidatedClassifier(NetworkClassifier):
                 f"with best_params_ = {self.best_params_}."
             )
         return super()._inputs(X)
+
+    def _seeds(self) -> tuple[int, int]:
+        """Of the folds and of the gates; a whole number draws the gates that `seed` draws elsewhere."""
+        drawn = check_random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
+        return drawn[0], int(self.random_state) if isinstance(self.random_state, Integral) else drawn[1]
 
     def _candidates(self, single: NetworkClassifier, rows: TrainingRows, norm: Norm, radius: float) -> Candidates:
         stated, _ = stated_for(single, rows)

@@ -111,11 +111,11 @@ class Search:
         def problem_at(beta: float, radius: float) -> Any:
             return single.set_params(beta=beta)._problem(replace(stated.rows, radius=radius), stated.shape)
 
-        scores, gaps = np.empty((2, *self.candidates.shape[:2]))
+        scores, gaps = np.full((2, *self.candidates.shape[:2]), np.nan)
         way = self._way(single, f"fold-{number}" if gates is None else f"fold-{number}-gates-{gates}")
         for point in along_grid(problem_at, self.candidates.betas, self.candidates.radii, way):
             network = point.network.replace(standardizer=stated.standardizer, classes=classes)
-            right = withstands(network, held.inputs, held.targets, threat, self.threat_radius)
+            (right,) = withstands(network, held.inputs, held.targets, threat, np.array([self.threat_radius]))
             scores[point.place] = np.average(right, weights=held.weights)
             gaps[point.place] = point.gap
         seconds = time.perf_counter() - clock
