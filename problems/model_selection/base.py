@@ -204,10 +204,7 @@ class CrossValidatedClassifier(NetworkClassifier):
         stated, classes = stated_for(best, replace(rows, radius=self.radius_))
         best._solved(stated, classes=classes)
         self.threat_ = threat_of_shape(norm, stated.shape)
-        # What the network is asked is about the threat, whether or not it was trained against attacks.
         ball = self.threat_.on(stated.rows.inputs[:1]).ball
-        own = {"ellipsoid": ball.ellipsoid} if ball.dimension else {}
-        best.network_ = best.network_.replace(**own)
         self.best_estimator_, self.network_, self.result_ = best, best.network_, best.result_
         self.constant_features_ = best.constant_features_
         reach = radius * ball.dual_norm(np.eye(ball.attackable)) * (ball.dimension > 0)
