@@ -173,6 +173,35 @@ class OneVersusAll(Generic[N]):
         """What was found for this problem and counts for the other, which has another beta or other radii."""
         raise NotImplementedError
 
+    def matters(self, network: N, reach: float) -> NDArray[np.bool_]:
+        """Which samples have a loss, in some part, or would have with margins smaller by `reach`, shape (n,).
+
+        Args:
+            network: A network.
+            reach: In units of the margin.
+        """
+        found = np.zeros(self.X.shape[0], dtype=bool)
+        for part, own in self._apart(network):
+            found |= part._losing(own, reach)
+        return found
+
+    def of_rows(self, rows: NDArray[np.intp]) -> tuple[Self, float]:
+        """The problem over some of its samples, and their share of the weight; see `Screens`."""
+        weights = None if self.sample_weight is None else self.sample_weight[rows]
+        share = (rows.size if weights is None else float(weights.sum())) / self.X.shape[0]
+        changes = {"X": frozen(np.asarray(self.X)[rows]), "y": self.y[rows], "radius": self.radius[rows]}
+        shares = None if weights is None else weights / weights.mean()
+        other = self._with(**changes, sample_weight=shares, found=None, refined=None)
+        return self._over(other, rows, share), share
+
+    def _losing(self, network: N, reach: float) -> NDArray[np.bool_]:
+        """`matters` of a single problem."""
+        return np.ones(self.X.shape[0], dtype=bool)
+
+    def _over(self, other: Self, rows: NDArray[np.intp], share: float) -> Self:
+        """The other, which has some of the samples, with their beta and whatever else belongs to these."""
+        raise NotImplementedError
+
     # -- networks -----------------------------------------------------------------------------------------------
 
     def trivial_network(self) -> N:

@@ -1,4 +1,4 @@
-"""The command line: ``cvxrobust solve | tune | evaluate | predict | export | import | demo | bench``, and lists."""
+"""The command line: ``cvxrobust solve | tune | path | evaluate | predict | export | import | demo | bench``, and lists."""
 
 import sys
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from cvxrobust.bench.cli.arguments import SourceOptions, TrainingOptions, fields
 from cvxrobust.bench.cli.commands.backends import backends_app
 from cvxrobust.bench.cli.commands.bench import bench_app
 from cvxrobust.bench.cli.commands.exchange import export, import_solution
+from cvxrobust.bench.cli.commands.paths import path
 from cvxrobust.bench.cli.commands.plugins import metrics_app, plugins_app, problems_app
 from cvxrobust.bench.cli.commands.tune import tune
 from cvxrobust.bench.cli.options import (
@@ -54,6 +55,7 @@ app.add_typer(bench_app, name="bench")
 app.command("export")(export)
 app.command("import")(import_solution)
 app.command()(tune)
+app.command("path")(path)
 
 
 class SeveralRadii(TyperCommand):

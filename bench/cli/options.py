@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
+
 from cvxrobust.core.errors import InputError
 
 _WORDS = {"true": True, "false": False, "none": None}
@@ -138,6 +140,32 @@ def parse_numbers(values: Sequence[str], flag: str, example: str) -> tuple[float
         first = example.replace(",", " ").split()[0]
         raise InputError(f"{flag} got no number; expected at least one, for example {flag} {first}.")
     return tuple(numbers)
+
+
+def parse_values(text: str, flag: str, *, geometric: bool) -> list[float]:
+    """Numbers from a list with commas, or from ``FROM:TO:COUNT``.
+
+    Args:
+        text: What followed the flag.
+        flag: The flag, for messages.
+        geometric: Whether those between two have equal ratios, instead of differences.
+
+    Raises:
+        InputError: It is neither.
+    """
+    expected = f"{flag} got {text!r}; expected numbers with commas, or FROM:TO:COUNT such as "
+    expected += "0.3:0.001:10, both above 0." if geometric else "0:0.5:6."
+    try:
+        if ":" not in text:
+            return [float(part) for part in text.split(",")]
+        first, last, count = text.split(":")
+        if geometric and min(float(first), float(last)) <= 0.0:
+            raise InputError(expected)
+        spread = np.geomspace if geometric else np.linspace
+        found: list[float] = spread(float(first), float(last), int(count)).tolist()
+    except ValueError as error:
+        raise InputError(expected) from error
+    return found
 
 
 def parse_options(values: Sequence[str], flag: str = "--option") -> dict[str, Any]:

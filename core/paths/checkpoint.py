@@ -80,8 +80,6 @@ class PathFolder(Generic[N]):
         Raises:
             WriteError: It cannot be written.
         """
-        if point.termination is Termination.INTERRUPTED:
-            return  # it is solved again
         stem = self._stem(point.beta, point.radius)
         write_whole(stem.with_suffix(".npz"), point.network.to_bytes())
         about = {name: value for name, value in point.to_dict().items() if name not in ("index", "gap")}

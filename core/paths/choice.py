@@ -2,8 +2,13 @@
 
 What a start is worth depends on backend and data. Interior points want to be far from the boundary where a solution of
 a neighbour lies, and may lose by it; first-order methods gain a third. And ``backend="auto"`` orders backends by
-estimates that are made for one solve, whereas a path can look. So each way, a backend from a start or from nothing, is
-tried early on a point that has to be solved anyway, and whichever has been cheapest, in CPU seconds, has the next one.
+estimates that are made for one solve, whereas a path can look. So each way (a backend, from a start or from nothing,
+over all samples or those that matter) is tried early, on a point that has to be solved anyway, and whichever has been
+cheapest has the next one. Points with and without attack are different matters, so that all are tried on either.
+
+CPU seconds of different points cannot be compared as they are: small betas take ten times as long as large ones. So
+their logarithms are fitted, least squares, by a number for each way and a quadratic in log beta and the radius; ways
+are compared by their numbers.
 """
 
 import math
@@ -12,19 +17,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cvxrobust.core.contracts.backend import Backend
-from cvxrobust.core.contracts.problem import Problem
+from cvxrobust.core.contracts.parametric import Screens
+from cvxrobust.core.contracts.problem import Problem, offers
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.plan import make_plan
+
+Array = NDArray[np.float64]
+Coordinates = tuple[float, float]
+"""log beta and the radius of a point."""
 
 
 @dataclass(frozen=True)
 class ChoiceTuning:
     """How ways are compared."""
-
-    recent: float = 0.3
-    """Weight of the last point in a way's mean cost."""
 
     hopeless: float = 10.0
     """A backend is not even tried if it says it would cost this many times as much as the one that promises most."""
@@ -35,8 +45,14 @@ class ChoiceTuning:
     again: int = 15
     """Points after which a way that was not much dearer is tried once more, because points differ."""
 
-    near: float = 1.6
+    near: float = 1.3
     """How many times as dear is not much dearer."""
+
+    ridge: float = 1e-2
+    """Weight of the squares of the fitted numbers beside a point's."""
+
+    failed: float = 3.0
+    """A point that a way did not certify counts this many times."""
 
 
 TUNING = ChoiceTuning()
@@ -44,33 +60,41 @@ TUNING = ChoiceTuning()
 
 @dataclass
 class PathWay:
-    """A backend with or without a start.
+    """A backend, from a start or from nothing, over all samples or those that matter.
 
     Args:
         backend: As `solve` takes it.
-        warm: Whether it starts from a neighbour.
-        cost: Mean CPU seconds of recent points; NaN before the first.
-        wall: The same of the clock.
+        starts: Whether it starts from a neighbour's network.
+        screens: Whether it leaves out samples that a neighbour's network loses nothing at.
         waited: Points since it was last gone.
     """
 
     backend: str | Backend
-    warm: bool
-    cost: float = math.nan
-    wall: float = math.nan
+    starts: bool = False
+    screens: bool = False
     waited: int = field(default=0)
 
     @property
-    def tried(self) -> bool:
-        """Whether anything is known of it."""
-        return not math.isnan(self.cost)
+    def warm(self) -> bool:
+        """Whether it needs a neighbour."""
+        return self.starts or self.screens
 
-    def note(self, seconds: float, wall: float) -> None:
-        """Take in what a point has cost."""
-        share = TUNING.recent if self.tried else 1.0
-        before = (self.cost, self.wall) if self.tried else (0.0, 0.0)
-        self.cost = (1.0 - share) * before[0] + share * seconds
-        self.wall = (1.0 - share) * before[1] + share * wall
+
+@dataclass(frozen=True)
+class PathCost:
+    """What a point has cost.
+
+    Args:
+        way: How it was solved.
+        place: Of the point.
+        seconds: Of CPU.
+        wall: Of the clock.
+    """
+
+    way: PathWay
+    place: Coordinates
+    seconds: float
+    wall: float
 
 
 class Choice:
@@ -81,38 +105,72 @@ class Choice:
     """
 
     def __init__(self, ways: Sequence[PathWay]) -> None:
-        self.ways = list(ways)
+        self.ways, self.costs = list(ways), list[PathCost]()
 
-    def next(self, *, can_start: bool) -> PathWay:
+    def note(self, way: PathWay, place: Coordinates, seconds: float, wall: float, *, certified: bool = True) -> None:
+        """Take in what a point has cost."""
+        share = 1.0 if certified else TUNING.failed
+        self.costs.append(PathCost(way, place, share * seconds, share * wall))
+
+    def next(self, place: Coordinates, *, can_start: bool) -> PathWay:
         """The way for the next point.
 
         Args:
+            place: Of the point.
             can_start: Whether there is a network to start from.
         """
         able = [way for way in self.ways if can_start or not way.warm]
         for way in able:
             way.waited += 1
-        chosen = self._next(able)
+        chosen = self._next(able, self._known(place))
         chosen.waited = 0
         return chosen
 
-    def _next(self, able: list[PathWay]) -> PathWay:
-        untried = next((way for way in able if not way.tried), None)
+    def _known(self, place: Coordinates) -> list[PathCost]:
+        """What is known of points with attack, or of those without."""
+        return [cost for cost in self.costs if (cost.place[1] > 0.0) == (place[1] > 0.0)]
+
+    def _next(self, able: list[PathWay], known: list[PathCost]) -> PathWay:
+        untried = next((way for way in able if not any(cost.way is way for cost in known)), None)
         if untried is not None:
             return untried
-        best = min(able, key=lambda way: way.cost)
-        doubtful = [way for way in able if way.waited > TUNING.again and way.cost <= TUNING.near * best.cost]
-        return min(doubtful, key=lambda way: way.cost, default=best)
+        worth = dict(zip(map(id, self.ways), self._fitted(known), strict=True))
+        best = min(able, key=lambda way: worth[id(way)])
+        limit = worth[id(best)] + math.log(TUNING.near)
+        doubtful = [way for way in able if way.waited > TUNING.again and worth[id(way)] <= limit]
+        return min(doubtful, key=lambda way: worth[id(way)], default=best)
 
-    def others(self, failed: PathWay) -> list[PathWay]:
-        """Who goes on where a way fell short: the other backends, from what it found, the cheapest first."""
-        rest = [way for way in self.ways if way.warm and way.backend != failed.backend]
-        return sorted(rest, key=lambda way: way.cost if way.tried else math.inf)
+    def _fitted(self, known: list[PathCost]) -> list[float]:
+        """The logarithm of what each way costs, but for a number that all have in common."""
+        places = np.array([cost.place for cost in known])
+        centred = places - places.mean(axis=0)
+        centred /= np.maximum(np.abs(centred).max(axis=0), 1e-300)
+        of_way = np.array([[float(cost.way is way) for way in self.ways] for cost in known])
+        rows = np.hstack([of_way, centred, centred**2])
+        seen = np.log(np.maximum([cost.seconds for cost in known], 1e-6))
+        level = seen.mean()
+        matrix = rows.T @ rows + TUNING.ridge * np.eye(rows.shape[1])
+        found: list[float] = np.linalg.solve(matrix, rows.T @ (seen - level))[: len(self.ways)].tolist()
+        return found
 
-    def trial_seconds(self, way: PathWay) -> float | None:
+    def others(self, failed: PathWay, place: Coordinates) -> list[PathWay]:
+        """Who goes on where a way fell short, from what it found.
+
+        After a trial whoever has been best; else it itself over all samples. Then all backends, over all samples.
+        """
+        known = [cost for cost in self._known(place) if cost.way is not failed]
+        on_trial = bool(known) and sum(cost.way is failed for cost in self._known(place)) == 1
+        first = [self._next([cost.way for cost in known], known)] if on_trial else []
+        itself = [PathWay(failed.backend, starts=True)] if failed.screens else []
+        rest = [way.backend for way in self.ways if way.starts and way.backend != failed.backend]
+        return [*first, *itself, *(PathWay(backend, starts=True) for backend in rest)]
+
+    def trial_seconds(self, way: PathWay, place: Coordinates) -> float | None:
         """How long a way may take that has not been tried, by the clock; None for no limit."""
-        known = [other.wall for other in self.ways if other.tried]
-        return None if way.tried or not known else TUNING.overtime * min(known) + 0.5
+        known = self._known(place)
+        if not known or any(cost.way is way for cost in known):
+            return None
+        return TUNING.overtime * float(np.median([cost.wall for cost in known])) + 0.5
 
 
 def path_ways(problem: Problem[N], backend: str | Backend, method: str, settings: Settings, warm: bool) -> Choice:
@@ -127,7 +185,7 @@ def path_ways(problem: Problem[N], backend: str | Backend, method: str, settings
     """
     plan = make_plan(problem, backend, method, settings, None)
     if not warm:
-        return Choice([PathWay(backend, warm=False)])
+        return Choice([PathWay(backend)])
     named: list[str | Backend] = [backend]
     if backend == "auto" and method == "auto" and not settings.options:
         direct = [way for way in plan.ways if way.method == "direct"] or list(plan.ways)
@@ -135,11 +193,12 @@ def path_ways(problem: Problem[N], backend: str | Backend, method: str, settings
         promised = zip(direct, costs, strict=True)
         able = [way for way, cost in promised if way is direct[0] or cost <= TUNING.hopeless * costs[0]]
         named = [way.backend.name if way.isolated is not None else way.backend for way in able]
-    first, *rest = named
-    ways = [PathWay(first, warm=False), PathWay(first, warm=True)]
-    for other in rest:
-        ways += [PathWay(other, warm=True), PathWay(other, warm=False)]
-    return Choice(ways)
+    ways, screens = [PathWay(named[0])], offers(problem, Screens)
+    for one in named:
+        ways.append(PathWay(one, starts=True, screens=screens))
+        if screens:
+            ways.append(PathWay(one, screens=True))
+    return Choice([*ways, *(PathWay(one) for one in named[1:])])
 
 
 def cpu_seconds() -> float:

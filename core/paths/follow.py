@@ -1,28 +1,30 @@
 """`solve_path`: a family of problems over beta and the radius, point by point."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic
+from typing import Generic
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cvxrobust.core.certificate import Certificate
-from cvxrobust.core.contracts.backend import Backend
+from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem
+from cvxrobust.core.contracts.provenance import with_provenance
 from cvxrobust.core.contracts.result import Result, Termination, grade
 from cvxrobust.core.errors import CvxRobustError, InputError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.paths.bounds import NeighbourBounds
 from cvxrobust.core.paths.checkpoint import PathFolder
-from cvxrobust.core.paths.choice import Choice, PathWay, cpu_seconds, path_ways
+from cvxrobust.core.paths.choice import Choice, Coordinates, PathWay, cpu_seconds, path_ways
 from cvxrobust.core.paths.grid import Index, ProblemGrid, make_grid
 from cvxrobust.core.paths.result import Origin, PathPoint, PathResult
+from cvxrobust.core.paths.screening import Asked, solve_point
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.solving.solve import solve
 
 
 def solve_path(
@@ -42,8 +44,9 @@ def solve_path(
 
     Points help each other in three ways. Their lower bounds are bounds elsewhere (`cvxrobust.core.paths.bounds`), and
     their networks are networks elsewhere: where both together leave no more than the tolerance, nothing is solved.
-    Where something has to be, the best of the neighbours' networks is where it starts, if starting there has been
-    cheaper than starting from nothing, which the path finds out by itself (`cvxrobust.core.paths.choice`).
+    Where something has to be, it starts from the best of the neighbours' networks, and looks only at the samples that
+    matter there (`cvxrobust.core.paths.screening`): either or none of the two, by what has been cheapest, which the
+    path finds out by itself (`cvxrobust.core.paths.choice`).
 
     Args:
         problem: The problem, whose data, gates and all else every point has; its own beta and radius count where no
@@ -125,7 +128,9 @@ class Walk(Generic[N]):
                     break
                 point = self._point(index)
                 self._take(point)
-                if self.kept is not None:
+                # What the path's own end has cut short is solved again by whoever goes on.
+                cut = self._left == 0.0 or point.termination is Termination.INTERRUPTED
+                if self.kept is not None and (point.quality == "certified" or not cut):
                     self.kept.keep(point)
                 if self.callback is not None:
                     self.callback(point)
@@ -155,22 +160,23 @@ class Walk(Generic[N]):
         beta, radius = float(self.grid.betas[index[0]]), float(self.grid.radii[index[1]])
         start, upper = self._nearest(problem, index) if self.warm else (None, np.inf)
         known = Certificate(upper, self.bounds.lower(beta, radius))
-        if start is not None and known.relative_gap <= self.settings.tolerance:
-            found = PathPoint(
-                beta, radius, index, start, known, grade(known, self.settings.tolerance), Termination.CONVERGED,
-                Origin.NEIGHBOURS,
-            )  # fmt: skip
+        origin, tolerance = Origin.NEIGHBOURS, self.settings.tolerance
+        if start is not None and known.relative_gap <= tolerance:
+            result = Result(start, known, Termination.CONVERGED, grade(known, tolerance), "", "")
         else:
-            result, origin = self._solved(problem, start)
-            certificate = result.certificate.best(Certificate(np.inf, known.lower))
-            network = result.network
-            if upper < certificate.upper and start is not None:
-                network, certificate = start, replace(certificate, upper=upper)
-            found = PathPoint(
-                beta, radius, index, network, certificate, grade(certificate, self.settings.tolerance),
-                result.termination, origin, result.backend, result.method,
-            )  # fmt: skip
-        return replace(found, seconds=cpu_seconds() - began, wall=time.perf_counter() - clock)
+            result, origin = self._solved(problem, start, (math.log(beta), radius))
+            certificate, network = result.certificate.best(known), result.network
+            if start is not None and upper < result.certificate.upper:
+                network = start
+            result = replace(
+                result, network=network, certificate=certificate, quality=grade(certificate, tolerance), problem=None
+            )
+        # What a network says of itself is about this point, whoever's it was before.
+        result = with_provenance(result, problem)
+        return PathPoint(
+            beta, radius, index, result.network, result.certificate, result.quality, result.termination, origin,
+            result.backend, result.method, cpu_seconds() - began, time.perf_counter() - clock,
+        )  # fmt: skip
 
     # -- what neighbours know --------------------------------------------------------------------------------------
 
@@ -208,12 +214,15 @@ class Walk(Generic[N]):
 
     # -- solving ---------------------------------------------------------------------------------------------------
 
-    def _solved(self, problem: Problem[N], start: N | None) -> tuple[Result[N], Origin]:
+    def _solved(self, problem: Problem[N], start: N | None, place: Coordinates) -> tuple[Result[N], Origin]:
         """A point by the way that promises most; by others from there if it falls short."""
-        way = self.choice.next(can_start=start is not None)
-        result = self._by(way, problem, start, self.choice.trial_seconds(way))
+        way = self.choice.next(place, can_start=start is not None)
+        began, clock = cpu_seconds(), time.perf_counter()
+        result = self._by(way, problem, start, self.choice.trial_seconds(way, place))
+        took = cpu_seconds() - began, time.perf_counter() - clock
+        self.choice.note(way, place, *took, certified=result.quality == "certified")
         origin = Origin.WARM if way.warm else Origin.COLD
-        for other in self.choice.others(way):
+        for other in self.choice.others(way, place):
             done = result.quality == "certified" or result.termination is Termination.INTERRUPTED
             if done or self._left == 0.0:
                 break
@@ -223,10 +232,7 @@ class Walk(Generic[N]):
         return result, origin
 
     def _by(self, way: PathWay, problem: Problem[N], start: N | None, trial: float | None) -> Result[N]:
-        began, clock = cpu_seconds(), time.perf_counter()
         limits = [limit for limit in (self.settings.time_limit, self._left, trial) if limit is not None]
-        settings = self.settings.replace(time_limit=max(min(limits), 1e-3) if limits else None)
-        given: Any = start if way.warm else None
-        result = solve(problem, way.backend, self.method, settings, warm_start=given)
-        way.note(cpu_seconds() - began, time.perf_counter() - clock)
-        return result
+        monitor = Monitor.within(max(min(limits), 1e-3) if limits else None)
+        asked = Asked(way.backend, self.method, self.settings, monitor, way.starts, way.screens)
+        return solve_point(problem, asked, start)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,14 @@ class PolynomialProblem(PolynomialTraining):
     """Base of `StandardSDP` and `AdversarialSDP`, whose data is in memory, so that solvers may have all of it."""
 
     X: Array
+
+    def _losing(self, network: PolynomialNetwork, reach: float) -> NDArray[np.bool_]:
+        if not self._loss.margin:
+            return super()._losing(network, reach)
+        return np.asarray(self.losses_at(self._values(network) - reach) > 0.0)
+
+    def _over(self, other: Self, rows: NDArray[np.intp], share: float) -> Self:
+        return other._with(beta=self.beta / share)
 
     # -- the programme ------------------------------------------------------------------------------------------
 

@@ -29,8 +29,9 @@ from cvxrobust.core.programs.gated.program import GatedProgram
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu import recovery as relu_recovery
 from cvxrobust.problems.relu.assembly import GatedForm
-from cvxrobust.problems.relu.coordinates import is_within, uncertainty_under
+from cvxrobust.problems.relu.coordinates import is_within, span_under, uncertainty_under
 from cvxrobust.problems.relu.data import ReLUData
+from cvxrobust.problems.relu.fields import SharedGates
 from cvxrobust.problems.relu.first_bounds import bound_at_once, seconds_of_a_look
 from cvxrobust.problems.relu.gates.cones import resampled
 from cvxrobust.problems.relu.gates.pricing import price
@@ -49,6 +50,20 @@ LOOSE = 1e-7
 @dataclass(frozen=True, eq=False, init=False)
 class ReLUProblem(ReLUData):
     """Base of `ConvexReLU` and `AdversarialReLU`; see those for the mathematics and the parameters."""
+
+    def _losing(self, network: ReLUNetwork, reach: float) -> NDArray[np.bool_]:
+        # Cones are those of all samples, whatever their losses.
+        if self.rules.constrains_gates or not self.loss_function.margin:
+            return super()._losing(network, reach)
+        margins = gated.values(self.program, self.point(network)) - reach
+        return np.asarray(self.loss_function.value(margins, self.labels)[:, 0] > 0.0)
+
+    def _over(self, other: Self, rows: NDArray[np.intp], share: float) -> Self:
+        found = SharedGates(self.gate_set, span_under(other.attack, other.X))
+        other = other._with(beta=self.beta / share, found=found)
+        if self.one_versus_all:
+            return other._with(refined=tuple(part.of_rows(rows)[0] for part in self.parts))
+        return other._with(slots=Slots(self.program.gates[rows], self.program.signs))
 
     # -- the programme ------------------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """What bounds of a path say of points between them, against the optimum itself."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -61,7 +63,7 @@ def test_optima_are_concave_in_beta_and_never_fall(kind):
     for row in found:
         assert row[1].upper >= 0.5 * (row[0].lower + row[2].lower)
         assert row[2].upper >= row[1].lower
-    for smaller, larger in zip(found, found[1:], strict=False):
+    for smaller, larger in pairwise(found):
         assert all(two.upper >= one.lower for one, two in zip(smaller, larger, strict=True))
 
 
@@ -73,21 +75,40 @@ def test_a_row_is_halved():
 
 
 def test_the_cheapest_way_has_the_next_point():
-    cold, warm, other = PathWay("a", False), PathWay("a", True), PathWay("b", True)
-    choice = Choice([cold, warm, other])
-    assert choice.next(can_start=False) is cold
-    cold.note(1.0, 1.0)
-    assert choice.trial_seconds(warm) == pytest.approx(2.5)
-    assert choice.next(can_start=True) is warm
-    warm.note(2.0, 2.0)
-    assert choice.next(can_start=True) is other
-    other.note(0.1, 0.1)
-    assert all(choice.next(can_start=True) is other for _ in range(40))
-    other.note(9.0, 9.0)
-    assert choice.next(can_start=True) is cold
-    assert choice.trial_seconds(cold) is None
-    assert choice.others(cold) == [other]
-    # What was only a little dearer has another chance, because points differ.
-    warm.note(0.0, 0.0)
-    warm.cost = 1.2
-    assert warm in [choice.next(can_start=True) for _ in range(40)]
+    cold, warm, other = PathWay("a"), PathWay("a", starts=True), PathWay("b", starts=True)
+    choice, costs = Choice([cold, warm, other]), {"a": 1.0, "b": 0.1}
+    assert choice.next((0.0, 0.1), can_start=False) is cold
+    assert choice.trial_seconds(warm, (0.0, 0.1)) is None
+    seen = []
+    for number in range(40):
+        # The smaller beta, the dearer: which way is best must not depend on where it was tried.
+        place = (-0.1 * number, 0.1)
+        way = choice.next(place, can_start=number > 0)
+        seen.append(way)
+        choice.note(way, place, *(2 * [costs[way.backend] * (1.0 + way.warm) * np.exp(0.1 * number)]))
+    assert seen[:3] == [cold, warm, other]
+    assert all(way is other for way in seen[3:])
+    assert choice.trial_seconds(warm, (0.0, 0.1)) is None
+    # Without attack nothing is known, and trials are limited once something is.
+    assert choice.next((0.0, 0.0), can_start=True) is cold
+    choice.note(cold, (0.0, 0.0), 1.0, 1.0)
+    assert choice.trial_seconds(warm, (0.0, 0.0)) == pytest.approx(2.5)
+    # After a trial that fell short whoever has been best goes on, then all backends over all samples.
+    screened = PathWay("a", screens=True)
+    choice.ways.append(screened)
+    choice.note(screened, (0.0, 0.1), 1.0, 1.0, certified=False)
+    assert [(way.backend, way.starts, way.screens) for way in choice.others(screened, (0.0, 0.1))] == [
+        ("b", True, False),
+        ("a", True, False),
+        ("b", True, False),
+    ]
+
+
+def test_a_way_that_was_only_a_little_dearer_has_another_chance():
+    cold, warm = PathWay("a"), PathWay("a", starts=True)
+    choice, seen = Choice([cold, warm]), []
+    for _ in range(40):
+        way = choice.next((0.0, 0.1), can_start=True)
+        seen.append(way)
+        choice.note(way, (0.0, 0.1), 1.0 + 0.2 * way.warm, 1.0)
+    assert 2 <= sum(way is warm for way in seen) <= 4
