@@ -1,6 +1,7 @@
 """Scores over a grid of hyperparameters, as cross-validation found them."""
 
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +39,7 @@ def draw_surface(
     place = surface.best() if chosen is None else chosen
     for number, axes in enumerate(figure.subplots(1, panels, squeeze=False)[0]):
         _draw(axes, surface, number, (low, max(high, low + 1e-9)), place)
-    figure.suptitle(plain(title), fontsize=11)
+    figure.suptitle("\n".join(wrap(plain(title), int(9.5 * figure.get_figwidth()))), fontsize=11)
     write_picture(figure, Path(path))
 
 

@@ -11,6 +11,7 @@ tables comes before the next one, and rows are kept as soon as they are known. `
 threat, what the best point scores, and what is lost by fixing one hyperparameter and choosing the others.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -24,14 +25,30 @@ from cvxrobust.bench.studies.common import Row, markdown, measure_or_show, study
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 
-BETAS = {"polynomial": (0.1, 0.03, 0.01, 0.003, 0.001), "relu": (0.03, 0.003)}
+Point = tuple[float, float, int]
+"""Beta, training radius and number of gates."""
+
+BETAS = {"polynomial": (0.3, 0.1, 0.03, 0.01, 0.003, 0.001), "relu": (0.03, 0.003)}
 RADII = {"polynomial": (0.0, 0.1, 0.2, 0.3, 0.5, 1.0), "relu": (0.0, 0.02, 0.05, 0.1, 0.2)}
 THREATS = {"polynomial": (0.0, 0.1, 0.3, 0.5), "relu": (0.0, 0.02, 0.05, 0.1)}
 GATES = (5, 10, 20, 50)
 FIXED_GATES, FIXED_RADIUS = 10, 0.05
 """Numbers of gates are compared at this radius, radii with that many gates."""
 
-TIME_LIMIT = 120.0
+GRIDS = {
+    "polynomial": (
+        ((0.1, 0.03, 0.01), (0, 1, 2)), ((0.1, 0.03, 0.01), (0, 0.5, 1, 2)), ((0.1, 0.03, 0.01), (1,)),
+        ((0.1, 0.03, 0.01), (0,)), ((0.03,), (0, 1, 2)), ((0.03,), (2,)), ((0.03,), (1,)), ((0.03,), (0,)),
+        ((0.01,), (0, 1, 2)), ((0.01,), (2,)), ((0.01,), (1,)), ((0.01,), (0,)),
+    ),
+    "relu": (
+        ((0.03, 0.003), (0, 1, 2)), ((0.03, 0.003), (1,)), ((0.03, 0.003), (2,)), ((0.03, 0.003), (0,)),
+        ((0.03,), (1,)), ((0.03,), (0,)), ((0.003,), (1,)), ((0.003,), (0,)),
+    ),
+}  # fmt: skip
+"""Betas, and radii to train at in radii of the threat."""
+
+TOLERANCE, TIME_LIMIT = 1e-3, 120.0
 
 
 def tables() -> Iterator[Dataset]:
@@ -43,7 +60,7 @@ def tables() -> Iterator[Dataset]:
             print(f"{name} is left out: {error}")
 
 
-def points(family: str) -> Iterator[tuple[float, float, int]]:
+def points(family: str) -> Iterator[Point]:
     """Beta, radius and gates of what is trained; no gates for polynomial networks."""
     for beta in BETAS[family]:
         if family == "polynomial":
@@ -81,55 +98,60 @@ def train_one(
     problem: Any = AdversarialSDP(X, train.y, radius, beta=beta)
     if family == "relu":
         problem = AdversarialReLU(X, train.y, radius, beta=beta, n_gates=gates, seed=seed, bias=True)
-    settings = Settings(tolerance=1e-3, time_limit=TIME_LIMIT, threads=1)
+    settings = Settings(tolerance=TOLERANCE, time_limit=TIME_LIMIT, threads=1)
     seconds, result = timed(partial(solve, problem, settings=settings), lambda: sum(os.times()[:4]))
     network = result.network.replace(standardizer=scale)
     threat = Threat(2 if family == "polynomial" else "inf")
-    scores = {r: float(withstands(network, held.X, held.y, threat, r).mean()) for r in THREATS[family]}
+    shares = withstands(network, held.X, held.y, threat, np.array(THREATS[family])).mean(axis=1)
     return {
         "family": family, "data": table.name, "n": train.n_rows, "d": table.n_features, "seed": seed, "beta": beta,
         "radius": radius, "gates": gates, "gap": result.certificate.relative_gap, "seconds": seconds,
-        "neurons": network.n_neurons, "scores": scores,
+        "neurons": network.n_neurons, "scores": dict(zip(map(str, THREATS[family]), shares.tolist(), strict=True)),
     }  # fmt: skip
 
 
 def show(rows: Sequence[Row]) -> None:
-    """For every hyperparameter, what fixing it costs: tables in Markdown."""
+    """For every hyperparameter, what fixing it costs, and what smaller grids do: tables in Markdown."""
     for family in dict.fromkeys(row["family"] for row in rows):
         own = [row for row in rows if row["family"] == family]
-        print(f"\n{family}: {len(own)} trainings, {sum(row['gap'] <= 1e-3 for row in own)} certified to 1e-3")
+        seeds = len({row["seed"] for row in own})
+        certified = sum(row["gap"] <= TOLERANCE for row in own)
+        print(f"\n{family}: {len(own)} trainings, {certified} certified to {TOLERANCE:g}, seeds: {seeds}")
         _show_best(own)
-        for name, key in (("beta", "beta"), ("training radius", "radius"), ("gates", "gates")):
+        for name, key in (("beta", "beta"), ("training radius", "radius"), ("number of gates", "gates")):
             if family == "relu" or key != "gates":
                 print(f"\nBest certified accuracy (%) by {name}, the other hyperparameters chosen; seconds\n")
                 _show_fixed(own, key)
+        print("\nWhat grids lose against all that was tried (points of accuracy, over tables and threats)\n")
+        _show_grids(own)
 
 
-def _surface(rows: Sequence[Row], threat: str) -> dict[tuple[float, float, int], float]:
-    """Mean scores over folds by beta, radius and gates; points that some fold lacks are left out."""
-    folds = {row["fold"] for row in rows}
-    found: dict[tuple[float, float, int], list[float]] = {}
+def surface(rows: Sequence[Row], threat: str) -> dict[Point, float]:
+    """Mean scores over folds by beta, radius and gates; folds that lack a point are left out."""
+    folds: dict[tuple[int, int], dict[Point, float]] = {}
     for row in rows:
-        found.setdefault((row["beta"], row["radius"], row["gates"]), []).append(row["scores"][threat])
-    return {point: float(np.mean(scores)) for point, scores in found.items() if len(scores) == len(folds)}
+        at = (row["beta"], row["radius"], row["gates"])
+        folds.setdefault((row["seed"], row["fold"]), {})[at] = row["scores"][threat]
+    most = max(map(len, folds.values()))
+    whole = [fold for fold in folds.values() if len(fold) == most]
+    return {at: float(np.mean([fold[at] for fold in whole])) for at in whole[0]}
 
 
-def _by_table(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
+def _surfaces(rows: Sequence[Row]) -> Iterator[tuple[str, str, dict[Point, float]]]:
+    """Table, threat and scores."""
     for name in dict.fromkeys(row["data"] for row in rows):
-        yield name, [row for row in rows if row["data"] == name]
+        own = [row for row in rows if row["data"] == name]
+        yield from ((name, threat, surface(own, threat)) for threat in own[0]["scores"])
 
 
 def _show_best(rows: Sequence[Row]) -> None:
+    gated = bool(rows[0]["gates"])
     lines = []
-    for name, own in _by_table(rows):
-        for threat in own[0]["scores"]:
-            surface = _surface(own, threat)
-            if surface:
-                beta, radius, gates = max(surface, key=lambda point: surface[point])
-                cells = [f"{beta:g}", f"{radius:g}", *([str(gates)] if gates else [])]
-                lines.append([name, threat, f"{100 * surface[beta, radius, gates]:.1f}", *cells])
-    names = ["table", "threat", "best (%)", "beta", "radius", *(["gates"] if rows[0]["gates"] else [])]
-    print(f"\n{markdown(names, lines)}")
+    for name, threat, found in _surfaces(rows):
+        beta, radius, gates = max(found, key=lambda point: found[point])
+        cells = [f"{beta:g}", f"{radius:g}", *([str(gates)] if gated else [])]
+        lines.append([name, threat, f"{100 * found[beta, radius, gates]:.1f}", *cells])
+    print(f"\n{markdown(['table', 'threat', 'best (%)', 'beta', 'radius', *(['gates'] if gated else [])], lines)}")
 
 
 def _show_fixed(rows: Sequence[Row], key: str) -> None:
@@ -140,16 +162,30 @@ def _show_fixed(rows: Sequence[Row], key: str) -> None:
         rows = [row for row in rows if row["gates"] == FIXED_GATES]
     values = sorted({row[key] for row in rows})
     lines, lost = [], []
-    for name, own in _by_table(rows):
-        for threat in own[0]["scores"]:
-            surface = _surface(own, threat)
-            best = [max((s for at, s in surface.items() if at[place] == value), default=np.nan) for value in values]
-            lost.append(np.max(best) - np.array(best))
-            lines.append([name, threat, *(f"{100 * one:.1f}" for one in best)])
-    lines.append(["mean loss", "", *(f"{100 * one:.1f}" for one in np.nanmean(np.array(lost), axis=0))])
+    for name, threat, found in _surfaces(rows):
+        best = [max((s for at, s in found.items() if at[place] == value), default=math.nan) for value in values]
+        lost.append(np.nanmax(best) - np.array(best))
+        lines.append([name, threat, *(f"{100 * one:.1f}" for one in best)])
+    lines.append(["mean loss", "", *(f"{100 * one:.2f}" for one in np.nanmean(np.array(lost), axis=0))])
     seconds = [[row["seconds"] for row in rows if row[key] == value] for value in values]
     lines.append(["seconds each", "", *(f"{np.mean(one):.1f}" for one in seconds)])
     print(markdown(["table", "threat", *(f"{value:g}" for value in values)], lines))
+
+
+def _show_grids(rows: Sequence[Row]) -> None:
+    """Only under a threat: radii are those nearest to so many of its radii."""
+    lines = []
+    for betas, factors in GRIDS[rows[0]["family"]]:
+        lost = []
+        for _, threat, found in _surfaces(rows):
+            radii = np.array(sorted({at[1] for at in found}))
+            near = {float(radii[np.abs(radii - factor * float(threat)).argmin()]) for factor in factors}
+            kept = [score for at, score in found.items() if at[0] in betas and at[1] in near]
+            if float(threat) > 0.0 and kept:
+                lost.append(100.0 * (max(found.values()) - max(kept)))
+        lines.append([", ".join(map(str, betas)), ", ".join(f"{one:g}" for one in factors)])
+        lines[-1] += [f"{np.mean(lost):.2f}", f"{np.max(lost):.1f}"]
+    print(markdown(["betas", "radii of the threat", "mean", "most"], lines))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

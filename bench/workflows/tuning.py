@@ -46,7 +46,7 @@ class TuningRequest:
         threat_radius: Of the attacks that the classifier is to withstand.
         family: "polynomial" or "relu".
         search: What the classifier is told besides: `betas`, `radii`, `radius_factors`, `gates`, `cv`, `rule`,
-            `search_tolerance`, `n_jobs`; those that are not given are as it has them.
+            `search_tolerance`, `n_jobs`, `folder`; those that are not given are as it has them.
         picture: Where the band goes, as a PNG; None for nowhere.
         surface: Where the picture of the scores goes; None for nowhere.
     """

@@ -1,20 +1,24 @@
 """What classifiers share that choose their own hyperparameters."""
 
+import os
 import warnings
 from dataclasses import replace
+from numbers import Integral
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_random_state
+from sklearn.utils.validation import check_consistent_length, check_random_state
 
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.certificate import Certificate
-from cvxrobust.core.errors import UnknownNameError
+from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 from cvxrobust.core.robustness.report import RobustnessReport
+from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import together
 from cvxrobust.problems.model_selection.folds import splits
 from cvxrobust.problems.model_selection.grids import (
@@ -55,6 +59,8 @@ class CrossValidatedClassifier(NetworkClassifier):
     random_state: Any
     n_jobs: int | None
     verbose: int
+    warm: bool
+    folder: str | os.PathLike[str] | None
 
     def _single(self, seed: int) -> NetworkClassifier:
         """The classifier of a point, whose beta, radius and number of gates are yet to be set."""
@@ -64,7 +70,8 @@ class CrossValidatedClassifier(NetworkClassifier):
         """Norm of the attacks that are trained against where the threat has this one."""
         raise NotImplementedError
 
-    def _asked_gates(self) -> tuple[int, ...]:
+    def _asked_gates(self, problem: Any) -> tuple[int, ...]:
+        """Numbers of gates to try where a problem of all rows is this one; none where networks have none."""
         return ()
 
     def fit(
@@ -82,6 +89,8 @@ class CrossValidatedClassifier(NetworkClassifier):
         Raises:
             ValueError: The data, the attacks or what is to be tried is unusable, or there are fewer than two classes.
         """
+        for name in ("network_", "best_estimator_", "result_", "threat_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         if self.rule not in RULES:
             raise UnknownNameError("rule", self.rule, RULES)
         norm, radius = check_norm(self.norm), checked_threat_radius(self.threat_radius)
@@ -92,15 +101,13 @@ class CrossValidatedClassifier(NetworkClassifier):
         counted = np.ones(labels.size, dtype=np.bool_) if combined is None else combined > 0.0
         rows = TrainingRows(inputs, labels, weights, 0.0)
         self._numbered(rows.take(counted))
-        drawn = check_random_state(self.random_state)
-        seeds = drawn.randint(2**31 - 1, size=2)
-        # A whole number draws the gates that `seed` draws elsewhere.
-        seed = self.random_state if isinstance(self.random_state, int) else int(seeds[1])
-        single = named_like(self._single(seed), self)
+        of_folds, of_gates = self._seeds()
+        single = named_like(self._single(of_gates), self)
         candidates = self._candidates(single, rows.take(counted), norm, radius)
         index = np.searchsorted(self.classes_, np.where(counted, labels, self.classes_[0]))
-        folds = splits(self.cv, inputs, index, counted, groups, int(seeds[0]))
-        search = Search(single, candidates, norm, radius, self.search_tolerance, bool(self.verbose))
+        folds = splits(self.cv, inputs, index, counted, groups, of_folds)
+        kept = None if self.folder is None else Path(self.folder)
+        search = Search(single, candidates, norm, radius, self.search_tolerance, bool(self.verbose), self.warm, kept)
         self._keep(search.surface(rows, folds, self.n_jobs))
         return self._refitted(single, rows.take(counted), norm, radius) if self.refit else self
 
@@ -128,11 +135,16 @@ class CrossValidatedClassifier(NetworkClassifier):
 
         What hyperparameters are chosen by: exact for polynomial networks against l2 attacks and ellipsoids, a lower
         bound otherwise. Units are those of `threat_radius`.
+
+        Raises:
+            ValueError: A radius is none, or there is not one label per row.
         """
         inputs, labels = self._inputs(X), self._labels(y)
-        asked = np.atleast_1d(np.asarray(radii, dtype=np.float64))
-        network, threat = self.network_, self.threat_
-        return np.array([withstands(network, inputs, labels, threat, float(r)).mean() for r in asked])
+        check_consistent_length(inputs, labels)
+        asked = np.atleast_1d(as_numbers(radii, "radii", "expected finite values of 0 or more"))
+        if not ((asked >= 0.0) & np.isfinite(asked)).all():
+            raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
+        return np.asarray(withstands(self.network_, inputs, labels, self.threat_, asked).mean(axis=1))
 
     def robustness(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike | None = None, **effort: Any) -> RobustnessReport:
         """The bracket of the accuracy under attacks of the threat's kind: see `evaluate_robustness`.
@@ -155,12 +167,17 @@ class CrossValidatedClassifier(NetworkClassifier):
             )
         return super()._inputs(X)
 
+    def _seeds(self) -> tuple[int, int]:
+        """Of the folds and of the gates; a whole number draws the gates that `seed` draws elsewhere."""
+        drawn = check_random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
+        return drawn[0], int(self.random_state) if isinstance(self.random_state, Integral) else drawn[1]
+
     def _candidates(self, single: NetworkClassifier, rows: TrainingRows, norm: Norm, radius: float) -> Candidates:
         stated, _ = stated_for(single, rows)
         movable = threat_of_shape(norm, stated.shape).on(rows.inputs[:1]).ball.dimension
         usual = FACTORS if self._training_norm(norm) == norm else factors_in_l2(GEOMETRIES[norm], movable)
         radii = checked_radii(self.radii, self.radius_factors, radius, usual)
-        return Candidates(checked_betas(self.betas), radii, self._asked_gates())
+        return Candidates(checked_betas(self.betas), radii, self._asked_gates(stated.problem))
 
     def _keep(self, surface: ScoreSurface) -> None:
         """What the search found."""
@@ -187,10 +204,7 @@ class CrossValidatedClassifier(NetworkClassifier):
         stated, classes = stated_for(best, replace(rows, radius=self.radius_))
         best._solved(stated, classes=classes)
         self.threat_ = threat_of_shape(norm, stated.shape)
-        # What the network is asked is about the threat, whether or not it was trained against attacks.
         ball = self.threat_.on(stated.rows.inputs[:1]).ball
-        own = {"ellipsoid": ball.ellipsoid} if ball.dimension else {}
-        best.network_ = best.network_.replace(**own)
         self.best_estimator_, self.network_, self.result_ = best, best.network_, best.result_
         self.constant_features_ = best.constant_features_
         reach = radius * ball.dual_norm(np.eye(ball.attackable)) * (ball.dimension > 0)

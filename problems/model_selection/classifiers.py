@@ -1,5 +1,6 @@
 """The classifiers that choose their own hyperparameters."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         norm: Of these attacks: 2, "inf" or 1. Training is against l2 attacks, whose radius is chosen.
         betas: Weights of the penalty to try, or how many, from 0.1 to 0.001 on a logarithmic scale.
         radii: Radii to train at, in the units of `threat_radius`; None to go by factors.
-        radius_factors: The same in radii of the threat; None for 0, 1/2, 1 and 2, and in other norms than 2 for 0 and
+        radius_factors: The same in radii of the threat; None for 0, 1 and 2, and in other norms than 2 for 0 and
             l2 balls inside the ball of the threat, around it and between.
         cv: How many folds, with classes in equal proportion, where rows that come again, or groups, stay together; or a
             splitter of scikit-learn's, or pairs of indices. None for 5.
@@ -40,6 +41,11 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         random_state: Of the folds.
         n_jobs: Processes for folds, as in scikit-learn.
         verbose: Say on standard error how far it is.
+        warm: Let points of a fold help each other (`solve_path`). Which of the networks within `search_tolerance` of
+            an optimum is scored may then depend on what else the machine does; without it points are slower and the
+            same every time.
+        folder: Where every point is kept as soon as there is one; a search of the same rows goes on from there,
+            on whichever grid. Needs `warm`. None for nowhere.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         activation: (a, b, c) of ``a t^2 + b t + c``.
         standardize: Standardise the features with the statistics of the rows trained on, in every fold anew.
@@ -88,6 +94,8 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         random_state: Any = 0,
         n_jobs: int | None = None,
         verbose: int = 0,
+        warm: bool = True,
+        folder: str | os.PathLike[str] | None = None,
         loss: str = "hinge",
         activation: tuple[float, float, float] = DEFAULT_ACTIVATION,
         standardize: bool = True,
@@ -115,6 +123,8 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.warm = warm
+        self.folder = folder
         self.loss = loss
         self.activation = activation
         self.standardize = standardize
@@ -153,8 +163,9 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         norm: Of these attacks, and of those trained against: "inf", 2 or 1.
         betas: Weights of the penalty to try, or how many, from 0.1 to 0.001 on a logarithmic scale.
         radii: Radii to train at, in the units of `threat_radius`; None to go by factors.
-        radius_factors: The same in radii of the threat; None for 0, 1/2, 1 and 2.
-        gates: Numbers of gates to try; the same are drawn in every fold.
+        radius_factors: The same in radii of the threat; None for 0, 1 and 2.
+        gates: Numbers of gates to try; the same are drawn in every fold. None for the one that `ReLUClassifier` draws
+            by default.
         cv: As for `PolynomialClassifierCV`.
         rule: ``"best"``, or ``"one-standard-error"``: the simplest network (fewest gates, then largest beta, then
             largest radius) within a standard error of the best.
@@ -163,6 +174,11 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         random_state: Of the folds and the gates.
         n_jobs: Processes for folds and numbers of gates, as in scikit-learn.
         verbose: Say on standard error how far it is.
+        warm: Let points of a fold help each other (`solve_path`). Which of the networks within `search_tolerance` of
+            an optimum is scored may then depend on what else the machine does; without it points are slower and the
+            same every time.
+        folder: Where every point is kept as soon as there is one; a search of the same rows goes on from there,
+            on whichever grid. Needs `warm`. None for nowhere.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         formulation: ``"one-sided"``, ``"cone"`` or ``"gated"``.
         bias: Give every neuron a bias, which attacks do not touch.
@@ -205,7 +221,7 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         betas: ArrayLike | int = BETAS,
         radii: ArrayLike | None = None,
         radius_factors: ArrayLike | None = None,
-        gates: ArrayLike = (10,),
+        gates: ArrayLike | None = None,
         cv: Any = None,
         rule: str = BEST,
         refit: bool = True,
@@ -213,6 +229,8 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         random_state: Any = 0,
         n_jobs: int | None = None,
         verbose: int = 0,
+        warm: bool = True,
+        folder: str | os.PathLike[str] | None = None,
         loss: str = "hinge",
         formulation: Formulation = "one-sided",
         bias: bool = True,
@@ -242,6 +260,8 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self.warm = warm
+        self.folder = folder
         self.loss = loss
         self.formulation: Formulation = formulation
         self.bias = bias
@@ -273,8 +293,8 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         accuracies: Array = self.network_.attacked_accuracy(inputs, y, radii, self.norm)
         return accuracies
 
-    def _asked_gates(self) -> tuple[int, ...]:
-        return checked_gates(self.gates)
+    def _asked_gates(self, problem: Any) -> tuple[int, ...]:
+        return checked_gates(problem.n_gates if self.gates is None else self.gates)
 
     def _single(self, seed: int) -> ReLUClassifier:
         return ReLUClassifier(

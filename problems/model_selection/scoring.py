@@ -19,8 +19,8 @@ def threat_of_shape(norm: Norm, shape: ShapeArrays) -> Threat:
     return Threat(norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions)
 
 
-def withstands(network: Any, X: Array, labels: NDArray[Any], threat: Threat, radius: float) -> NDArray[np.bool_]:
-    """Rows that no attack turns wrong, by the proof that `evaluate_robustness` has; shape (n,).
+def withstands(network: Any, X: Array, labels: NDArray[Any], threat: Threat, radii: Array) -> NDArray[np.bool_]:
+    """Rows that no attack of each radius turns wrong, by the proof that `evaluate_robustness` has; shape (k, n).
 
     Exact for polynomial networks against l2 attacks and ellipsoids, a bound in the other norms and for ReLU networks.
     Rows of a class that the network has never seen do not.
@@ -30,17 +30,17 @@ def withstands(network: Any, X: Array, labels: NDArray[Any], threat: Threat, rad
         X: Inputs in the units of the data, shape (n, d).
         labels: Shape (n,).
         threat: The attacks, in the network's units.
-        radius: Of the attacks; 0 for none.
+        radii: Of the attacks, shape (k,), each finite and 0 or more; 0 for none.
     """
     view = NetworkModel(network)
-    found = np.zeros(labels.size, dtype=np.bool_)
+    found = np.zeros((radii.size, labels.size), dtype=np.bool_)
     known = np.flatnonzero(np.isin(labels, np.asarray(view.classes, dtype=labels.dtype)))
     if known.size == 0:
         return found
     rows, index = view.inputs(X[known]), places(view.classes, labels[known], known.size)
-    found[known] = view.predicted(rows) == index
-    if radius > 0.0:
-        attacks = threat.on(rows)
-        certifier = certifier_of(view, attacks.ball, attacks.ranged, 0.0)
-        found[known] &= certifier.held(attacks, index, np.array([attacks.reaching(radius)]))[0]
+    attacks = threat.on(rows)
+    certifier = certifier_of(view, attacks.ball, attacks.ranged, 0.0)
+    held = certifier.held(attacks, index, np.array([attacks.reaching(radius) for radius in radii]))
+    # Without an attack nothing need be proved, not even of a row on the boundary.
+    found[:, known] = (view.predicted(rows) == index) & (held | (radii == 0.0)[:, None])
     return found

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from cvxrobust.core.settings import Settings
 from cvxrobust.core.weights import together
 from cvxrobust.problems.model_selection.folds import Split
 from cvxrobust.problems.model_selection.grids import Candidates
-from cvxrobust.problems.model_selection.paths import Way, along_path
+from cvxrobust.problems.model_selection.paths import Way, along_grid
 from cvxrobust.problems.model_selection.scoring import threat_of_shape, withstands
 from cvxrobust.problems.model_selection.surface import ScoreSurface
 from cvxrobust.problems.sklearn_estimators.base import Stated, TrainingRows
@@ -60,6 +61,8 @@ class Search:
         threat_radius: Of the threat.
         tolerance: Certified gap at each point.
         verbose: Say on standard error how far it is.
+        warm: Whether points of a fold help each other.
+        folder: Where every point is kept as soon as there is one; None for nowhere.
     """
 
     single: NetworkClassifier
@@ -68,6 +71,8 @@ class Search:
     threat_radius: float
     tolerance: float
     verbose: bool
+    warm: bool = True
+    folder: Path | None = None
 
     def surface(self, rows: TrainingRows, folds: Sequence[Split], n_jobs: int | None) -> ScoreSurface:
         """Train and judge everywhere, several folds at a time where asked.
@@ -106,12 +111,13 @@ class Search:
         def problem_at(beta: float, radius: float) -> Any:
             return single.set_params(beta=beta)._problem(replace(stated.rows, radius=radius), stated.shape)
 
-        scores, gaps = np.empty((2, *self.candidates.shape[:2]))
-        for b, r, result in along_path(problem_at, self.candidates.betas, self.candidates.radii, self._way(single)):
-            network = result.network.replace(standardizer=stated.standardizer, classes=classes)
-            right = withstands(network, held.inputs, held.targets, threat, self.threat_radius)
-            scores[b, r] = np.average(right, weights=held.weights)
-            gaps[b, r] = result.certificate.relative_gap
+        scores, gaps = np.full((2, *self.candidates.shape[:2]), np.nan)
+        way = self._way(single, f"fold-{number}" if gates is None else f"fold-{number}-gates-{gates}")
+        for point in along_grid(problem_at, self.candidates.betas, self.candidates.radii, way):
+            network = point.network.replace(standardizer=stated.standardizer, classes=classes)
+            (right,) = withstands(network, held.inputs, held.targets, threat, np.array([self.threat_radius]))
+            scores[point.place] = np.average(right, weights=held.weights)
+            gaps[point.place] = point.gap
         seconds = time.perf_counter() - clock
         if self.verbose:
             certified = int((gaps <= self.tolerance).sum())
@@ -123,6 +129,7 @@ class Search:
             )  # fmt: skip
         return scores, gaps, seconds
 
-    def _way(self, single: Any) -> Way:
+    def _way(self, single: Any, name: str) -> Way:
         settings = Settings(tolerance=self.tolerance, time_limit=single.time_limit)
-        return Way(single.backend, single.method, single.polish, settings)
+        folder = None if self.folder is None else self.folder / name
+        return Way(single.backend, single.method, single.polish, settings, self.warm, folder)

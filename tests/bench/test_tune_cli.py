@@ -64,8 +64,10 @@ def test_the_choice_is_the_classifiers_and_the_rows_held_out_have_no_part_in_it(
 def test_immutable_columns_and_radii_of_their_own_are_those_of_the_threat(run, csv, tmp_path):
     net = tmp_path / "net.npz"
     options = ("--immutable", "width", "--feature-radius", "height=3", "--betas", "0.1", "--save", net)
-    for radius in (0, 0.4):
-        tuned(run, csv, *options, "--radii", radius)
+    for radius, own in ((0, {}), (0.4, {"feature_radius": {"height": 6.0}})):
+        found = tuned(run, csv, *options, "--radii", radius)
+        given = found["training"]["parameters"]
+        assert {name: value for name, value in given.items() if name == "feature_radius"} == own
         network = cvxrobust.load(net)
         train, _ = stratified_split(load_dataset(csv), 0.2, 0)
         assert network.ellipsoid.scale == pytest.approx([0.0, 3.0 / (0.2 * train.X[:, 1].std())])

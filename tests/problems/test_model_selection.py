@@ -29,18 +29,25 @@ from cvxrobust import (
 from cvxrobust.core.settings import Settings
 from cvxrobust.problems.model_selection.folds import splits
 from cvxrobust.problems.model_selection.grids import Candidates
+from cvxrobust.problems.model_selection.paths import GridPoint
 from cvxrobust.problems.model_selection.surface import ScoreSurface
 
-QUICK = {"search_tolerance": 1e-1, "tolerance": 1e-1, "backend": "clarabel"}
+QUICK = {"search_tolerance": 1e-1, "tolerance": 1e-1, "backend": "clarabel", "warm": False}
 SMALL = {"betas": (0.1, 0.01), "radius_factors": (0.0, 1.0), "cv": 2, "random_state": 3} | QUICK
 RELU = {"gates": (2, 4), "formulation": "gated"} | SMALL
 KINDS = pytest.mark.parametrize("make", [PolynomialClassifierCV, ReLUClassifierCV])
 
 
-# What conventions ask for is done by the base of both.
-@parametrize_with_checks([PolynomialClassifierCV(betas=(0.1,), cv=2, **QUICK)])
-def test_it_keeps_the_conventions(estimator, check):
+@parametrize_with_checks([PolynomialClassifierCV(cv=2, **QUICK), ReLUClassifierCV(cv=2, gates=2, **QUICK)])
+def test_it_keeps_the_conventions(estimator, check, monkeypatch):
+    # Of training, which has tests of its own, conventions see the last one alone.
+    monkeypatch.setattr("cvxrobust.problems.model_selection.search.along_grid", without_training)
     check(estimator)
+
+
+def without_training(problem_at, betas, radii, way):
+    for place in np.ndindex(len(betas), len(radii)):
+        yield GridPoint(place, problem_at(betas[place[0]], radii[place[1]]).trivial_network(), 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +170,12 @@ def test_numbers_of_gates_are_chosen_as_well(data):
     assert alone.decision_function(X).tobytes() == model.decision_function(X).tobytes()
 
 
+def test_gates_are_those_of_the_classifier_where_nobody_gives_others(data):
+    model = ReLUClassifierCV(**RELU | {"gates": None, "betas": 0.1, "radius_factors": 0.0, "refit": False}).fit(*data)
+    assert model.surface_.candidates.gates == (10,)
+    assert model.surface_.candidates.radii == (0.0,)
+
+
 def test_three_classes_are_told_apart_and_a_fold_may_lack_one():
     rng = np.random.default_rng(0)
     y = np.repeat(["a", "b", "c"], 8)
@@ -175,7 +188,8 @@ def test_three_classes_are_told_apart_and_a_fold_may_lack_one():
 
 
 def test_points_that_are_not_certified_are_scored_and_named(data):
-    model = PolynomialClassifierCV(betas=0.1, radii=0.2, cv=2, refit=False, backend="clarabel", search_tolerance=1e-15)
+    given = QUICK | {"betas": 0.1, "radii": 0.2, "cv": 2, "refit": False, "search_tolerance": 1e-15}
+    model = PolynomialClassifierCV(**given)
     said = r"2 of 2 trainings were not certified to 1e-15 .*: beta 0\.1, radius 0\.2, fold 0, gap .*e-.*; beta 0\.1"
     with pytest.warns(ConvergenceWarning, match=said):
         model.fit(*data)
@@ -200,11 +214,35 @@ def test_several_folds_at_a_time_find_the_same(data, fitted):
     np.testing.assert_array_equal(together.scores_, fitted.scores_)
 
 
+@KINDS
+def test_paths_score_what_points_score_one_by_one_and_go_on_where_they_were_ended(data, make, tmp_path, monkeypatch):
+    given = options(make) | {"threat_radius": 0.3, "search_tolerance": 1e-7, "refit": False}
+    alone = make(**given).fit(*data)
+    path = make(**given | {"warm": True, "folder": tmp_path / "kept"}).fit(*data)
+    np.testing.assert_array_equal(path.scores_, alone.scores_)
+    assert path.surface_.uncertified == ()
+    # Everything is there now: nothing is solved any more.
+    monkeypatch.setattr("cvxrobust.core.paths.follow.solve", None)
+    again = clone(path).fit(*data)
+    np.testing.assert_array_equal(again.scores_, path.scores_)
+    with pytest.raises(InputError, match=r"folder .*kept keeps the points of paths, but warm=False"):
+        clone(path).set_params(warm=False).fit(*data)
+    X = data[0].copy()
+    X[0] += 1.0
+    with pytest.raises(InputError, match="folder"):
+        clone(path).fit(X, data[1])
+
+
 def test_without_a_last_training_there_is_a_choice_and_no_network(data):
     model = PolynomialClassifierCV(refit=False, **SMALL).fit(*data)
     assert set(model.best_params_) == {"beta", "radius"}
     with pytest.raises(NotFittedError, match=r"refit=False, so there is no network; .*best_params_ = \{'beta'"):
         model.predict(data[0])
+    model.set_params(refit=True).fit(*data).predict(data[0])
+    with pytest.raises(InputError, match=r"radii are \[-0\.1\]; expected finite values of 0 or more"):
+        model.robust_score(*data, -0.1)
+    with pytest.raises(NotFittedError):  # the network of an earlier fit is none of this one
+        model.set_params(refit=False).fit(*data).predict(data[0])
 
 
 def surface(means, folds=((0.0, 0.0),), gates=()):

@@ -42,7 +42,7 @@ def tune(
     betas: Annotated[
         list[str] | None,
         typer.Option(
-            help="Weights of the penalty to try, with commas between them. (default: 0.1, 0.03, 0.01, 0.003)",
+            help="Weights of the penalty to try, with commas between them. (default: 0.1, 0.03, 0.01)",
             metavar="NUMBER,...",
             rich_help_panel=SEARCH,
         ),
@@ -50,7 +50,7 @@ def tune(
     radii: Annotated[
         list[str] | None,
         typer.Option(
-            help="Radii to train at, with commas between them. (default: 0, 1/2, 1 and 2 radii of the threat)",
+            help="Radii to train at, with commas between them. (default: 0, 1 and 2 radii of the threat)",
             metavar="NUMBER,...",
             rich_help_panel=SEARCH,
         ),
@@ -58,7 +58,7 @@ def tune(
     gates: Annotated[
         list[str] | None,
         typer.Option(
-            help="Numbers of gates to try, with commas between them; relu only. (default: 10)",
+            help="Numbers of gates to try, with commas between them; relu only. (default: as for solve)",
             metavar="NUMBER,...",
             rich_help_panel=SEARCH,
         ),
@@ -74,6 +74,13 @@ def tune(
     search_tolerance: Annotated[
         float, typer.Option(help="Certified relative gap at every point tried.", rich_help_panel=SEARCH)
     ] = 1e-3,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep every point tried in this folder; a search of the same rows goes on from there.",
+            rich_help_panel=SEARCH,
+        ),
+    ] = None,
     backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
     method: Annotated[str, typer.Option(help="auto, direct or cutting-set.")] = "auto",
     tolerance: arguments.Tolerance = 1e-6,
@@ -112,6 +119,7 @@ def tune(
         }  # fmt: skip
         search: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
         search |= {"cv": folds, "rule": rule, "n_jobs": jobs, "search_tolerance": search_tolerance}
+        search |= {"folder": folder}
         _tune(TuningRequest(request, threat_radius, family, search, picture, surface), as_json, quiet)
 
 
