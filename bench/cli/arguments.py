@@ -166,7 +166,8 @@ class JudgingOptions:
 
         return {
             "sanity": self.sanity, "rows_file": self.rows, "picture": self.picture, "bounds": self.bounds,
-            "steps": self.steps, "restarts": self.restarts, "trusted": self.trust_code, "input_shape": parse_shape(self.input_shape),
+            "steps": self.steps, "restarts": self.restarts, "trusted": self.trust_code,
+            "input_shape": parse_shape(self.input_shape),
             "classes": () if self.classes is None else tuple(name.strip() for name in self.classes.split(",")),
         }  # fmt: skip
 

@@ -14,7 +14,7 @@ from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.threat import AttackSet
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
-from cvxrobust.core.robustness import trees
+from cvxrobust.core.robustness import forests, trees
 from cvxrobust.core.robustness.contest import Index
 from cvxrobust.core.robustness.models import Model, NetworkModel, is_linear, linear_scores
 
@@ -175,6 +175,23 @@ class TreeCertifier(_Measured):
         return np.asarray(distance * (1.0 - 8.0 * attacks.X.shape[1] * EPS) > radii[:, None])
 
 
+@dataclass
+class EnsembleCertifier:
+    """Forests and boosted trees of scikit-learn: in every tree the worst of the leaves that an attack may reach.
+
+    Args:
+        model: The classifier.
+    """
+
+    model: Any
+    kind: Kind = "bound"
+    words: str = "the worst leaves within reach, tree by tree"
+
+    def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
+        """Margins against every rival stay above 0 even if each tree answers its worst."""
+        return forests.lower_margins(self.model, attacks.X, index, attacks.ball, radii) > 0.0
+
+
 def certifier_of(model: Model, ball: AttackBall, ranged: bool, seconds: float) -> Certifier:
     """What can certify a classifier against these attacks.
 
@@ -194,4 +211,6 @@ def certifier_of(model: Model, ball: AttackBall, ranged: bool, seconds: float) -
     straight = ball.ellipsoid is None or ball.ellipsoid.scale is not None
     if trees.is_tree(inner) and straight:
         return TreeCertifier(inner, not ranged)
+    if forests.is_ensemble(inner) and straight:
+        return EnsembleCertifier(inner)
     return NoCertifier()
