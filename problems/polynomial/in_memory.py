@@ -22,6 +22,7 @@ from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMultipliers, PointMultipliers, coefficients
 from cvxrobust.core.programs.polynomial.evaluation import worst_outputs
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
+from cvxrobust.problems.data.row_span import PAYS
 from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program, sided_multipliers
 from cvxrobust.problems.polynomial.attack_sums import Multipliers
 from cvxrobust.problems.polynomial.base import PolynomialTraining
@@ -192,7 +193,7 @@ class PolynomialProblem(PolynomialTraining):
     def look(self) -> float:
         """Seconds that it takes to judge one network, about."""
         n, d = self.X.shape
-        attacked, reducible = self.attack.present, self.attack.isotropic
+        attacked, reducible = self.attack.present, self.attack.isotropic or n + self.attack.dimension < PAYS * d
         return len(self.targets) * seconds_of_a_look(n, d, attacked=attacked, reducible=reducible)
 
     def at_once(self) -> Certificate:
@@ -228,16 +229,16 @@ class PolynomialProblem(PolynomialTraining):
             quadratic = network.quadratic(network.alpha, self.attack)
             other = np.where(attacks.values > self.y, 1.0, -1.0)
             return self._attacked(quadratic, other)
-        moves = attacks.points - self.X
-        if self.span is not None:  # points stand for their mirror images in the complement as well
-            u, moves = self.span.projected(network.u), self.span.projected(moves)
+        moves, span = attacks.points - self.X, self.span if self.leaving else None
+        if span is not None:  # points stand for their mirror images in the complement as well
+            u, moves = span.projected(network.u), span.projected(moves)
         else:
             network = of_unit_neurons(network)
             u, moves = self.attack.pulled(network.u), self.attack.coordinates(moves)
         _, axes = np.linalg.eigh((u.T * network.alpha) @ u)
         steepest = np.where((self.signs * self.activation[0] > 0.0)[:, None], axes[:, 0], axes[:, -1])
         mirrored = 2.0 * (moves * steepest).sum(axis=1, keepdims=True) * steepest
-        back = self.attack.pushed(mirrored) if self.span is None else self.span.lifted(mirrored)
+        back = self.attack.pushed(mirrored) if span is None else span.lifted(mirrored)
         return np.asarray(attacks.points - back)
 
     def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
@@ -290,7 +291,8 @@ class PolynomialProblem(PolynomialTraining):
                 (d + 1, k+) and (d + 1, k-); None for no restriction. In the coordinates of the programmes.
         """
         if self.span is not None:
-            points = points_within(self.span, points) if self.attack.present else self.coordinates[owners]
+            inside = self.coordinates[owners] if not self.attack.present else None
+            points = points_within(self.span, points, leaving=self.leaving) if inside is None else inside
         return RestrictedSDP(self, owners, points, atoms)
 
 
@@ -312,7 +314,7 @@ class RestrictedSDP:
     @property
     def _even(self) -> bool:
         """Whether each point stands for two: attacked, in the span of the rows."""
-        return self.base.span is not None and self.base.attack.present
+        return self.base.span is not None and self.base.leaving
 
     def to_conic(self) -> ConicProgram:
         """The master in standard form."""

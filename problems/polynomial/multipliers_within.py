@@ -20,19 +20,24 @@ from cvxrobust.problems.polynomial.coordinates import points_within
 Array = NDArray[np.float64]
 
 
-def multipliers_within(span: RowSpan, X: Array, multipliers: Multipliers) -> Multipliers:
+def multipliers_within(span: RowSpan, X: Array, multipliers: Multipliers, *, leaving: bool = True) -> Multipliers:
     """The same in the coordinates of the programmes.
 
     Args:
         span: The span.
         X: The inputs, shape (n, d).
         multipliers: Of points, moments or attacks, in these coordinates or in the inputs.
+        leaving: Whether attacks leave the span; otherwise they have coordinates of their own, whatever the inputs are.
     """
     d = X.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):  # of strangers, they may be anything
         if isinstance(multipliers, PointMultipliers):
             points = multipliers.points
-            return replace(multipliers, points=points_within(span, points)) if points.shape[1] == d else multipliers
+            if points.shape[1] != d:
+                return multipliers
+            return replace(multipliers, points=points_within(span, points, leaving=leaving))
+        if not leaving:
+            return multipliers
         if isinstance(multipliers, SidedMultipliers):
             return SidedMultipliers(*(_attacks_within(span, X, one) for one in (multipliers.down, multipliers.up)))
         if not isinstance(multipliers, MomentMultipliers):
