@@ -35,7 +35,7 @@ from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.rows import Rows, row_blocks
 from cvxrobust.core.validation import checked_inputs, checked_labels
 from cvxrobust.core.weights import ClassWeight, weighing
-from cvxrobust.problems.data.attacked_span import span_under
+from cvxrobust.problems.data.attacked_span import span_for_quadratics
 from cvxrobust.problems.data.batches import rows_kept
 from cvxrobust.problems.data.parameters import (
     checked_activation,
@@ -50,6 +50,7 @@ from cvxrobust.problems.polynomial.attack_sums import Multipliers, attack_sums, 
 from cvxrobust.problems.polynomial.coordinates import (
     attack_within,
     evened,
+    leaves,
     network_outside,
     network_within,
     neurons_outside,
@@ -191,12 +192,12 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         """
         if self.found is not None:
             return self.found.span
-        return span_under(self.attack, self.X, further=1) if isinstance(self.X, np.ndarray) else None
+        return span_for_quadratics(self.attack, self.X, further=1) if isinstance(self.X, np.ndarray) else None
 
-    @property
+    @cached_property
     def leaving(self) -> bool:
-        """Whether attacks are such that they leave the span, and networks are spread over what is outside."""
-        return self.attack.present and self.attack.isotropic
+        """Whether attacks leave the span, if there is one, and networks are spread over what is outside."""
+        return self.span is not None and leaves(self.span, self.attack)
 
     @cached_property
     def coordinates(self) -> Array | Rows:
@@ -340,7 +341,7 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         assert isinstance(inputs, np.ndarray)
         if not self.attack.present:
             return sample_sums(multipliers, inputs, signs, loss, precise=precise)
-        own = multipliers_within(self.span, self.X, multipliers, leaving=self.leaving)
+        own = multipliers_within(self.span, self.X, multipliers, self.attack)
         found = attack_sums(own, inputs, signs, self.inner_attack, loss, precise=precise)
         if not self.leaving:
             return found

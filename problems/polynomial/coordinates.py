@@ -25,7 +25,11 @@ neuron (p, q) becomes ``V p``, and what it lacks in length is spread evenly over
 **Attacked in few directions**, ``D = S e`` with S (d, q), samples never leave the span of the rows and the columns of
 S. Let V be a basis of that: objective and constraints see of u only V'u, as without an adversary, so that the data ``[X
 V, 0]`` attacked in the ellipsoid of ``[V'S; 0]`` says it all, and a neuron is ``V p + q w``. A mask that leaves q
-inputs open is that, too. Where it leaves many, nothing is reduced.
+inputs open is that, too.
+
+**Attacked in a mask**, or with any scales that are the same, s, for all inputs but a few: V has the span of what the
+rows have of the many, and the few as they are. Orthogonal maps of the complement, which lies in the many, leave
+attacks alone, and what they see of it is as in balls, s as much of it (`Complement.share_of`).
 
 **Certificate.** In ``gamma = max_{||u|| = 1} |sum_i w_i y_i E s(u'(x_i + D_i))|`` take for an attack (e, f) in the ball
 of the k + 1 coordinates, or a random one of these moments, ``D_i = V e + f w`` with w random, uniform on the unit
@@ -71,14 +75,34 @@ def padded(span: RowSpan) -> Array:
 
 def attack_within(span: RowSpan, attack: AttackBall) -> AttackBall:
     """What attacks, in l2 balls or in few directions, are in the coordinates of `padded`."""
-    if not attack.isotropic:
+    if not leaves(span, attack) and attack.present:
         inside = np.vstack([span.projected(attack.spanned(None).T).T, np.zeros(attack.dimension)])
         return replace(attack, attackable=span.rank + 1, ellipsoid=Ellipsoid(directions=frozen(inside)))
-    inner = replace(attack, attackable=span.rank + 1)
+    inner = replace(attack, attackable=span.rank + 1, ellipsoid=None)
     if not attack.present:
         return inner
-    scale = frozen(np.append(np.ones(span.rank), _share(span)))
-    return replace(inner, ellipsoid=Ellipsoid(scale, spare=True))
+    far = span.complement.share_of(attack.ellipsoid) or 0.0
+    scale = np.full(span.rank + 1, far)
+    scale[-1] *= _share(span)
+    if attack.ellipsoid is not None:
+        inputs, columns = span.complement.axes
+        scale[columns] = attack.ellipsoid.scale[inputs]
+    return replace(inner, ellipsoid=Ellipsoid(frozen(scale), spare=attack.ellipsoid is None))
+
+
+def leaves(span: RowSpan, attack: AttackBall) -> bool:
+    """Whether attacks leave the span, in all directions alike, so that networks are spread over what is outside."""
+    return attack.present and bool(span.complement.share_of(attack.ellipsoid))
+
+
+def span_of_ball(span: RowSpan, attack: AttackBall) -> RowSpan:
+    """The span that attacks that leave it have in the coordinates of their ball, as theirs in the programme are."""
+    if attack.ellipsoid is None:
+        return span
+    inputs, columns = span.complement.axes
+    still = attack.ellipsoid.scale[inputs] == 0.0
+    basis = np.delete(span.basis, columns[still], axis=1)[attack.ellipsoid.kept]
+    return replace(span, basis=np.ascontiguousarray(basis))
 
 
 def points_within(span: RowSpan, points: Array, *, leaving: bool = True) -> Array:
@@ -199,11 +223,11 @@ def slack(span: RowSpan, weights: Array, activation: tuple[float, float, float],
         attack: The attacks on the samples.
     """
     (a, b, _), radius = activation, attack.radius
-    if attack.isotropic:
-        away, reach, shortened = span.uncertainty(2.0 * radius), radius, abs(a) * span.skew * radius**2
+    reach = attack.euclidean_reach * radius
+    if leaves(span, attack):
+        away, shortened = span.uncertainty(2.0 * reach), abs(a) * span.skew * reach**2
     else:
-        away, reach = uncertainty_under(attack, span), attack.euclidean_reach * radius
-        shortened = np.zeros_like(radius)
+        away, shortened = uncertainty_under(attack, span), np.zeros_like(radius)
     lengths = np.linalg.norm(span.coordinates, axis=1) + reach
     return float(np.abs(weights) @ (away * (abs(a) * (2.0 * lengths + 3.0 * away) + abs(b)) + shortened))
 

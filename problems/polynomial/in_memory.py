@@ -22,11 +22,19 @@ from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMultipliers, PointMultipliers, coefficients
 from cvxrobust.core.programs.polynomial.evaluation import worst_outputs
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
+from cvxrobust.problems.data.attacked_span import directions_of_their_own
 from cvxrobust.problems.data.row_span import PAYS
 from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program, sided_multipliers
 from cvxrobust.problems.polynomial.attack_sums import Multipliers
 from cvxrobust.problems.polynomial.base import PolynomialTraining
-from cvxrobust.problems.polynomial.coordinates import evened, neurons_within, of_unit_neurons, padded, points_within
+from cvxrobust.problems.polynomial.coordinates import (
+    evened,
+    neurons_within,
+    of_unit_neurons,
+    padded,
+    points_within,
+    span_of_ball,
+)
 from cvxrobust.problems.polynomial.first_bounds import bound_at_once, seconds_of_a_look
 from cvxrobust.problems.polynomial.matrix_variables import (
     COSTLY,
@@ -193,7 +201,7 @@ class PolynomialProblem(PolynomialTraining):
     def look(self) -> float:
         """Seconds that it takes to judge one network, about."""
         n, d = self.X.shape
-        attacked, reducible = self.attack.present, self.attack.isotropic or n + self.attack.dimension < PAYS * d
+        attacked, reducible = self.attack.present, n + directions_of_their_own(self.attack) < PAYS * d
         return len(self.targets) * seconds_of_a_look(n, d, attacked=attacked, reducible=reducible)
 
     def at_once(self) -> Certificate:
@@ -229,17 +237,16 @@ class PolynomialProblem(PolynomialTraining):
             quadratic = network.quadratic(network.alpha, self.attack)
             other = np.where(attacks.values > self.y, 1.0, -1.0)
             return self._attacked(quadratic, other)
-        moves, span = attacks.points - self.X, self.span if self.leaving else None
+        span = span_of_ball(self.span, self.attack) if self.span is not None and self.leaving else None
+        network = network if span is not None else of_unit_neurons(network)
+        u, moves = self.attack.pulled(network.u), self.attack.coordinates(attacks.points - self.X)
         if span is not None:  # points stand for their mirror images in the complement as well
-            u, moves = span.projected(network.u), span.projected(moves)
-        else:
-            network = of_unit_neurons(network)
-            u, moves = self.attack.pulled(network.u), self.attack.coordinates(moves)
+            u, moves = span.projected(u), span.projected(moves)
         _, axes = np.linalg.eigh((u.T * network.alpha) @ u)
         steepest = np.where((self.signs * self.activation[0] > 0.0)[:, None], axes[:, 0], axes[:, -1])
         mirrored = 2.0 * (moves * steepest).sum(axis=1, keepdims=True) * steepest
-        back = self.attack.pushed(mirrored) if span is None else span.lifted(mirrored)
-        return np.asarray(attacks.points - back)
+        back = mirrored if span is None else span.lifted(mirrored)
+        return np.asarray(attacks.points - self.attack.pushed(back))
 
     def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
         """`objective`, given the network's own worst cases."""
