@@ -159,7 +159,7 @@ def plot(rows: Sequence[Row], cases: Sequence[str], path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure or show."""
     parser = study_parser(__doc__, tolerance=1e-4, only=CASES, plot=Path)
-    parser.add_argument("--backends", nargs="+", default=list(BACKENDS), help="who solves points alone")
+    parser.add_argument("--backends", nargs="*", default=list(BACKENDS), help="who solves points alone")
     measure_or_show(parser, arguments, measure, show)
 
 

@@ -7,8 +7,9 @@ over all samples or those that matter) is tried early, on a point that has to be
 cheapest has the next one. Points with and without attack are different matters, so that all are tried on either.
 
 CPU seconds of different points cannot be compared as they are: small betas take ten times as long as large ones. So
-their logarithms are fitted, least squares, by a number for each way and a quadratic in log beta and the radius; ways
-are compared by their numbers.
+their logarithms are fitted, least squares, by a number for each backend, one for each way and a quadratic in log beta
+and the radius; ways are compared by the sums of their two numbers. A way has few points, and these scatter by a third:
+its own number is drawn to what starts and fewer samples are expected to save, until points say otherwise.
 """
 
 import math
@@ -51,6 +52,12 @@ class ChoiceTuning:
     ridge: float = 1e-2
     """Weight of the squares of the fitted numbers beside a point's."""
 
+    drawn: float = 2.0
+    """The same of ways' own numbers, less what is expected of them."""
+
+    saved: float = 0.15
+    """What a start is expected to save, and what leaving out samples is, in logarithms."""
+
     failed: float = 3.0
     """A point that a way did not certify counts this many times."""
 
@@ -73,6 +80,11 @@ class PathWay:
     starts: bool = False
     screens: bool = False
     waited: int = field(default=0)
+
+    @property
+    def name(self) -> str:
+        """The backend's."""
+        return self.backend if isinstance(self.backend, str) else self.backend.name
 
     @property
     def warm(self) -> bool:
@@ -147,11 +159,17 @@ class Choice:
         centred = places - places.mean(axis=0)
         centred /= np.maximum(np.abs(centred).max(axis=0), 1e-300)
         of_way = np.array([[float(cost.way is way) for way in self.ways] for cost in known])
-        rows = np.hstack([of_way, centred, centred**2])
-        seen = np.log(np.maximum([cost.seconds for cost in known], 1e-6))
-        level = seen.mean()
-        matrix = rows.T @ rows + TUNING.ridge * np.eye(rows.shape[1])
-        found: list[float] = np.linalg.solve(matrix, rows.T @ (seen - level))[: len(self.ways)].tolist()
+        named = list(dict.fromkeys(way.name for way in self.ways))
+        of_backend = np.array([[float(way.name == name) for name in named] for way in self.ways])
+        expected = np.array([-TUNING.saved * (way.starts + way.screens) for way in self.ways])
+        seen = np.log(np.maximum([cost.seconds for cost in known], 1e-6)) - of_way @ expected
+        seen -= seen.mean()
+        rows = np.hstack([of_way, of_way @ of_backend, centred, centred**2])
+        ridge = np.full(rows.shape[1], TUNING.ridge)
+        ridge[: len(self.ways)] = TUNING.drawn
+        numbers = np.linalg.solve(rows.T @ rows + np.diag(ridge), rows.T @ seen)
+        own, shared = numbers[: len(self.ways)], numbers[len(self.ways) : len(self.ways) + len(named)]
+        found: list[float] = (expected + own + of_backend @ shared).tolist()
         return found
 
     def others(self, failed: PathWay, place: Coordinates) -> list[PathWay]:

@@ -228,7 +228,9 @@ class Walk(Generic[N]):
                 break
             further = self._by(other, problem, result.network, None)
             certificate = further.certificate.best(result.certificate)
-            result = replace(further, certificate=certificate, quality=grade(certificate, self.settings.tolerance))
+            network = min((further, result), key=lambda one: one.certificate.upper).network
+            quality = grade(certificate, self.settings.tolerance)
+            result = replace(further, network=network, certificate=certificate, quality=quality)
         return result, origin
 
     def _by(self, way: PathWay, problem: Problem[N], start: N | None, trial: float | None) -> Result[N]:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cvxrobust.core.contracts.problem import Problem, Reports, RobustProblem
+from cvxrobust.core.contracts.parametric import Parametric, Screens
+from cvxrobust.core.contracts.problem import Problem, Reports, RobustProblem, offers
 from cvxrobust.core.contracts.result import Quality, Result, Solution
 from cvxrobust.core.discovery.registry import backends, get_backend
 from cvxrobust.core.errors import UnsupportedProgramError
@@ -189,6 +190,36 @@ class ProblemContract:
         result = solve(problem, method="cutting-set", settings=Settings(tolerance=1e-5))
         assert result.quality is Quality.CERTIFIED, str(result)
         assert result.certificate.upper == pytest.approx(sum(reference.optima), rel=1e-4, abs=1e-6)
+
+    # Paths
+
+    def test_what_a_path_rests_on_holds(self, reference: "Reference") -> None:
+        """Of networks: affine in beta, without a loss or a penalty below 0, and no better under larger attacks."""
+        for part, solution, _ in self._offering(reference, Parametric):
+            network = part.recover(solution)
+            one, two, three = (part.at(beta=k * part.beta).objective(network) for k in (1, 2, 3))
+            assert part.at(beta=2 * part.beta).beta == 2 * part.beta
+            assert three - two == pytest.approx(two - one, rel=1e-6, abs=1e-9)
+            assert two - one >= 0.0, "a penalty below 0"
+            assert 2.0 * one - two >= -1e-12, "a loss below 0"
+            assert part.at().objective(network) == pytest.approx(one, rel=1e-12)
+            smaller = part.at(radius=0.5 * np.asarray(part.radius)) if part.nested else part
+            assert smaller.objective(network) <= one * (1.0 + 1e-9), "larger attacks do less harm"
+
+    def test_some_samples_bound_all(self, reference: "Reference") -> None:
+        """What a path solves over the samples that matter proves something of all."""
+        for part, solution, _ in self._offering(reference, Screens):
+            network = part.recover(solution)
+            matters = part.matters(network, 0.0)
+            some, share = part.of_rows(np.flatnonzero(matters)) if matters.any() else (part, 1.0)
+            assert share * some.objective(network) == pytest.approx(part.objective(network), rel=1e-9)
+            trivial = part.trivial_network()
+            assert share * some.objective(trivial) <= part.objective(trivial) * (1.0 + 1e-9)
+
+    @staticmethod
+    def _offering(reference: "Reference", ability: type) -> list[tuple[Any, Solution, float]]:
+        found = [one for one in reference.solved if offers(one[0], ability)]
+        return found or pytest.skip(f"offers no {ability.__name__}")
 
     # Every solver
 

@@ -64,6 +64,26 @@ class BlendsBadly(AdversarialSDP):
         return replace(twice, alpha=3.0 * twice.alpha)
 
 
+class StaysWhereItIs(AdversarialSDP):
+    def at(self, *, beta=None, radius=None):
+        return super().at(radius=radius)
+
+
+class SquaresBeta(AdversarialSDP):
+    def objective(self, network):
+        return super().objective(network) + self.beta**2
+
+
+class LeavesOutTooMany(AdversarialSDP):
+    def matters(self, network, reach):
+        return super().matters(network, reach - 1.0)
+
+
+class ForgetsTheShare(AdversarialSDP):
+    def of_rows(self, rows):
+        return super().of_rows(rows)[0], 1.0
+
+
 SABOTAGE = {
     FlattersNetworks: ["the_recovered_network_attains_the_optimum", "bounds_hold_whatever_a_solver_returns"],
     OverstatesBounds: ["the_multipliers_prove_the_optimum", "bounds_hold_whatever_a_solver_returns"],
@@ -74,6 +94,10 @@ SABOTAGE = {
     ConsumesItsSeed: ["assembly_repeats_itself"],
     SeesNoAttack: ["the_objective_is_that_of_the_worst_cases"],
     BlendsBadly: ["a_blend_costs_no_more_than_the_mixture"],
+    StaysWhereItIs: ["what_a_path_rests_on_holds"],
+    SquaresBeta: ["what_a_path_rests_on_holds"],
+    LeavesOutTooMany: ["some_samples_bound_all"],
+    ForgetsTheShare: ["some_samples_bound_all"],
 }
 
 

@@ -104,11 +104,12 @@ def test_the_cheapest_way_has_the_next_point():
     ]
 
 
-def test_a_way_that_was_only_a_little_dearer_has_another_chance():
+def test_what_a_start_is_expected_to_save_gives_way_to_what_it_does():
     cold, warm = PathWay("a"), PathWay("a", starts=True)
     choice, seen = Choice([cold, warm]), []
     for _ in range(40):
         way = choice.next((0.0, 0.1), can_start=True)
         seen.append(way)
-        choice.note(way, (0.0, 0.1), 1.0 + 0.1 * way.warm, 1.0)
-    assert 2 <= sum(way is warm for way in seen) <= 4
+        choice.note(way, (0.0, 0.1), 1.0 + 0.4 * way.warm, 1.0)
+    assert 1 <= sum(way is warm for way in seen) <= 6
+    assert all(way is cold for way in seen[20:])

@@ -62,10 +62,10 @@ def test_every_point_is_certified_for_itself(family):
         assert own.beta == point.beta
         assert np.allclose(own.radius, point.radius)
         assert own.objective(point.network) == pytest.approx(point.certificate.upper, rel=1e-9)
-        # Somebody who knows nothing of paths agrees.
-        alone = solve(own, settings=LOOSE).certificate
-        assert point.certificate.lower <= alone.upper * (1.0 + 1e-9)
-        assert alone.lower <= point.certificate.upper * (1.0 + 1e-9)
+    # Somebody who knows nothing of paths agrees.
+    alone = solve(path.problem_at(1, 1), settings=LOOSE).certificate
+    assert path[1, 1].certificate.lower <= alone.upper * (1.0 + 1e-9)
+    assert alone.lower <= path[1, 1].certificate.upper * (1.0 + 1e-9)
 
 
 @pytest.mark.parametrize("problem", [StandardSDP(X, Y), ConvexReLU(X, Y, n_gates=4)], ids=["sdp", "relu"])
@@ -252,3 +252,24 @@ def test_problems_of_strangers_need_a_field_only():
     with pytest.raises(InputError, match="has no field 'radius' that could change"):
         solve_path(stranger, radii=[0.1])
     assert replace(stranger, beta=0.5).beta == 0.5
+
+
+def test_what_fell_short_is_gone_on_with_and_never_lost(monkeypatch):
+    # A backend that hardly gets anywhere: others go on, over all samples, and bounds stay those of the network.
+    problem = AdversarialSDP(X, Y, radius=0.2)
+    asked = Settings(tolerance=1e-6, max_iterations=1)
+    path = solve_path(problem, betas=[0.3, 0.1, 0.03], backend="ipm", settings=asked)
+    assert not path.complete
+    for point in path:
+        own = path.problem_at(*point.index)
+        assert own.objective(point.network) == pytest.approx(point.certificate.upper, rel=1e-9)
+        assert point.certificate.lower <= solve(own, settings=LOOSE).certificate.upper
+
+
+def test_what_the_end_of_a_path_cuts_short_is_solved_again(tmp_path):
+    problem, folder = AdversarialSDP(X, Y, radius=0.2), tmp_path / "path"
+    asked = Settings(tolerance=1e-9)
+    late = solve_path(problem, betas=[0.1], settings=asked, time_limit=1e-3, folder=folder)
+    assert not list(folder.glob("*.npz"))
+    assert len(late) <= 1
+    assert solve_path(problem, betas=[0.1], settings=asked, folder=folder, backend="ipm").solved.all()
