@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, check_random_state
 
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.errors import InputError, UnknownNameError
-from cvxrobust.core.robustness.evaluate import evaluate_robustness
-from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import together
 from cvxrobust.problems.model_selection.folds import splits
@@ -39,9 +38,6 @@ Array = NDArray[np.float64]
 
 SHOWN = 3
 """Points that a warning names."""
-
-BAND = 21
-"""Radii of a report where nobody gives others: from 0 to twice that of the threat."""
 
 
 class CrossValidatedClassifier(NetworkClassifier):
@@ -146,18 +142,14 @@ class CrossValidatedClassifier(NetworkClassifier):
             raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
         return np.asarray(withstands(self.network_, inputs, labels, self.threat_, asked).mean(axis=1))
 
-    def robustness(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike | None = None, **effort: Any) -> RobustnessReport:
-        """The bracket of the accuracy under attacks of the threat's kind: see `evaluate_robustness`.
+    @property
+    def threat_(self) -> Threat:
+        """The attacks that hyperparameters were chosen by, but for their radius, on inputs as the network sees them."""
+        check_is_fitted(self)
+        return self._threat
 
-        Args:
-            X: Inputs, shape (n, d).
-            y: Labels, shape (n,).
-            radii: Shape (k,), in the units of `threat_radius`; None for some from 0 to twice that.
-            **effort: As `evaluate_robustness` takes it.
-        """
-        inputs = self._inputs(X)
-        asked = np.linspace(0.0, 2.0 * float(self.threat_radius), BAND) if radii is None else radii
-        return evaluate_robustness(self.network_, inputs, y, self.threat_, asked, **effort)
+    def _own_radius(self) -> float:
+        return float(self.threat_radius)
 
     def _inputs(self, X: ArrayLike) -> Array:
         if hasattr(self, "surface_") and not hasattr(self, "network_"):
@@ -203,8 +195,8 @@ class CrossValidatedClassifier(NetworkClassifier):
         best = single.set_params(**self.best_params_)
         stated, classes = stated_for(best, replace(rows, radius=self.radius_))
         best._solved(stated, classes=classes)
-        self.threat_ = threat_of_shape(norm, stated.shape)
-        ball = self.threat_.on(stated.rows.inputs[:1]).ball
+        self._threat = threat_of_shape(norm, stated.shape)
+        ball = self._threat.on(stated.rows.inputs[:1]).ball
         self.best_estimator_, self.network_, self.result_ = best, best.network_, best.result_
         self.constant_features_ = best.constant_features_
         reach = radius * ball.dual_norm(np.eye(ball.attackable)) * (ball.dimension > 0)

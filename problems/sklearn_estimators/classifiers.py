@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.attacks.threat import Threat
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.robustness.attacks import Attack
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
@@ -32,12 +33,16 @@ from cvxrobust.problems.sklearn_estimators.base import (
     TrainingRows,
 )
 
+SHOWN = 21
+"""Radii of a report where nobody gives others."""
+
 
 class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     """What classifiers share."""
 
     class_weight: ClassWeight
     norm: Norm
+    radius: ArrayLike
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train on rows X, shape (n, d), with labels y of any kind, shape (n,).
@@ -82,7 +87,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         self,
         X: ArrayLike,
         y: ArrayLike,
-        radii: ArrayLike,
+        radii: ArrayLike | None = None,
         threat: Threat | None = None,
         *,
         steps: int = 40,
@@ -96,7 +101,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         Args:
             X: Inputs, shape (n, d), as `predict` takes them.
             y: Labels, shape (n,).
-            radii: In the units of `attack_units`, shape (k,).
+            radii: In the units of `attack_units`, shape (k,); None for some from 0 to twice the radius that `fit` was
+                about.
             threat: Other attacks; None for those of `fit`: their norm, shape, units and immutable features. What is
                 given here is in standard deviations of the features with `standardize`, but for `bounds`.
             steps: As there.
@@ -110,11 +116,26 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         """
         inputs, own = self._inputs(X), self.threat_ if threat is None else threat
         report = evaluate_robustness(
-            self.network_, inputs, y, own, radii, steps=steps, restarts=restarts, seed=seed,
+            self.network_, inputs, y, own, self._shown(radii), steps=steps, restarts=restarts, seed=seed,
             exact_seconds=exact_seconds, attacks=attacks,
         )  # fmt: skip
         in_data = threat is None and self.attack_units == DATA and self.standardize
         return replace(report, units="the data's units") if in_data else report
+
+    def _shown(self, radii: ArrayLike | None) -> ArrayLike:
+        """Radii of a report where nobody gives others."""
+        if radii is not None:
+            return radii
+        largest = float(np.max(self._own_radius()))
+        if not largest > 0.0:
+            raise InputError(
+                f"{type(self).__name__} was trained at radius 0; expected radii, shape (k,), to judge it at."
+            )
+        return np.linspace(0.0, 2.0 * largest, SHOWN)
+
+    def _own_radius(self) -> ArrayLike:
+        """What `fit` was about."""
+        return self.radius
 
     def check_sanity(
         self,

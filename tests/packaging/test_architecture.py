@@ -38,8 +38,8 @@ ROOMS = {
         "< polynomial | gated"
     ),
     "bench": (
-        "metrics, streams, display, data, baselines < pictures < workflows < harness < demo | studies < gpu | reproduce "
-        "< cli"
+        "metrics, streams, display, data, baselines < pictures < workflows < harness < demo | studies "
+        "< gpu | reproduce < cli"
     ),
     "bench.reproduce": (
         "tables, journal, stated < methods < fits < selection < run | analysis < pictures < report | study"

@@ -90,7 +90,7 @@ def test_it_is_the_classifier_of_what_it_chose(data, fitted):
     assert alone.get_params()["beta"] == fitted.beta_
     assert fitted.certificate_ == alone.result_.certificate
     np.testing.assert_array_equal(fitted.robust_score(X, y, [0.0, 0.3]), alone.robust_score(X, y, [0.0, 0.3]))
-    report = fitted.robustness(X, y)
+    report = fitted.evaluate_robustness(X, y)
     assert (report.radii[0], report.radii[-1]) == (0.0, 0.6)
     at = np.searchsorted(report.radii, 0.3)
     assert report.certified[at] == fitted.robust_score(X, y, 0.3) == report.attacked[at]
