@@ -1,4 +1,4 @@
-"""The command line: ``cvxrobust solve | tune | path | evaluate | predict | export | import | demo | bench``, and lists."""
+"""The command line: ``cvxrobust solve | tune | path | evaluate | predict | export | import | demo | bench | ...``."""
 
 import sys
 from collections.abc import Sequence
