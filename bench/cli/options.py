@@ -130,30 +130,15 @@ def parse_radii(values: Sequence[str]) -> tuple[float, ...]:
     Raises:
         InputError: One is not a number.
     """
-    return parse_numbers(values, "--radius", "0.1 0.3 0.5")
-
-
-def parse_numbers(values: Sequence[str], flag: str, example: str) -> tuple[float, ...]:
-    """Numbers from repeated values, each a number or a list of them with commas.
-
-    Args:
-        values: What followed the flag, each time.
-        flag: The flag, for messages.
-        example: What may follow it.
-
-    Raises:
-        InputError: One is not a number, or there is none.
-    """
-    numbers = []
+    radii = []
     for part in (part for value in values for part in value.split(",") if part.strip()):
         try:
-            numbers.append(float(part))
+            radii.append(float(part))
         except ValueError as error:
-            raise InputError(f"{flag} got {part!r}; expected numbers, for example {flag} {example}.") from error
-    if not numbers:
-        first = example.replace(",", " ").split()[0]
-        raise InputError(f"{flag} got no number; expected at least one, for example {flag} {first}.")
-    return tuple(numbers)
+            raise InputError(f"--radius got {part!r}; expected numbers, for example --radius 0.1 0.3 0.5.") from error
+    if not radii:
+        raise InputError("--radius got no number; expected at least one, for example --radius 0.3.")
+    return tuple(radii)
 
 
 def parse_values(text: str, flag: str, *, geometric: bool) -> list[float]:

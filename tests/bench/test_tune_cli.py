@@ -96,7 +96,7 @@ def test_polynomial_networks_are_judged_in_other_norms_by_a_bound(run, csv):
         (("--family", "linear"), "unknown family 'linear'; known: polynomial, relu"),
         (("--threat-radius", 0), "the radius of the threat is 0.0; expected a finite number above 0"),
         (("--test-fraction", 0), "nothing is held out"),
-        (("--betas", "small"), "--betas got 'small'; expected numbers, for example --betas 0.1,0.01"),
+        (("--betas", "small"), "--betas got 'small'; expected numbers with commas, or FROM:TO:COUNT"),
         (("--gates", "5"), "--gates are of relu networks; leave them out, or choose --family relu"),
         (("--regate", "1"), "takes no --regate"),
         (("--immutable", "wdith"), "there is no feature 'wdith'; did you mean 'width'?"),

@@ -40,26 +40,23 @@ def tune(
     ],
     family: Annotated[str, typer.Option(help="polynomial or relu networks.")] = "polynomial",
     betas: Annotated[
-        list[str] | None,
+        str | None,
         typer.Option(
-            help="Weights of the penalty to try, with commas between them. (default: 0.1, 0.03, 0.01)",
-            metavar="NUMBER,...",
+            help="Weights of the penalty to try: 0.1,0.01 or, geometrically, FROM:TO:COUNT. (default: 0.1,0.03,0.01)",
             rich_help_panel=SEARCH,
         ),
     ] = None,
     radii: Annotated[
-        list[str] | None,
+        str | None,
         typer.Option(
-            help="Radii to train at, with commas between them. (default: 0, 1 and 2 radii of the threat)",
-            metavar="NUMBER,...",
+            help="Radii to train at: 0,0.1,0.3 or, evenly, FROM:TO:COUNT. (default: 0, 1 and 2 radii of the threat)",
             rich_help_panel=SEARCH,
         ),
     ] = None,
     gates: Annotated[
-        list[str] | None,
+        str | None,
         typer.Option(
-            help="Numbers of gates to try, with commas between them; relu only. (default: as for solve)",
-            metavar="NUMBER,...",
+            help="Numbers of gates to try: 10,20 or FROM:TO:COUNT; relu only. (default: as for solve)",
             rich_help_panel=SEARCH,
         ),
     ] = None,
@@ -114,7 +111,7 @@ def tune(
             parameters.setdefault("bias", True)  # as the classifiers have it
         request = replace(training.request(settings, parameters), backend=backend, method=method, save=save)
         numbers = {
-            "betas": _numbers(betas, "--betas"), "radii": _numbers(radii, "--radii"),
+            "betas": _numbers(betas, "--betas", geometric=True), "radii": _numbers(radii, "--radii"),
             "gates": _numbers(gates, "--gates"),
         }  # fmt: skip
         search: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
@@ -137,10 +134,10 @@ def _tune(request: Any, as_json: bool, quiet: bool) -> None:
         raise typer.Exit(EXIT_UNUSABLE)
 
 
-def _numbers(values: list[str] | None, flag: str) -> list[float] | None:
-    from cvxrobust.bench.cli.options import parse_numbers
+def _numbers(text: str | None, flag: str, *, geometric: bool = False) -> list[float] | None:
+    from cvxrobust.bench.cli.options import parse_values
 
-    return None if values is None else list(parse_numbers(values, flag, "0.1,0.01"))
+    return None if text is None else parse_values(text, flag, geometric=geometric)
 
 
 def _print(found: "Tuning", quiet: bool) -> None:
