@@ -15,6 +15,9 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 Split = tuple[Index, Index]
 
+_checked_splitter: Any = check_cv
+"""It ships no types, and what type checkers guess from its defaults is wrong."""
+
 
 def splits(
     cv: Any, X: Array, labels: Index, counted: NDArray[np.bool_], groups: ArrayLike | None, seed: int
@@ -43,7 +46,8 @@ def splits(
     elif isinstance(cv, str | bytes) or not (hasattr(cv, "split") or isinstance(cv, Iterable)):
         raise InputError(f"cv is {cv!r}; expected how many folds, a splitter of scikit-learn's, or pairs of indices.")
     else:
-        found = check_cv(cv, labels, classifier=True).split(X, labels, given)
+        checked: Any = _checked_splitter(cv, labels, classifier=True)
+        found = checked.split(X, labels, given)
     pairs = [(_rows(train, counted), _rows(held, counted)) for train, held in found]
     if not pairs or any(train.size == 0 or held.size == 0 for train, held in pairs):
         raise InputError("cv makes a fold without rows to train on or to judge; expected some of both in each.")

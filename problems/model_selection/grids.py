@@ -55,9 +55,10 @@ def checked_betas(betas: ArrayLike | int) -> tuple[float, ...]:
         InputError: There is none, or one that is not above 0.
     """
     if isinstance(betas, Integral) and not isinstance(betas, bool):
-        if betas < 1:
+        count = int(betas)
+        if count < 1:
             raise InputError(f"betas is {betas}; expected how many to try, at least 1, or the values themselves.")
-        found = np.geomspace(HIGHEST, LOWEST, int(betas)) if betas > 1 else np.array([1e-2])
+        found = np.geomspace(HIGHEST, LOWEST, count) if count > 1 else np.array([1e-2])
     else:
         found = _several(betas, "betas")
     if not (found > 0.0).all():

@@ -85,7 +85,7 @@ class Search:
         gates: Sequence[int | None] = self.candidates.gates or (None,)
         tasks = [(number, count) for number in range(len(folds)) for count in gates]
         run = Parallel(n_jobs=n_jobs)
-        found = run(
+        found: Any = run(
             delayed(self.fold)(rows.take(folds[number][0]), rows.take(folds[number][1]), count, number)
             for number, count in tasks
         )
@@ -102,7 +102,8 @@ class Search:
     ) -> tuple[Array, Array, float]:
         """Scores and gaps of one fold with one number of gates, shapes (B, R), and its seconds."""
         clock = time.perf_counter()
-        single = named_like(clone(self.single), self.single)
+        copy: Any = clone(self.single)
+        single = named_like(copy, self.single)
         if gates is not None:
             single.set_params(n_gates=gates)
         stated, classes = stated_for(single, train)
