@@ -1,7 +1,7 @@
 """Which way the next point is solved: by what the points before it have cost, warm and cold; neither is a creed.
 
 What a start is worth depends on backend and data. Interior points want to be far from the boundary where a solution of
-a neighbour lies, and may lose by it; first-order methods gain a third. And ``backend="auto"`` orders backends by
+a neighbour lies, and may lose by it; first-order methods gain a quarter. And ``backend="auto"`` orders backends by
 estimates that are made for one solve, whereas a path can look. So each way (a backend, from a start or from nothing,
 over all samples or those that matter) is tried early, on a point that has to be solved anyway, and whichever has been
 cheapest has the next one. Points with and without attack are different matters, so that all are tried on either.

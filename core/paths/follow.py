@@ -208,7 +208,7 @@ class Walk(Generic[N]):
         for index, point in self.points.items():
             lower = self.bounds.lower(point.beta, point.radius) if self.grid.parametric else -np.inf
             if lower > point.certificate.lower:
-                better = replace(point.certificate, lower=min(lower, point.certificate.upper))
+                better = replace(point.certificate, lower=lower)
                 quality = grade(better, self.settings.tolerance)
                 self.points[index] = replace(point, certificate=better, quality=quality)
 
@@ -217,24 +217,26 @@ class Walk(Generic[N]):
     def _solved(self, problem: Problem[N], start: N | None, place: Coordinates) -> tuple[Result[N], Origin]:
         """A point by the way that promises most; by others from there if it falls short."""
         way = self.choice.next(place, can_start=start is not None)
-        began, clock = cpu_seconds(), time.perf_counter()
-        result = self._by(way, problem, start, self.choice.trial_seconds(way, place))
+        began, clock, limit = cpu_seconds(), time.perf_counter(), Monitor.within(self.settings.time_limit)
+        result = self._by(way, problem, start, limit, self.choice.trial_seconds(way, place))
         took = cpu_seconds() - began, time.perf_counter() - clock
         self.choice.note(way, place, *took, certified=result.quality == "certified")
         origin = Origin.WARM if way.warm else Origin.COLD
         for other in self.choice.others(way, place):
             done = result.quality == "certified" or result.termination is Termination.INTERRUPTED
-            if done or self._left == 0.0:
+            if done or limit.expired or self._left == 0.0:
                 break
-            further = self._by(other, problem, result.network, None)
+            further = self._by(other, problem, result.network, limit)
             certificate = further.certificate.best(result.certificate)
             network = min((further, result), key=lambda one: one.certificate.upper).network
             quality = grade(certificate, self.settings.tolerance)
             result = replace(further, network=network, certificate=certificate, quality=quality)
         return result, origin
 
-    def _by(self, way: PathWay, problem: Problem[N], start: N | None, trial: float | None) -> Result[N]:
-        limits = [limit for limit in (self.settings.time_limit, self._left, trial) if limit is not None]
+    def _by(
+        self, way: PathWay, problem: Problem[N], start: N | None, limit: Monitor, trial: float | None = None
+    ) -> Result[N]:
+        limits = [seconds for seconds in (limit.remaining, self._left, trial) if seconds is not None]
         monitor = Monitor.within(max(min(limits), 1e-3) if limits else None)
         asked = Asked(way.backend, self.method, self.settings, monitor, way.starts, way.screens)
         return solve_point(problem, asked, start)

@@ -141,7 +141,7 @@ def test_the_picture_of_core_names_every_ability_with_its_members():
     assert set(names(required)) == members(Problem)
     rows = [row for title in ("What problems offer", "What backends offer") for row in table_rows(CORE, title)]
     said = {names(row[0])[0]: set(names(row[1])) for row in rows if "=" not in row[0]}
-    there = abilities("problem", "masters", "weight", "estimate", "backend")
+    there = abilities("problem", "parametric", "masters", "weight", "estimate", "backend")
     optional = {name: members(kind) for name, kind in there.items() if name not in ("Problem", "Backend", "Master")}
     assert said == optional
 

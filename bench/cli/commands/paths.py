@@ -48,7 +48,7 @@ def path(
 ) -> None:
     """Train along a path of betas, of radii, or on the grid of both: every network with a certificate of its own.
 
-    Points help each other, so that a surface costs far less than its points alone. Ctrl-C and the time limit return
+    Points help each other, so that a surface costs less than its points one by one. Ctrl-C and the time limit return
     (and write) what there is.
     """
     with clean_errors(as_json):

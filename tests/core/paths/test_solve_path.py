@@ -273,3 +273,12 @@ def test_what_the_end_of_a_path_cuts_short_is_solved_again(tmp_path):
     assert not list(folder.glob("*.npz"))
     assert len(late) <= 1
     assert solve_path(problem, betas=[0.1], settings=asked, folder=folder, backend="ipm").solved.all()
+
+
+def test_a_point_keeps_its_time_limit_whoever_goes_on():
+    problem = AdversarialSDP(X, Y, radius=0.2)
+    asked = Settings(tolerance=1e-12, time_limit=0.01)
+    path = solve_path(problem, betas=[0.3, 0.1], settings=asked)
+    assert path.solved.all()
+    assert all(point.quality != "certified" for point in path)
+    assert str(path).startswith("0 of 2 points certified")
