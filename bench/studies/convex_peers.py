@@ -66,7 +66,8 @@ def cronos(X: Array, positive: NDArray[np.bool_], G: Array, beta: float, iterati
             jnp.array(X), labels, 1, G.shape[1], their_beta, RHO, jax.random.PRNGKey(0), gates, 2.0 * gates - 1.0
         )
         found, _ = admm(model, ADMM | {"beta": their_beta, "admm_iters": steps})
-        return np.asarray(found, dtype=np.float64)[0]
+        weights: Array = np.asarray(found, dtype=np.float64)[0]
+        return weights
 
     run(2)
     seconds, found = timed(lambda: run(iterations))
