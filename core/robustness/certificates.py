@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
-from cvxrobust.core.attacks.threat import AttackSet
+from cvxrobust.core.attacks.threat import ROUNDING, AttackSet
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import forests, trees
@@ -145,18 +145,18 @@ class LinearCertifier(_Measured):
         return "the dual norm of the weights"
 
     def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
-        """The margin against every rival, less what attacks can do to it and what rounding may have done."""
+        """The margin against every rival, less what attacks can do to it, and what rounding may, of attacks too."""
         weights, offsets = linear_scores(self.model)
         scores = attacks.X @ weights.T + offsets
         sizes = np.abs(attacks.X) @ np.abs(weights).T + np.abs(offsets)
         held = np.ones((radii.size, index.size), dtype=np.bool_)
-        rows, d = np.arange(index.size), attacks.X.shape[1]
+        rows, unsure = np.arange(index.size), (2.0 * ROUNDING + 4.0 + attacks.X.shape[1]) * EPS
         for rival in range(weights.shape[0]):
             margin = scores[rows, index] - scores[:, rival]
             difference = weights[index] - weights[rival]
             reach = attacks.ball.dual_norm(difference)
-            rounding = (4.0 + d) * EPS * (sizes[rows, index] + sizes[:, rival])
-            room = (1.0 + (4.0 + d) * EPS) * reach + (4.0 + d) * EPS * attacks.ball.magnitude(difference)
+            rounding = unsure * (sizes[rows, index] + sizes[:, rival])
+            room = (1.0 + unsure) * reach + unsure * attacks.ball.magnitude(difference)
             held &= (index == rival) | (margin - rounding > radii[:, None] * room)
         return held
 

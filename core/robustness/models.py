@@ -245,7 +245,12 @@ class PredictorModel:
         scores = np.asarray(self._asked(self.scored, X), dtype=np.float64)
         if scores.ndim == 2 and scores.shape[1] != len(self.classes):
             return np.where(self.predicted(X) == index, 1.0, -1.0)  # one-versus-one has scores for pairs
-        return contest(scores, index, rivals)[0]
+        margins, _ = contest(scores, index, rivals)
+        if rivals is None and (tied := np.flatnonzero(margins == 0.0)).size:
+            # Shares of classes in leaves are often equal, and then the order of the classes decides.
+            lost = self.predicted(X[tied]) != index[tied]
+            margins[tied[lost]] = -np.finfo(np.float64).tiny
+        return margins
 
     def slopes(self, X: Array, index: Index, rivals: Index | None = None) -> tuple[Array, Array] | None:
         """Of linear models alone."""
