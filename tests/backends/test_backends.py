@@ -312,10 +312,25 @@ def test_cvxopt_keeps_its_iterate_at_limits(limit):
     assert found.has_dual
 
 
-def test_where_cvxopt_breaks_down_a_sturdier_factorisation_is_tried_and_reported():
-    """Its normal equations end with "unknown", and nothing that could be called a solution."""
+def test_where_cvxopt_breaks_down_a_sturdier_factorisation_is_tried_and_reported(monkeypatch):
+    """Where its normal equations break down by themselves, rounding decides whether they do."""
+    from cvxopt import misc
+
     program, backend = lyapunov_program(3, 5, 35.0, 50.0), get_backend("cvxpy:CVXOPT")
-    settings = Settings(tolerance=1e-6)
+    settings, made = Settings(tolerance=1e-6), misc.kkt_chol
+
+    def singular(*shape):
+        factor, calls = made(*shape), Counter()
+
+        def factorise(W):
+            calls["all"] += 1
+            if calls["all"] > 4:
+                raise ArithmeticError(calls["all"])
+            return factor(W)
+
+        return factorise
+
+    monkeypatch.setattr(misc, "kkt_chol", singular)
     first = backend.solve(program, settings.replace(options={"kktsolver": "chol"}))
     assert first.termination is Termination.NUMERICAL
     assert first.has_primal

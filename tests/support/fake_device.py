@@ -25,6 +25,15 @@ READS = {
 }
 """What makes the processor wait until the device has computed a value, or a shape."""
 
+DEVICE, IS_CUDA = torch.Tensor.device.__get__, torch.Tensor.is_cuda.__get__
+SIZES = {getattr(torch.Tensor, name).__get__ for name in ("shape", "dtype", "ndim", "layout", "requires_grad")} | {
+    torch.Tensor.size,
+    torch.Tensor.dim,
+    torch.Tensor.numel,
+    torch.Tensor.__len__,
+}
+"""What is known of a tensor wherever it is."""
+
 _heard: list[Counter[tuple[str, str]]] = []
 
 
@@ -44,40 +53,69 @@ class _Everything(TorchFunctionMode):
 
 def run(func, args, kwargs):
     """One operation, with its tensors where they belong."""
-    tensors = [part for part in _leaves((*args, *kwargs.values())) if isinstance(part, torch.Tensor)]
-    there = any(isinstance(part, There) for part in tensors)
-    if there and _heard and _is_read(func, args, kwargs):
-        frame = sys._getframe(1)
-        while frame.f_back is not None and "cvxrobust" not in frame.f_globals.get("__name__", ""):
-            frame = frame.f_back
-        _heard[-1][frame.f_globals.get("__name__", "").removeprefix("cvxrobust."), frame.f_code.co_name] += 1
-    if func == torch.Tensor.device.__get__:
+    if func in SIZES:
+        with torch._C.DisableTorchFunction():
+            return func(*args)
+    tensors, asked = _read(args, kwargs)
+    there = any(type(part) is There for part in tensors)
+    if func == DEVICE:
         return ELSEWHERE if there else torch.device("cpu")
-    if func is torch.Tensor.is_cuda.__get__:
+    if func == IS_CUDA:
         return there
-    if there and func is torch.Tensor.numpy:
-        raise TypeError("a tensor elsewhere has no NumPy array")
-    strangers = [tuple(part.shape) for part in tensors if not isinstance(part, There) and part.dim()]
-    if there and strangers and func not in COPIES:
-        raise RuntimeError(f"{func}: tensors of shapes {strangers} are on the CPU, others are not")
-    ends_there = isinstance(args[0], There) if func is torch.Tensor.copy_ else there
-    if isinstance(kwargs.get("device"), str):
-        kwargs = kwargs | {"device": torch.device(kwargs["device"])}
-    asked = next((part for part in (kwargs.get("device"), *args) if isinstance(part, torch.device)), None)
+    if there:
+        _check(func, args, kwargs, tensors)
+    ends_there = type(args[0]) is There if func is torch.Tensor.copy_ else there
     if func is torch.Tensor.cpu or (asked is not None and asked.type == "cpu"):
         ends_there = False
     elif asked is not None:
         ends_there = True
-        args, kwargs = tree_map(lambda part: torch.device("cpu") if part is asked else part, (args, kwargs))
+        args, kwargs = tree_map(lambda part: torch.device("cpu") if _is_elsewhere(part) else part, (args, kwargs))
     with torch._C.DisableTorchFunction():
         found = func(*args, **kwargs)
-        if there and not ends_there and isinstance(found, torch.Tensor):
-            found = found.as_subclass(torch.Tensor).clone()
-        wrong = torch.Tensor if ends_there else There
-        kind = There if ends_there else torch.Tensor
-        if not isinstance(found, tuple | list):
-            return found.as_subclass(kind) if type(found) is wrong else found
-        return tree_map(lambda part: part.as_subclass(kind) if type(part) is wrong else part, found)
+        if isinstance(found, torch.Tensor):
+            if there and not ends_there:
+                return found.as_subclass(torch.Tensor).clone()
+            kind = There if ends_there else torch.Tensor
+            return found if type(found) is kind else found.as_subclass(kind)
+        if isinstance(found, tuple | list) and type(found) is not torch.Size:
+            wrong, kind = (torch.Tensor, There) if ends_there else (There, torch.Tensor)
+            return tree_map(lambda part: part.as_subclass(kind) if type(part) is wrong else part, found)
+        return found
+
+
+def _check(func, args, kwargs, tensors):
+    """Refuse what a device refuses, and note what waits for it."""
+    if _heard and _is_read(func, args, kwargs):
+        frame = sys._getframe(2)
+        while frame.f_back is not None and "cvxrobust" not in frame.f_globals.get("__name__", ""):
+            frame = frame.f_back
+        _heard[-1][frame.f_globals.get("__name__", "").removeprefix("cvxrobust."), frame.f_code.co_name] += 1
+    if func is torch.Tensor.numpy:
+        raise TypeError("a tensor elsewhere has no NumPy array")
+    strangers = [tuple(part.shape) for part in tensors if type(part) is not There and part.dim()]
+    if strangers and func not in COPIES:
+        raise RuntimeError(f"{func}: tensors of shapes {strangers} are on the CPU, others are not")
+
+
+def _read(args, kwargs):
+    """The tensors of an operation, and the device that it asks for, if any."""
+    tensors, asked = [], kwargs.get("device")
+    for part in args:
+        if isinstance(part, torch.Tensor):
+            tensors.append(part)
+        elif isinstance(part, tuple | list | dict):
+            tensors += [leaf for leaf in _leaves((part,)) if isinstance(leaf, torch.Tensor)]
+        elif asked is None and isinstance(part, torch.device):
+            asked = part
+    if kwargs:
+        tensors += [leaf for leaf in _leaves(kwargs.values()) if isinstance(leaf, torch.Tensor)]
+    return tensors, torch.device(asked) if isinstance(asked, str) else asked
+
+
+def _is_elsewhere(part):
+    if isinstance(part, str):
+        return part.startswith(ELSEWHERE.type)
+    return isinstance(part, torch.device) and part.type != "cpu"
 
 
 def _leaves(parts):
