@@ -303,7 +303,8 @@ class SmoothedObjective:
             mean = inside[:, start : start + k]
             start += k
             outputs, half = form.outputs(mean)
-            mean, outputs, half = (doubled(part, faces) for part in (mean, outputs, half))
+            if faces == 2:
+                mean, outputs, half = doubled(mean, 2), doubled(outputs, 2), doubled(half, 2)
             sides, radius = form.target.sides[places], form.target.radius[places]
             margins = sides * outputs
             attacks = None

@@ -67,6 +67,7 @@ class SmallObjective(SmoothedObjective):
         self._columns: dict[int, _Side] = {}
         self._exact = loss_by_name(program.loss)
         self._weights = None if samples.weights is None else samples.weights.numpy()
+        self._of_cases = None if self._weights is None else np.tile(self._weights, samples.faces)
 
     def evaluate(self, queries: Sequence[Query]) -> list[ObjectiveEvaluation]:
         """Values and gradients.
@@ -113,7 +114,7 @@ class SmallObjective(SmoothedObjective):
             attacks.against *= side.radius
             inside -= view.moves(attacks.against.T).T
         losses, weights = self._losses(query, side.labels, margins)
-        theta = weighted(weights.reshape(faces, n), self._weights).ravel() * side.sides
+        theta = weighted(weights, self._of_cases) * side.sides
         theta /= n
         response = np.empty((k + 1, theta.size))
         np.multiply(inside, theta, out=response[:k])
