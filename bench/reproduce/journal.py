@@ -81,7 +81,7 @@ class Journal:
     def pack_into(self, folder: Path) -> None:
         """Write manifest and rows to another folder, compressed, the same bytes for the same rows."""
         folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(row, sort_keys=True) + "\n" for row in self.rows())
+        lines = "".join(json.dumps(row) + "\n" for row in self.rows())
         with whole_file(folder / PACKED) as file:
             file.write(gzip.compress(lines.encode(), mtime=0))
         write_whole(folder / MANIFEST, (self.folder / MANIFEST).read_text(encoding="utf-8"))

@@ -103,10 +103,12 @@ def _made(found: Sequence[TableFindings], manifest: dict[str, Any]) -> str:
     seconds = sum(table.seconds(method.name)[2] for table in found if table.splits for method in table.methods)
     versions, machine = manifest["versions"], manifest["machine"]
     named = ", ".join(f"{name} {versions[name]}" for name in ("numpy", "scikit-learn", "torch") if name in versions)
+    silent = [table.table.name for table in found if not table.splits]
+    missing = f" Nothing is said yet of {', '.join(silent)}." if silent else ""
     lines = [
         f"`cvxrobust reproduce tables --seeds {manifest['seeds']}`, written from stored rows by `cvxrobust reproduce "
         f"report`. Splits on which every method is complete, of {manifest['seeds']}: {splits}. Tables and figures are "
-        "over these alone.",
+        f"over these alone.{missing}",
         f"{manifest['threads']} thread, {machine['cpu']}, {machine['python']}, {named}; {seconds / 60.0:.0f} minutes "
         "of the processor for the fits. Seconds are those of the processor, not of the wall.",
     ]
@@ -145,7 +147,7 @@ def _in_short(found: Sequence[TableFindings]) -> Iterator[str]:
     yield "The same against each baseline (ahead / within one standard error / behind, over all attacks and radii):"
     yield _against_each(found)
     if not lost:
-        yield "On no table and at no radius is a baseline's certified accuracy more than one standard error above ours."
+        yield "On none of these tables, at no radius, is a baseline's certified accuracy a standard error above ours."
         return
     yield "**Where the best baseline's certified accuracy is above ours by more than one standard error:**"
     yield markdown(

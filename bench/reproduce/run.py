@@ -1,6 +1,7 @@
 """Carrying out a study: on this machine in processes that are watched over, or on the workers of a dask scheduler."""
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
@@ -94,9 +95,13 @@ def _next(cells: Sequence[Cell], busy: set[Any], count: int) -> list[tuple[Cell,
 
 
 def prepare(threads: int) -> None:
-    """Limit the threads of the numerical libraries of this process: those that are loaded, and those that will be."""
+    """Limit the threads of the numerical libraries of this process: those that are loaded, and those that will be.
+
+    Ctrl-C is left to who started it, and ends it.
+    """
     from threadpoolctl import threadpool_limits
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     threadpool_limits(threads)
 
@@ -134,6 +139,8 @@ def hands_here(jobs: int, terms: StudyTerms) -> Iterator[Hands]:
 @contextmanager
 def hands_of_dask(address: str) -> Iterator[Hands]:
     """The workers of a scheduler of ``dask.distributed``; a fit that ignores its time is not ended there.
+
+    They keep the threads that they were started with (``OMP_NUM_THREADS=1 dask worker ADDRESS``).
 
     Args:
         address: Of the scheduler.

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from cvxrobust import InputError, UnknownNameError
+from cvxrobust.bench import studies
 from cvxrobust.bench.reproduce import fits
 from cvxrobust.bench.reproduce.analysis import BASELINE, OURS, contests, findings
 from cvxrobust.bench.reproduce.fits import TEST, JudgingEffort, StudyTerms, carry_out
@@ -211,7 +212,7 @@ def test_the_report_says_where_a_baseline_is_ahead_and_where_none_is(tmp_path):
     assert "| trial | l2 | 0.1 | robust-linear |" in text
     found, text = report_of(invented({"standard-sdp": 75, "robust-linear": 70, "svc-rbf": 80}))
     assert all(contest.won for contest in contests(found[0]))
-    assert "at no radius is a baseline's certified accuracy more than one standard error above ours" in text
+    assert "at no radius, is a baseline's certified accuracy a standard error above ours" in text
     question = TRIAL.questions[0]
     assert str(found[0].certified(OURS, question, 0)) == "76.0 ± 0.6"
     assert found[0].certified("svc-rbf", question, 0).value == 0.0
@@ -235,6 +236,13 @@ def test_splits_on_which_a_method_is_incomplete_enter_no_figure():
     found, text = report_of([row for row in rows if row["method"] != "svc-rbf"])
     assert not found[0].splits
     assert "No split is complete yet" in text
+    assert "Nothing is said yet of trial." in text
+
+
+def test_the_report_that_is_kept_is_what_its_rows_say():
+    folder = Path(studies.__file__).parent / "reports"
+    text = make_report(*read_study(folder / "tables"), "tables")
+    assert (folder / "tables.md").read_text(encoding="utf-8") == text
 
 
 def test_a_second_round_has_a_section_of_its_own(monkeypatch):
