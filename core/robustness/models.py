@@ -72,6 +72,15 @@ class Model(Protocol):
         """Margins, shape (n,), and their gradients in X, shape (n, d); None where there are no gradients."""
         ...
 
+    def pull(self, X: Array, weights: Array) -> Array | None:
+        """Gradients in X of sums of scores, each class with a weight, shape (n, d); None where there are none.
+
+        Args:
+            X: Shape (n, d).
+            weights: Shape (n, K). A single score is that of the second class, and the first has its negative.
+        """
+        ...
+
 
 @dataclass
 class Guise:
@@ -110,6 +119,10 @@ class Guise:
     def slopes(self, X: Array, index: Index, rivals: Index | None = None) -> tuple[Array, Array] | None:
         """As it is."""
         return self.view.slopes(X, index, rivals)
+
+    def pull(self, X: Array, weights: Array) -> Array | None:
+        """As it is."""
+        return self.view.pull(X, weights)
 
 
 def places(classes: Sequence[Any], y: ArrayLike, n: int) -> Index:
@@ -185,23 +198,36 @@ class NetworkModel:
 
     def slopes(self, X: Array, index: Index, rivals: Index | None = None) -> tuple[Array, Array]:
         """By hand: of a quadratic, or of pieces that are linear."""
+        outputs, inner = self._neurons(X)
+        alpha = self.inner.alpha
+        margins, rivals = contest(outputs @ alpha, index, rivals)
+        if alpha.ndim == 1:
+            weights = np.where(index == 1, 1.0, -1.0)[:, None] * alpha
+        else:
+            weights = (alpha[:, index] - alpha[:, rivals]).T
+        return margins, np.asarray((weights * inner) @ self._directions)
+
+    def pull(self, X: Array, weights: Array) -> Array:
+        """By hand, too."""
+        alpha = self.inner.alpha
+        each = weights @ (np.vstack([-alpha, alpha]) if alpha.ndim == 1 else alpha.T)
+        return np.asarray((each * self._neurons(X)[1]) @ self._directions)
+
+    @property
+    def _directions(self) -> Array:
         network = self.inner
-        U, offset = network.u, np.zeros(network.n_neurons)
-        if isinstance(network, ReLUNetwork) and network.bias:
-            U, offset = network.u[:, :-1], network.u[:, -1]
-        t = X @ U.T + offset
+        return network.u[:, :-1] if isinstance(network, ReLUNetwork) and network.bias else network.u
+
+    def _neurons(self, X: Array) -> tuple[Array, Array]:
+        """What the hidden neurons answer, and their slopes, shapes (n, m)."""
+        network = self.inner
+        t = X @ self._directions.T
         if isinstance(network, ReLUNetwork):
-            outputs, inner = np.maximum(t, 0.0), (t > 0.0).astype(np.float64)
-        else:
-            a, b, c = network.activation
-            outputs, inner = (a * t + b) * t + c, 2.0 * a * t + b
-        scores = outputs @ network.alpha
-        margins, rivals = contest(scores, index, rivals)
-        if network.alpha.ndim == 1:
-            weights = np.where(index == 1, 1.0, -1.0)[:, None] * network.alpha
-        else:
-            weights = (network.alpha[:, index] - network.alpha[:, rivals]).T
-        return margins, np.asarray((weights * inner) @ U)
+            if network.bias:
+                t += network.u[:, -1]
+            return np.maximum(t, 0.0), (t > 0.0).astype(np.float64)
+        a, b, c = network.activation
+        return (a * t + b) * t + c, 2.0 * a * t + b
 
 
 @dataclass
@@ -260,6 +286,15 @@ class PredictorModel:
         scores = X @ weights.T + offsets
         margins, rivals = contest(scores, index, rivals)
         return margins, weights[index] - weights[rivals]
+
+    def pull(self, X: Array, weights: Array) -> Array | None:
+        """Of linear models alone."""
+        if not is_linear(self.model):
+            return None
+        each = linear_scores(self.model)[0]
+        if np.atleast_2d(self.model.coef_).shape[0] == 1:
+            each = np.vstack([-each[1], each[1]])
+        return np.asarray(weights @ each)
 
     def _asked(self, method: str, X: Array) -> Any:
         """What a method says; it was asked about a table with names in training, but columns are where they were."""

@@ -127,6 +127,22 @@ class TorchModel:
             slopes[rows] = 0.0 if slope is None else _numbers(slope)
         return margins, slopes
 
+    def pull(self, X: Array, weights: Array) -> Array | None:
+        """By automatic differentiation, too."""
+        slopes = np.empty_like(X)
+        for rows in self._blocks(X):
+            with self._untouched(self.guide), self.torch.inference_mode(False), self.torch.enable_grad():
+                x = self.torch.tensor(X[rows], dtype=self.precision, device=self.device, requires_grad=True)
+                scores = self.logits(x.clone())
+                if not scores.requires_grad:
+                    return None
+                if scores.ndim == 1:
+                    scores = self.torch.stack([-scores, scores], dim=1)
+                wanted = self.torch.tensor(weights[rows], dtype=scores.dtype, device=scores.device)
+                (slope,) = self.torch.autograd.grad((wanted * scores).sum(), x, allow_unused=True)
+            slopes[rows] = 0.0 if slope is None else _numbers(slope)
+        return slopes
+
     def _total(self, scores: "torch.Tensor", index: Index, others: Index) -> "torch.Tensor":
         if scores.ndim == 1:
             signs = np.where(index == 1, 1.0, -1.0)
