@@ -75,7 +75,8 @@ def test_every_method_learns_and_is_judged(name):
     for part in row["threats"].values():
         assert all(low <= high for low, high in zip(part["certified"], part["attacked"], strict=True))
         assert part["attacked"][0] > 0.6 * row["judged"]
-        assert (part["kind"] != "none") == method.certified
+        # Of boosted trees there is a weak bound, which the study leaves aside.
+        assert (part["kind"] != "none") == (method.certified or name == "boosting")
     assert json.loads(json.dumps(row)) == row
 
 
