@@ -65,6 +65,7 @@ class Training:
         memory: Of the descent, in all entries of the neurons.
         schedule: The present smoothing, and what descent aims at.
         warm: Whether it began with neurons that know something.
+        replaceable: Whether these are of a start that somebody gave, and that may have been worse than none.
         evaluations: Of the objective so far.
         budget: Evaluations until the next certificate.
         latest: The best evaluation since the last certificate, with its query; None if there is none.
@@ -99,8 +100,11 @@ class Training:
         self.best.primal, self.best.dual = self._empty(), nothing
         saved = self._load()
         self.warm = saved is not None or (start is not None and start.n_neurons > 0)
+        self.replaceable = self.warm and saved is None
         unit = float(np.abs(column).mean()) if torch_loss(program.loss).of_sizes else 1.0
         self.schedule = Schedule(program, settings.tolerance, self.warm, centre, unit or 1.0)
+        if self.replaceable:
+            self.schedule.patience = TUNING.patience_with_start
         if saved is not None:
             self._restore(saved)
         else:
@@ -110,7 +114,7 @@ class Training:
 
     def run(self) -> Generator[Request, Any, Solution]:
         """Rounds of descent, each followed by a certificate."""
-        while (ended := self.ended()) is None and self.schedule.patient:
+        while (ended := self.ended()) is None and (self.schedule.patient or self._begin_again()):
             descent = yield from self._descend()
             penalty = self.penalty
             judgement = yield self.query(descent.point), descent.evaluation
@@ -143,6 +147,15 @@ class Training:
                 found: Descent[ObjectiveEvaluation] = ended.value
                 self.neurons, self.budget = found.point, TUNING.round_evaluations
                 return found
+
+    def _begin_again(self) -> bool:
+        """Begin from nothing, once, where a start has led nowhere; what was found by then still counts."""
+        if not self.replaceable:
+            return False
+        self.warm = self.replaceable = False
+        self._place(*self._fresh())
+        self.schedule.begin_cold(self.samples.zeros())
+        return True
 
     def take(self, network: PolynomialNetwork, upper: float, multipliers: Multipliers, lower: float) -> None:
         """Keep what is better, and report it."""
