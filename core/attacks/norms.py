@@ -29,10 +29,12 @@ class NormGeometry(Protocol):
     Attributes:
         dual: The norm q with 1/p + 1/q = 1.
         isotropic: Whether it is the same in all directions.
+        separable: Whether every coordinate is bounded by itself, so that scaled balls are boxes.
     """
 
     dual: ClassVar[Norm]
     isotropic: ClassVar[bool]
+    separable: ClassVar[bool]
 
     def size(self, D: Array) -> Array:
         """The norm of vectors, shape (...)."""
@@ -73,6 +75,7 @@ class _InfNorm:
 
     dual: ClassVar[Norm] = 1
     isotropic: ClassVar[bool] = False
+    separable: ClassVar[bool] = True
 
     def size(self, D: Array) -> Array:
         return _largest(D)
@@ -106,6 +109,7 @@ class _TwoNorm:
 
     dual: ClassVar[Norm] = 2
     isotropic: ClassVar[bool] = True
+    separable: ClassVar[bool] = False
 
     def size(self, D: Array) -> Array:
         return _length(D)
@@ -142,6 +146,7 @@ class _OneNorm:
 
     dual: ClassVar[Norm] = "inf"
     isotropic: ClassVar[bool] = False
+    separable: ClassVar[bool] = False
 
     def size(self, D: Array) -> Array:
         return _sum(D)

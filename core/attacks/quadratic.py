@@ -199,6 +199,22 @@ class Quadratic:
         rest = self.neurons.complement.lengths(X)
         return values + self.kappa * rest * rest, xp.concat([half, self.kappa * rest[:, None]], axis=1)
 
+    def whole_matrix(self, inputs: Array) -> Array:
+        """P in some of the inputs, shape (q,), in NumPy; shape (q, q)."""
+        own = self.vectors[inputs]
+        P = (own * self.values) @ own.T
+        complement = self.neurons.complement
+        if self.kappa is None or complement is None:
+            return np.asarray(0.5 * (P + P.T))
+        basis = complement.basis[inputs]
+        return np.asarray(0.5 * (P + P.T) + self.kappa * (np.eye(len(inputs)) - basis @ basis.T))
+
+    def in_inputs(self, half: Array, X: Array) -> Array:
+        """Half gradients of `expand` at the rows of X as vectors of inputs, shape (n, d), in NumPy."""
+        if self.kappa is None or self.neurons.complement is None:
+            return half @ self.vectors.T
+        return half[:, :-1] @ self.vectors.T + half[:, -1:] * self.neurons.complement.directions(X)
+
     def attacked(self, X: Array, moves: Array, attack: AttackBall) -> Array:
         """Rows of X, shape (n, d), moved by attacks in the coordinates of `worst_case`, shape (n, k)."""
         columns = self.seen_by(attack).columns
@@ -271,7 +287,7 @@ class Quadratic:
         view = self.seen_by(attack)
         sides = {side: _diagonal(xp, side * view.values) for side in (1.0, -1.0)}
         for rows in blocks(X.shape[0], self.values.shape[0]):
-            value, half, allowance = self._expand(X[rows], radius[rows], attack)
+            value, half, allowance = self.expand_within(X[rows], radius[rows] * attack.euclidean_reach, attack)
             half = view.half(half)
             margins = sign[rows] * value
             lower = margins - allowance
@@ -286,11 +302,17 @@ class Quadratic:
                     lower[chosen] += found.dual
             yield rows, (margins, lower, moves)
 
-    def _expand(self, X: Array, radius: Array, attack: AttackBall) -> tuple[Array, Array, Array]:
-        """Values and half gradients as in `expand`, and what rounding may have added to margins within the attacks."""
-        xp, within = array_namespace(X), radius * attack.euclidean_reach
+    def expand_within(self, X: Array, within: Array, attack: AttackBall | None = None) -> tuple[Array, Array, Array]:
+        """Values and half gradients as in `expand`, and what rounding may have added to values nearby.
+
+        Args:
+            X: Shape (n, d).
+            within: Euclidean distances from the rows up to which that is asked, shape (n,).
+            attack: Of an ellipsoid, in whose coordinates half gradients will be seen; None for the inputs.
+        """
+        xp, uneven = array_namespace(X), attack is not None and attack.ellipsoid is not None
         reach = xp.sqrt(xp.sum(X * X, axis=1)) + within
-        uncertainty = self.uncertainty_of(attack)
+        uncertainty = self.uncertainty if attack is None else self.uncertainty_of(attack)
         allowance = uncertainty * (reach * reach + 1.0)
         if float(xp.max(allowance)) <= LARGE:
             return *self.expand(X), allowance
@@ -302,7 +324,7 @@ class Quadratic:
             half = xp.concat([half, self.kappa * rest[:, None]], axis=1)
         elif complement is not None:
             half = half + self.neurons.kappa * (complement.rest(X) @ self.vectors)
-        of_half = of_half if attack.ellipsoid is None else 2.0 * of_half
+        of_half = 2.0 * of_half if uneven else of_half
         return values, half, of_values + within * (2.0 * of_half + within * uncertainty)
 
     def distance(self, X: Array, attack: AttackBall | None = None) -> Array:

@@ -162,7 +162,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         index = self._label_index(y, n)
         attack = self._attack(self._radii(radius, n, "l2 radii"))
         best = WorstCase(inputs.copy(), np.full(n, np.inf), np.full(n, np.inf))
-        for quadratic, rows, sign in self._contests(index):
+        for quadratic, rows, sign in self.contests(index):
             margins, lower, moves = quadratic.worst_case(inputs[rows], sign, attack.of(rows))
             better = margins < best.margins[rows]
             best.points[rows[better]] = quadratic.attacked(inputs[rows[better]], moves[better], attack)
@@ -176,7 +176,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         index = self._label_index(y, inputs.shape[0])
         attack = self._attack(self._radii(radius, inputs.shape[0], "l2 radii"))
         lower = np.full(inputs.shape[0], np.inf)
-        for quadratic, rows, sign in self._contests(index):
+        for quadratic, rows, sign in self.contests(index):
             # Most often the rows are all there are: no copy then.
             chosen = inputs if rows.size == inputs.shape[0] else inputs[rows]
             lower[rows] = np.minimum(lower[rows], quadratic.worst_margins(chosen, sign, attack.of(rows)))
@@ -193,7 +193,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
         distance = np.full(inputs.shape[0], np.inf)
         attack = self._attack(distance)
-        for quadratic, rows, _ in self._contests(index):
+        for quadratic, rows, _ in self.contests(index):
             distance[rows] = np.minimum(distance[rows], np.asarray(quadratic.distance(inputs[rows], attack)))
         return distance
 
@@ -294,7 +294,7 @@ class PolynomialNetwork(TwoLayerNetwork):
             )
         return Quadratic.whole(*neurons, self.complement)
 
-    def _contests(self, index: NDArray[np.intp]) -> list[tuple[Quadratic, NDArray[np.intp], Array]]:
+    def contests(self, index: NDArray[np.intp]) -> list[tuple[Quadratic, NDArray[np.intp], Array]]:
         """The quadratics ``f_k - f_l`` whose sign decides, the rows each concerns and the sign of their label in it."""
         if self.alpha.ndim == 1:
             everyone = np.arange(index.size)

@@ -15,6 +15,7 @@ from cvxrobust.core.attacks.threat import ROUNDING, AttackSet
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import forests, trees
+from cvxrobust.core.robustness.boxes import BoxCertifier, judges_boxes
 from cvxrobust.core.robustness.contest import Index
 from cvxrobust.core.robustness.models import Model, NetworkModel, is_linear, linear_scores
 
@@ -77,7 +78,8 @@ class _Measured:
 class QuadraticCertifier(_Measured):
     """Polynomial networks, without a standardizer: the distance to the boundary is a trust-region subproblem.
 
-    For norms other than 2 the l2 ball or ellipsoid around the attacks is judged in their place.
+    In norm 1, and in boxes of very many inputs, the l2 ball or ellipsoid around the attacks is judged in their place:
+    the worst case of a quadratic that bends both ways is at no corner of a cross-polytope.
     """
 
     @property
@@ -199,9 +201,11 @@ def certifier_of(model: Model, ball: AttackBall, ranged: bool, seconds: float) -
         model: The classifier.
         ball: The attacks.
         ranged: Whether inputs have a range, which no certificate here makes use of.
-        seconds: For exact answers about ReLU networks.
+        seconds: For exact answers about ReLU networks, and about polynomial ones in boxes.
     """
     inner = model.inner if isinstance(model, NetworkModel) else model.model
+    if isinstance(inner, PolynomialNetwork) and judges_boxes(inner, ball):
+        return BoxCertifier(inner, seconds)
     if isinstance(inner, PolynomialNetwork):
         return QuadraticCertifier(inner, ball.geometry.isotropic and not ranged)
     if isinstance(inner, ReLUNetwork):

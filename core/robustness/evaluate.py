@@ -13,6 +13,7 @@ from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import trees
 from cvxrobust.core.robustness.attacks import ATTACKS, Attack, Best, Effort
+from cvxrobust.core.robustness.boxes import CoordinateDescent, judges_boxes
 from cvxrobust.core.robustness.certificates import Certifier, Held, certifier_of
 from cvxrobust.core.robustness.contest import Array, Index
 from cvxrobust.core.robustness.models import Model, NetworkModel, as_model, places
@@ -21,6 +22,8 @@ from cvxrobust.core.validation import as_numbers
 
 CHUNK = 4_000_000
 """Numbers that the inputs of rows that are attacked together may have; attacks keep some dozen arrays of this size."""
+
+DESCENT = "coordinate descent"
 
 AUDIT = 200
 """Certified rows that are attacked all the same: an attack takes a thousand times as long as a distance."""
@@ -45,11 +48,12 @@ def evaluate_robustness(
     """For every radius a bracket ``certified <= true robust accuracy <= attacked``.
 
     Below it are proofs: exact distances of polynomial networks against l2 attacks and ellipsoids, of linear classifiers
-    and of decision trees in every norm; bounds of ReLU networks, and of polynomial ones in other norms. Of other
-    classifiers nothing is proved. Above it are attacks on the raw margin in double precision. A row counts as turned
-    wrong only if the attacked input passes the check here: it lies in the threat's set, and `predict` of the classifier
-    as it is gives it another label. What breaks a row at a radius breaks it at every larger one. Of rows with a
-    certificate some are attacked all the same, to find it out if it is false.
+    and of decision trees in every norm; bounds of ReLU networks, of polynomial ones in boxes (the norm inf, within the
+    range of the inputs if there is one), and, loosely, in norm 1. Of other classifiers nothing is proved. Above it are
+    attacks on the raw margin in double precision. A row counts as turned wrong only if the attacked input passes the
+    check here: it lies in the threat's set, and `predict` of the classifier as it is gives it another label. What
+    breaks a row at a radius breaks it at every larger one. Of rows with a certificate some are attacked all the same,
+    to find it out if it is false.
 
     Memory is bounded: rows are attacked some megabytes at a time, and modules see them in batches.
 
@@ -67,7 +71,8 @@ def evaluate_robustness(
         steps: Steps of iterative attacks from each start.
         restarts: Random starts besides the input itself.
         seed: Of everything random.
-        exact_seconds: For exact worst cases of ReLU networks where bounds and attacks disagree; 0 for none.
+        exact_seconds: For exact worst cases of ReLU networks, and of polynomial ones in boxes, where bounds and attacks
+            disagree; 0 for none.
         attacks: By name; None for all of ours (`cvxrobust.core.robustness.attacks.ATTACKS`). Those of other packages:
             `cvxrobust.core.robustness.outside`.
         audit: How many of the rows, drawn at random, are attacked, too, at the largest radius at which they are
@@ -95,7 +100,7 @@ def evaluate_robustness(
     held = right & certifier.held(centred, index, np.array([centred.reaching(radius) for radius in asked]))
     chunks = _chunks(*rows.shape)
     ours = dict(ATTACKS if attacks is None else attacks)
-    ours = _with_own_attacks(ours, view, centred, exact_seconds / asked.size / len(chunks))
+    ours = _with_own_attacks(ours, view, centred, exact_seconds / asked.size / len(chunks), alone=attacks is not None)
     campaign = _Campaign(view, asked, ours, Effort(steps, restarts, seed))
     spared = _spared(held, np.random.default_rng([seed, 13]).permutation(index.size) < audit)
     found = _Broken.joined(
@@ -203,9 +208,16 @@ def _chunks(n: int, d: int) -> list[Index]:
     return [np.arange(start, min(start + size, n), dtype=np.intp) for start in range(0, n, size)]
 
 
-def _with_own_attacks(tried: dict[str, Attack], view: Model, attacks: AttackSet, seconds: float) -> dict[str, Attack]:
-    """Exact attacks come first, where others are left with nothing; those that take long come last."""
+def _with_own_attacks(
+    tried: dict[str, Attack], view: Model, attacks: AttackSet, seconds: float, *, alone: bool
+) -> dict[str, Attack]:
+    """Exact attacks come first, where others are left with nothing; those that take long come last.
+
+    What is not exact stays away where others shall be alone.
+    """
     own = _own_attacks(view, attacks, seconds)
+    if alone:
+        own.pop(DESCENT, None)
     return tried | own if seconds and own else own | tried
 
 
@@ -237,6 +249,8 @@ def _own_attacks(view: Model, attacks: AttackSet, seconds: float) -> dict[str, A
         there = own.allow(points)
         best.offer(np.where(there[:, None], points, own.X), np.where(there, model.margins(points, index), np.inf))
 
+    if isinstance(inner, PolynomialNetwork) and judges_boxes(inner, ball):
+        return {DESCENT: CoordinateDescent(inner)}
     if isinstance(inner, PolynomialNetwork) and ball.geometry.isotropic and not attacks.ranged:
         return {"exact worst case": quadratic}
     if isinstance(inner, ReLUNetwork) and seconds:

@@ -25,6 +25,8 @@ ROOMS = {
     "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets < validation < weights "
     "< conic < losses < attacks < networks < robustness < programs < contracts < discovery < kit < formats < solving "
     "< paths < testing",
+    "core.attacks": "* < boxes",
+    "core.attacks.boxes": "margins < shor < factors < attack | certify < exact",
     "core.programs": "rows < polynomial | gated",
     "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators < model_selection",
     "problems.relu": "gates < *",

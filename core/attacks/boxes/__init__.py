@@ -1,0 +1,1 @@
+"""Margins of polynomial networks in boxes: bounds, attacks, exact worst cases."""
