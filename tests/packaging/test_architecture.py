@@ -25,8 +25,9 @@ ROOMS = {
     "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets < validation < weights "
     "< conic < losses < attacks < networks < robustness < programs < contracts < discovery < kit < formats < solving "
     "< paths < testing",
-    "core.programs": "rows < polynomial | gated",
+    "core.programs": "rows < polynomial | gated < joint",
     "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators < model_selection",
+    "problems.polynomial": "* < joint",
     "problems.relu": "gates < *",
     "backends": "cvxopt_keeping < clarabel | scs | cvxpy | mosek | torch | ipm",
     "backends.torch": "process_group, stopping, checkpoint, lbfgs, losses < conic | polynomial | gated",
