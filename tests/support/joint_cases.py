@@ -15,10 +15,13 @@ def random_joint(number):
     d, K, n = int(rng.integers(1, 4)), 2 + number % 3, int(rng.integers(5, 9))
     X = rng.standard_normal((n, d)) * rng.choice([0.5, 1.0, 2.0])
     y = np.concatenate([np.arange(K), rng.integers(0, K, n - K)])
-    return JointSDP(
-        X, **samples(rng, y, number), **attacks(rng, SHAPES[number % 7], n, d), beta=float(rng.choice([0.005, 0.02, 0.1])),
-        loss=LOSSES[number // 2 % 4], activation=ACTIVATIONS[number // 3 % 5],
-    )  # fmt: skip
+    about = samples(rng, y, number) | attacks(rng, SHAPES[number % 7], n, d)
+    beta, loss, activation = (
+        float(rng.choice([0.005, 0.02, 0.1])),
+        LOSSES[number // 2 % 4],
+        ACTIVATIONS[number // 3 % 5],
+    )
+    return JointSDP(X, **about, beta=beta, loss=loss, activation=activation)
 
 
 def samples(rng, y, number):

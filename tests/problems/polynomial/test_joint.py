@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from joint_cases import random_joint, some_network
 
 from cvxrobust import AdversarialSDP, InputError, JointSDP, Settings, UnsupportedProgramError, solve
 from cvxrobust.core import get_backend
 from cvxrobust.core.programs.joint.certificate import JointPoints
-from joint_cases import random_joint, some_network
 
 TIGHT = Settings(tolerance=1e-8, threads=1)
 NUMBERS = range(105)
