@@ -2,8 +2,8 @@
 
 As for one output (`cvxrobust.backends.torch.polynomial.objective`), a neuron u of class q with output weight s alpha is
 ``v = sqrt(alpha) u``; ``T_q = sum s p p'`` over its neurons, ``p = [v; ||v||]``. With multipliers theta_ik of the
-margins ``f_c - f_k`` under attack, and ``G_q = sum_{c = q} theta_ik A - sum_{k = q} theta_ik A`` at the attacked points,
-the gradient in a neuron of class q is ``-2 s (dp)'G_q p + 2 beta penalties_q v``.
+margins ``f_c - f_k`` under attack, and ``G_q = sum_{c = q} theta_ik A - sum_{k = q} theta_ik A`` where attacks lead, the
+gradient in a neuron of class q is ``-2 s (dp)'G_q p + 2 beta penalties_q v``.
 
 An evaluation costs two products of X with all neurons. Every pair of classes has one eigenproblem in the span of its
 neurons, and attacks that are separable there. First all margins are put between two bounds that take no root-finding:
@@ -139,7 +139,8 @@ class PairForm:
 
     def half(self, inside: Tensor) -> Tensor:
         """Half gradients as attacks see them, shape (k, b), from products of neurons and points, shape (m, b)."""
-        return (self.slopes @ inside).add_(self.linear)
+        found: Tensor = (self.slopes @ inside).add_(self.linear)
+        return found
 
     def brackets(self, inside: Tensor, radius: Tensor, side: float) -> tuple[Tensor, Tensor]:
         """What attacks and their smoothing do to margins at most, and what one attack does, both of shape (b,)."""
@@ -310,7 +311,8 @@ class JointObjective:
         first, mass = (sums[M:] + firsts)[net.owners], counts.sum(dim=1)[net.owners]
         upper = a * (sums[:M] + curved) + 0.5 * b * net.lengths[:, None] * first
         lower = 0.5 * b * (net.neurons * first).sum(dim=1) / net.lengths.clamp(min=1e-150) + c * mass
-        return -2.0 * net.signs[:, None] * (upper + lower[:, None] * net.neurons)
+        found: Tensor = -2.0 * net.signs[:, None] * (upper + lower[:, None] * net.neurons)
+        return found
 
     def _add_moves(
         self, side: Side, products: Tensor, theta: Tensor, shift: Tensor, factors: Tensor, curved: Tensor,

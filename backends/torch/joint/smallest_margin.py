@@ -79,7 +79,8 @@ def _logistic_threshold(y: Tensor, mu: float) -> Tensor:
 
 def _entropy(total: Tensor) -> Tensor:
     total = total.clamp(max=1.0)  # rounding
-    return torch.special.xlogy(total, total) + torch.special.xlog1py(1.0 - total, -total)
+    found: Tensor = torch.special.xlogy(total, total) + torch.special.xlog1py(1.0 - total, -total)
+    return found
 
 
 LOSSES: dict[str, SmallestMargin] = {

@@ -110,16 +110,14 @@ class JointTraining:
         """Rounds of descent, each followed by a certificate."""
         ended: Termination | None = None
         try:
-            while (ended := self.best.ended(self.evaluations)) is None and (
-                self.schedule.patient or self._begin_again()
-            ):
+            while (ended := self.ended()) is None and (self.schedule.patient or self._begin_again()):
                 descent, penalty = self._descend(), self.penalty
                 judgement = self._judge(self.query(descent.point), descent.evaluation)
                 self._continue(descent, judgement, penalty)
                 self.save()
         except StopPass:
             self._conclude()
-            ended = self.best.ended(self.evaluations)
+            ended = self.ended()
         return self.solution(ended)
 
     def solution(self, ended: Termination | None, said: str = "") -> Solution:
@@ -218,6 +216,10 @@ class JointTraining:
         # What has just failed to help may need its neurons, and so may a descent that is long.
         if schedule.idle == 0 and not (attack.uneven and shares.unfinished):
             self._merge()
+
+    def ended(self) -> Termination | None:
+        """Why to stop, if so."""
+        return self.best.ended(self.evaluations)
 
     def _allowance(self, wanted: int) -> int:
         limit = self.settings.max_iterations
