@@ -2,8 +2,8 @@
 
 As for one output (`cvxrobust.backends.torch.polynomial.objective`), a neuron u of class q with output weight s alpha is
 ``v = sqrt(alpha) u``; ``T_q = sum s p p'`` over its neurons, ``p = [v; ||v||]``. With multipliers theta_ik of the
-margins ``f_c - f_k`` under attack, and ``G_q = sum_{c = q} theta_ik A - sum_{k = q} theta_ik A`` where attacks lead, the
-gradient in a neuron of class q is ``-2 s (dp)'G_q p + 2 beta penalties_q v``.
+margins ``f_c - f_k`` under attack, and ``G_q = sum_{c = q} theta_ik A - sum_{k = q} theta_ik A`` at the points where
+attacks lead, the gradient in a neuron of class q is ``-2 s (dp)'G_q p + 2 beta penalties_q v``.
 
 An evaluation costs two products of X with all neurons. Every pair of classes has one eigenproblem in the span of its
 neurons, and attacks that are separable there. First all margins are put between two bounds that take no root-finding:
