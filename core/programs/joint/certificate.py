@@ -166,9 +166,12 @@ def network_multipliers(program: JointProgram, network: PolynomialNetwork, margi
 
 def network_points(program: JointProgram, network: PolynomialNetwork, theta: Array) -> JointPoints:
     """Multipliers of any origin, shape (n, K), on the worst attacks on a network, all of which are kept."""
-    found: list[tuple[Array, Index, Index, Array]] = []
+    none = np.empty(0, dtype=np.intp)
+    found: list[tuple[Array, Index, Index, Array]] = [(np.empty(0), none, none, np.empty((0, program.X.shape[1])))]
     for one in contests(program, network):
         rows = one.rows[theta[one.rows, one.rival] > 0.0]
+        if not rows.size:
+            continue
         attack, X = program.attack.of(rows), program.X[rows]
         _, _, moves = one.quadratic.worst_case(X, np.full(rows.size, one.side), attack)
         points = one.quadratic.attacked(X, moves, program.attack)
