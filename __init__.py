@@ -5,8 +5,8 @@
     result.certificate.lower, result.certificate.upper, result.network.robust_accuracy(X, y, [0.1, 0.3])
 
 See `solve` for the front door, `AdversarialSDP`, `StandardSDP`, `StreamedSDP` (data too large for memory),
-`AdversarialReLU` and `ConvexReLU` for the problems, `backends` for the solvers, `evaluate_robustness` for how robust
-any classifier is, whoever trained it.
+`JointSDP` (several classes under one loss), `AdversarialReLU` and `ConvexReLU` for the problems, `backends` for the
+solvers, `evaluate_robustness` for how robust any classifier is, whoever trained it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
 from cvxrobust.problems.data.batches import Batches
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
+from cvxrobust.problems.polynomial.joint.joint_sdp import JointSDP
 from cvxrobust.problems.polynomial.standard_sdp import StandardSDP
 from cvxrobust.problems.polynomial.streamed_sdp import StreamedSDP
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
@@ -63,6 +64,7 @@ __all__ = [
     "ConvexReLU",
     "CvxRobustError",
     "InputError",
+    "JointSDP",
     "LicenceError",
     "PathPoint",
     "PathResult",

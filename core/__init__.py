@@ -66,6 +66,8 @@ from cvxrobust.core.paths.follow import solve_path
 from cvxrobust.core.paths.result import PathPoint, PathResult
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers
 from cvxrobust.core.programs.gated.program import GatedProgram
+from cvxrobust.core.programs.joint.certificate import JointPoints
+from cvxrobust.core.programs.joint.program import JointProgram
 from cvxrobust.core.programs.polynomial.certificate import MomentMultipliers, PointMultipliers, coefficients
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
@@ -98,6 +100,8 @@ __all__ = [
     "GatedMultipliers",
     "GatedProgram",
     "InputError",
+    "JointPoints",
+    "JointProgram",
     "LicenceError",
     "Loss",
     "LossBlock",

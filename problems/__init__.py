@@ -6,6 +6,7 @@ from cvxrobust.core.discovery.hookspecs import ProblemDescription, hookimpl
 
 if TYPE_CHECKING:
     from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
+    from cvxrobust.problems.polynomial.joint.joint_sdp import JointSDP
     from cvxrobust.problems.polynomial.standard_sdp import StandardSDP
     from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
     from cvxrobust.problems.relu.convex_relu import ConvexReLU
@@ -21,6 +22,12 @@ def _adversarial_sdp() -> "type[AdversarialSDP]":
     from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 
     return AdversarialSDP
+
+
+def _joint_sdp() -> "type[JointSDP]":
+    from cvxrobust.problems.polynomial.joint.joint_sdp import JointSDP
+
+    return JointSDP
 
 
 def _convex_relu() -> "type[ConvexReLU]":
@@ -47,6 +54,12 @@ def cvxrobust_problems() -> list[ProblemDescription]:
             "adversarial-sdp",
             _adversarial_sdp,
             "polynomial activation, l2 adversary",
+            ("radius", "norm", "scale", *shared),
+        ),
+        ProblemDescription(
+            "joint-sdp",
+            _joint_sdp,
+            "polynomial activation, l2 adversary, several classes under one loss",
             ("radius", "norm", "scale", *shared),
         ),
         ProblemDescription("convex-relu", _convex_relu, "ReLU activation, no adversary", relu),

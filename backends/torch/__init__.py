@@ -3,7 +3,8 @@
 Polynomial programmes are solved by factorised smoothing with exact worst cases and priced neurons
 (`cvxrobust.backends.torch.polynomial.solve`), gated ReLU programmes by smoothing with Newton steps
 (`cvxrobust.backends.torch.gated.solve`). Each certifies its own iterates and stops at the certified gap that was asked
-for. Conic programmes, of whatever origin, are solved by operator splitting (`cvxrobust.backends.torch.conic.solve`), by
+for. Joint programmes of several classes are solved by the first of these, too (`cvxrobust.backends.torch.joint.solve`).
+Conic programmes, of whatever origin, are solved by operator splitting (`cvxrobust.backends.torch.conic.solve`), by
 their residuals.
 """
 
@@ -25,6 +26,7 @@ from cvxrobust.core import (
     Estimate,
     Exponential,
     GatedProgram,
+    JointProgram,
     Monitor,
     NonNegative,
     PolynomialNetwork,
@@ -94,6 +96,7 @@ class Torch:
         weights=True,
         attacks=frozenset({"ball", "ellipsoid"}),
         gated_attacks=frozenset({"ball", "ellipsoid", "scaled ball"}),
+        multiclass=frozenset({"one-versus-all", "joint"}),
         devices=("cpu", "cuda", "mps"),
         dtypes=("float64", "float32"),
         warm_start=True,
@@ -129,17 +132,16 @@ class Torch:
         if settings.device != "auto":
             resolve_device(settings, self.capabilities.devices)
 
-    def estimate(self, program: PolynomialProgram | GatedProgram | ConicSize) -> Estimate | None:
+    def estimate(self, program: PolynomialProgram | GatedProgram | JointProgram | ConicSize) -> Estimate | None:
         """What a solve would cost; None for conic programmes, where others are better by far."""
         if isinstance(program, ConicSize):
             return None
         n, d = program.X.shape
+        if isinstance(program, JointProgram):
+            # As many margins as one output has for each rival, in the same passes.
+            return _descent(n, d, program.attack.present, program.n_classes - 1.0)
         if isinstance(program, PolynomialProgram):
-            attacked = 1.0 if program.attack.present else 0.5
-            faces = 2.0 if program.kind == "attacked targets" else 1.0
-            evaluations = min(EVALUATIONS[0] + EVALUATIONS[1] * d, EVALUATIONS[2])
-            step = attacked * (EVALUATION[0] + EVALUATION[1] * faces * n * (d + ALONG))
-            return Estimate(STALLED + evaluations * step, 32.0 * n * d, 20.0 * step)
+            return _descent(n, d, program.attack.present, 2.0 if program.kind == "attacked targets" else 1.0)
         entries = float(n) * math.prod(program.shape)
         attacked = program.attack.present
         share = SHARES[program.formulation, program.attack.norm if attacked else None]
@@ -155,7 +157,7 @@ class Torch:
 
     def solve(
         self,
-        program: PolynomialProgram | GatedProgram | ConicProgram,
+        program: PolynomialProgram | GatedProgram | JointProgram | ConicProgram,
         settings: Settings,
         monitor: Monitor | None = None,
         warm_start: Solution | None = None,
@@ -226,19 +228,25 @@ class Torch:
         return RobustGradient(program, device, settings.dtype, settings.threads)
 
     @staticmethod
-    def _with_threads(program: PolynomialProgram | GatedProgram, settings: Settings) -> Settings:
+    def _with_threads(program: PolynomialProgram | GatedProgram | JointProgram, settings: Settings) -> Settings:
         # On a busy machine the threads of small products wait for each other: 45 s instead of 5 were seen.
         small = settings.threads is None and math.prod(program.X.shape) <= SMALL
         return settings.replace(threads=1) if small else settings
 
     def _solve(
         self,
-        program: PolynomialProgram | GatedProgram,
+        program: PolynomialProgram | GatedProgram | JointProgram,
         settings: Settings,
         monitor: Monitor | None,
         warm_start: Solution | None,
     ) -> Solution:
         device = resolve_device(settings, self.capabilities.devices)
+        if isinstance(program, JointProgram):
+            from cvxrobust.backends.torch.joint.solve import solve_joint
+
+            start = network_to_start_from(warm_start, PolynomialNetwork)
+            found = solve_joint(program, settings, monitor, start, device, settings.dtype)
+            return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
         if isinstance(program, PolynomialProgram):
             from cvxrobust.backends.torch.polynomial.solve import solve_polynomial
 
@@ -275,6 +283,13 @@ class Torch:
         with torch_defaults(), blas_threads(threads):
             found = solve_conic(program, settings, monitor, warm_start, device, settings.dtype)
         return replace(found, ignored={**ignored, **found.ignored})
+
+
+def _descent(n: int, d: int, attacked: bool, faces: float) -> Estimate:
+    """What the training of a polynomial network costs, with so many worst cases per sample."""
+    evaluations = min(EVALUATIONS[0] + EVALUATIONS[1] * d, EVALUATIONS[2])
+    step = (1.0 if attacked else 0.5) * (EVALUATION[0] + EVALUATION[1] * faces * n * (d + ALONG))
+    return Estimate(STALLED + evaluations * step, 32.0 * n * d * max(faces, 1.0), 20.0 * step)
 
 
 @hookimpl

@@ -12,7 +12,7 @@ from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.losses.base import Loss, LossBlock
 from cvxrobust.core.programs.polynomial.certificate import PointMultipliers
 from cvxrobust.core.programs.polynomial.recovery import attacks_from_moments
-from cvxrobust.problems.polynomial.matrix_variables import Frame, FullFrame, features
+from cvxrobust.problems.polynomial.matrix_variables import Frame, FullFrame, MatrixVariables, features
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -88,7 +88,7 @@ def points_program(task: Task, frame: Frame, owners: Index, points: Array) -> Co
     """
     block = task.loss.block(task.target)
     rows = sided_rows if block.equality and task.attack.present else point_rows
-    return _program(task, frame, block, 0, [rows(task, block, frame, owners, points)])
+    return assembled(task.beta, frame, block, 0, [rows(task, block, frame, owners, points)])
 
 
 def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
@@ -116,7 +116,7 @@ def lmi_program(task: Task, frame: FullFrame) -> ConicProgram:
         DataRows(lmi, lmi_rhs, tuple(PSD(order) for _ in range(k))),
         DataRows(sparse.csr_array(lam), np.zeros(k), (NonNegative(k),)),
     ]
-    return _program(task, frame, block, k, groups)
+    return assembled(task.beta, frame, block, k, groups)
 
 
 def point_rows(task: Task, block: LossBlock, frame: Frame, owners: Index, points: Array) -> DataRows:
@@ -142,18 +142,38 @@ def _signed_outputs(task: Task, frame: Frame, signs: Array, points: Array) -> sp
 
 
 def _lmi_rows(task: Task, claimed: Claims, d: int) -> tuple[sparse.csr_array, Array]:
-    """Rows of ``svec(M_i)`` for every claim, in coordinates D / radius_i so that tiny radii stay well scaled:
+    """Rows of ``svec(M_i)`` for every claim, and their right-hand sides; see `inequality_rows`."""
+    attack, X = task.attack.of(claimed.owners), task.X[claimed.owners]
+    T = inequality_rows(X, claimed.signs, attack, task.activation)
+    lam, lift, rhs = multiplier_rows(attack, claimed.shift, claimed.lift)
+    none = sparse.csr_array((T.shape[0], PSD(d + 1).dim))
+    return sparse.csr_array(sparse.hstack([T, none, lam, lift])), rhs
+
+
+def inequality_rows(
+    X: Array, signs: Array, attack: AttackBall, activation: tuple[float, float, float]
+) -> sparse.csr_array:
+    """What ``svec(M_i)`` holds of T, with the sign of rows, in coordinates D / radius_i: tiny radii stay well scaled.
 
     ``M_i = [[lam I + r^2 y a T_11, r y (a T_11 x + (b/2) T_12)], [., -lam + y f(x) - t]]``, y the claim's sign and t
     what it claims; in an ellipsoid ``S'`` and ``S`` stand around T_11, and S' before the border.
+
+    Args:
+        X: A sample for each inequality, shape (n, d).
+        signs: Shape (n,).
+        attack: Of n radii above 0.
+        activation: (a, b, c).
+
+    Returns:
+        Rows one inequality after the other, columns the entries of ``svec T``.
     """
-    a, b, _ = task.activation
-    n, m = claimed.owners.size, d + 1
+    a, b, _ = activation
+    (n, d), y, r = X.shape, signs, attack.radius
+    m = d + 1
     p = PSD(m).dim
     rows, columns, _ = svec_indices(m)
     place = np.zeros((m, m), dtype=np.intp)
     place[rows, columns] = place[columns, rows] = np.arange(p)
-    X, y, r = task.X[claimed.owners], claimed.signs, task.attack.radius[claimed.owners]
     inner = np.flatnonzero(rows < d)
     k, j = (index.ravel() for index in np.meshgrid(np.arange(d), np.arange(d), indexing="ij"))
     # In svec coordinates an off-diagonal T_kj is t / sqrt(2) and the row itself carries a factor sqrt(2).
@@ -165,16 +185,29 @@ def _lmi_rows(task: Task, claimed: Claims, d: int) -> tuple[sparse.csr_array, Ar
         (inner, inner, np.repeat(r[:, None] * ry * a, inner.size, axis=1)),
         (place[d, k], place[k, j], ry * a * border * X[:, j]),
         (place[d, last], place[d, last], np.repeat(ry * 0.5 * b, d, axis=1)),
-        (np.full(p, p - 1), np.arange(p), y[:, None] * features(X, task.activation)),
+        (np.full(p, p - 1), np.arange(p), y[:, None] * features(X, activation)),
     ]
     offset = (p * np.arange(n))[:, None]
     at = np.concatenate([(offset + row).ravel() for row, _, _ in parts])
     column = np.concatenate([np.broadcast_to(c, (n, c.size)).ravel() for _, c, _ in parts])
     value = np.concatenate([v.ravel() for _, _, v in parts])
-    T = sparse.csr_array((-value, (at, column)), shape=(n * p, 2 * p))
-    if task.attack.own_axes:
-        T = sparse.csr_array(sparse.kron(sparse.eye_array(n), _seen(task.attack), format="csr") @ T)
-    q = task.attack.dimension
+    T = sparse.csr_array((-value, (at, column)), shape=(n * p, p))
+    if not attack.own_axes:
+        return T
+    return sparse.csr_array(sparse.kron(sparse.eye_array(n), _seen(attack), format="csr") @ T)
+
+
+def multiplier_rows(
+    attack: AttackBall, shift: Array, lift: sparse.csr_array
+) -> tuple[sparse.csr_array, sparse.csr_array, Array]:
+    """The rest of these rows: columns of lam, one per inequality, those of the loss, and right-hand sides.
+
+    Args:
+        attack: Of n radii above 0.
+        shift: What claims start from, shape (n,).
+        lift: Their rows of the loss's variables, shape (n, number of these).
+    """
+    n, q = attack.radius.size, attack.dimension
     p = PSD(q + 1).dim
     rows, columns, _ = svec_indices(q + 1)
     diagonal = np.flatnonzero(rows == columns)[:q]
@@ -184,8 +217,8 @@ def _lmi_rows(task: Task, claimed: Claims, d: int) -> tuple[sparse.csr_array, Ar
     lam = sparse.csr_array((np.repeat([-1.0, 1.0], [n * q, n]), (lam_at, lam_column)), shape=(n * p, n))
     corner = sparse.csr_array((np.ones(n), (p * np.arange(n) + p - 1, np.arange(n))), shape=(n * p, n))
     rhs = np.zeros(n * p)
-    rhs[p - 1 :: p] = -claimed.shift
-    return sparse.hstack([T, lam, corner @ claimed.lift], format="csr"), rhs
+    rhs[p - 1 :: p] = -shift
+    return lam, sparse.csr_array(corner @ lift), rhs
 
 
 def _seen(attack: AttackBall) -> sparse.csr_array:
@@ -199,7 +232,7 @@ def _seen(attack: AttackBall) -> sparse.csr_array:
     return sparse.csr_array((sparse.diags_array(1.0 / v) @ entries @ sparse.diags_array(w)).T)
 
 
-def _program(task: Task, frame: Frame, block: LossBlock, extra: int, data: list[DataRows]) -> ConicProgram:
+def assembled(beta: float, frame: MatrixVariables, block: LossBlock, extra: int, data: list[DataRows]) -> ConicProgram:
     """Stack traces, data rows, loss rows and PSD rows; `extra` variables sit between the frame's and the loss's."""
     traces, corner = frame.trace_and_corner
     psd, psd_cones = frame.psd_rows
@@ -214,9 +247,10 @@ def _program(task: Task, frame: Frame, block: LossBlock, extra: int, data: list[
         [widen(traces, 0), *(group.rows for group in data), widen(block.rows, frame.size + extra), widen(-psd, 0)],
         format="csc",
     )
-    b = np.concatenate([np.zeros(2), *(group.rhs for group in data), block.rhs, np.zeros(psd.shape[0])])
-    cones = (Zero(2), *(cone for group in data for cone in group.cones), *block.cones, *psd_cones)
-    q = np.concatenate([task.beta * corner, np.zeros(extra), block.cost])
+    count = traces.shape[0]
+    b = np.concatenate([np.zeros(count), *(group.rhs for group in data), block.rhs, np.zeros(psd.shape[0])])
+    cones = (Zero(count), *(cone for group in data for cone in group.cones), *block.cones, *psd_cones)
+    q = np.concatenate([beta * corner, np.zeros(extra), block.cost])
     return ConicProgram(q, A, b, tuple(cone for cone in cones if cone.dim), block.offset)
 
 

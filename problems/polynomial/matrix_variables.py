@@ -18,8 +18,8 @@ from cvxrobust.core.programs.polynomial.certificate import coefficients
 Array = NDArray[np.float64]
 
 
-class Frame(Protocol):
-    """Matrix variables of a programme: `size` scalars that stand for Z and Z'."""
+class MatrixVariables(Protocol):
+    """Matrix variables of a programme: `size` scalars that stand for Z and Z', or for several such pairs."""
 
     @property
     def size(self) -> int:
@@ -28,13 +28,17 @@ class Frame(Protocol):
 
     @property
     def trace_and_corner(self) -> tuple[sparse.csr_array, Array]:
-        """Two rows, the trace equalities of Z and Z' (``= 0``), and the costs ``Z_dd + Z'_dd``, shape (size,)."""
+        """The trace equalities of Z and Z' (``= 0``), a row each, and the costs ``Z_dd + Z'_dd``, shape (size,)."""
         ...
 
     @property
     def psd_rows(self) -> tuple[sparse.csr_array, tuple[Cone, ...]]:
         """Rows R with ``R @ variables`` in the PSD cones listed."""
         ...
+
+
+class Frame(MatrixVariables, Protocol):
+    """Matrix variables of one network: they stand for one Z and one Z'."""
 
     def outputs(self, points: Array, activation: tuple[float, float, float]) -> sparse.csr_array | Array:
         """Rows F with ``F @ variables = f(points)``, shape (k, size)."""

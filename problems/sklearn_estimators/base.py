@@ -209,7 +209,7 @@ class PolynomialEstimator(NetworkEstimator):
     activation: tuple[float, float, float]
     norm: Norm
 
-    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialSDP:
+    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> Any:
         return AdversarialSDP(
             rows.inputs, rows.targets, radius=rows.radius, beta=self.beta, loss=self.loss, activation=self.activation,
             norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.attacks.threat import Threat
-from cvxrobust.core.errors import InputError
+from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.robustness.attacks import Attack
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
@@ -21,7 +21,9 @@ from cvxrobust.core.robustness.sanity import SanityReport, check_sanity
 from cvxrobust.core.validation import label_array
 from cvxrobust.core.weights import ClassWeight, together
 from cvxrobust.problems.data.features import ShapeArrays
+from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
+from cvxrobust.problems.polynomial.joint.joint_sdp import JointSDP
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 from cvxrobust.problems.sklearn_estimators.base import (
     DATA,
@@ -35,6 +37,10 @@ from cvxrobust.problems.sklearn_estimators.base import (
 
 SHOWN = 21
 """Radii of a report where nobody gives others."""
+
+ONE_VERSUS_ALL, JOINT = "one-versus-all", "joint"
+MULTICLASS = (ONE_VERSUS_ALL, JOINT)
+"""How polynomial networks are trained for more than two classes."""
 
 
 class NetworkClassifier(ClassifierMixin, NetworkEstimator):
@@ -181,7 +187,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
     """A two-layer polynomial network, trained to certified global optimality, with scikit-learn's conventions.
 
-    Two classes give one output; more are trained one-versus-all. See `AdversarialSDP` for the mathematics.
+    Two classes give one output; more are trained one-versus-all, or all under one loss. See `AdversarialSDP` and
+    `JointSDP` for the mathematics.
 
     Args:
         radius: l2 attack radius to train against, in the units of `attack_units`, or of the shape that scale,
@@ -205,6 +212,8 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
         attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
             units without `standardize`), or ``"data"``, the data's units.
+        multiclass: For more than two classes ``"one-versus-all"``, a problem for each, or ``"joint"``, one problem
+            whose loss sees the smallest margin of every row. Two classes are the same problem either way.
 
     Attributes:
         classes_: The labels, sorted.
@@ -235,6 +244,7 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         directions: ArrayLike | None = None,
         immutable: object = None,
         attack_units: str = STANDARDIZED,
+        multiclass: str = ONE_VERSUS_ALL,
     ) -> None:
         self.radius = radius
         self.beta = beta
@@ -253,6 +263,18 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         self.directions = directions
         self.immutable = immutable
         self.attack_units = attack_units
+        self.multiclass = multiclass
+
+    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialSDP | JointSDP:
+        if self.multiclass not in MULTICLASS:
+            raise UnknownNameError("multiclass", self.multiclass, MULTICLASS)
+        if self.multiclass == ONE_VERSUS_ALL or self.classes_.size == 2:
+            return super()._problem(rows, shape)
+        return JointSDP(
+            rows.inputs, rows.targets, radius=rows.radius, beta=self.beta, loss=self.loss, activation=self.activation,
+            norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
+            sample_weight=rows.weights,
+        )  # fmt: skip
 
     def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
         """Exact accuracy under every attack of each radius, shape (k,); shape and units are those of `radius`."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, StandardSDP
+from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, JointSDP, StandardSDP
 from cvxrobust.core.testing import ProblemContract
 
 RNG = np.random.default_rng(3)
@@ -32,6 +32,13 @@ class TestAdversarialSDPOneVersusAll(ProblemContract):
 
     def make(self):
         return AdversarialSDP(X, CLASSES, radius=0.1, beta=0.1, loss="squared_hinge")
+
+
+class TestJointSDP(ProblemContract):
+    backends = ("clarabel", "torch")
+
+    def make(self):
+        return JointSDP(X, CLASSES, radius=0.1, beta=0.1)
 
 
 class TestConvexReLU(ProblemContract):

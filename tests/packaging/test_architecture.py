@@ -27,11 +27,12 @@ ROOMS = {
     "< paths < testing",
     "core.attacks": "* < boxes",
     "core.attacks.boxes": "margins < shor < factors < attack | certify < exact",
-    "core.programs": "rows < polynomial | gated",
+    "core.programs": "rows < polynomial | gated < joint | boxes",
     "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators < model_selection",
+    "problems.polynomial": "* < joint | boxes",
     "problems.relu": "gates < *",
     "backends": "cvxopt_keeping < clarabel | scs | cvxpy | mosek | torch | ipm",
-    "backends.torch": "process_group, stopping, checkpoint, lbfgs, losses < conic | polynomial | gated",
+    "backends.torch": "process_group, stopping, checkpoint, lbfgs, losses < conic | polynomial | gated < joint",
     "backends.torch.gated": (
         "sizes, tensors, smoothing, averages, best_so_far, balls < newton | multipliers | columns < solve"
     ),

@@ -7,6 +7,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from cvxrobust import (
+    JointSDP,
     PolynomialClassifier,
     PolynomialRegressor,
     Quality,
@@ -123,3 +124,29 @@ def test_class_weights_are_by_label(data):
     assert balanced.result_.certificate.upper == pytest.approx(by_hand.result_.certificate.upper, rel=1e-3)
     with pytest.raises(ValueError, match=r"class_weight names \['Yes'\], which no row is labelled"):
         PolynomialClassifier(class_weight={"Yes": 2.0}).fit(X, y)
+
+
+def test_classes_can_be_trained_jointly():
+    rng = np.random.default_rng(0)
+    y = np.array(["a", "b", "c"])[np.arange(45) % 3]
+    X = rng.standard_normal((45, 2)) + 2.0 * np.array([[0, 0], [1, 0], [0, 1]])[np.arange(45) % 3]
+    model = PolynomialClassifier(multiclass="joint", radius=0.1, beta=0.02, tolerance=1e-3).fit(X, y)
+    assert model.result_.quality == "certified"
+    assert model.network_.classes == ("a", "b", "c")
+    assert model.decision_function(X).shape == (45, 3)
+    scaled = (X - X.mean(axis=0)) / X.std(axis=0)
+    worth = JointSDP(scaled, y, 0.1, 0.02).objective(model.network_.inner)
+    assert worth == pytest.approx(model.result_.certificate.upper)
+    assert model.robust_score(X, y, [0.1]) <= model.score(X, y)
+
+
+def test_two_classes_are_the_same_problem_either_way(data):
+    joint, apart = (
+        PolynomialClassifier(multiclass=how, tolerance=1e-2).fit(*data) for how in ("joint", "one-versus-all")
+    )
+    assert joint.decision_function(data[0]).tobytes() == apart.decision_function(data[0]).tobytes()
+
+
+def test_an_unknown_strategy_of_classes_is_refused(data):
+    with pytest.raises(ValueError, match=r"multiclass 'jont'.*Did you mean 'joint'"):
+        PolynomialClassifier(multiclass="jont").fit(*data)

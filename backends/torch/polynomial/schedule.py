@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cvxrobust.backends.torch.losses import torch_loss
-from cvxrobust.backends.torch.polynomial.certify import Judgement
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing
-from cvxrobust.core import PolynomialProgram
+from cvxrobust.core import JointProgram, PolynomialProgram
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,39 @@ class TrainingTuning:
 TUNING = TrainingTuning()
 
 
+class Priced(Protocol):
+    """A bound whose neurons are priced."""
+
+    @property
+    def violations(self) -> NDArray[np.float64]:
+        """What each kind of neuron may add at most, in units of what beta weighs."""
+        ...
+
+
+class RoundJudgement(Protocol):
+    """What was found of a round's network."""
+
+    @property
+    def upper(self) -> float:
+        """Its exact objective."""
+        ...
+
+    @property
+    def bound(self) -> Priced:
+        """What its multipliers prove."""
+        ...
+
+    @property
+    def hinge(self) -> float:
+        """By how much smoothing the hinge parts the two, at most."""
+        ...
+
+    @property
+    def attack(self) -> float:
+        """By how much smoothing the attacks does."""
+        ...
+
+
 @dataclass(frozen=True)
 class Shares:
     """What makes up the relative gap of one iterate, each part 0 or more.
@@ -112,7 +147,12 @@ class Schedule:
     """
 
     def __init__(
-        self, program: PolynomialProgram, tolerance: float, known: bool, centre: Tensor, unit: float = 1.0
+        self,
+        program: PolynomialProgram | JointProgram,
+        tolerance: float,
+        known: bool,
+        centre: Tensor,
+        unit: float = 1.0,
     ) -> None:
         self.program, self.tolerance, self.unit = program, tolerance, unit
         self.smoothing = self._first(*(TUNING.warm if known else TUNING.cold), centre)
@@ -155,7 +195,7 @@ class Schedule:
         violated = min(self.violated, gap) if self._sharp else self.violated
         return 1.0 - min(TUNING.aim_ahead * violated, TUNING.most_ahead * 0.5 ** (self.idle // TUNING.yield_every))
 
-    def shares(self, judgement: Judgement, penalty: float, gap: float) -> Shares:
+    def shares(self, judgement: RoundJudgement, penalty: float, gap: float) -> Shares:
         """What is missing after another round.
 
         Args:

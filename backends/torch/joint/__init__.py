@@ -1,0 +1,1 @@
+"""Several classes under one loss: factorised smoothing of joint programmes, certified by `core`."""
