@@ -12,7 +12,7 @@ from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.model_selection.base import Array, CrossValidatedClassifier
 from cvxrobust.problems.model_selection.grids import BETAS, checked_gates
 from cvxrobust.problems.model_selection.surface import BEST
-from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
+from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION
 from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Shape
 from cvxrobust.problems.sklearn_estimators.classifiers import PolynomialClassifier, ReLUClassifier
 

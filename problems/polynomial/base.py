@@ -6,21 +6,17 @@ Everything here reads the inputs block by block, so they may lie in memory or be
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
-from cvxrobust.core.attacks.ellipsoid import Ellipsoid
-from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import loss_by_name
-from cvxrobust.core.losses.weighted import weighted_loss
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import (
     DualBound,
@@ -45,7 +41,6 @@ from cvxrobust.problems.data.parameters import (
     isotropic_attack_fields,
 )
 from cvxrobust.problems.data.row_span import RowSpan
-from cvxrobust.problems.one_versus_all import OneVersusAll
 from cvxrobust.problems.polynomial.attack_sums import Multipliers, attack_sums, sample_sums
 from cvxrobust.problems.polynomial.coordinates import (
     attack_within,
@@ -59,13 +54,10 @@ from cvxrobust.problems.polynomial.coordinates import (
     padded,
     slack,
 )
+from cvxrobust.problems.polynomial.family import Activation, PolynomialFamily
 from cvxrobust.problems.polynomial.multipliers_within import multipliers_within
 
 Array = NDArray[np.float64]
-Activation = tuple[float, float, float]
-DEFAULT_ACTIVATION = (0.09, 0.5, 0.47)
-UNIT = 1e-12
-"""How far from 1 rounding may leave the length of a neuron."""
 
 
 @dataclass(frozen=True)
@@ -103,21 +95,10 @@ class SharedSpan:
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
-    """Base of all polynomial problems; see `StandardSDP` and `AdversarialSDP` for the mathematics."""
+class PolynomialTraining(PolynomialFamily):
+    """Base of all polynomial problems with exact worst cases; see `StandardSDP` and `AdversarialSDP`."""
 
-    beta: float
-    loss: str
-    activation: Activation
-    norm: Norm = 2
-    scale: Array | None = None
-    covariance: Array | None = None
-    directions: Array | None = None
-    ellipsoid: Ellipsoid | None = field(init=False, repr=False, default=None)
     found: SharedSpan | None = field(init=False, repr=False, default=None)
-
-    losses: ClassVar[tuple[str, ...]]
-    family: ClassVar[str]
 
     def __init__(
         self, X: ArrayLike | Rows, y: ArrayLike, radius: ArrayLike, beta: float, loss: str, activation: Activation,
@@ -142,30 +123,6 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
     def _found_for(self, other: Self) -> SharedSpan | None:
         # Spans are those of the rows, for all attacks that are alike in every direction.
         return self._found() if other.attack.isotropic == self.attack.isotropic else None
-
-    def _own(self, network: object) -> PolynomialNetwork:
-        if not isinstance(network, PolynomialNetwork):
-            raise InputError(f"the network is a {type(network).__name__}; this problem trains a PolynomialNetwork.")
-        network.check_inner()
-        return network
-
-    def _check_fit(self, network: PolynomialNetwork) -> None:
-        lengths = np.linalg.norm(network.u, axis=1)
-        spread = network.complement is not None  # these may be shorter
-        if not ((lengths <= 1.0 + UNIT) & (spread | (lengths >= 1.0 - UNIT))).all():
-            raise InputError(
-                f"the network has neurons of length {lengths.min():.6g} to {lengths.max():.6g}; the penalty is that of "
-                "unit neurons: divide them by their lengths and adapt alpha."
-            )
-        if tuple(network.activation) != tuple(self.activation):
-            raise InputError(f"the network has activation {network.activation}; this problem has {self.activation}.")
-
-    def _blank(self) -> PolynomialNetwork:
-        return self._network_of(np.empty((0, self.X.shape[1])), np.empty(0))
-
-    def _network_of(self, u: Array, alpha: Array) -> PolynomialNetwork:
-        """A network of a single problem."""
-        return PolynomialNetwork(u, alpha, self.activation, regression=not self._loss.margin)
 
     def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
         """One network with an output per part from the parts' networks, which knows what attacks it was trained for."""
@@ -233,20 +190,6 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
                 f"the network has {own.n_features} inputs; the programme of this problem has {self.span.rank + 1}."
             )
         return network_outside(self.span, own, attacked=self.leaving)
-
-    @property
-    def _loss(self) -> Loss:
-        return weighted_loss(loss_by_name(self.loss), self.sample_weight)
-
-    @property
-    def signs(self) -> Array:
-        """Labels as signs of the output, shape (n,); all +1 where the target is a number.
-
-        Raises:
-            InputError: The problem is one-versus-all.
-        """
-        labels = self._alone("tasks").y
-        return labels if self._loss.margin else np.ones_like(labels)
 
     def to_structured(self) -> PolynomialProgram:
         """The same for backends that know the mathematics: one column of labels per class."""

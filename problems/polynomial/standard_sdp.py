@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.weights import ClassWeight
-from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation, Array
+from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION, Activation, Array
 from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
 
 

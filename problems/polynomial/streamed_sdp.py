@@ -11,7 +11,8 @@ from cvxrobust.core.errors import InputError, UnsupportedProgramError
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.data.batches import Batches
-from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, Activation, PolynomialTraining
+from cvxrobust.problems.polynomial.base import PolynomialTraining
+from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION, Activation
 
 
 @dataclass(frozen=True, eq=False, init=False)

@@ -22,7 +22,7 @@ from cvxrobust.core.validation import label_array
 from cvxrobust.core.weights import ClassWeight, together
 from cvxrobust.problems.data.features import ShapeArrays
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
-from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
+from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION
 from cvxrobust.problems.polynomial.joint.joint_sdp import JointSDP
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 from cvxrobust.problems.sklearn_estimators.base import (

@@ -17,7 +17,7 @@ from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import together
 from cvxrobust.problems.data.features import ShapeArrays
 from cvxrobust.problems.data.parameters import checked_radius
-from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
+from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 from cvxrobust.problems.sklearn_estimators.base import (
     STANDARDIZED,

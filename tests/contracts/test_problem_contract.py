@@ -4,6 +4,7 @@ import numpy as np
 
 from cvxrobust import AdversarialReLU, AdversarialSDP, ConvexReLU, JointSDP, StandardSDP
 from cvxrobust.core.testing import ProblemContract
+from cvxrobust.problems.polynomial.boxes.box_sdp import BoxSDP
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(12, 3))
@@ -32,6 +33,13 @@ class TestAdversarialSDPOneVersusAll(ProblemContract):
 
     def make(self):
         return AdversarialSDP(X, CLASSES, radius=0.1, beta=0.1, loss="squared_hinge")
+
+
+class TestBoxSDP(ProblemContract):
+    backends = ("clarabel", "scs")
+
+    def make(self):
+        return BoxSDP(X, CLASSES, radius=0.1, beta=0.1)
 
 
 class TestJointSDP(ProblemContract):

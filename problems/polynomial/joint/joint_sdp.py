@@ -41,7 +41,7 @@ from cvxrobust.problems.data.parameters import (
     checked_radius,
     isotropic_attack_fields,
 )
-from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION, UNIT, Activation
+from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION, UNIT, Activation
 from cvxrobust.problems.polynomial.first_bounds import seconds_of_a_look
 from cvxrobust.problems.polynomial.joint.assembly import JointForm
 from cvxrobust.problems.polynomial.joint.samples import GroupedPoints, checked_penalties

@@ -1,0 +1,1 @@
+"""Programmes of polynomial networks against attacks in boxes: what their points are worth, what multipliers prove."""

@@ -1,0 +1,151 @@
+"""What networks and multipliers are worth in programmes with boxes; no solver is trusted.
+
+The upper bound is a network's objective, margins replaced by rigorous bounds of them in the boxes. The lower bound is
+that of `cvxrobust.core.programs.polynomial.certificate`: for any X_i psd with ``X_kk <= X_mm = 1``, which are the
+moment matrices of the relaxation's dual, and multipliers theta_i,
+
+    w_i <= labels_i <A-moments of E_i X_i E_i', T>,   E_i = [[W_i, centre_i], [0, 1]],
+
+as w_i is the least of these values. So ``G = C o sum_i theta_i labels_i E_i X_i E_i'`` does what the second moments of
+attacks do there, though no random attack need have the moments X_i: that is how far the relaxation is from the own
+worst cases of the network.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.attacks.boxes.attack import attack_boxes
+from cvxrobust.core.attacks.boxes.bounds import BoxBounds, box_bounds
+from cvxrobust.core.attacks.boxes.margins import BoxMargins
+from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.programs.boxes.program import BoxProgram
+from cvxrobust.core.programs.polynomial.certificate import EPS, HUGE, TINY, DualBound, dual_bound
+from cvxrobust.core.programs.polynomial.moments import repaired_theta
+
+Array = NDArray[np.float64]
+
+BLOCK = 2**21
+"""Entries of the largest temporary, about."""
+
+
+@dataclass(frozen=True)
+class BoxMultipliers:
+    """Multipliers of samples, and factors of the moments of their relaxed attacks.
+
+    Args:
+        theta: Shape (n,).
+        factors: F_i with ``X_i = F_i F_i'`` in units of the widths, the constant last, shape (n, q + 1, p). Repaired to
+            a last row of length 1 and others no longer before use.
+    """
+
+    theta: Array
+    factors: Array
+
+    @classmethod
+    def of_moments(cls, moments: Array) -> "BoxMultipliers":
+        """From ``theta_i X_i``, shape (n, q + 1, q + 1), psd up to noise."""
+        finite = np.isfinite(moments).all(axis=(1, 2), keepdims=True)
+        moments = np.where(finite, moments, 0.0)
+        values, vectors = np.linalg.eigh(0.5 * (moments + np.swapaxes(moments, 1, 2)))
+        factors = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+        return cls(np.einsum("ip,ip->i", factors[:, -1], factors[:, -1]), factors)
+
+
+@dataclass(frozen=True)
+class BoxEvaluation:
+    """A network in a programme of one column.
+
+    Args:
+        value: Its objective, with rigorous bounds of margins.
+        bounds: Of the margins, with the relaxed attacks.
+        margins: What they are about.
+    """
+
+    value: float
+    bounds: BoxBounds
+    margins: BoxMargins
+
+
+def evaluated(program: BoxProgram, network: PolynomialNetwork) -> BoxEvaluation:
+    """What a network is worth."""
+    margins, loss, labels = program.margins(network), program.loss_function, program.labels[:, 0]
+    # Beyond this no loss falls any further: how large such a margin is need not be known.
+    enough = 1.0 if loss.attains_infimum else None
+    bounds = box_bounds(margins, enough=enough)
+    value = float(np.mean(loss.value(bounds.lower, labels))) + program.beta * network.penalty
+    return BoxEvaluation(value, bounds, margins)
+
+
+def own_bracket(program: BoxProgram, network: PolynomialNetwork) -> tuple[float, float]:
+    """The objective of the network's own worst cases in the boxes, which nobody knows: at least and at most.
+
+    Points that an attack found, and the relaxation.
+    """
+    found, loss, labels = evaluated(program, network), program.loss_function, program.labels[:, 0]
+    _, values = attack_boxes(found.margins, np.random.default_rng(0))
+    reached = np.maximum(values, found.bounds.lower)
+    least = float(np.mean(loss.value(reached, labels))) + program.beta * network.penalty
+    return least, found.value
+
+
+def network_multipliers(program: BoxProgram, network: PolynomialNetwork) -> BoxMultipliers:
+    """Multipliers that need no solver: ``theta_i = -loss'(w_i) / n`` on the relaxed attacks on a network."""
+    found, n = evaluated(program, network), program.labels.shape[0]
+    theta = -program.loss_function.derivative(found.bounds.lower, program.labels[:, 0]) / n
+    return BoxMultipliers(theta, found.bounds.factors)
+
+
+def bound_of_boxes(program: BoxProgram, multipliers: BoxMultipliers) -> DualBound:
+    """What multipliers prove, made feasible first, with the neurons that would improve a network most.
+
+    Args:
+        program: One column of labels.
+        multipliers: Of any origin.
+    """
+    labels, loss = program.labels[:, 0], program.loss_function
+    theta = repaired_theta(multipliers.theta, loss)
+    factors = repaired_factors(multipliers.factors)
+    S, mass = _second_moments(program, theta * labels, factors)
+    return dual_bound(
+        theta, S, mass, loss=loss, target=labels, activation=program.activation, beta=program.beta
+    )  # fmt: skip
+
+
+def repaired_factors(factors: Array) -> Array:
+    """Factors whose last rows have length 1, and whose others are no longer; what is none is no attack."""
+    length = np.linalg.norm(np.where(np.abs(factors[:, -1]) < HUGE, factors[:, -1], 0.0), axis=1)
+    sane = (np.abs(factors) < HUGE).all(axis=(1, 2)) & (length > TINY)
+    still = np.zeros_like(factors)
+    still[:, -1, 0] = 1.0
+    scaled = np.where(sane[:, None, None], factors / np.where(sane, length, 1.0)[:, None, None], still)
+    size = np.linalg.norm(scaled, axis=2)
+    longest = np.maximum(size * (1.0 + 8.0 * EPS), 1.0)
+    longest[:, -1] = size[:, -1]
+    return np.asarray(scaled / longest[:, :, None])
+
+
+def _second_moments(program: BoxProgram, weights: Array, factors: Array) -> tuple[Array, float]:
+    """``sum_i weights_i E_i X_i E_i'``, shape (d + 1, d + 1), and the size of the terms that were summed."""
+    boxes, inputs = program.boxes, program.inputs
+    (n, d), p = boxes.centres.shape, factors.shape[2]
+    S, mass = np.zeros((d + 1, d + 1)), 0.0
+    step = max(1, BLOCK // max(p * (d + 1), 1))
+    for start in range(0, n, step):
+        rows = np.arange(start, min(start + step, n))
+        for sign in (1.0, -1.0):
+            chosen = rows[sign * weights[rows] > 0.0]
+            if not chosen.size:
+                continue
+            last = factors[chosen, -1]
+            points = np.empty((chosen.size, p, d + 1))
+            points[:, :, :d] = boxes.centres[chosen, None, :] * last[:, :, None]
+            moved = boxes.widths[np.ix_(chosen, inputs)][:, :, None] * factors[chosen, :-1]
+            points[:, :, inputs] += moved.transpose(0, 2, 1)
+            points[:, :, d] = last
+            flat = (points * np.sqrt(np.abs(weights[chosen]))[:, None, None]).reshape(-1, d + 1)
+            S += sign * (flat.T @ flat)
+            far = 1.0 + np.linalg.norm(boxes.centres[chosen], axis=1) + np.linalg.norm(boxes.widths[chosen], axis=1)
+            mass += float(np.abs(weights[chosen]) @ far**2)
+    return S, mass

@@ -1,0 +1,1 @@
+"""Training of polynomial networks against attacks in boxes."""
