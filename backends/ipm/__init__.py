@@ -1,8 +1,9 @@
 """Our own structured primal-dual interior-point method, exact to 1e-8 or better.
 
-Polynomial programmes: `cvxrobust.backends.ipm.polynomial.solve`; gated ReLU programmes:
-`cvxrobust.backends.ipm.gated.solve`. General conic solvers see thousands of unrelated cones there; what these share is
-what makes this one fast. Every iteration ends with a certificate, so that limits cost accuracy and nothing else.
+Polynomial programmes: `cvxrobust.backends.ipm.polynomial.solve`, and against attacks in boxes
+`cvxrobust.backends.ipm.boxes.samples`; gated ReLU programmes: `cvxrobust.backends.ipm.gated.solve`. General conic
+solvers see thousands of unrelated cones there; what these share is what makes this one fast. Every iteration ends with
+a certificate, so that limits cost accuracy and nothing else.
 """
 
 from dataclasses import replace
@@ -31,6 +32,10 @@ from cvxrobust.core import (
     unused_settings,
 )
 from cvxrobust.core.kit import in_own_axes, network_to_start_from, require_structured, resolve_device
+from cvxrobust.core.programs.boxes.program import BoxProgram
+
+Structured = PolynomialProgram | BoxProgram | GatedProgram
+"""What it reads."""
 
 OPTIONS = {"subspace"}
 """Native options. ``subspace``: whether a polynomial programme is solved in a growing subspace of the inputs; by
@@ -39,13 +44,13 @@ default that depends on their number."""
 
 ITERATIONS = {
     "clean": 12.0, "attacked": 18.0, "gated": 10.0, "attacked gated": 17.0, "cone": 30.0, "attacked cone": 24.0,
-    "one-sided": 34.0, "attacked one-sided": 33.0,
+    "one-sided": 34.0, "attacked one-sided": 33.0, "boxes": 24.0,
 }  # fmt: skip
 """How many are usual, by kind of programme."""
 
 MOMENTS = {
     "clean": 0.015, "attacked": 0.04, "gated": 0.012, "attacked gated": 0.020, "cone": 0.016, "attacked cone": 0.026,
-    "one-sided": 0.016, "attacked one-sided": 0.026,
+    "one-sided": 0.016, "attacked one-sided": 0.026, "boxes": 0.02,
 }  # fmt: skip
 """Seconds of the smallest iterations: calls of PyTorch, and the certificate."""
 
@@ -101,9 +106,26 @@ def gated_work(program: GatedProgram) -> float:
     return float(n * K * C * D * D) + min(orders.values())
 
 
-def memory(program: PolynomialProgram | GatedProgram) -> float:
+def box_work(program: BoxProgram) -> float:
+    """Multiplications of an iteration, about: `cvxrobust.backends.ipm.boxes.samples`."""
+    n, d, m = float(program.X.shape[0]), float(program.X.shape[1]), float(program.inputs.size + 1)
+    p = 0.5 * (d + 1) * (d + 2)
+    return n * m * p * p + 2.0 * n * p * m * m + 20.0 * n * m**3 + p**3 / 3.0
+
+
+def work_of(program: Structured) -> float:
+    """Multiplications of an iteration, about."""
+    if isinstance(program, BoxProgram):
+        return box_work(program)
+    return polynomial_work(program) if isinstance(program, PolynomialProgram) else gated_work(program)
+
+
+def memory(program: Structured) -> float:
     """Bytes that a solve takes up, about."""
     n, d = (float(size) for size in program.X.shape)
+    if isinstance(program, BoxProgram):
+        p, m = 0.5 * (d + 1) * (d + 2), float(program.inputs.size + 1)
+        return 8.0 * (5.0 * p * p + 16.0 * n * m * m)
     if isinstance(program, PolynomialProgram):
         n, p = rows_of(program), 0.5 * (d + 1) * (d + 2)
         attacked = program.attack.present
@@ -121,7 +143,7 @@ class InteriorPoint:
 
     name = "ipm"
     capabilities = Capabilities(
-        structured=frozenset({"polynomial", "attacked targets", "gated"}),
+        structured=frozenset({"polynomial", "attacked targets", "boxed polynomial", "gated"}),
         losses=frozenset(LOSSES),
         weights=True,
         attacks=frozenset({"ball", "ellipsoid"}),
@@ -157,8 +179,11 @@ class InteriorPoint:
         if settings.device != "auto":
             resolve_device(settings, self.capabilities.devices)
 
-    def estimate(self, program: PolynomialProgram | GatedProgram) -> Estimate | None:
+    def estimate(self, program: Structured) -> Estimate | None:
         """What a solve would cost; data that is streamed is read into memory."""
+        if isinstance(program, BoxProgram):
+            step = MOMENTS["boxes"] + LARGE_PACE * 1e-9 * box_work(program)
+            return Estimate(ITERATIONS["boxes"] * step, memory(program), step)
         attacked = program.attack.present
         if isinstance(program, GatedProgram):
             kind, size = ("attacked " if attacked else "") + program.formulation, gated_work(program)
@@ -183,7 +208,7 @@ class InteriorPoint:
 
     def solve(
         self,
-        program: PolynomialProgram | GatedProgram,
+        program: Structured,
         settings: Settings,
         monitor: Monitor | None = None,
         warm_start: Solution | None = None,
@@ -204,20 +229,23 @@ class InteriorPoint:
         monitor = monitor or Monitor.within(settings.time_limit)
         asked = settings.replace(tolerance=max(settings.tolerance, self.capabilities.tightest_tolerance))
         # In small operations threads only wait for each other, and on a busy machine for long.
-        size = polynomial_work(program) if isinstance(program, PolynomialProgram) else gated_work(program)
-        threads = settings.threads if size > WORTH_THREADS else 1
+        threads = settings.threads if work_of(program) > WORTH_THREADS else 1
         with torch_defaults(), torch_alone(threads):
             found = self._solve(program, asked.replace(threads=threads), monitor, warm_start)
         return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
 
     def _solve(
         self,
-        program: PolynomialProgram | GatedProgram,
+        program: Structured,
         settings: Settings,
         monitor: Monitor,
         warm_start: Solution | None,
     ) -> Solution:
         device = resolve_device(settings, self.capabilities.devices)
+        if isinstance(program, BoxProgram):
+            from cvxrobust.backends.ipm.boxes.solve import solve_boxes
+
+            return solve_boxes(program, settings, monitor, network_to_start_from(warm_start, PolynomialNetwork), device)
         if isinstance(program, PolynomialProgram):
             from cvxrobust.backends.ipm.polynomial.solve import solve_polynomial
 

@@ -269,7 +269,8 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         if self.multiclass not in MULTICLASS:
             raise UnknownNameError("multiclass", self.multiclass, MULTICLASS)
         if self.multiclass == ONE_VERSUS_ALL or self.classes_.size == 2:
-            return super()._problem(rows, shape)
+            own: AdversarialSDP = super()._problem(rows, shape)
+            return own
         return JointSDP(
             rows.inputs, rows.targets, radius=rows.radius, beta=self.beta, loss=self.loss, activation=self.activation,
             norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,

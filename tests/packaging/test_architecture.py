@@ -26,7 +26,7 @@ ROOMS = {
     "< conic < losses < attacks < networks < robustness < programs < contracts < discovery < kit < formats < solving "
     "< paths < testing",
     "core.attacks": "* < boxes",
-    "core.attacks.boxes": "margins < shor < factors < attack | certify < exact",
+    "core.attacks.boxes": "margins < shor < factors < attack | certify | bounds < exact",
     "core.programs": "rows < polynomial | gated < joint | boxes",
     "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators < model_selection",
     "problems.polynomial": "* < joint | boxes",
@@ -38,7 +38,7 @@ ROOMS = {
     ),
     "backends.ipm": (
         "complementarity, coupling_orders, symmetric, loss_sides, growth, residual_sides, worst_sides < losses "
-        "< polynomial | gated"
+        "< polynomial < boxes | gated"
     ),
     "bench": (
         "metrics, streams, display, data, baselines < pictures < workflows < harness < demo | studies "

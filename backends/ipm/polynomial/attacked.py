@@ -294,6 +294,13 @@ class Linearised:
 
     # -- steps ---------------------------------------------------------------------------------------------------
 
+    @property
+    def count(self) -> float:
+        """Complementarity pairs, each as often as its barrier weighs."""
+        n, (rows, q) = self.data.amount, self.eta.shape
+        # Of what two rows share there is one for both.
+        return n * (self.weight * (q + 2) + sum(pair.slack.numel() / rows for pair in self.point.loss.pairs))
+
     def complementarity(self) -> float:
         """Sum of ``<X_i, M_i>``."""
         moments = self.point.moments

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from cvxrobust.core import PolynomialNetwork, PolynomialProgram, Termination
 from cvxrobust.core.kit import BestSoFar
 
 Array = NDArray[np.float64]
+
+P = TypeVar("P")
+D = TypeVar("D")
 
 LinAlgError: type[Exception] = vars(torch.linalg)["LinAlgError"]
 """What decompositions raise that do not converge; PyTorch's stubs do not know it."""
@@ -62,13 +66,15 @@ class PolynomialTuning:
 TUNING = PolynomialTuning()
 
 
-class PolynomialMethod:
-    """One run of the interior-point method.
+class NewtonMethod(Generic[P, D]):
+    """Iterations of the interior-point method, whatever its samples are like.
+
+    Who inherits says how iterates are judged (`_offer`), where they are linearised (`_system`), and whether another way
+    of factoring may help once rounding has won (`_factor_otherwise`).
 
     Args:
-        program: One column of labels.
-        X: The inputs, shape (n, d).
         progress: Takes every certificate; says when to stop.
+        order: Of Z.
         device: A torch device.
 
     Attributes:
@@ -76,32 +82,27 @@ class PolynomialMethod:
         message: What went wrong, if anything did.
     """
 
-    def __init__(
-        self,
-        program: PolynomialProgram,
-        X: Array,
-        progress: BestSoFar[PrimalPoint, DualPoint],
-        device: torch.device,
-    ) -> None:
-        self.program, self.progress = program, progress
-        self.bounds = Bounds(program, X, device)
-        self.triangle = Triangle(X.shape[1] + 1, device)
-        self.activation = Activation(*program.activation)
+    def __init__(self, progress: BestSoFar[P, D], order: int, device: torch.device) -> None:
+        self.progress, self.triangle = progress, Triangle(order, device)
         self.iterations, self.message = 0, ""
         self._gap, self._since = math.inf, 0
-        self._factoring: Factoring | None = None
         self._near: float | None = None
 
-    def run(self, start: PolynomialNetwork | None = None) -> Termination:
-        """Iterate until the gap is closed, a limit is reached or rounding prevents more."""
-        primal, dual = trivial_dual(self.bounds)
-        self.progress.offer_primal(primal, self.bounds.objective(primal.network))
-        self.progress.offer_dual(dual, self.bounds.bound(dual).value)
-        at = cold_start(self.bounds, self.activation)
-        if start is not None and self.progress.offer_primal(PrimalPoint(start), self.bounds.objective(start)):
-            # A network that is no better than none says nothing about where to go.
-            at = warm_start(self.bounds, self.activation, start, at)
-        return self.progress.run(self._rounds(at))
+    def _offer(self, at: PolynomialIterate) -> None:
+        """Certify the iterate."""
+        raise NotImplementedError
+
+    def _system(self, at: PolynomialIterate) -> NewtonSystem:
+        """The Newton system there."""
+        raise NotImplementedError
+
+    def _factor_otherwise(self) -> bool:
+        """After rounding has won: in a way that is more accurate, if there is one."""
+        return False
+
+    def _placed(self, at: PolynomialIterate) -> PolynomialIterate:
+        """The iterate in the frame that its system is made in."""
+        return at
 
     def _rounds(self, at: PolynomialIterate) -> Iterator[int]:
         """Iterations from here on, until rounding prevents more."""
@@ -110,7 +111,7 @@ class PolynomialMethod:
             yield self.iterations
             try:
                 self._check_progress()
-                moved = self._moved(at.turned())
+                moved = self._moved(self._placed(at))
             except (ArithmeticError, LinAlgError) as error:
                 self.message = str(error)
                 if not self._factor_otherwise():
@@ -155,6 +156,58 @@ class PolynomialMethod:
             raise ArithmeticError("no step is left")
         return PolynomialIterate(at.data, system.advanced(step, primal, dual), at.frame)
 
+    @staticmethod
+    def _lengths(system: NewtonSystem, step: PolynomialDirection) -> tuple[float, float]:
+        primal, dual = (min(1.0, TUNING.damping * length) for length in system.longest(step, 1.0 / TUNING.damping))
+        return primal, dual
+
+    def _check_progress(self) -> None:
+        """Raise ArithmeticError where the gap no longer falls."""
+        gap = self.progress.certificate.absolute_gap
+        if not gap > 0.9 * self._gap or self.iterations < 20:
+            self._gap, self._since = gap, self.iterations
+        patience = TUNING.stalled * (5 if self.progress.certificate.relative_gap > 1e-3 else 1)
+        if self.iterations - self._since >= patience:
+            raise ArithmeticError("rounding prevents further progress")
+
+
+class PolynomialMethod(NewtonMethod[PrimalPoint, DualPoint]):
+    """One run of the method for l2 attacks and their ellipsoids.
+
+    Args:
+        program: One column of labels.
+        X: The inputs, shape (n, d).
+        progress: Takes every certificate; says when to stop.
+        device: A torch device.
+    """
+
+    def __init__(
+        self,
+        program: PolynomialProgram,
+        X: Array,
+        progress: BestSoFar[PrimalPoint, DualPoint],
+        device: torch.device,
+    ) -> None:
+        super().__init__(progress, X.shape[1] + 1, device)
+        self.program = program
+        self.bounds = Bounds(program, X, device)
+        self.activation = Activation(*program.activation)
+        self._factoring: Factoring | None = None
+
+    def run(self, start: PolynomialNetwork | None = None) -> Termination:
+        """Iterate until the gap is closed, a limit is reached or rounding prevents more."""
+        primal, dual = trivial_dual(self.bounds)
+        self.progress.offer_primal(primal, self.bounds.objective(primal.network))
+        self.progress.offer_dual(dual, self.bounds.bound(dual).value)
+        at = cold_start(self.bounds, self.activation)
+        if start is not None and self.progress.offer_primal(PrimalPoint(start), self.bounds.objective(start)):
+            # A network that is no better than none says nothing about where to go.
+            at = warm_start(self.bounds, self.activation, start, at)
+        return self.progress.run(self._rounds(at))
+
+    def _placed(self, at: PolynomialIterate) -> PolynomialIterate:
+        return at.turned()
+
     def _system(self, at: PolynomialIterate) -> NewtonSystem:
         """Factored anew with more accuracy where that is needed."""
         system = NewtonSystem(at.data, at.point, self.triangle, factoring=self._factoring, near=self._near)
@@ -182,11 +235,6 @@ class PolynomialMethod:
         rows: int = self.bounds.clean.numel() + self.bounds.rows.numel() * m * m
         return (rows + size) * size <= TUNING.most_rows
 
-    @staticmethod
-    def _lengths(system: NewtonSystem, step: PolynomialDirection) -> tuple[float, float]:
-        primal, dual = (min(1.0, TUNING.damping * length) for length in system.longest(step, 1.0 / TUNING.damping))
-        return primal, dual
-
     def _offer(self, at: PolynomialIterate) -> None:
         """Certify the iterate."""
         point, Q = at.point, at.lifted()
@@ -200,15 +248,6 @@ class PolynomialMethod:
             theta[self.bounds.clean] = point.clean.theta
         dual = DualPoint(theta, moments, at.frame)
         self.progress.offer_dual(dual, self.bounds.bound(dual).value)
-
-    def _check_progress(self) -> None:
-        """Raise ArithmeticError where the gap no longer falls."""
-        gap = self.progress.certificate.absolute_gap
-        if not gap > 0.9 * self._gap or self.iterations < 20:
-            self._gap, self._since = gap, self.iterations
-        patience = TUNING.stalled * (5 if self.progress.certificate.relative_gap > 1e-3 else 1)
-        if self.iterations - self._since >= patience:
-            raise ArithmeticError("rounding prevents further progress")
 
 
 def trivial_dual(bounds: Bounds) -> tuple[PrimalPoint, DualPoint]:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ from cvxrobust.backends.ipm.polynomial.attacked import Linearised
 from cvxrobust.backends.ipm.polynomial.attacked_rows import AttackedRows
 from cvxrobust.backends.ipm.polynomial.clean import CleanData, CleanLinearised
 from cvxrobust.backends.ipm.polynomial.rows import Forced, RowsSchur
-from cvxrobust.backends.ipm.polynomial.samples import Activation, Aim, AttackedData, AttackedPoint
+from cvxrobust.backends.ipm.polynomial.samples import Activation, AttackedData, AttackedPoint
 from cvxrobust.backends.ipm.polynomial.scaling import Basis, Scaled
-from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, KernelSchur, Solved
-from cvxrobust.backends.ipm.polynomial.variables import PolynomialDirection, PolynomialPoint
+from cvxrobust.backends.ipm.polynomial.schur import DenseSchur, Factored, KernelSchur, Solved, add_attacked
+from cvxrobust.backends.ipm.polynomial.variables import PolynomialDirection, PolynomialPoint, SamplesAround
 from cvxrobust.backends.ipm.symmetric import Triangle
 from cvxrobust.core.arrays import worth_a_look
 
@@ -71,19 +71,19 @@ class Data:
     Args:
         activation: The network's.
         beta: Weight of the penalty.
-        attacked: Samples with a positive radius, if any.
+        attacked: Samples with a positive radius, if any; `AttackedData`, or samples of another kind.
         clean: The others, if any.
     """
 
     activation: Activation
     beta: float
-    attacked: AttackedData | None
+    attacked: Any
     clean: CleanData | None
 
     @property
     def weights(self) -> Weights:
         """Of the barriers."""
-        n, order = (0, 1) if self.attacked is None else (self.attacked.x.shape[0], self.attacked.attack.dimension)
+        n, order = (0, 1) if self.attacked is None else (self.attacked.x.shape[0], self.attacked.dimension)
         n += 0 if self.clean is None else self.clean.z.shape[0]
         return Weights(max(1.0, TUNING.matrices * n), min(1.0, TUNING.inequalities / math.sqrt(order + 1)))
 
@@ -128,11 +128,7 @@ class NewtonSystem:
         if one is None or two is None:
             raise ArithmeticError("a matrix is no longer positive definite")
         self.one, self.two, self.basis = one, two, Basis.of(one, two)
-        self.attacked = None
-        if data.attacked is not None and point.attacked is not None:
-            held = self._held(data.attacked, point.attacked)
-            self.point = point = replace(point, attacked=held)
-            self.attacked = Linearised(data.attacked, held, point.T, self.weights.inequalities, near)
+        self.attacked = self._linearised(near)
         m = triangle.m
         signature = torch.ones(m, dtype=torch.float64, device=point.Z.device)
         signature[-1] = -1.0
@@ -141,6 +137,15 @@ class NewtonSystem:
         self.pairs_count = 2 * m * self.weights.matrices + self._count()
         self.mu = self._complementarity() / self.pairs_count
         self._factor(factoring)
+
+    def _linearised(self, near: float | None) -> SamplesAround | None:
+        """The attacked samples around the point, if there are any."""
+        data, point = self.data.attacked, self.point.attacked
+        if data is None or point is None:
+            return None
+        held = self._held(data, point)
+        self.point = replace(self.point, attacked=held)
+        return Linearised(data, held, self.point.T, self.weights.inequalities, near)
 
     def _held(self, data: AttackedData, point: AttackedPoint) -> AttackedPoint:
         """The attacked samples with margins as much lower as rounding asks for: s, computed anew, may be negative."""
@@ -156,10 +161,7 @@ class NewtonSystem:
     def _count(self) -> float:
         found = 0.0
         if self.attacked is not None:
-            n, (rows, d) = self.attacked.data.amount, self.attacked.eta.shape
-            # Of what two rows share there is one for both.
-            pairs = sum(pair.slack.numel() / rows for pair in self.attacked.point.loss.pairs)
-            found += self.weights.inequalities * n * (d + 2) + n * pairs
+            found += self.attacked.count
         if self.point.clean is not None and self.data.clean is not None:
             found += self.data.clean.amount * len(self.point.clean.pairs)
         return found
@@ -181,19 +183,25 @@ class NewtonSystem:
         size = self.triangle.size
         self.schur: Factored
         if factoring == "rows":
-            rows = None if self.attacked is None else AttackedRows(self.triangle, self.basis, self.attacked)
+            around = self.attacked
+            rows = AttackedRows(self.triangle, self.basis, around) if isinstance(around, Linearised) else None
             self.schur = RowsSchur(self.triangle, self.basis, clean, rows)
         elif self.attacked is not None or clean is None:
-            self.schur = DenseSchur(self.triangle, self.basis, self.attacked, clean)
+            self.schur = DenseSchur(self.triangle, self.basis, self._add, clean)
         elif factoring == "samples" or (factoring is None and size > TUNING.small and clean.data.z.shape[0] < size):
             self.schur = KernelSchur(self.basis, clean)
         else:
-            self.schur = DenseSchur(self.triangle, self.basis, None, clean)
+            self.schur = DenseSchur(self.triangle, self.basis, self._add, clean)
         self._curving = clean
         D = self.basis.ratio
         self.weighted = D[:, None] * self.trace * D[None, :]
         self.inverse = 1.0 / (1.0 + D[:, None] * D[None, :])
         self.borders = self._solve(torch.stack([self.inverse * self.trace, self.inverse * self.weighted]))
+
+    def _add(self, H: Tensor) -> None:
+        """Add what attacked samples add to the reduced system, in the basis, to the upper triangle of H."""
+        if isinstance(self.attacked, Linearised):
+            add_attacked(H, self.triangle, self.basis, self.attacked)
 
     def _clean(self, mu: float, previous: PolynomialDirection | None) -> CleanLinearised | None:
         if self.data.clean is None or self.point.clean is None:
@@ -287,7 +295,7 @@ class NewtonSystem:
     def _both(self) -> tuple[tuple[int, Scaled], tuple[int, Scaled]]:
         return (0, self.one), (1, self.two)
 
-    def _aim(self, mu: float, previous: PolynomialDirection | None) -> Aim | None:
+    def _aim(self, mu: float, previous: PolynomialDirection | None) -> Any:
         if self.attacked is None:
             return None
         return self.attacked.aim(mu, None if previous is None else previous.attacked)

@@ -131,6 +131,11 @@ class AttackedData:
         return self.x.shape[0] if self.weight is None else float(self.weight.sum())
 
     @property
+    def dimension(self) -> int:
+        """Coordinates of attacks, q."""
+        return self.attack.dimension
+
+    @property
     def r(self) -> Tensor:
         """Radii, shape (n,)."""
         found: Tensor = self.attack.radius

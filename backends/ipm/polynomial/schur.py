@@ -5,6 +5,7 @@ nobody is attacked and samples are fewer, the system is factored over the sample
 of size p^2. Where inputs have very different scales both lose too much to rounding: see `rows`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -64,19 +65,18 @@ class DenseSchur:
     Args:
         triangle: Of order m.
         basis: Of both scalings.
-        attacked: The attacked samples, if any.
+        add_attacked: Adds what the attacked samples add, to the upper triangle of a matrix.
         clean: The others, if any.
     """
 
     def __init__(
-        self, triangle: Triangle, basis: Basis, attacked: Linearised | None, clean: CleanLinearised | None
+        self, triangle: Triangle, basis: Basis, add_attacked: Callable[[Tensor], None], clean: CleanLinearised | None
     ) -> None:
         self.triangle = triangle
         H = basis.root.new_zeros(triangle.size, triangle.size)
         if clean is not None:
             _add_clean(H, triangle, basis, clean)
-        if attacked is not None:
-            _add_attacked(H, triangle, basis, attacked)
+        add_attacked(H)
         mirror(H)
         diagonal = barrier_weights(basis)
         torch.diagonal(H).add_(triangle.entries(diagonal))
@@ -171,7 +171,8 @@ def _add_clean(H: Tensor, triangle: Triangle, basis: Basis, clean: CleanLinearis
         add_gram(H, samples.rows(triangle, rows).T)
 
 
-def _add_attacked(H: Tensor, triangle: Triangle, basis: Basis, attacked: Linearised) -> None:
+def add_attacked(H: Tensor, triangle: Triangle, basis: Basis, attacked: Linearised) -> None:
+    """Add what samples in balls or ellipsoids add to the reduced system, in the basis, to the upper triangle of H."""
     p, data, spread = triangle.size, attacked.data, attacked.spread
     a, n = data.activation.a, attacked.eta.shape[0]
     axes = triangle.outer(attacked.data.pulled(basis.root[:-1].T).contiguous())

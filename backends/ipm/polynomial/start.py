@@ -128,13 +128,7 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
     # Along each axis of the inputs' second moments what outputs leave room for, so that scales do not matter.
     moments = bounds.weighed(bounds.X).T @ bounds.X / n
     add_reach(moments, bounds.attack, bounds.weights)
-    square, axes = torch.linalg.eigh(moments)
-    square, axes = square.clamp(min=0.0), lift(axes)
-    size = abs(activation.a) * square + abs(activation.b) * torch.sqrt(square) + abs(activation.c)
-    # No network whose penalty exceeds the loss of the network without neurons is any better than that.
-    share = torch.clamp(room / size.clamp(min=TINY), max=zero / bounds.program.beta) / d
-    share = torch.cat([share, share.sum()[None]])
-    Z = (axes * share) @ axes.T
+    Z, dual = matrices_to_start_from(moments, activation, room, zero / bounds.program.beta)
     attacked = clean = attacked_point = clean_point = None
     y = torch.tensor(bounds.y, device=one.device)
     rows, others = bounds.rows, bounds.clean
@@ -151,10 +145,27 @@ def cold_start(bounds: Bounds, activation: Activation) -> PolynomialIterate:
     if attacked is not None:
         own = attacked.barrier(mu)
         attacked_point = _attacked_start(bounds, one[rows], _goals(bounds), own, data.weights.inequalities * own)
-    U = data.weights.matrices * mu * ((axes / share) @ axes.T)
+    U = data.weights.matrices * mu * dual
     point = PolynomialPoint(Z, Z.clone(), U, U.clone(), (0.0, 0.0), attacked_point, clean_point)
     order = d if attacked is None else attacked.attack.dimension
     return PolynomialIterate(data, point, torch.eye(order, dtype=torch.float64, device=one.device))
+
+
+def matrices_to_start_from(moments: Tensor, activation: Activation, room: float, most: float) -> tuple[Tensor, Tensor]:
+    """Z, shape (d + 1, d + 1), along the axes of the inputs' second moments, shape (d, d); and its inverse.
+
+    Args:
+        moments: With what attacks add to them.
+        activation: The network's.
+        room: Size of the outputs that each axis allows.
+        most: Penalty, over beta, beyond which no network is better than none.
+    """
+    square, axes = torch.linalg.eigh(moments)
+    square, axes = square.clamp(min=0.0), lift(axes)
+    size = abs(activation.a) * square + abs(activation.b) * torch.sqrt(square) + abs(activation.c)
+    share = torch.clamp(room / size.clamp(min=TINY), max=most) / moments.shape[0]
+    share = torch.cat([share, share.sum()[None]])
+    return (axes * share) @ axes.T, (axes / share) @ axes.T
 
 
 def warm_start(

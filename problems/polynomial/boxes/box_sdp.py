@@ -239,7 +239,8 @@ class BoxSDP(PolynomialFamily):
     @property
     def look(self) -> float:
         """Seconds that it takes to judge one network, about."""
-        return len(self.targets) * LOOK * self.X.shape[0] * float(self._form.order) ** 3
+        order = float(self.to_structured().inputs.size + 1)
+        return float(len(self.targets) * LOOK * self.X.shape[0] * order**3)
 
     def at_once(self) -> Certificate:
         """Bounds of the network without neurons, without any eigendecomposition."""

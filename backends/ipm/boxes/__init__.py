@@ -1,0 +1,1 @@
+"""Training of polynomial networks against boxes: matrix inequalities with a multiplier for every input."""
