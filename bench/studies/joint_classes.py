@@ -7,8 +7,8 @@ Tables of scikit-learn, standardised (digits divided by 16), split in halves tha
 rows and the others). Beta (0.003, 0.01, 0.03; digits 0.003, 0.01) and the radius to train at (0, 1 and 2 times that of
 the threat; digits 1 and 2) are those of the best exact robust accuracy at the threat's radius over three folds of the
 training rows; then all of these are trained on once more. Both ways have the same folds and grid; each point is trained
-by the first-order backend to a certified gap of 1e-2, with 800 evaluations at most. Rows that are held out have no part
-in any choice. Seconds are of the processor, for the whole search.
+by the backend that ``"auto"`` takes, to a certified gap of 1e-2, with 800 iterations at most. Rows that are held out
+have no part in any choice. Seconds are of the processor, for the whole search.
 """
 
 import argparse
@@ -29,7 +29,7 @@ GRIDS = {"digits": ((0.003, 0.01), (1.0, 2.0))}
 GRID = ((0.003, 0.01, 0.03), (0.0, 1.0, 2.0))
 """Betas, and radii to train at in units of the threat's."""
 ROWS = {"digits": 300}
-TOLERANCE, EVALUATIONS, FOLDS = 1e-2, 800, 3
+TOLERANCE, ITERATIONS, FOLDS = 1e-2, 800, 3
 WAYS = ("joint", "one-versus-all")
 
 
@@ -52,8 +52,8 @@ def trained(way: str, X: Array, y: Array, radius: float, beta: float) -> Any:
     from cvxrobust import AdversarialSDP, JointSDP, Settings, solve
 
     problem = (JointSDP if way == "joint" else AdversarialSDP)(X, y, radius=radius, beta=beta)
-    settings = Settings(tolerance=TOLERANCE, max_iterations=EVALUATIONS, threads=1)
-    return solve(problem, backend="torch", settings=settings)
+    settings = Settings(tolerance=TOLERANCE, max_iterations=ITERATIONS, threads=1)
+    return solve(problem, settings=settings)
 
 
 def searched(way: str, X: Array, y: Array, threat: float, grid: Any) -> tuple[float, float, float, int]:
