@@ -13,6 +13,7 @@ from cvxrobust.backends.torch.joint.smallest_margin import LOSSES
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing
 from cvxrobust.core import get_backend, loss_by_name
 
+elsewhere = pytest.importorskip("fake_device")
 DOUBLE = torch.float64
 
 
@@ -174,3 +175,17 @@ def test_options_out_of_range_are_refused(options, message):
 def test_options_for_stochastic_steps_are_ignored_and_said_so():
     found = get_backend("torch").solve(random_joint(1).to_structured(), Settings(tolerance=0.5, options={"batch": 4}))
     assert found.ignored["batch"] == "joint programmes have no stochastic steps"
+
+
+@pytest.mark.parametrize("number", [1, 9])
+def test_a_device_gives_the_same_answer(number):
+    """One played by the processor: nothing mixes tensors that lie apart."""
+    settings = Settings(tolerance=1e-2, max_iterations=60, device="cuda", threads=1)
+    problem = random_joint(number)
+    here = get_backend("torch").solve(problem.to_structured(), settings.replace(device="cpu"))
+    with elsewhere.emulated():
+        there = get_backend("torch").solve(problem.to_structured(), settings)
+        lower = problem.lower_bound(there.multipliers)
+    assert there.iterations == here.iterations
+    assert problem.objective(there.network) == pytest.approx(problem.objective(here.network), rel=1e-6)
+    assert lower == pytest.approx(problem.lower_bound(here.multipliers), rel=1e-6)
