@@ -21,7 +21,6 @@ from cvxrobust.core.robustness.sanity import SanityReport, check_sanity
 from cvxrobust.core.validation import label_array
 from cvxrobust.core.weights import ClassWeight, together
 from cvxrobust.problems.data.features import ShapeArrays
-from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION
 from cvxrobust.problems.polynomial.joint.joint_sdp import JointSDP
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
@@ -265,12 +264,11 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         self.attack_units = attack_units
         self.multiclass = multiclass
 
-    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialSDP | JointSDP:
+    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> Any:
         if self.multiclass not in MULTICLASS:
             raise UnknownNameError("multiclass", self.multiclass, MULTICLASS)
         if self.multiclass == ONE_VERSUS_ALL or self.classes_.size == 2:
-            own: AdversarialSDP = super()._problem(rows, shape)
-            return own
+            return super()._problem(rows, shape)
         return JointSDP(
             rows.inputs, rows.targets, radius=rows.radius, beta=self.beta, loss=self.loss, activation=self.activation,
             norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,

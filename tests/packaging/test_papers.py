@@ -92,7 +92,7 @@ def test_the_readme_names_everything_that_can_be_chosen():
     assert set(names(said["backend"])) == {"auto", *own_backends()} | {"cvxpy:NAME"}
 
 
-OWN_FAMILIES = ("standard-sdp", "adversarial-sdp", "convex-relu", "adversarial-relu")
+OWN_FAMILIES = ("standard-sdp", "adversarial-sdp", "joint-sdp", "convex-relu", "adversarial-relu")
 
 
 def own_backends():

@@ -157,14 +157,20 @@ class PairForm:
     def attack(
         self, half: Tensor, radius: Tensor, side: float, guess: Tensor | None, *, solved: bool = False
     ) -> RandomAttacks:
-        """The smoothed attacks on points of which `side` says whose they are: 1 for k, -1 for j. Radii are above 0."""
+        """The smoothed attacks on points of which `side` says whose they are: 1 for k, -1 for j.
+
+        Args:
+            half: Half gradients, shape (k, b); overwritten.
+            radius: Above 0, shape (b,).
+            side: 1 or -1.
+            guess: Shifts of similar attacks, shape (b,).
+            solved: Whether these are the very ones.
+        """
         scale = side * radius * radius
         low, high = float(scale.min()), float(scale.max())
         varying = varying_coordinates(self.view.values, (low, high, min(abs(low), abs(high))), self.nu)
         turned = half.mul_(side * radius).T
-        return smoothed_attacks(
-            scale, self.view.values, turned, self.nu, varying, guess, self.offset, solved=solved
-        )  # fmt: skip
+        return smoothed_attacks(scale, self.view.values, turned, self.nu, varying, guess, self.offset, solved=solved)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class JointSamples:
     """Points in the order of their classes, those of a class in that of their samples.
 
     Args:
-        program: Its points, radii and weights are copied to the device.
+        program: Kept as `program`; its points, radii and weights are copied to the device.
         device: Where everything lives.
         dtype: Precision of the products with the points.
 
@@ -24,12 +24,14 @@ class JointSamples:
         order: The row of the programme at each place, shape (n,).
         X: Points in `dtype`, shape (n, d).
         radius: Shape (n,), float64.
+        sample_weights: Of the samples, 1 on average, shape (m,).
         weights: Of the sample of each point, over m, shape (n,): what a multiplier counts in the mean.
         classes: The places of each class.
         slots: The places of the points of each sample, shape (m, P), P the most that one has; those that it lacks
             repeat its first.
         filled: Which of them are points, shape (m, P).
-        attack: The attacks, in arrays of the device.
+        attack: The attacks on the programme's rows, in arrays of the device: their shape alone is asked for.
+        attacked: Whether any point is attacked.
     """
 
     def __init__(self, program: JointProgram, device: torch.device, dtype: torch.dtype) -> None:

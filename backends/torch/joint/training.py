@@ -260,9 +260,11 @@ class JointTraining:
         if any(np.count_nonzero(signs == sign) > d + 1 for _, signs in joined for sign in (1.0, -1.0)):
             self._place(*_together([compressed(neurons, signs) for neurons, signs in joined]))
             return True
-        new, memory = _together(added), self.memory
-        parts = (part.cpu().numpy() for part in (self.neurons, self.signs, self.owners))
-        self._place(*map(np.concatenate, zip(parts, new, strict=True)))
+        (neurons, signs, owners), memory = _together(added), self.memory
+        v, kinds, classes = (part.cpu().numpy() for part in (self.neurons, self.signs, self.owners))
+        self._place(
+            np.concatenate([v, neurons]), np.concatenate([kinds, signs]), np.concatenate([classes, owners])
+        )  # fmt: skip
         self.memory = memory.extended(self.neurons.numel())
         return True
 

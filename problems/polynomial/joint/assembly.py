@@ -165,9 +165,7 @@ class JointForm:
             rows.append(np.full(mass.size, row))
             rivals.append(np.full(mass.size, rival))
             points.append(program.X[row] + program.attack.pushed(program.attack.radius[row] * z))
-        return JointPoints(
-            np.concatenate(weights), np.concatenate(rows), np.concatenate(rivals), np.vstack(points)
-        )  # fmt: skip
+        return JointPoints(np.concatenate(weights), np.concatenate(rows), np.concatenate(rivals), np.vstack(points))
 
     @property
     def _block(self) -> LossBlock:

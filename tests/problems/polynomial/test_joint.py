@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from joint_cases import random_joint, some_network
+from random_problems import random_joint, some_joint_network
 
 from cvxrobust import AdversarialSDP, InputError, JointSDP, Settings, UnsupportedProgramError, solve
 from cvxrobust.core import get_backend
@@ -48,7 +48,7 @@ def test_the_vectorised_programme_is_the_readable_one(number):
 def test_the_objective_is_that_of_its_definition(number):
     """No attack that is sampled beats it, and attacks that are searched for come near."""
     problem = random_joint(number)
-    network = some_network(problem, number)
+    network = some_joint_network(problem, number)
     losses = problem.losses_of(network)
     found = np.full(losses.size, -np.inf)
     rng = np.random.default_rng(number)
@@ -73,7 +73,7 @@ def test_the_objective_is_that_of_its_definition(number):
 def test_no_multipliers_prove_more_than_a_network_is_worth(number):
     problem, rng = random_joint(number), np.random.default_rng(number)
     (n, d), K = problem.X.shape, len(problem.classes)
-    networks = [problem.trivial_network(), *(some_network(problem, seed, size=0.1) for seed in range(3))]
+    networks = [problem.trivial_network(), *(some_joint_network(problem, seed, size=0.1) for seed in range(3))]
     least = min(problem.objective(network) for network in networks)
     owners = rng.integers(0, n, 40)
     # Far outside the balls, of any sign and size, against the own class, too.
@@ -121,7 +121,7 @@ def test_points_of_a_sample_share_its_loss():
         scale=problem.scale, covariance=problem.covariance, directions=problem.directions,
     )  # fmt: skip
     assert bounds(again)[0] == pytest.approx(bounds(problem)[0], **close())
-    network = some_network(problem, 0)
+    network = some_joint_network(problem, 0)
     moved = JointSDP(np.vstack([problem.X, problem.X + 0.3]), np.tile(problem.y, 2), groups=np.tile(problem.samples, 2))
     near, far = (JointSDP(X, problem.y).losses_of(network) for X in (problem.X, problem.X + 0.3))
     assert moved.losses_of(network) == pytest.approx(np.maximum(near, far))
@@ -186,7 +186,7 @@ def test_what_is_unusable_is_refused(changes, message):
 
 def test_a_network_that_does_not_fit_is_refused():
     problem = random_joint(1)
-    network = some_network(problem, 0)
+    network = some_joint_network(problem, 0)
     for wrong in (network.replace(u=2.0 * network.u), network.replace(alpha=network.alpha[:, :2], classes=None)):
         with pytest.raises(InputError, match="the network has"):
             problem.objective(wrong)

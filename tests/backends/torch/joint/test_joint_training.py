@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from joint_cases import random_joint, some_network
+from random_problems import random_joint, some_joint_network
 
 from cvxrobust import InputError, JointSDP, Settings, solve
 from cvxrobust.backends.torch.joint.certify import judged_jointly, neurons_of_classes
@@ -13,6 +13,7 @@ from cvxrobust.backends.torch.joint.smallest_margin import LOSSES
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing
 from cvxrobust.core import get_backend, loss_by_name
 
+elsewhere = pytest.importorskip("fake_device")
 DOUBLE = torch.float64
 
 
@@ -20,7 +21,7 @@ def objective_and_query(number, hinge=0.3, attack=0.05, dtype=DOUBLE):
     problem = random_joint(number)
     program = problem.to_structured()
     samples = JointSamples(program, torch.device("cpu"), dtype)
-    neurons, signs, owners = map(torch.tensor, neurons_of_classes(some_network(problem, number)))
+    neurons, signs, owners = map(torch.tensor, neurons_of_classes(some_joint_network(problem, number)))
     centre = 0.2 * torch.rand((program.X.shape[0], program.n_classes), dtype=DOUBLE, generator=generator(number))
     for k, rows in enumerate(samples.classes):
         centre[rows, k] = 0.0
@@ -51,7 +52,7 @@ def test_without_smoothing_it_is_the_objective(number):
     nothing = PolynomialSmoothing(1e-7, 1e-9, torch.zeros_like(query.smoothing.centre))
     sharp = JointQuery(query.neurons, query.signs, query.owners, nothing)
     evaluation = objective.evaluate(sharp)
-    assert evaluation.value == pytest.approx(problem.objective(some_network(problem, number)), rel=1e-5, abs=1e-6)
+    assert evaluation.value == pytest.approx(problem.objective(some_joint_network(problem, number)), rel=1e-5, abs=1e-6)
     judged = judged_jointly(objective, sharp, evaluation)
     assert judged.upper == pytest.approx(problem.objective(judged.network), rel=1e-12)
     assert judged.bound.value == pytest.approx(problem.lower_bound(judged.multipliers), rel=1e-9, abs=1e-12)
@@ -174,3 +175,17 @@ def test_options_out_of_range_are_refused(options, message):
 def test_options_for_stochastic_steps_are_ignored_and_said_so():
     found = get_backend("torch").solve(random_joint(1).to_structured(), Settings(tolerance=0.5, options={"batch": 4}))
     assert found.ignored["batch"] == "joint programmes have no stochastic steps"
+
+
+@pytest.mark.parametrize("number", [1, 9])
+def test_a_device_gives_the_same_answer(number):
+    """One played by the processor: nothing mixes tensors that lie apart."""
+    settings = Settings(tolerance=1e-2, max_iterations=60, device="cuda", threads=1)
+    problem = random_joint(number)
+    here = get_backend("torch").solve(problem.to_structured(), settings.replace(device="cpu"))
+    with elsewhere.emulated():
+        there = get_backend("torch").solve(problem.to_structured(), settings)
+        lower = problem.lower_bound(there.multipliers)
+    assert there.iterations == here.iterations
+    assert problem.objective(there.network) == pytest.approx(problem.objective(here.network), rel=1e-6)
+    assert lower == pytest.approx(problem.lower_bound(here.multipliers), rel=1e-6)
