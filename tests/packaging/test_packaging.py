@@ -82,6 +82,16 @@ def test_no_heavy_package_is_imported_before_it_is_needed(code):
     assert run_python(code + report).splitlines()[-1].split() == ["LOADED"]
 
 
+def test_a_small_table_is_trained_on_without_what_it_does_not_need(tmp_path):
+    rows = [f"{i % 7},{i % 5},{'yes' if i % 7 > 2 else 'no'}" for i in range(40)]
+    (tmp_path / "small.csv").write_text("\n".join(["width,height,label", *rows]), encoding="utf-8")
+    asked = ["solve", "--data", str(tmp_path / "small.csv"), "--radius", "0.1", "--backend", "clarabel", "--json"]
+    unneeded = ("sklearn", "scipy.stats", "pandas", "torch", "cvxpy", "matplotlib", "jinja2", "plotly")
+    report = f"print('LOADED', *(name for name in {unneeded!r} if name in sys.modules))"
+    code = f"import sys; from cvxrobust.bench.cli import app; app({asked!r}, standalone_mode=False); {report}"
+    assert run_python(code).splitlines()[-1].split() == ["LOADED"]
+
+
 def test_every_dependency_is_pinned():
     pinned = set()
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
