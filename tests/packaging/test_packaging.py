@@ -1,5 +1,6 @@
 """What a user installs: versions agree, entry points resolve, imports are light, the code of the papers runs."""
 
+import ast
 import os
 import re
 import subprocess
@@ -65,6 +66,22 @@ def test_every_entry_point_of_ours_resolves():
 def test_every_public_name_exists():
     for name in cvxrobust.__all__:
         assert getattr(cvxrobust, name) is not None
+    assert set(dir(cvxrobust)) >= set(cvxrobust.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'sole'"):
+        _ = cvxrobust.sole
+
+
+def test_names_come_from_where_type_checkers_are_told():
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    told = {alias.name: line.module for line in block.body for alias in line.names}
+    assert told == {name: f"cvxrobust.{module}" for name, module in cvxrobust._PLACES.items()}
+    assert {*told, "__version__"} == set(cvxrobust.__all__)
+
+
+def test_the_package_alone_imports_not_even_numpy():
+    code = "import sys, cvxrobust; print('numpy' in sys.modules, cvxrobust.core.__name__, cvxrobust.Settings.__name__)"
+    assert run_python(code).split() == ["False", "cvxrobust.core", "Settings"]
 
 
 @pytest.mark.parametrize(
