@@ -1,5 +1,6 @@
 """Puts the helpers in `support` within reach of all tests."""
 
+import gc
 import os
 import signal
 import sys
@@ -16,6 +17,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 import numpy as np
 import pytest
 
+# Ten thousand tests and the packages that they import are all kept: nobody need look for garbage among them.
+gc.disable()
+
 # Packages of outsiders, which test themselves in an environment of their own.
 collect_ignore = ["thirdparty"]
 
@@ -31,6 +35,13 @@ with suppress(ImportError):
     # How long a test takes depends on what else the machine does; no test fails for that.
     settings.register_profile("patient", deadline=None)
     settings.load_profile("patient")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop():
+    """Everything is collected."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from cvxrobust.bench.data.bundled import load_breast_cancer
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.files import Table, is_file, read_table
 from cvxrobust.bench.data.known import BREAST_CANCER, KNOWN_FILES, canonical_name, find_known_file, known_names
+from cvxrobust.bench.data.strata import drawn_rows
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.validation import EXACT, look_continuous
 
@@ -201,11 +202,12 @@ def stratified_split(dataset: Dataset, test_fraction: float = 0.2, seed: int = 0
     if test_fraction == 0:
         return dataset, dataset.take(everything[:0])
     _check_splittable(dataset, test_fraction)
-    from sklearn.model_selection import train_test_split
+    train, test = drawn_rows(dataset.y.astype(str), _test_rows(dataset, test_fraction), seed)
+    return dataset.take(train), dataset.take(test)
 
-    parts = train_test_split(everything, test_size=test_fraction, random_state=seed, stratify=dataset.y.astype(str))
-    train, test = (dataset.take(np.asarray(rows, dtype=np.intp)) for rows in parts)
-    return train, test
+
+def _test_rows(dataset: Dataset, test_fraction: float) -> int:
+    return int(np.ceil(test_fraction * dataset.n_rows))
 
 
 def _check_splittable(dataset: Dataset, test_fraction: float) -> None:
@@ -217,7 +219,7 @@ def _check_splittable(dataset: Dataset, test_fraction: float) -> None:
             "stratified split needs two of each class; add rows, merge classes, or train on everything with "
             "--test-fraction 0."
         )
-    n_test = int(np.ceil(test_fraction * dataset.n_rows))
+    n_test = _test_rows(dataset, test_fraction)
     if min(n_test, dataset.n_rows - n_test) < labels.size:
         raise InputError(
             f"a test fraction of {test_fraction} splits the {dataset.n_rows} rows of data set "

@@ -9,6 +9,7 @@ import pytest
 
 from cvxrobust.bench.data import known as known_data
 from cvxrobust.bench.data.dataset import load_dataset, stratified_split
+from cvxrobust.bench.data.strata import drawn_rows
 from cvxrobust.bench.harness.suite.suite import load_suite
 from cvxrobust.core.errors import InputError, UnknownNameError
 
@@ -254,6 +255,19 @@ def test_the_split_is_stratified_disjoint_and_complete(breast_cancer):
     assert np.mean(train.y) == pytest.approx(np.mean(test.y), abs=0.02)
     together = np.vstack([train.X, test.X])
     assert np.array_equal(np.sort(together, axis=0), np.sort(breast_cancer.X, axis=0))
+
+
+def test_rows_are_those_that_scikit_learn_draws():
+    from sklearn.model_selection import train_test_split
+
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        labels = np.repeat(np.arange(1 + seed % 5), 3 + rng.integers(0, 20, 1 + seed % 5)).astype(str)
+        rng.shuffle(labels)
+        fraction = float(rng.choice([0.2, 0.25, 0.33, 0.5, 0.6]))
+        n_test = max(int(np.ceil(fraction * labels.size)), 1 + seed % 5)
+        theirs = train_test_split(np.arange(labels.size), test_size=n_test, random_state=seed, stratify=labels)
+        assert all(map(np.array_equal, drawn_rows(labels, n_test, seed), theirs))
 
 
 def test_the_same_seed_splits_alike_and_another_does_not(breast_cancer):

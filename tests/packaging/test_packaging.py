@@ -1,5 +1,6 @@
 """What a user installs: versions agree, entry points resolve, imports are light, the code of the papers runs."""
 
+import ast
 import os
 import re
 import subprocess
@@ -65,6 +66,22 @@ def test_every_entry_point_of_ours_resolves():
 def test_every_public_name_exists():
     for name in cvxrobust.__all__:
         assert getattr(cvxrobust, name) is not None
+    assert set(dir(cvxrobust)) >= set(cvxrobust.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'sole'"):
+        _ = cvxrobust.sole
+
+
+def test_names_come_from_where_type_checkers_are_told():
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    told = {alias.name: line.module for line in block.body for alias in line.names}
+    assert told == {name: f"cvxrobust.{module}" for name, module in cvxrobust._PLACES.items()}
+    assert {*told, "__version__"} == set(cvxrobust.__all__)
+
+
+def test_the_package_alone_imports_not_even_numpy():
+    code = "import sys, cvxrobust; print('numpy' in sys.modules, cvxrobust.core.__name__, cvxrobust.Settings.__name__)"
+    assert run_python(code).split() == ["False", "cvxrobust.core", "Settings"]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +97,16 @@ def test_every_public_name_exists():
 def test_no_heavy_package_is_imported_before_it_is_needed(code):
     report = f"; import sys; print('LOADED', *(name for name in {HEAVY!r} if name in sys.modules))"
     assert run_python(code + report).splitlines()[-1].split() == ["LOADED"]
+
+
+def test_a_small_table_is_trained_on_without_what_it_does_not_need(tmp_path):
+    rows = [f"{i % 7},{i % 5},{'yes' if i % 7 > 2 else 'no'}" for i in range(40)]
+    (tmp_path / "small.csv").write_text("\n".join(["width,height,label", *rows]), encoding="utf-8")
+    asked = ["solve", "--data", str(tmp_path / "small.csv"), "--radius", "0.1", "--backend", "clarabel", "--json"]
+    unneeded = ("sklearn", "scipy.stats", "pandas", "torch", "cvxpy", "matplotlib", "jinja2", "plotly")
+    report = f"print('LOADED', *(name for name in {unneeded!r} if name in sys.modules))"
+    code = f"import sys; from cvxrobust.bench.cli import app; app({asked!r}, standalone_mode=False); {report}"
+    assert run_python(code).splitlines()[-1].split() == ["LOADED"]
 
 
 def test_every_dependency_is_pinned():

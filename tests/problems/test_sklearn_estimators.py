@@ -20,11 +20,11 @@ from cvxrobust import (
 @parametrize_with_checks(
     [
         PolynomialClassifier(tolerance=1e-2, time_limit=None),
-        ReLUClassifier(radius=0.01, n_gates=6, tolerance=1e-2, time_limit=None),
+        ReLUClassifier(radius=0.01, n_gates=3, backend="clarabel", tolerance=1e-2, time_limit=None),
         PolynomialRegressor(tolerance=1e-2, time_limit=None),
         PolynomialRegressor(radius=0.01, loss="huber", method="cutting-set", tolerance=1e-2, time_limit=None),
-        ReLURegressor(n_gates=6, tolerance=1e-2, time_limit=None),
-        ReLURegressor(radius=0.01, loss="absolute", n_gates=6, tolerance=1e-2, time_limit=None),
+        ReLURegressor(n_gates=3, tolerance=1e-2, time_limit=None),
+        ReLURegressor(radius=0.01, loss="absolute", n_gates=3, backend="clarabel", tolerance=1e-2, time_limit=None),
     ]
 )
 def test_it_keeps_the_conventions(estimator, check):

@@ -14,7 +14,13 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-ELSEWHERE = torch.device("cuda", 0)
+ELSEWHERE, HERE = torch.device("cuda", 0), torch.device("cpu")
+
+UNSEEN = torch._C.DisableTorchFunction
+"""Within it, operations are PyTorch's own."""
+
+SIMPLE = {bool, int, float, type(None), slice, torch.dtype}
+"""Arguments of these types hold no tensor."""
 
 COPIES = {torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.copy_}
 
@@ -54,23 +60,23 @@ class _Everything(TorchFunctionMode):
 def run(func, args, kwargs):
     """One operation, with its tensors where they belong."""
     if func in SIZES:
-        with torch._C.DisableTorchFunction():
+        with UNSEEN():
             return func(*args)
-    tensors, asked = _read(args, kwargs)
-    there = any(type(part) is There for part in tensors)
+    there, strangers, asked = _read(args, kwargs)
     if func == DEVICE:
-        return ELSEWHERE if there else torch.device("cpu")
+        return ELSEWHERE if there else HERE
     if func == IS_CUDA:
         return there
-    if there:
-        _check(func, args, kwargs, tensors)
+    if there and (strangers or _heard or func is torch.Tensor.numpy):
+        _check(func, args, kwargs, strangers)
     ends_there = type(args[0]) is There if func is torch.Tensor.copy_ else there
-    if func is torch.Tensor.cpu or (asked is not None and asked.type == "cpu"):
+    if asked is not None:
+        ends_there = asked.type != "cpu"
+        if ends_there:
+            args, kwargs = tree_map(lambda part: HERE if _is_elsewhere(part) else part, (args, kwargs))
+    elif func is torch.Tensor.cpu:
         ends_there = False
-    elif asked is not None:
-        ends_there = True
-        args, kwargs = tree_map(lambda part: torch.device("cpu") if _is_elsewhere(part) else part, (args, kwargs))
-    with torch._C.DisableTorchFunction():
+    with UNSEEN():
         found = func(*args, **kwargs)
         if isinstance(found, torch.Tensor):
             if there and not ends_there:
@@ -78,12 +84,12 @@ def run(func, args, kwargs):
             kind = There if ends_there else torch.Tensor
             return found if type(found) is kind else found.as_subclass(kind)
         if isinstance(found, tuple | list) and type(found) is not torch.Size:
-            wrong, kind = (torch.Tensor, There) if ends_there else (There, torch.Tensor)
-            return tree_map(lambda part: part.as_subclass(kind) if type(part) is wrong else part, found)
+            wrong, right = (torch.Tensor, There) if ends_there else (There, torch.Tensor)
+            return tree_map(lambda part: part.as_subclass(right) if type(part) is wrong else part, found)
         return found
 
 
-def _check(func, args, kwargs, tensors):
+def _check(func, args, kwargs, strangers):
     """Refuse what a device refuses, and note what waits for it."""
     if _heard and _is_read(func, args, kwargs):
         frame = sys._getframe(2)
@@ -92,24 +98,35 @@ def _check(func, args, kwargs, tensors):
         _heard[-1][frame.f_globals.get("__name__", "").removeprefix("cvxrobust."), frame.f_code.co_name] += 1
     if func is torch.Tensor.numpy:
         raise TypeError("a tensor elsewhere has no NumPy array")
-    strangers = [tuple(part.shape) for part in tensors if type(part) is not There and part.dim()]
-    if strangers and func not in COPIES:
-        raise RuntimeError(f"{func}: tensors of shapes {strangers} are on the CPU, others are not")
+    shapes = [tuple(part.shape) for part in strangers if part.dim()]
+    if shapes and func not in COPIES:
+        raise RuntimeError(f"{func}: tensors of shapes {shapes} are on the CPU, others are not")
 
 
 def _read(args, kwargs):
-    """The tensors of an operation, and the device that it asks for, if any."""
-    tensors, asked = [], kwargs.get("device")
+    """Whether tensors of an operation are elsewhere, those that are not, and the device that it asks for, if any."""
+    there, strangers, asked = False, [], None
     for part in args:
-        if isinstance(part, torch.Tensor):
-            tensors.append(part)
+        kind = type(part)
+        if kind is There:
+            there = True
+        elif kind in SIMPLE:
+            continue
+        elif isinstance(part, torch.Tensor):
+            strangers.append(part)
         elif isinstance(part, tuple | list | dict):
-            tensors += [leaf for leaf in _leaves((part,)) if isinstance(leaf, torch.Tensor)]
+            for leaf in _leaves((part,)):
+                if type(leaf) is There:
+                    there = True
+                elif isinstance(leaf, torch.Tensor):
+                    strangers.append(leaf)
         elif asked is None and isinstance(part, torch.device):
             asked = part
     if kwargs:
-        tensors += [leaf for leaf in _leaves(kwargs.values()) if isinstance(leaf, torch.Tensor)]
-    return tensors, torch.device(asked) if isinstance(asked, str) else asked
+        inner, others, _ = _read((list(kwargs.values()),), {})
+        there, strangers = there or inner, strangers + others
+        asked = kwargs.get("device", asked)
+    return there, strangers, torch.device(asked) if isinstance(asked, str) else asked
 
 
 def _is_elsewhere(part):

@@ -5,7 +5,7 @@ None of this needs a licence. With CVXROBUST_TEST_MOSEK=1 MOSEK itself also solv
 
 import os
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -35,33 +35,45 @@ def data(loss="hinge", n=7, d=2):
     return X, score if loss == "squared" else np.where(score > 0, 1.0, -1.0)
 
 
-def problems():
+def written():
+    """How each programme is written, by name: none is before a test asks."""
+    found = {}
     for loss in LOSSES:
-        yield f"standard-sdp {loss}", StandardSDP(*data(loss), beta=0.05, loss=loss)
-        yield f"convex-relu {loss}", ConvexReLU(*data(loss), beta=0.05, loss=loss, n_gates=5)
+        found[f"standard-sdp {loss}"] = partial(StandardSDP, *data(loss), beta=0.05, loss=loss)
+        found[f"convex-relu {loss}"] = partial(ConvexReLU, *data(loss), beta=0.05, loss=loss, n_gates=5)
     for loss in LOSSES[:3]:
-        yield f"adversarial-sdp {loss}", AdversarialSDP(*data(), radius=0.2, beta=0.05, loss=loss)
+        found[f"adversarial-sdp {loss}"] = partial(AdversarialSDP, *data(), radius=0.2, beta=0.05, loss=loss)
     for norm in ("inf", 2, 1):
         for formulation in ("cone", "one-sided"):
             for loss in ("hinge", "logistic"):
-                problem = AdversarialReLU(
-                    *data(), radius=0.1, norm=norm, beta=0.05, loss=loss, n_gates=4, formulation=formulation
-                )
-                yield f"adversarial-relu {loss} {norm} {formulation}", problem
+                found[f"adversarial-relu {loss} {norm} {formulation}"] = partial(
+                    AdversarialReLU, *data(), radius=0.1, norm=norm, beta=0.05, loss=loss, n_gates=4,
+                    formulation=formulation,
+                )  # fmt: skip
+    return found
+
+
+def of_every_cone():
+    return planted_program(3)[0]
+
+
+def shifted():
+    return replace(planted_program(5, (PSD(2), *MIXED[:4], SecondOrder(0), PSD(0)))[0], offset=7.5)
+
+
+WRITTEN, PLANTED = written(), {"every cone": of_every_cone, "shifted": shifted}
+NAMES = [*WRITTEN, *PLANTED]
 
 
 @cache
-def programs():
-    found = {name: problem.to_conic() for name, problem in problems()}
-    found["every cone"] = planted_program(3)[0]
-    found["shifted"] = replace(planted_program(5, (PSD(2), *MIXED[:4], SecondOrder(0), PSD(0)))[0], offset=7.5)
-    return found
+def program_of(name):
+    return PLANTED[name]() if name in PLANTED else WRITTEN[name]().to_conic()
 
 
 @cache
 def value(name):
     """The optimum by another solver, straight from the programme."""
-    program = programs()[name]
+    program = program_of(name)
     found = get_backend("clarabel").solve(program, SETTINGS)
     assert found.termination in (Termination.CONVERGED, Termination.NUMERICAL)
     return float(program.q @ found.x) + program.offset
@@ -77,13 +89,10 @@ def close(expected):
     return pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
-NAMES = list(programs())
-
-
 @pytest.mark.parametrize("form", ["acc", "bar"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_task_has_the_programs_optimum(name, form, tmp_path):
-    program = programs()[name]
+    program = program_of(name)
     task_of(program, form).writedata(str(tmp_path / "task.cbf"))
     conic = to_conic(read(tmp_path / "task.cbf"))
     found = get_backend("clarabel").solve(conic.program, SETTINGS)
@@ -97,7 +106,7 @@ def test_the_task_has_the_programs_optimum(name, form, tmp_path):
 @pytest.mark.parametrize("form", ["acc", "bar"])
 @pytest.mark.parametrize("name", NAMES)
 def test_ptf_says_the_same_as_cbf(name, form, tmp_path):
-    task = task_of(programs()[name], form)
+    task = task_of(program_of(name), form)
     paths = [tmp_path / file for file in ("direct.cbf", "task.ptf", "again.cbf")]
     for path in paths[:2]:
         task.writedata(str(path))
@@ -118,7 +127,7 @@ def test_ptf_says_the_same_as_cbf(name, form, tmp_path):
 @pytest.mark.parametrize("form", ["acc", "bar"])
 @pytest.mark.parametrize("name", NAMES)
 def test_mosek_itself_finds_the_optimum(name, form):
-    program = programs()[name]
+    program = program_of(name)
     solution = get_backend("mosek").solve(program, SETTINGS.replace(tolerance=1e-7, options={"form": form}))
     assert solution.termination in (Termination.CONVERGED, Termination.NUMERICAL)
     assert program.q @ solution.x + program.offset == close(value(name))

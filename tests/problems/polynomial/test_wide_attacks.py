@@ -3,6 +3,7 @@
 import json
 import pickle
 import tracemalloc
+from functools import cache
 
 import numpy as np
 import pytest
@@ -37,11 +38,28 @@ def network(seed, d, m=4):
     return PolynomialNetwork(u / np.linalg.norm(u, axis=1, keepdims=True), rng.standard_normal(m))
 
 
-def spread_by(X, y, radius=1.0):
+@cache
+def spread_by(seed=0, n=6, d=20):
     """A network that was trained against attacks on other wide data."""
-    found = solve(AdversarialSDP(X, y, radius), "ipm", settings=Settings(tolerance=1e-4)).network
+    found = solve(AdversarialSDP(*data(seed, n, d), 1.0), "ipm", settings=Settings(tolerance=1e-4)).network
     assert found.complement is not None
     return found
+
+
+@cache
+def optimum_in_all_inputs():
+    """What the programme in all inputs of the usual data proves."""
+    return solve(unreduced(AdversarialSDP(*data(), radius=0.5)), "clarabel", "direct", TIGHT).certificate
+
+
+def three_classes():
+    X, _ = data(n=7)
+    return AdversarialSDP(X, np.array(["a", "b", "c"])[np.arange(7) % 3], radius=0.5)
+
+
+@cache
+def three_classes_in_all_inputs():
+    return solve(unreduced(three_classes()), "ipm", settings=Settings(tolerance=1e-6))
 
 
 @pytest.mark.parametrize(("backend", "method"), WAYS)
@@ -68,7 +86,9 @@ def test_neither_a_ball_of_the_coordinates_nor_the_rows_alone_would_do():
 def test_reduced_and_unreduced_problems_have_the_same_optimum(number):
     problem = wide_attacked_sdp(number)
     assert problem.span is not None
-    backend = "ipm" if problem.loss in ("hinge", "squared_hinge", "logistic") else "clarabel"
+    # A conic solver is the quicker one here, logistic losses excepted, which it leaves with fewer digits.
+    ours = problem.loss == "logistic" or (problem.loss in ("hinge", "squared_hinge") and number % 12 < 2)
+    backend = "ipm" if ours else "clarabel"
     fewer, all_ = (solve(p, backend, "direct", TIGHT) for p in (problem, unreduced(problem)))
     for result in (fewer, all_):
         assert result.certificate.absolute_gap <= 1e-6
@@ -100,7 +120,7 @@ def test_the_readable_reference_is_that_of_the_data_given(number):
 @pytest.mark.parametrize(("backend", "method"), WAYS)
 def test_every_way_to_solve_it_hands_back_a_network_of_all_inputs(backend, method):
     problem = AdversarialSDP(*data(), radius=0.5)
-    optimum = solve(unreduced(problem), "clarabel", "direct", TIGHT).certificate
+    optimum = optimum_in_all_inputs()
     result = solve(problem, backend, method, Settings(tolerance=1e-4))
     assert result.quality == "certified"
     assert result.network.n_features == 20
@@ -126,7 +146,7 @@ def test_a_complement_of_one_direction_is_as_exact(monkeypatch):
         X, y = 2.0 * rng.standard_normal((5, 6)), rng.choice([-1.0, 1.0], 5)
         problem = AdversarialSDP(X, y, radius=2.0, beta=0.02)
         assert problem.span.rank == 5
-        fewer, all_ = (solve(p, "ipm", settings=TIGHT).certificate for p in (problem, unreduced(problem)))
+        fewer, all_ = (solve(p, "clarabel", "direct", TIGHT).certificate for p in (problem, unreduced(problem)))
         assert fewer.upper == pytest.approx(all_.upper, abs=1e-7)
 
 
@@ -150,7 +170,7 @@ def test_attacks_that_go_further_in_some_inputs_than_in_others_are_not_reduced()
 def test_what_a_network_is_worth_survives_the_way_there_and_back_if_it_is_spread():
     X, y = data()
     problem = AdversarialSDP(X, y, radius=1.0)
-    other = spread_by(*data(seed=5))
+    other = spread_by(seed=5)
     for given in (network(0, 20), solve(problem, "ipm", settings=TIGHT).network, other):
         inside = problem.projected(given)
         back = problem.lifted(inside)
@@ -174,14 +194,14 @@ def test_any_network_of_all_inputs_is_a_start(backend):
     for start in (optimal, optimal.network):
         result = solve(problem, backend, "direct", settings, warm_start=start)
         assert result.certificate.upper <= optimal.certificate.upper
-    for start in (network(3, 20), spread_by(*data(seed=5))):
+    for start in (network(3, 20), spread_by(seed=5)):
         assert solve(problem, backend, "direct", settings, warm_start=start).quality == "certified"
 
 
 @pytest.mark.parametrize("backend", ["ipm", "torch", "clarabel"])
 def test_a_spread_network_starts_problems_of_every_kind(backend):
     X, y = data(n=6, d=8)
-    start, settings = spread_by(*data(n=4, d=8)), Settings(tolerance=1e-3)
+    start, settings = spread_by(n=4, d=8), Settings(tolerance=1e-3)
     more = data(seed=3, n=12, d=8)
     for problem in (
         StandardSDP(X, y),
@@ -200,12 +220,11 @@ def test_a_spread_network_starts_problems_of_every_kind(backend):
 
 @pytest.mark.parametrize("backend", ["ipm", "torch", "clarabel"])
 def test_all_classes_are_spread_over_one_complement(backend):
-    X, _ = data(n=7)
-    y = np.array(["a", "b", "c"])[np.arange(7) % 3]
-    problem = AdversarialSDP(X, y, radius=0.5)
+    problem = three_classes()
+    X, y = data(n=7)[0], np.array(["a", "b", "c"])[np.arange(7) % 3]
     assert all(part.span is problem.span for part in problem.parts)
     result = solve(problem, backend, settings=Settings(tolerance=1e-4))
-    other = solve(unreduced(problem), "ipm", settings=Settings(tolerance=1e-7))
+    other = three_classes_in_all_inputs()
     assert result.quality == "certified"
     assert result.certificate.upper == pytest.approx(other.certificate.upper, rel=2e-4)
     assert problem.objective(result.network) == pytest.approx(result.certificate.upper, rel=1e-12)
@@ -220,7 +239,7 @@ def test_classes_with_networks_of_different_kinds_become_one_that_is_no_worse():
     y = np.arange(7) % 3
     for radius, scale in ((0.5, None), (0.5, np.linspace(0.5, 1.0, 20)), (0.0, None)):
         problem = AdversarialSDP(X, y, radius=radius, scale=scale)
-        parts = [spread_by(*data(seed=5)), network(1, 20), problem.parts[2].trivial_network()]
+        parts = [spread_by(seed=5), network(1, 20), problem.parts[2].trivial_network()]
         for networks in (parts, parts[::-1], parts[1:], parts[::2]):
             own = [*networks, *parts][:3]
             worth = sum(part.objective(one) for part, one in zip(problem.parts, own, strict=True))
@@ -259,17 +278,17 @@ def test_estimators_take_wide_data():
 
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic", "squared"])
 def test_no_network_is_better_than_the_bound_of_any_multipliers(loss):
-    X, y = data()
+    X, y = data(d=12)
     problem = AdversarialSDP(X, y, radius=np.linspace(0.0, 2.0, 6), loss=loss)
     rng = np.random.default_rng(0)
     best = solve(unreduced(problem), "clarabel", "direct", TIGHT).certificate.upper
     for _ in range(20):
         theta = rng.uniform(-0.2, 1.0, 6) / 6
-        basis, mean = rng.standard_normal((20, 2)), rng.standard_normal((6, 2))
-        factors = rng.standard_normal((6, 21, 3))
+        basis, mean = rng.standard_normal((12, 2)), rng.standard_normal((6, 2))
+        factors = rng.standard_normal((6, 13, 3))
         kinds = [
-            PointMultipliers(theta, np.arange(6), X + rng.standard_normal((6, 20))),
-            problem.network_multipliers(network(int(rng.integers(100)), 20)),
+            PointMultipliers(theta, np.arange(6), X + rng.standard_normal((6, 12))),
+            problem.network_multipliers(network(int(rng.integers(100)), 12)),
         ]
         if loss != "squared":
             kinds += [
