@@ -4,9 +4,9 @@
     result = solve(AdversarialSDP(X, y, radius=0.3, beta=0.01))
     result.certificate.lower, result.certificate.upper, result.network.robust_accuracy(X, y, [0.1, 0.3])
 
-See `solve` for the front door, `AdversarialSDP`, `StandardSDP`, `StreamedSDP` (data too large for memory),
-`JointSDP` (several classes under one loss), `BoxSDP` (attacks in the norm inf), `AdversarialReLU` and `ConvexReLU` for the problems, `backends` for the
-solvers, `evaluate_robustness` for how robust any classifier is, whoever trained it.
+See `solve` for the front door, `AdversarialSDP`, `StandardSDP`, `StreamedSDP` (data too large for memory), `JointSDP`
+(several classes under one loss), `BoxSDP` (attacks in the norm inf), `AdversarialReLU` and `ConvexReLU` for the
+problems, `backends` for the solvers, `evaluate_robustness` for how robust any classifier is, whoever trained it.
 """
 
 from importlib import import_module
