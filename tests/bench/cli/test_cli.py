@@ -228,7 +228,7 @@ BAD_SOLVES = [
     ),
     (
         ["--data", "CSV", "--problem", "robust-sdp"],
-        "unknown problem 'robust-sdp'; known: adversarial-relu, adversarial-sdp, convex-relu, standard-sdp",
+        "unknown problem 'robust-sdp'; known: adversarial-relu, adversarial-sdp, convex-relu, joint-sdp, standard-sdp",
     ),
     (["--data", "CSV", "--radius", "-1"], "radius"),
     (["--data", "CSV"], "problem 'adversarial-sdp' needs --radius"),
