@@ -39,7 +39,7 @@ from cvxrobust.bench.display import (
 from cvxrobust.bench.streams import OutputLostError, mended
 
 if TYPE_CHECKING:
-    from cvxrobust.bench.workflows.training import TrainingRequest
+    from cvxrobust.bench.workflows.requests import TrainingRequest
 
 app = typer.Typer(
     name="cvxrobust",
@@ -192,7 +192,7 @@ def _solve(request: "TrainingRequest", metrics: Sequence[str], as_json: bool, qu
 
 
 @app.command(cls=SeveralRadii)
-@fields_as_options()
+@fields_as_options("radius_column")
 def evaluate(
     *,
     network: arguments.SavedModel,
@@ -265,7 +265,7 @@ def evaluate(
 
 
 @app.command()
-@fields_as_options("missing", "drop_incomplete")
+@fields_as_options("missing", "drop_incomplete", "radius_column")
 def predict(
     *,
     network: arguments.SavedNetwork,

@@ -107,6 +107,8 @@ def _accuracy_name(training: Training, name: str) -> str:
         "certified": "certified accuracy under attack (lower bound)",
         "attacked": "attacked accuracy (upper bound)",
     }
+    if training.request.radius_column is not None:
+        return f"{words[kind]}, radius of each row (at most {training.radius:g}), {rows}"
     return f"{words[kind]}, radius {training.radius:g}, {rows}"
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.bench.data.bundled import load_breast_cancer
 from cvxrobust.bench.data.csv_files import CsvFormat
-from cvxrobust.bench.data.files import Table, is_file, read_table
+from cvxrobust.bench.data.files import RowColumns, Table, is_file, read_table
 from cvxrobust.bench.data.known import BREAST_CANCER, KNOWN_FILES, canonical_name, find_known_file, known_names
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.validation import EXACT, look_continuous
@@ -32,6 +32,7 @@ class Dataset:
         notes: What a reader should know, one sentence each: rows left out, which label is +1.
         named: Whether the names of the features are the source's own; those of arrays are only counted.
         weights: What each row counts, above 0, shape (n,); None for all alike.
+        radii: Attack radius of each row, 0 or more, shape (n,); None where the data does not say.
     """
 
     X: NDArray[np.float64]
@@ -42,6 +43,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     named: bool = True
     weights: NDArray[np.float64] | None = None
+    radii: NDArray[np.float64] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -62,9 +64,8 @@ class Dataset:
 
     def take(self, rows: NDArray[np.intp]) -> "Dataset":
         """The data set of these rows, in this order."""
-        return replace(
-            self, X=self.X[rows], y=self.y[rows], weights=None if self.weights is None else self.weights[rows]
-        )
+        said = {name: values[rows] for name in ("weights", "radii") if (values := getattr(self, name)) is not None}
+        return replace(self, X=self.X[rows], y=self.y[rows], **said)
 
 
 def load_dataset(
@@ -74,6 +75,7 @@ def load_dataset(
     classes: Sequence[Any] | None = None,
     form: CsvFormat | None = None,
     weight: str | None = None,
+    radius: str | None = None,
 ) -> Dataset:
     """Load a data set by name, or from a CSV or NPZ file.
 
@@ -90,6 +92,7 @@ def load_dataset(
         classes: Labels to expect, (that of -1, that of +1) for two; None takes those found.
         form: How a CSV file is to be read; None for the usual form. Known sets have theirs.
         weight: Name of the column or array of the rows' weights, which is then no feature; None for none.
+        radius: Name of the column or array of the rows' attack radii, which is then no feature; None for none.
 
     Raises:
         InputError: The data is missing, damaged, incomplete or not numeric, or its labels are not as
@@ -101,8 +104,9 @@ def load_dataset(
     if name is not None and form is not None:
         raise InputError(f"data set {name!r} is read in its own form; leave out what is said about CSV files.")
     if name == BREAST_CANCER:
-        if weight is not None:
-            raise InputError(f"data set {name!r} has no column of weights; leave --weight-column out.")
+        for column, what, flag in ((weight, "weights", "--weight-column"), (radius, "radii", "--radius-column")):
+            if column is not None:
+                raise InputError(f"data set {name!r} has no column of {what}; leave {flag} out.")
         return _breast_cancer(classes)
     if name is not None:
         path, form = find_known_file(name, folder), CsvFormat(drop_incomplete=KNOWN_FILES[name].drop_incomplete)
@@ -110,7 +114,7 @@ def load_dataset(
         path = _path(text)
         if not path.suffix and path.name == text and not is_file(path):
             raise UnknownNameError("data set", text, known_names(), "Or pass the path of a CSV or NPZ file.")
-    table = read_table(path, label, form, weight)
+    table = read_table(path, label, form, RowColumns(weight, radius))
     return _with_classes(table, name or path.name, classes)
 
 
@@ -148,7 +152,8 @@ def _with_classes(table: Table, name: str, expected: Sequence[Any] | None) -> Da
             notes = (*notes, f"label {classes[1]!r} is +1 and {classes[0]!r} is -1")
     else:
         y = np.array(classes)[codes]
-    return Dataset(table.X, y, table.feature_names, name, tuple(classes), notes, table.named, table.weights)
+    said = (table.named, table.weights, table.radii)
+    return Dataset(table.X, y, table.feature_names, name, tuple(classes), notes, *said)
 
 
 def _plain(label: Any) -> Any:

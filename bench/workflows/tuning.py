@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.workflows.output_files import check_writable
+from cvxrobust.bench.workflows.requests import TrainingRequest
 from cvxrobust.bench.workflows.threats import BY_FEATURE, scale_of
-from cvxrobust.bench.workflows.training import Prepared, Training, TrainingRequest, finish, prepare
+from cvxrobust.bench.workflows.training import Prepared, Training, finish, prepare
 from cvxrobust.bench.workflows.weights import own_class_weight
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm

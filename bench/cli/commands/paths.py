@@ -30,7 +30,12 @@ def path(
         str, typer.Option("--betas", help="Weights of the penalty: 0.1,0.01 or, geometrically, FROM:TO:COUNT.")
     ] = "0.3:0.001:10",
     radii: Annotated[
-        str | None, typer.Option("--radii", help="Attack radii: 0,0.1,0.3 or, evenly, FROM:TO:COUNT.")
+        str | None,
+        typer.Option(
+            "--radii",
+            help="Attack radii: 0,0.1,0.3 or, evenly, FROM:TO:COUNT; with --radius-column factors on it. (default "
+            "with it: 1)",
+        ),
     ] = None,
     out: Annotated[
         Path | None,

@@ -27,8 +27,10 @@ SEARCH = "Options of the search"
 """The panel of the help that they stand in."""
 
 
-# Hyperparameters are chosen here, and some parameters are not the classifiers'.
-@fields_as_options("problem", "radius", "beta", "n_gates", "gate_seed", "bound", "resample", "multiclass")
+# Hyperparameters are chosen here, and some parameters are not the classifiers', whose threat is one for all rows.
+@fields_as_options(
+    "problem", "radius", "radius_column", "beta", "n_gates", "gate_seed", "bound", "resample", "multiclass"
+)
 def tune(
     training: TrainingOptions,
     threat_radius: Annotated[
