@@ -275,6 +275,13 @@ class TrainingOptions:
             rich_help_panel=GATES,
         ),
     ] = None
+    regression: Annotated[
+        bool,
+        typer.Option(
+            "--regression",
+            help="Labels are numbers to be fitted by a loss of targets, even if they do not look like measurements.",
+        ),
+    ] = False
     test_fraction: Annotated[float, typer.Option(help="Share of rows held out; 0 trains on all.")] = 0.2
     seed: Annotated[int, typer.Option(help="Seed of the split and, without --gate-seed, of sampled gates.")] = 0
     standardize: Annotated[
@@ -326,6 +333,7 @@ class TrainingOptions:
             form=self.source.form(),
             weight_column=self.source.weight_column,
             radius_column=self.source.radius_column,
+            regression=self.regression,
         )
 
 

@@ -11,14 +11,26 @@ from zipfile import is_zipfile
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.bench.data.csv_files import Cells, CsvFormat, numbers, parse_labels, read_cells, some, whole
+from cvxrobust.bench.data.csv_files import (
+    Cells,
+    CsvFormat,
+    numbers,
+    parse_labels,
+    parse_targets,
+    read_cells,
+    some,
+    whole,
+)
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.validation import as_numbers, label_array
+from cvxrobust.core.validation import as_numbers, label_array, look_continuous
 from cvxrobust.core.weights import checked_sample_weight
 from cvxrobust.problems.data.parameters import checked_radius
 
 NPZ_NAMES = (("X", "y"), ("images", "labels"))
 """Array names that are recognised in an NPZ file, in this order."""
+
+LABEL = "label"
+"""The column of labels of a CSV file, where nobody names another."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +40,12 @@ class RowColumns:
     Args:
         weights: Name of that of the rows' weights; None for none.
         radii: Name of that of the rows' attack radii; None for none.
+        targets: Whether labels are numbers to be fitted; None where they are if they look like measurements.
     """
 
     weights: str | None = None
     radii: str | None = None
+    targets: bool | None = False
 
     def named(self, path: Path, known: Sequence[str], label: str) -> dict[str, str]:
         """The columns there are to be by what is taken from them, each of its own.
@@ -55,6 +69,24 @@ class RowColumns:
             found[what] = name
         return {what: name for what, name in found.items() if what != "labels"}
 
+    def there(self, known: Sequence[str]) -> "RowColumns":
+        """The same without weights where there are none."""
+        return self if self.weights is None or self.weights.strip() in known else replace(self, weights=None)
+
+    def wants_targets(self, path: Path, known: Sequence[str], label: str) -> bool:
+        """Whether the label column holds targets that are to be read: if asked for, or there.
+
+        Raises:
+            InputError: It is asked for and not there.
+        """
+        if self.targets and label not in known:
+            near = get_close_matches(label, known, n=1)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"{path} has no column {label!r} to take targets from; its columns are {some(known)}.{guess}"
+            )
+        return self.targets is not False and label in known
+
 
 NO_COLUMNS = RowColumns()
 
@@ -65,12 +97,13 @@ class Table:
 
     Args:
         X: Features, shape (n, d), float64.
-        labels: One label per row, shape (n,), integers, floats or strings.
+        labels: One label per row, shape (n,), integers, floats or strings; or a number to be fitted, float64.
         feature_names: Column names, length d.
         notes: What was left out on the way.
         named: Whether the names are the file's own; those of arrays are only counted.
         weights: What each row counts, above 0, shape (n,); None where nothing says so.
         radii: Attack radius of each row, 0 or more, shape (n,); None where nothing says so.
+        targets: Whether labels are numbers to be fitted.
     """
 
     X: NDArray[np.float64]
@@ -80,6 +113,7 @@ class Table:
     named: bool = True
     weights: NDArray[np.float64] | None = None
     radii: NDArray[np.float64] | None = None
+    targets: bool = False
 
 
 def read_table(path: Path, label: str | None, form: CsvFormat | None = None, columns: RowColumns = NO_COLUMNS) -> Table:
@@ -118,7 +152,7 @@ def is_file(path: Path) -> bool:
 def read_csv(path: Path, label: str | None, form: CsvFormat, columns: RowColumns = NO_COLUMNS) -> Table:
     """Read a CSV file with a header line; see `read_table`."""
     cells = read_cells(path, form)
-    column = label.strip() if label is not None else "label"
+    column = label.strip() if label is not None else LABEL
     if column not in cells.names:
         other = next((sign for sign in ";\t|" if any(sign in name for name in cells.names)), None)
         raise InputError(
@@ -140,7 +174,14 @@ def read_csv(path: Path, label: str | None, form: CsvFormat, columns: RowColumns
     table = cells.take(features)
     X = numbers(path, table, form)
     _refuse_infinite(path, table.names, X)
-    found = Table(X, parse_labels(path, cells.columns[:, place].to_list()), table.names, notes)
+    certain, targets = columns.targets is True, None
+    if columns.targets is not False:
+        targets = parse_targets(path, cells.take([place]), form, certain)
+    if targets is None:
+        found = Table(X, parse_labels(path, cells.columns[:, place].to_list()), table.names, notes)
+    else:
+        _refuse_infinite(path, (column,), targets[:, None])
+        found = Table(X, targets, table.names, notes, targets=True)
     said = {what: numbers(path, cells.take([cells.names.index(name)]), form)[:, 0] for what, name in further.items()}
     return _with_said(path, found, further, said)
 
@@ -149,16 +190,25 @@ def _with_said(path: Path, table: Table, names: Mapping[str, str], said: Mapping
     """A table with what columns or arrays, by names, say of its rows; those of weight 0 are left out."""
     n = table.X.shape[0]
     if "radii" in said:
-        try:
-            radii = checked_radius(said["radii"], n)
-        except InputError as error:
-            raise InputError(
-                f"{path} has unusable radii in {names['radii']!r}; expected a finite number of 0 or more in every row."
-            ) from error
+        radii = radii_of(path, said["radii"], n, names["radii"])
         table = replace(
             table, radii=radii, notes=(*table.notes, f"{names['radii']!r} is the radius of attacks on a row")
         )
     return table if "weights" not in said else _weighed(path, table, names["weights"], said["weights"])
+
+
+def radii_of(path: Path, given: NDArray[Any], n: int, name: str) -> NDArray[np.float64]:
+    """The radii of n rows that a column or array of a name holds.
+
+    Raises:
+        InputError: They are none.
+    """
+    try:
+        return checked_radius(given, n)
+    except InputError as error:
+        raise InputError(
+            f"{path} has unusable radii in {name!r}; expected a finite number of 0 or more in every row."
+        ) from error
 
 
 def _weighed(path: Path, table: Table, name: str, weights: NDArray[Any]) -> Table:
@@ -248,7 +298,19 @@ def _read_npz(path: Path, label: str | None, form: CsvFormat, columns: RowColumn
             f"{path} cannot be read as NPZ ({why}); expected arrays of numbers, without pickles."
         ) from error
     table = _checked_arrays(path, features, labels, X, y)
+    if columns.targets is not False:
+        table = _with_targets(path, table, labels, certain=columns.targets is True)
     return _with_said(path, table, further, said)
+
+
+def _with_targets(path: Path, table: Table, name: str, *, certain: bool) -> Table:
+    """A table whose labels are numbers to be fitted, if they are known to be or look like it."""
+    numeric = table.labels.dtype.kind in "fiu"
+    if certain and not numeric:
+        raise InputError(f"{path}: {name!r} has dtype {table.labels.dtype}; expected real numbers to be fitted.")
+    if not (certain or (numeric and look_continuous(np.unique(table.labels), table.labels.size))):
+        return table
+    return replace(table, labels=table.labels.astype(np.float64), targets=True)
 
 
 def _npz_names(path: Path, files: Sequence[str], label: str | None) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cvxrobust.bench.data.dataset import Dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import check_network_file, check_writable
 from cvxrobust.bench.workflows.requests import TrainingRequest, describe, problem_class
+from cvxrobust.bench.workflows.targets import AS_THEY_ARE, TargetUnits
 from cvxrobust.bench.workflows.training import Prepared, Training, finish, prepare
 from cvxrobust.bench.workflows.weights import row_weights, stated
 from cvxrobust.core.conic.cones import PSD, Exponential
@@ -181,6 +182,7 @@ def _sidecar(prepared: Prepared, program: ConicProgram, written_as: ProgramForma
         "problem": request.problem,
         "parameters": dict(request.parameters),
         "radius_column": request.radius_column,
+        "label": request.label,
         "test_fraction": request.test_fraction,
         "seed": request.seed,
         "dataset": {
@@ -269,7 +271,7 @@ def _prepared(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], req
         all(isinstance(label, str | int | float) for label in classes),
         len(names) == X.shape[1],
         y.shape == X.shape[:1],
-        len(classes) > 2 or set(y.tolist()) <= {-1.0, 1.0},
+        len(classes) != 2 or set(y.tolist()) <= {-1.0, 1.0},
         0.0 <= float(header["test_fraction"]) < 1.0,
         isinstance(header["seed"], int),
         isinstance(header["written_as"], str),
@@ -293,8 +295,10 @@ def _prepared(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], req
         seed=header["seed"],
         standardize=standardizer is not None,
         radius_column=header.get("radius_column"),
+        label=header.get("label"),
     )
     family = problem_class(request.problem, request.asked)
     weights = row_weights(request.parameters, train)
-    problem = stated(family, request.parameters, train, standardizer, weights)
-    return Prepared(request, dataset, train, test, standardizer, problem)
+    units = TargetUnits.fit(train, weights) if request.standardize else AS_THEY_ARE
+    problem = stated(family, request.parameters, units.inward(train), standardizer, weights)
+    return Prepared(request, dataset, train, test, standardizer, problem, units)

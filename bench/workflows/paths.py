@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cvxrobust.bench.workflows.requests import TrainingRequest, describe
+from cvxrobust.bench.workflows.targets import errors
 from cvxrobust.bench.workflows.training import Prepared, Training, clean_accuracy, finish, prepare
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.discovery.registry import problems
@@ -57,16 +58,26 @@ class TrainedPath:
     path: "PathResult[Any]"
     trainings: dict[tuple[int, int], Training]
 
-    def accuracy(self, point: "PathPoint[Any]") -> float:
-        """Share of the held-out rows (without any, of the training rows) that a point classifies correctly."""
+    @property
+    def measure(self) -> str:
+        """What networks are worth by: ``"accuracy"``, or ``"explained"`` where they predict numbers."""
+        return "explained" if self.prepared.dataset.regression else "accuracy"
+
+    def worth(self, point: "PathPoint[Any]") -> float:
+        """Share of the held-out rows (without any, of the training rows) that a point classifies correctly.
+
+        Of a network that predicts numbers the share of the targets' variance that it explains.
+        """
         training = self.trainings[point.index]
-        rows = training.test if training.test.n_rows else training.train
-        return clean_accuracy(training.result.network, rows)
+        network, rows = training.result.network, training.test if training.test.n_rows else training.train
+        if not network.regression:
+            return clean_accuracy(network, rows)
+        return errors(network, rows, np.zeros(rows.n_rows), training.norm)["explained"]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, ready for JSON."""
         path = self.path.to_dict()
-        path["points"] = [point.to_dict() | {"accuracy": self.accuracy(point)} for point in self.path]
+        path["points"] = [point.to_dict() | {self.measure: self.worth(point)} for point in self.path]
         return {
             "data": describe(self.prepared.dataset),
             "problem": self.request.training.problem,

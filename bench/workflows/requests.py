@@ -11,6 +11,7 @@ from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.workflows.threats import DATA_UNIT, RADIUS_COLUMN, STANDARDISED_UNIT, parameter_behind
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.losses.by_name import loss_by_name
 
 if TYPE_CHECKING:
     from cvxrobust.core.settings import Settings
@@ -42,6 +43,7 @@ class TrainingRequest:
         weight_column: Name of the column of the rows' weights; None for none.
         radius_column: Name of the column of the rows' attack radii, on which the radius among the parameters is then a
             factor; None for none.
+        regression: Whether labels are numbers to be fitted, even if they do not look like it.
     """
 
     data: str
@@ -61,6 +63,23 @@ class TrainingRequest:
     form: CsvFormat | None = None
     weight_column: str | None = None
     radius_column: str | None = None
+    regression: bool = False
+
+    @property
+    def targets(self) -> bool | None:
+        """Whether labels are numbers to be fitted; None where they are if they look like measurements.
+
+        Raises:
+            InputError: They are to be, but the loss is of labels.
+        """
+        name = self.parameters.get("loss")
+        of_labels = name is None or loss_by_name(str(name)).margin
+        if self.regression and of_labels:
+            given = "there is no --loss" if name is None else f"the loss {name!r} is of labels"
+            raise InputError(f"--regression fits numbers, but {given}; give --loss squared, absolute or huber.")
+        if self.regression and "multiclass" in self.parameters:
+            raise InputError("--regression fits numbers, but --multiclass is about classes; leave one of them out.")
+        return False if of_labels or "multiclass" in self.parameters else self.regression or None
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -127,6 +146,8 @@ def network_metadata(request: TrainingRequest, dataset: Dataset, training: Datas
     }
     if request.radius_column is not None and "radius" in parameters:
         parameters["radius_factor"] = parameters.pop("radius")  # no radius of any row
+    if dataset.regression and request.label is not None:
+        parameters["target"] = request.label
     return {
         "data": dataset.name,
         "data_fingerprint": dataset.fingerprint,

@@ -18,6 +18,7 @@ from cvxrobust.bench.workflows.robustness import (
     shares_at_own_radii,
     trained_norm,
 )
+from cvxrobust.bench.workflows.targets import AS_THEY_ARE, TargetUnits, errors
 from cvxrobust.bench.workflows.threats import (
     AttackReach,
     check_by_feature,
@@ -87,6 +88,8 @@ class Training:
         Under attack a polynomial network has an exact accuracy (``robust``), a ReLU network a lower and an upper bound
         (``certified`` and ``attacked``). Rows with radii of their own are attacked by these.
         """
+        if self.dataset.regression:
+            return {}
         network, radii = self.result.network, [self.radius]
         parts = {"train": self.train} | ({"test": self.test} if self.test.n_rows else {})
         found = {f"{part}_clean": clean_accuracy(network, rows) for part, rows in parts.items()}
@@ -100,6 +103,18 @@ class Training:
                 (exact,) = exact_accuracies(network, rows, radii)
                 found[f"{part}_robust"] = exact.accuracy
         return found
+
+    def errors(self) -> dict[str, float]:
+        """How far predictions of numbers are off, in their units, by part of the rows; nothing for classes.
+
+        See `cvxrobust.bench.workflows.targets.errors`.
+        """
+        parts = {"train": self.train} | ({"test": self.test} if self.test.n_rows else {})
+        return {
+            f"{part}_{name}": value
+            for part, rows in (parts.items() if self.dataset.regression else ())
+            for name, value in errors(self.result.network, rows, self._radii(rows), self.norm).items()
+        }
 
     def _by_own_radii(self, parts: Mapping[str, Dataset]) -> dict[str, float]:
         network = self.result.network
@@ -137,6 +152,7 @@ class Training:
             "radius_unit": radius_unit(self.result.network),
             "threat": self.threat.to_dict() if self.radius else None,
             "accuracy": self.accuracies(),
+            **({"errors": self.errors()} if self.dataset.regression else {}),
             "result": self.result.to_dict(),
             **({"saved": None} if self.saved is None else self.saved.to_dict()),
         }
@@ -153,6 +169,7 @@ class Prepared:
         test: The rows held out.
         standardizer: What turns the data's units into the problem's; None if nothing does.
         problem: The problem of the rows to train on.
+        units: What the problem's targets are in; of labels nothing.
     """
 
     request: TrainingRequest
@@ -161,6 +178,7 @@ class Prepared:
     test: Dataset
     standardizer: "Standardizer | None"
     problem: Any
+    units: TargetUnits = AS_THEY_ARE
 
 
 def prepare(request: TrainingRequest) -> Prepared:
@@ -172,20 +190,21 @@ def prepare(request: TrainingRequest) -> Prepared:
     weighted = {} if request.weight_column is None else {"sample_weight": request.weight_column}
     family = problem_class(request.problem, request.asked | weighted)
     check_by_feature(request.asked)
-    request = completed(request, family)
+    request, targets = completed(request, family), request.targets
     if request.save is not None:
         check_network_file(request.save, Path(request.data))
     dataset = load_dataset(
         request.data, request.data_folder, request.label, form=request.form, weight=request.weight_column,
-        radius=request.radius_column,
+        radius=request.radius_column, targets=targets,
     )  # fmt: skip
     training, test = stratified_split(dataset, request.test_fraction, request.seed)
     dataset = _with_constants_named(dataset, training)
     weights = row_weights(request.parameters, training)
     standardizer = fit_standardizer(training, weights) if request.standardize else None
     _check_loss_fits(request, dataset)
-    problem = stated(family, request.parameters, training, standardizer, weights)
-    return Prepared(request, dataset, training, test, standardizer, problem)
+    units = TargetUnits.fit(training, weights) if request.standardize else AS_THEY_ARE
+    problem = stated(family, request.parameters, units.inward(training), standardizer, weights)
+    return Prepared(request, dataset, training, test, standardizer, problem, units)
 
 
 def train(request: TrainingRequest, callback: "Callback | None" = None) -> Training:
@@ -213,9 +232,12 @@ def finish(prepared: Prepared, result: "Result[Any]") -> Training:
     """A result together with its data; its network knows units and labels of the data, and is saved if asked."""
     request, dataset = prepared.request, prepared.dataset
     own, about = result.network, network_metadata(prepared.request, prepared.dataset, prepared.train)
+    if dataset.regression:
+        about |= {"target_mean": prepared.units.mean, "target_scale": prepared.units.scale}
+    classless = own.classes is None and own.alpha.ndim == 1 and not dataset.regression
     network = own.replace(
-        regression=False,  # the squared loss fits -1 and +1 here, so outputs are labels by sign or by size
-        classes=tuple(dataset.classes) if own.classes is None and own.alpha.ndim == 1 else own.classes,
+        regression=dataset.regression,  # losses of targets fit -1 and +1, too: labels, by sign or by size
+        classes=tuple(dataset.classes) if classless else own.classes,
         standardizer=prepared.standardizer,
         metadata={name: value for name, value in {**own.metadata, **about}.items() if name != TRAINED_ON},
     )
@@ -233,11 +255,13 @@ def _check_loss_fits(request: TrainingRequest, dataset: Dataset) -> None:
         return
     start = (
         f"the loss {loss.name!r} fits real numbers, but data set {dataset.name!r} has {len(dataset.classes)} classes; "
-        "choose another loss, "
+        "choose another loss"
     )
+    if not isinstance(dataset.classes[0], str):
+        start += ", add --regression if these are numbers to be fitted"
     if "multiclass" in problems()[request.problem].parameters:
-        raise InputError(f"{start}or say how it fits labels: --multiclass one-versus-all or vector-output.")
-    raise InputError(f"{start}or fit real targets with StandardSDP in Python.")
+        raise InputError(f"{start}, or say how it fits labels: --multiclass one-versus-all or vector-output.")
+    raise InputError(f"{start}, or sort the rows into two classes.")
 
 
 def _with_constants_named(dataset: Dataset, training: Dataset) -> Dataset:

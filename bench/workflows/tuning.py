@@ -132,6 +132,11 @@ def tune(request: TuningRequest, verbose: bool = False, callback: "Callback | No
 
     _check(request)
     first = prepare(_with(request, {"beta": 1.0, "radius": request.threat_radius}))
+    if first.dataset.regression:
+        raise InputError(
+            f"tune chooses classifiers by their accuracy, but the labels of data set {first.dataset.name!r} look like "
+            "real numbers; fit these with solve, or along a path."
+        )
     model, remarks = _searched(request, first, verbose)
     chosen = model.best_params_
     prepared = prepare(_with(request, chosen))

@@ -35,6 +35,8 @@ def own_class_weight(parameters: Mapping[str, Any], training: Dataset) -> ClassW
         InputError: A class is none of the data's.
     """
     given, classes = parameters.get("class_weight"), training.classes
+    if given is not None and training.regression:
+        raise InputError("--class-weight is about classes, but the labels are numbers to be fitted; leave it out.")
     if isinstance(given, Mapping):
         own = dict(zip(map(str, classes), (-1.0, 1.0) if len(classes) == 2 else classes, strict=True))
         if unknown := [label for label in given if label not in own]:

@@ -92,11 +92,11 @@ def _print_path(found: "TrainedPath") -> None:
         [
             f"{point.beta:.4g}", f"{point.radius:.4g}", f"{point.certificate.lower:.6g}",
             f"{point.certificate.upper:.6g}", f"{point.gap:.1e}", str(point.quality), point.network.n_neurons,
-            percent(found.accuracy(point)), str(point.origin), f"{point.seconds:.2f}",
+            percent(found.worth(point)), str(point.origin), f"{point.seconds:.2f}",
         ]
         for point in found.path
     ]  # fmt: skip
-    columns = ("beta", "radius", "lower", "upper", "gap", "quality", "neurons", "accuracy", "by", "seconds")
+    columns = ("beta", "radius", "lower", "upper", "gap", "quality", "neurons", found.measure, "by", "seconds")
     print(found.path)
     console().print(make_table(f"{found.request.training.problem} on {found.prepared.dataset.name}", columns, rows, 0))
     if found.request.folder is not None:
