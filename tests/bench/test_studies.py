@@ -37,6 +37,7 @@ def test_every_study_says_what_it_takes(name, capsys):
         ("hyperparameters", FOLDER / "reports" / "hyperparameters.jsonl", "| 0.1, 0.03, 0.01 | 0, 1, 2 | 0.26 | 1.6 |"),
         ("raw_units", FOLDER / "reports" / "raw_units.jsonl", "| certified, raw |"),
         ("sdplib", FOLDER / "reports" / "sdplib.jsonl", "| mcp100 |"),
+        ("wide_data", FOLDER / "reports" / "wide_data.jsonl", "| half immutable | 200x20000 |"),
     ],
 )
 def test_rows_of_reports_can_be_shown_again(name, file, said, capsys):
