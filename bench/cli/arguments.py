@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from cvxrobust.bench.data.csv_files import CsvFormat
-    from cvxrobust.bench.workflows.training import TrainingRequest
+    from cvxrobust.bench.workflows.requests import TrainingRequest
     from cvxrobust.core.settings import Settings
 
 Data = Annotated[
@@ -72,6 +72,14 @@ class SourceOptions:
         typer.Option(
             "--weight-column",
             help="Column of a CSV file, or array of an NPZ file, with what each row counts; 0 leaves it out.",
+        ),
+    ] = None
+    radius_column: Annotated[
+        str | None,
+        typer.Option(
+            "--radius-column",
+            help="Column of a CSV file, or array of an NPZ file, with the attack radius of each row; what radii are "
+            "given besides multiply it.",
         ),
     ] = None
     separator: Annotated[
@@ -185,7 +193,7 @@ class TrainingOptions:
         float | None,
         typer.Option(
             help="Attack radius, in standard deviations of the training features (or units of the data with "
-            "--no-standardize), in the norm --norm."
+            "--no-standardize), in the norm --norm; with --radius-column a factor on it. (default with it: 1)"
         ),
     ] = None
     norm: Annotated[
@@ -267,6 +275,13 @@ class TrainingOptions:
             rich_help_panel=GATES,
         ),
     ] = None
+    regression: Annotated[
+        bool,
+        typer.Option(
+            "--regression",
+            help="Labels are numbers to be fitted by a loss of targets, even if they do not look like measurements.",
+        ),
+    ] = False
     test_fraction: Annotated[float, typer.Option(help="Share of rows held out; 0 trains on all.")] = 0.2
     seed: Annotated[int, typer.Option(help="Seed of the split and, without --gate-seed, of sampled gates.")] = 0
     standardize: Annotated[
@@ -303,7 +318,7 @@ class TrainingOptions:
         Raises:
             InputError: A sign of the CSV file is none.
         """
-        from cvxrobust.bench.workflows.training import TrainingRequest
+        from cvxrobust.bench.workflows.requests import TrainingRequest
 
         return TrainingRequest(
             data=self.data,
@@ -317,6 +332,8 @@ class TrainingOptions:
             standardize=self.standardize,
             form=self.source.form(),
             weight_column=self.source.weight_column,
+            radius_column=self.source.radius_column,
+            regression=self.regression,
         )
 
 

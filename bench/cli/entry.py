@@ -39,7 +39,7 @@ from cvxrobust.bench.display import (
 from cvxrobust.bench.streams import OutputLostError, mended
 
 if TYPE_CHECKING:
-    from cvxrobust.bench.workflows.training import TrainingRequest
+    from cvxrobust.bench.workflows.requests import TrainingRequest
 
 app = typer.Typer(
     name="cvxrobust",
@@ -192,7 +192,7 @@ def _solve(request: "TrainingRequest", metrics: Sequence[str], as_json: bool, qu
 
 
 @app.command(cls=SeveralRadii)
-@fields_as_options()
+@fields_as_options("radius_column")
 def evaluate(
     *,
     network: arguments.SavedModel,
@@ -279,6 +279,13 @@ def predict(
         ),
     ] = None,
     immutable: arguments.Immutable = None,
+    radius: Annotated[
+        float | None,
+        typer.Option(
+            help="Of a network that predicts numbers: radius of the attacks, in the network's unit, under which they "
+            "are bounded; with --radius-column a factor on it. (default: the one trained against)"
+        ),
+    ] = None,
     source: SourceOptions,
     quiet: arguments.Quiet = False,
 ) -> None:
@@ -286,7 +293,9 @@ def predict(
 
     No attack within the certified radius changes a row's label; attacks have the shape that the network was trained
     for, or that of --immutable. The data needs no labels; columns are found by the
-    names that the network was trained on, and others are left aside.
+    names that the network was trained on, and others are left aside. Of a network that predicts numbers: the value,
+    between what attacks cannot move it out of, and, where the data holds the true number, the largest error they can
+    cause.
     """
     with clean_errors():
         from cvxrobust.bench.workflows.prediction import PredictionRequest
@@ -306,6 +315,8 @@ def predict(
             form,
             source.weight_column,
             tuple(parse_names(immutable) or ()),
+            radius,
+            source.radius_column,
         )
         found = predict_rows(request)
         for note in () if quiet else found.notes:

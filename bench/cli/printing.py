@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from cvxrobust.core.discovery.measurement import Measurements
 
 
+ROWS = {"train": "training rows", "test": "held-out rows"}
+
+
 def print_training(training: Training, quiet: bool) -> None:
     """The result, its bounds and the accuracies; remarks go to stderr."""
     result, out = training.result, console()
@@ -27,6 +30,7 @@ def print_training(training: Training, quiet: bool) -> None:
     rows += _about_gates(result.report) if relu else []
     rows += _about_coordinates(result.report)
     rows += [(_accuracy_name(training, name), percent(value)) for name, value in training.accuracies().items()]
+    rows += [(_error_name(training, name), f"{value:.6g}") for name, value in training.errors().items()]
     out.print(make_table(f"{training.request.problem} on {training.dataset.name}", ("", "value"), rows))
     if history := _rounds(result):
         out.print(make_table("programmes solved", ("", "slots", "upper bound", "relative gap", "after"), history))
@@ -97,9 +101,29 @@ def _about_gates(report: Mapping[str, Any]) -> list[tuple[str, object]]:
     return rows
 
 
+def _error_name(training: Training, name: str) -> str:
+    part, kind = name.split("_", 1)
+    words = {
+        "mean_absolute": "mean absolute error",
+        "root_mean_square": "root mean square error",
+        "explained": "share of the variance explained (R^2)",
+        "worst": "mean of the largest errors under attack (exact)",
+        "certified": "mean of the largest errors under attack (upper bound)",
+        "attacked": "mean of the errors that attacks reached (lower bound)",
+    }
+    about = f", {_radius_name(training)}" if kind in ("worst", "certified", "attacked") else ""
+    return f"{words[kind]}{about}, {ROWS[part]}"
+
+
+def _radius_name(training: Training) -> str:
+    if training.request.radius_column is not None:
+        return f"radius of each row (at most {training.radius:g})"
+    return f"radius {training.radius:g}"
+
+
 def _accuracy_name(training: Training, name: str) -> str:
     part, kind = name.split("_")
-    rows = {"train": "training rows", "test": "held-out rows"}[part]
+    rows = ROWS[part]
     if kind == "clean":
         return f"clean accuracy, {rows}"
     words = {
@@ -107,7 +131,7 @@ def _accuracy_name(training: Training, name: str) -> str:
         "certified": "certified accuracy under attack (lower bound)",
         "attacked": "attacked accuracy (upper bound)",
     }
-    return f"{words[kind]}, radius {training.radius:g}, {rows}"
+    return f"{words[kind]}, {_radius_name(training)}, {rows}"
 
 
 def _rounds(result: "Result[Any]") -> list[tuple[object, ...]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.validation import look_continuous
 
 if TYPE_CHECKING:
     import polars as pl
@@ -277,6 +278,27 @@ def parse_labels(path: Path, cells: Sequence[str]) -> NDArray[Any]:
     if any(isinstance(value, int) and abs(value) >= 2**53 for value in values.values()):
         return np.array(cells, dtype=np.str_)
     return whole(np.array([values[cell] for cell in cells], dtype=np.float64))
+
+
+def parse_targets(path: Path, cells: Cells, form: CsvFormat, certain: bool) -> NDArray[np.float64] | None:
+    """The single column of `cells` as numbers to be fitted, shape (n,); None where they are labels.
+
+    Args:
+        path: Of the file, for messages.
+        cells: One column.
+        form: How numbers are written.
+        certain: Whether they are known to be numbers; else they have to look like measurements.
+
+    Raises:
+        InputError: They are known to be numbers, and one is none.
+    """
+    try:
+        found = numbers(path, cells, form)[:, 0]
+    except InputError:
+        if certain:
+            raise
+        return None
+    return found if certain or look_continuous(np.unique(found), found.size) else None
 
 
 def _number(cell: str) -> int | float | None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from cvxrobust.bench.data.bundled import load_breast_cancer
 from cvxrobust.bench.data.csv_files import CsvFormat
-from cvxrobust.bench.data.files import Table, is_file, read_table
+from cvxrobust.bench.data.files import RowColumns, Table, is_file, read_table
 from cvxrobust.bench.data.known import BREAST_CANCER, KNOWN_FILES, canonical_name, find_known_file, known_names
-from cvxrobust.bench.data.strata import drawn_rows
+from cvxrobust.bench.data.strata import drawn_rows, shuffled_rows
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.validation import EXACT, look_continuous
 
@@ -25,14 +25,15 @@ class Dataset:
 
     Args:
         X: Inputs in the units of the source, shape (n, d), float64.
-        y: Labels, shape (n,): -1.0 and +1.0 for two classes, else members of `classes`.
+        y: Labels, shape (n,): -1.0 and +1.0 for two classes, else members of `classes`; or the numbers to be fitted.
         feature_names: Length d.
         name: The known name, or the file's name.
         classes: The labels of the source, sorted. For two classes they are those of -1 and of +1, in this
-            order.
+            order. Nothing where the labels are numbers to be fitted.
         notes: What a reader should know, one sentence each: rows left out, which label is +1.
         named: Whether the names of the features are the source's own; those of arrays are only counted.
         weights: What each row counts, above 0, shape (n,); None for all alike.
+        radii: Attack radius of each row, 0 or more, shape (n,); None where the data does not say.
     """
 
     X: NDArray[np.float64]
@@ -43,6 +44,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     named: bool = True
     weights: NDArray[np.float64] | None = None
+    radii: NDArray[np.float64] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -55,6 +57,11 @@ class Dataset:
         return int(self.X.shape[1])
 
     @property
+    def regression(self) -> bool:
+        """Whether labels are numbers to be fitted."""
+        return not self.classes
+
+    @property
     def fingerprint(self) -> str:
         """A hash of numbers and labels, by which a network recognises the data it was trained on."""
         digest = hashlib.sha256(np.ascontiguousarray(self.X).tobytes())
@@ -63,9 +70,8 @@ class Dataset:
 
     def take(self, rows: NDArray[np.intp]) -> "Dataset":
         """The data set of these rows, in this order."""
-        return replace(
-            self, X=self.X[rows], y=self.y[rows], weights=None if self.weights is None else self.weights[rows]
-        )
+        said = {name: values[rows] for name in ("weights", "radii") if (values := getattr(self, name)) is not None}
+        return replace(self, X=self.X[rows], y=self.y[rows], **said)
 
 
 def load_dataset(
@@ -75,6 +81,8 @@ def load_dataset(
     classes: Sequence[Any] | None = None,
     form: CsvFormat | None = None,
     weight: str | None = None,
+    radius: str | None = None,
+    targets: bool | None = False,
 ) -> Dataset:
     """Load a data set by name, or from a CSV or NPZ file.
 
@@ -91,6 +99,8 @@ def load_dataset(
         classes: Labels to expect, (that of -1, that of +1) for two; None takes those found.
         form: How a CSV file is to be read; None for the usual form. Known sets have theirs.
         weight: Name of the column or array of the rows' weights, which is then no feature; None for none.
+        radius: Name of the column or array of the rows' attack radii, which is then no feature; None for none.
+        targets: Whether labels are numbers to be fitted; None where they are if they look like measurements.
 
     Raises:
         InputError: The data is missing, damaged, incomplete or not numeric, or its labels are not as
@@ -102,8 +112,9 @@ def load_dataset(
     if name is not None and form is not None:
         raise InputError(f"data set {name!r} is read in its own form; leave out what is said about CSV files.")
     if name == BREAST_CANCER:
-        if weight is not None:
-            raise InputError(f"data set {name!r} has no column of weights; leave --weight-column out.")
+        for column, what, flag in ((weight, "weights", "--weight-column"), (radius, "radii", "--radius-column")):
+            if column is not None:
+                raise InputError(f"data set {name!r} has no column of {what}; leave {flag} out.")
         return _breast_cancer(classes)
     if name is not None:
         path, form = find_known_file(name, folder), CsvFormat(drop_incomplete=KNOWN_FILES[name].drop_incomplete)
@@ -111,7 +122,9 @@ def load_dataset(
         path = _path(text)
         if not path.suffix and path.name == text and not is_file(path):
             raise UnknownNameError("data set", text, known_names(), "Or pass the path of a CSV or NPZ file.")
-    table = read_table(path, label, form, weight)
+    if name is not None and targets:
+        raise InputError(f"data set {name!r} has classes, so that there are no numbers to be fitted.")
+    table = read_table(path, label, form, RowColumns(weight, radius, False if name is not None else targets))
     return _with_classes(table, name or path.name, classes)
 
 
@@ -131,6 +144,9 @@ def _breast_cancer(classes: Sequence[Any] | None) -> Dataset:
 
 
 def _with_classes(table: Table, name: str, expected: Sequence[Any] | None) -> Dataset:
+    said = (table.named, table.weights, table.radii)
+    if table.targets:
+        return Dataset(table.X, table.labels, table.feature_names, name, (), table.notes, *said)
     found = [_plain(label) for label in np.unique(table.labels).tolist()]
     found.sort(key=_by_value(found))
     classes = _chosen_classes(found, table.labels.size, name) if expected is None else tuple(map(_plain, expected))
@@ -149,7 +165,7 @@ def _with_classes(table: Table, name: str, expected: Sequence[Any] | None) -> Da
             notes = (*notes, f"label {classes[1]!r} is +1 and {classes[0]!r} is -1")
     else:
         y = np.array(classes)[codes]
-    return Dataset(table.X, y, table.feature_names, name, tuple(classes), notes, table.named, table.weights)
+    return Dataset(table.X, y, table.feature_names, name, tuple(classes), notes, *said)
 
 
 def _plain(label: Any) -> Any:
@@ -177,14 +193,14 @@ def _chosen_classes(found: list[Any], n_rows: int, name: str) -> tuple[Any, ...]
     if len(found) > max(20, n_rows // 2) or (numeric and look_continuous(np.array(found), n_rows)):
         raise InputError(
             f"the labels of data set {name!r} have {len(found)} distinct values in {n_rows} rows, so they "
-            "look like real numbers rather than classes; the command line trains classifiers. Name another "
-            "label column with --label, or use StandardSDP(..., loss='squared') in Python."
+            "look like real numbers rather than classes. Fit them by a loss of targets (--loss squared, absolute or "
+            "huber), or name another label column with --label."
         )
     return (-1, 1) if len(found) == 1 else tuple(found)
 
 
 def stratified_split(dataset: Dataset, test_fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Training and test rows with the classes in equal proportion, the same ones for the same seed.
+    """Training and test rows with the classes, if any, in equal proportion, the same ones for the same seed.
 
     Args:
         dataset: What to split.
@@ -202,7 +218,11 @@ def stratified_split(dataset: Dataset, test_fraction: float = 0.2, seed: int = 0
     if test_fraction == 0:
         return dataset, dataset.take(everything[:0])
     _check_splittable(dataset, test_fraction)
-    train, test = drawn_rows(dataset.y.astype(str), _test_rows(dataset, test_fraction), seed)
+    n_test = _test_rows(dataset, test_fraction)
+    if dataset.regression:
+        train, test = shuffled_rows(dataset.n_rows, n_test, seed)
+    else:
+        train, test = drawn_rows(dataset.y.astype(str), n_test, seed)
     return dataset.take(train), dataset.take(test)
 
 
@@ -211,6 +231,13 @@ def _test_rows(dataset: Dataset, test_fraction: float) -> int:
 
 
 def _check_splittable(dataset: Dataset, test_fraction: float) -> None:
+    if dataset.regression:
+        if np.ceil(test_fraction * dataset.n_rows) >= dataset.n_rows:
+            raise InputError(
+                f"a test fraction of {test_fraction} leaves none of the {dataset.n_rows} rows of data set "
+                f"{dataset.name!r} to train on; choose a smaller one, or 0."
+            )
+        return
     labels, counts = np.unique(dataset.y, return_counts=True)
     rarest = int(counts.argmin())
     if counts[rarest] < 2:

@@ -1,7 +1,7 @@
 """Tables from CSV and NPZ files, checked cell by cell before anything is built on them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,13 +11,84 @@ from zipfile import is_zipfile
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.bench.data.csv_files import Cells, CsvFormat, numbers, parse_labels, read_cells, some, whole
+from cvxrobust.bench.data.csv_files import (
+    Cells,
+    CsvFormat,
+    numbers,
+    parse_labels,
+    parse_targets,
+    read_cells,
+    some,
+    whole,
+)
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.validation import as_numbers, label_array
+from cvxrobust.core.validation import as_numbers, label_array, look_continuous
 from cvxrobust.core.weights import checked_sample_weight
+from cvxrobust.problems.data.parameters import checked_radius
 
 NPZ_NAMES = (("X", "y"), ("images", "labels"))
 """Array names that are recognised in an NPZ file, in this order."""
+
+LABEL = "label"
+"""The column of labels of a CSV file, where nobody names another."""
+
+
+@dataclass(frozen=True)
+class RowColumns:
+    """Columns of a file (arrays of an NPZ file) that say something of rows and are no features.
+
+    Args:
+        weights: Name of that of the rows' weights; None for none.
+        radii: Name of that of the rows' attack radii; None for none.
+        targets: Whether labels are numbers to be fitted; None where they are if they look like measurements.
+    """
+
+    weights: str | None = None
+    radii: str | None = None
+    targets: bool | None = False
+
+    def named(self, path: Path, known: Sequence[str], label: str) -> dict[str, str]:
+        """The columns there are to be by what is taken from them, each of its own.
+
+        Raises:
+            InputError: The file has no such column, or takes something else from it.
+        """
+        found = {"labels": label}
+        for what, given in (("weights", self.weights), ("radii", self.radii)):
+            if given is None:
+                continue
+            name = given.strip()
+            if (other := next((one for one, taken in found.items() if taken == name), None)) is not None:
+                raise InputError(f"{path} cannot have {other} and {what} in the same column, {name!r}.")
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                guess = f" Did you mean {near[0]!r}?" if near else ""
+                raise InputError(
+                    f"{path} has no column {name!r} to take {what} from; its columns are {some(known)}.{guess}"
+                )
+            found[what] = name
+        return {what: name for what, name in found.items() if what != "labels"}
+
+    def there(self, known: Sequence[str]) -> "RowColumns":
+        """The same without weights where there are none."""
+        return self if self.weights is None or self.weights.strip() in known else replace(self, weights=None)
+
+    def wants_targets(self, path: Path, known: Sequence[str], label: str) -> bool:
+        """Whether the label column holds targets that are to be read: if asked for, or there.
+
+        Raises:
+            InputError: It is asked for and not there.
+        """
+        if self.targets and label not in known:
+            near = get_close_matches(label, known, n=1)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"{path} has no column {label!r} to take targets from; its columns are {some(known)}.{guess}"
+            )
+        return self.targets is not False and label in known
+
+
+NO_COLUMNS = RowColumns()
 
 
 @dataclass(frozen=True)
@@ -26,11 +97,13 @@ class Table:
 
     Args:
         X: Features, shape (n, d), float64.
-        labels: One label per row, shape (n,), integers, floats or strings.
+        labels: One label per row, shape (n,), integers, floats or strings; or a number to be fitted, float64.
         feature_names: Column names, length d.
         notes: What was left out on the way.
         named: Whether the names are the file's own; those of arrays are only counted.
         weights: What each row counts, above 0, shape (n,); None where nothing says so.
+        radii: Attack radius of each row, 0 or more, shape (n,); None where nothing says so.
+        targets: Whether labels are numbers to be fitted.
     """
 
     X: NDArray[np.float64]
@@ -39,16 +112,18 @@ class Table:
     notes: tuple[str, ...] = ()
     named: bool = True
     weights: NDArray[np.float64] | None = None
+    radii: NDArray[np.float64] | None = None
+    targets: bool = False
 
 
-def read_table(path: Path, label: str | None, form: CsvFormat | None = None, weight: str | None = None) -> Table:
+def read_table(path: Path, label: str | None, form: CsvFormat | None = None, columns: RowColumns = NO_COLUMNS) -> Table:
     """Read a CSV or NPZ file.
 
     Args:
         path: The file; its ending says what it is.
         label: Name of the label column (array); None takes ``label`` (``y``, then ``labels``).
         form: How a CSV file is to be read; None for commas, decimal points, and missing values refused.
-        weight: Name of the column (array) of the rows' weights; rows of weight 0 are left out.
+        columns: What else is said of rows; those of weight 0 are left out.
 
     Raises:
         InputError: The file cannot be read, or its content is not a complete table of numbers with labels.
@@ -60,7 +135,7 @@ def read_table(path: Path, label: str | None, form: CsvFormat | None = None, wei
         raise InputError(f"there is no file {path}; check the path.")
     if form is not None and form != CsvFormat() and path.suffix.lower() != ".csv":
         raise InputError(f"{path} is no CSV file, so there is nothing to say about its cells; leave these options out.")
-    table = readers[path.suffix.lower()](path, label, form or CsvFormat(), weight)
+    table = readers[path.suffix.lower()](path, label, form or CsvFormat(), columns)
     if table.X.shape[0] == 0 or table.X.shape[1] == 0:
         raise InputError(f"{path} holds {table.X.shape[0]} rows and {table.X.shape[1]} features; both are needed.")
     return table
@@ -74,10 +149,10 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def read_csv(path: Path, label: str | None, form: CsvFormat, weight: str | None = None) -> Table:
+def read_csv(path: Path, label: str | None, form: CsvFormat, columns: RowColumns = NO_COLUMNS) -> Table:
     """Read a CSV file with a header line; see `read_table`."""
     cells = read_cells(path, form)
-    column = label.strip() if label is not None else "label"
+    column = label.strip() if label is not None else LABEL
     if column not in cells.names:
         other = next((sign for sign in ";\t|" if any(sign in name for name in cells.names)), None)
         raise InputError(
@@ -85,8 +160,8 @@ def read_csv(path: Path, label: str | None, form: CsvFormat, weight: str | None 
             "Name the label column with --label, or add a header line if the file has none"
             + (f", or give --separator {'tab' if other == chr(9) else repr(other)}." if other else ".")
         )
-    place, weighing = cells.names.index(column), _weight_place(path, cells.names, weight, column)
-    features = [j for j in range(len(cells.names)) if j not in (place, weighing)]
+    place, further = cells.names.index(column), columns.named(path, cells.names, column)
+    features = [j for j, name in enumerate(cells.names) if j != place and name not in further.values()]
     if not features:
         raise InputError(f"{path} has no column besides {column!r}; at least one feature is needed.")
     notes: tuple[str, ...] = ()
@@ -99,24 +174,41 @@ def read_csv(path: Path, label: str | None, form: CsvFormat, weight: str | None 
     table = cells.take(features)
     X = numbers(path, table, form)
     _refuse_infinite(path, table.names, X)
-    found = Table(X, parse_labels(path, cells.columns[:, place].to_list()), table.names, notes)
-    if weighing is None:
-        return found
-    return _weighed(path, found, cells.names[weighing], numbers(path, cells.take([weighing]), form)[:, 0])
+    certain, targets = columns.targets is True, None
+    if columns.targets is not False:
+        targets = parse_targets(path, cells.take([place]), form, certain)
+    if targets is None:
+        found = Table(X, parse_labels(path, cells.columns[:, place].to_list()), table.names, notes)
+    else:
+        _refuse_infinite(path, (column,), targets[:, None])
+        found = Table(X, targets, table.names, notes, targets=True)
+    said = {what: numbers(path, cells.take([cells.names.index(name)]), form)[:, 0] for what, name in further.items()}
+    return _with_said(path, found, further, said)
 
 
-def _weight_place(path: Path, columns: Sequence[str], weight: str | None, label: str) -> int | None:
-    """Where the column of the rows' weights is, if there is to be one."""
-    if weight is None:
-        return None
-    name = weight.strip()
-    if name == label:
-        raise InputError(f"{path} cannot have labels and weights in the same column, {name!r}.")
-    if name not in columns:
-        near = get_close_matches(name, columns, n=1)
-        guess = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"{path} has no column {name!r} to take weights from; its columns are {some(columns)}.{guess}")
-    return columns.index(name)
+def _with_said(path: Path, table: Table, names: Mapping[str, str], said: Mapping[str, NDArray[Any]]) -> Table:
+    """A table with what columns or arrays, by names, say of its rows; those of weight 0 are left out."""
+    n = table.X.shape[0]
+    if "radii" in said:
+        radii = radii_of(path, said["radii"], n, names["radii"])
+        table = replace(
+            table, radii=radii, notes=(*table.notes, f"{names['radii']!r} is the radius of attacks on a row")
+        )
+    return table if "weights" not in said else _weighed(path, table, names["weights"], said["weights"])
+
+
+def radii_of(path: Path, given: NDArray[Any], n: int, name: str) -> NDArray[np.float64]:
+    """The radii of n rows that a column or array of a name holds.
+
+    Raises:
+        InputError: They are none.
+    """
+    try:
+        return checked_radius(given, n)
+    except InputError as error:
+        raise InputError(
+            f"{path} has unusable radii in {name!r}; expected a finite number of 0 or more in every row."
+        ) from error
 
 
 def _weighed(path: Path, table: Table, name: str, weights: NDArray[Any]) -> Table:
@@ -129,8 +221,9 @@ def _weighed(path: Path, table: Table, name: str, weights: NDArray[Any]) -> Tabl
     left_out = table.X.shape[0] - kept.size
     notes = (f"{name!r} is what rows weigh", *((f"left out {left_out} rows of weight 0",) if left_out else ()))
     return replace(
-        table, X=table.X[kept], labels=table.labels[kept], notes=(*table.notes, *notes), weights=checked[kept]
-    )
+        table, X=table.X[kept], labels=table.labels[kept], notes=(*table.notes, *notes), weights=checked[kept],
+        radii=None if table.radii is None else table.radii[kept],
+    )  # fmt: skip
 
 
 def read_columns(path: Path, cells: Cells, form: CsvFormat) -> NDArray[np.float64]:
@@ -186,7 +279,7 @@ def _refuse_infinite(path: Path, columns: Sequence[str], X: NDArray[np.float64])
         )
 
 
-def _read_npz(path: Path, label: str | None, form: CsvFormat, weight: str | None = None) -> Table:
+def _read_npz(path: Path, label: str | None, form: CsvFormat, columns: RowColumns = NO_COLUMNS) -> Table:
     del form  # arrays have none
     if not is_zipfile(path):
         raise InputError(f"{path} is not an NPZ archive; write one with numpy.savez(path, X=..., y=...).")
@@ -194,8 +287,8 @@ def _read_npz(path: Path, label: str | None, form: CsvFormat, weight: str | None
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             features, labels = _npz_names(path, archive.files, label)
             X, y = np.asarray(archive[features]), np.asarray(archive[labels])
-            _weight_place(path, archive.files, weight, labels)
-            weights = None if weight is None else np.asarray(archive[weight.strip()])
+            further = columns.named(path, archive.files, labels)
+            said = {what: np.asarray(archive[name]) for what, name in further.items()}
     except InputError:
         raise
     except Exception as error:  # numpy and zipfile raise many kinds for a damaged archive
@@ -205,7 +298,19 @@ def _read_npz(path: Path, label: str | None, form: CsvFormat, weight: str | None
             f"{path} cannot be read as NPZ ({why}); expected arrays of numbers, without pickles."
         ) from error
     table = _checked_arrays(path, features, labels, X, y)
-    return table if weight is None or weights is None else _weighed(path, table, weight.strip(), weights)
+    if columns.targets is not False:
+        table = _with_targets(path, table, labels, certain=columns.targets is True)
+    return _with_said(path, table, further, said)
+
+
+def _with_targets(path: Path, table: Table, name: str, *, certain: bool) -> Table:
+    """A table whose labels are numbers to be fitted, if they are known to be or look like it."""
+    numeric = table.labels.dtype.kind in "fiu"
+    if certain and not numeric:
+        raise InputError(f"{path}: {name!r} has dtype {table.labels.dtype}; expected real numbers to be fitted.")
+    if not (certain or (numeric and look_continuous(np.unique(table.labels), table.labels.size))):
+        return table
+    return replace(table, labels=table.labels.astype(np.float64), targets=True)
 
 
 def _npz_names(path: Path, files: Sequence[str], label: str | None) -> tuple[str, str]:

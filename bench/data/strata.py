@@ -1,4 +1,4 @@
-"""Rows drawn class by class, to the row those that scikit-learn's `train_test_split` draws.
+"""Rows drawn at random, class by class where there are classes, to the row those that scikit-learn's `train_test_split` draws.
 
 Importing scikit-learn for this took longer than everything else that `cvxrobust solve` does on a small table.
 """
@@ -27,6 +27,18 @@ def drawn_rows(labels: NDArray[np.str_], n_test: int, seed: int) -> tuple[Rows, 
         training.append(rows[shuffled[:first]])
         test.append(rows[shuffled[first : first + int(n_of_test[i])]])
     return rng.permutation(np.concatenate(training)), rng.permutation(np.concatenate(test))
+
+
+def shuffled_rows(n: int, n_test: int, seed: int) -> tuple[Rows, Rows]:
+    """Rows for training and for the test, shuffled, whatever their labels.
+
+    Args:
+        n: Rows.
+        n_test: Rows of the test, fewer than n.
+        seed: From 0 to 2**32 - 1.
+    """
+    shuffled = np.random.RandomState(seed).permutation(n)
+    return shuffled[n_test:], shuffled[:n_test]
 
 
 def _shares(counts: Rows, total: int, rng: np.random.RandomState) -> Rows:

@@ -30,7 +30,8 @@ Programmes of ours are solved to a certified relative gap of {tolerance:g}. `cer
 exact for polynomial networks and `svc-quadratic` against l2, for linear machines and trees in every norm; bounds
 elsewhere. `attacked` is what FGSM, PGD, APGD and searches without slopes left ({steps} steps, {restarts} restarts on
 test rows; {inner_steps} and {inner_restarts} on inner folds). For methods without a certificate only the latter
-exists, found by searches without slopes, and it flatters them: a dotted line that lies above others says that nothing
+exists, found by searches without slopes (of forests and boosted trees always, of Gaussian machines in rows from
+before their slopes were known), and it flatters them: a dotted line that lies above others says that nothing
 was found, not that there is nothing. ± is the standard error of the mean over splits, which share rows: the true one
 is larger (by the correction of Nadeau and Bengio for a 70/30 split and five of them about 1.8 times)."""
 

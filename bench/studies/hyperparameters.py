@@ -28,12 +28,15 @@ from cvxrobust.core.errors import InputError
 Point = tuple[float, float, int]
 """Beta, training radius and number of gates."""
 
-BETAS = {"polynomial": (0.3, 0.1, 0.03, 0.01, 0.003, 0.001), "relu": (0.03, 0.003)}
+BETAS = {"polynomial": (0.3, 0.1, 0.03, 0.01, 0.003, 0.001), "relu": (0.1, 0.03, 0.01, 0.003)}
 RADII = {"polynomial": (0.0, 0.1, 0.2, 0.3, 0.5, 1.0), "relu": (0.0, 0.02, 0.05, 0.1, 0.2)}
 THREATS = {"polynomial": (0.0, 0.1, 0.3, 0.5), "relu": (0.0, 0.02, 0.05, 0.1)}
 GATES = (5, 10, 20, 50)
 FIXED_GATES, FIXED_RADIUS = 10, 0.05
-"""Numbers of gates are compared at this radius, radii with that many gates."""
+"""Numbers of gates are compared at this radius, radii and betas with that many gates."""
+
+GATE_BETAS = (0.03, 0.003)
+"""What numbers of gates are compared with."""
 
 GRIDS = {
     "polynomial": (
@@ -42,8 +45,10 @@ GRIDS = {
         ((0.01,), (0, 1, 2)), ((0.01,), (2,)), ((0.01,), (1,)), ((0.01,), (0,)),
     ),
     "relu": (
-        ((0.03, 0.003), (0, 1, 2)), ((0.03, 0.003), (1,)), ((0.03, 0.003), (2,)), ((0.03, 0.003), (0,)),
-        ((0.03,), (1,)), ((0.03,), (0,)), ((0.003,), (1,)), ((0.003,), (0,)),
+        ((0.1, 0.03, 0.01), (0, 1, 2)), ((0.03, 0.01), (0, 1, 2)), ((0.03, 0.003), (0, 1, 2)),
+        ((0.1, 0.03, 0.01), (1,)), ((0.1, 0.03, 0.01), (0,)), ((0.1,), (1,)), ((0.1,), (0,)),
+        ((0.03,), (0, 1, 2)), ((0.03,), (2,)), ((0.03,), (1,)), ((0.03,), (0,)),
+        ((0.01,), (0, 1, 2)), ((0.01,), (2,)), ((0.01,), (1,)), ((0.01,), (0,)), ((0.003,), (1,)), ((0.003,), (0,)),
     ),
 }  # fmt: skip
 """Betas, and radii to train at in radii of the threat."""
@@ -60,17 +65,17 @@ def tables() -> Iterator[Dataset]:
             print(f"{name} is left out: {error}")
 
 
-def points(family: str) -> Iterator[Point]:
-    """Beta, radius and gates of what is trained; no gates for polynomial networks."""
-    for beta in BETAS[family]:
+def points(family: str, betas: Sequence[float] | None = None) -> Iterator[Point]:
+    """Beta, radius and gates of what is trained, some betas or all; no gates for polynomial networks."""
+    for beta in BETAS[family] if betas is None else betas:
         if family == "polynomial":
             yield from ((beta, radius, 0) for radius in RADII[family])
         else:
             yield from ((beta, radius, FIXED_GATES) for radius in RADII[family])
-            yield from ((beta, FIXED_RADIUS, count) for count in GATES if count != FIXED_GATES)
+            yield from ((beta, FIXED_RADIUS, count) for count in GATES if count != FIXED_GATES and beta in GATE_BETAS)
 
 
-def measure(family: str, folds: int, seed: int) -> Iterator[Row]:
+def measure(family: str, folds: int, seed: int, betas: Sequence[float] | None = None) -> Iterator[Row]:
     """One row for every fold, table and point."""
     from cvxrobust.problems.model_selection.folds import splits
 
@@ -81,7 +86,7 @@ def measure(family: str, folds: int, seed: int) -> Iterator[Row]:
         parts.append((train, splits(folds, train.X, (train.y > 0.0).astype(np.intp), everyone, None, seed)))
     for number in range(folds):
         for table, pairs in parts:
-            for beta, radius, gates in points(family):
+            for beta, radius, gates in points(family, betas):
                 yield train_one(family, table, pairs[number], beta, radius, gates, seed) | {"fold": number}
 
 
@@ -157,7 +162,7 @@ def _show_best(rows: Sequence[Row]) -> None:
 def _show_fixed(rows: Sequence[Row], key: str) -> None:
     place = ("beta", "radius", "gates").index(key)
     if key == "gates":
-        rows = [row for row in rows if row["radius"] == FIXED_RADIUS]
+        rows = [row for row in rows if row["radius"] == FIXED_RADIUS and row["beta"] in GATE_BETAS]
     elif rows[0]["gates"]:
         rows = [row for row in rows if row["gates"] == FIXED_GATES]
     values = sorted({row[key] for row in rows})
@@ -194,9 +199,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--family", choices=tuple(BETAS), default="polynomial", help="which networks")
     parser.add_argument("--folds", type=int, default=3, help="folds per table")
     parser.add_argument("--seed", type=int, default=0, help="of splits, folds and gates")
+    parser.add_argument("--betas", type=float, nargs="+", help="these alone, to add to rows that are there")
     measure_or_show(
-        parser, arguments, lambda asked: measure(asked.family, asked.folds, asked.seed), lambda rows, asked: show(rows)
-    )
+        parser, arguments, lambda asked: measure(asked.family, asked.folds, asked.seed, asked.betas),
+        lambda rows, asked: show(rows),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.display import spreadsheet_cell
 from cvxrobust.bench.pictures.band import draw_band
 from cvxrobust.bench.workflows.output_files import check_writable
+from cvxrobust.bench.workflows.requests import describe
 from cvxrobust.bench.workflows.robustness import (
     AccuracyBracket,
     ExactAccuracy,
@@ -24,7 +25,6 @@ from cvxrobust.bench.workflows.robustness import (
 )
 from cvxrobust.bench.workflows.subjects import AskedSubject, Subject, find_subject
 from cvxrobust.bench.workflows.threats import AttackReach
-from cvxrobust.bench.workflows.training import describe
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.files import write_whole

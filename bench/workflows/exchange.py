@@ -20,15 +20,9 @@ from numpy.typing import NDArray
 
 from cvxrobust.bench.data.dataset import Dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import check_network_file, check_writable
-from cvxrobust.bench.workflows.training import (
-    Prepared,
-    Training,
-    TrainingRequest,
-    describe,
-    finish,
-    prepare,
-    problem_class,
-)
+from cvxrobust.bench.workflows.requests import TrainingRequest, describe, problem_class
+from cvxrobust.bench.workflows.targets import AS_THEY_ARE, TargetUnits
+from cvxrobust.bench.workflows.training import Prepared, Training, finish, prepare
 from cvxrobust.bench.workflows.weights import row_weights, stated
 from cvxrobust.core.conic.cones import PSD, Exponential
 from cvxrobust.core.conic.program import ConicProgram
@@ -40,6 +34,7 @@ from cvxrobust.core.networks.fields import numbers, stored_standardizer
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.scoring import score
 from cvxrobust.core.weights import checked_sample_weight
+from cvxrobust.problems.data.parameters import checked_radius
 
 SIDECAR_FORMAT = 1
 MANY_ROWS = 200_000
@@ -103,7 +98,7 @@ class Export:
                 "test_rows": self.prepared.test.n_rows,
             },
             "problem": request.problem,
-            "parameters": dict(request.parameters),
+            "parameters": request.asked,
         }
 
 
@@ -172,6 +167,8 @@ def _sidecar(prepared: Prepared, program: ConicProgram, written_as: ProgramForma
     }
     if dataset.weights is not None:
         arrays["weights"] = dataset.weights
+    if dataset.radii is not None:
+        arrays["radii"] = dataset.radii
     names: tuple[str, ...] = ()
     if prepared.standardizer is not None:
         arrays |= {"mean": prepared.standardizer.mean, "scale": prepared.standardizer.scale}
@@ -184,6 +181,8 @@ def _sidecar(prepared: Prepared, program: ConicProgram, written_as: ProgramForma
         "sha256": digest,
         "problem": request.problem,
         "parameters": dict(request.parameters),
+        "radius_column": request.radius_column,
+        "label": request.label,
         "test_fraction": request.test_fraction,
         "seed": request.seed,
         "dataset": {
@@ -272,16 +271,18 @@ def _prepared(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], req
         all(isinstance(label, str | int | float) for label in classes),
         len(names) == X.shape[1],
         y.shape == X.shape[:1],
-        len(classes) > 2 or set(y.tolist()) <= {-1.0, 1.0},
+        len(classes) != 2 or set(y.tolist()) <= {-1.0, 1.0},
         0.0 <= float(header["test_fraction"]) < 1.0,
         isinstance(header["seed"], int),
         isinstance(header["written_as"], str),
         isinstance(header["problem"], str),
+        isinstance(header.get("radius_column"), str) == ("radii" in arrays),
     )
     if not all(plain):
         raise ValueError("the data in it and what it says of them do not fit")
     weights = checked_sample_weight(arrays["weights"], y.size) if "weights" in arrays else None
-    dataset = Dataset(X, y, names, about["name"], classes, notes, bool(about.get("named", True)), weights)
+    radii = checked_radius(arrays["radii"], y.size) if "radii" in arrays else None
+    dataset = Dataset(X, y, names, about["name"], classes, notes, bool(about.get("named", True)), weights, radii)
     standardizer = stored_standardizer(header, arrays, X.shape[1])
     train, test = (dataset.take(arrays[name]) for name in ("train_rows", "test_rows"))
     request = replace(
@@ -293,8 +294,11 @@ def _prepared(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], req
         test_fraction=header["test_fraction"],
         seed=header["seed"],
         standardize=standardizer is not None,
+        radius_column=header.get("radius_column"),
+        label=header.get("label"),
     )
-    family = problem_class(request.problem, request.parameters)
+    family = problem_class(request.problem, request.asked)
     weights = row_weights(request.parameters, train)
-    problem = stated(family, request.parameters, train, standardizer, weights)
-    return Prepared(request, dataset, train, test, standardizer, problem)
+    units = TargetUnits.fit(train, weights) if request.standardize else AS_THEY_ARE
+    problem = stated(family, request.parameters, units.inward(train), standardizer, weights)
+    return Prepared(request, dataset, train, test, standardizer, problem, units)

@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cvxrobust.bench.workflows.training import (
-    Prepared,
-    Training,
-    TrainingRequest,
-    clean_accuracy,
-    describe,
-    finish,
-    prepare,
-)
+from cvxrobust.bench.workflows.requests import TrainingRequest, describe
+from cvxrobust.bench.workflows.targets import errors
+from cvxrobust.bench.workflows.training import Prepared, Training, clean_accuracy, finish, prepare
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.discovery.registry import problems
 from cvxrobust.core.errors import InputError
@@ -64,16 +58,26 @@ class TrainedPath:
     path: "PathResult[Any]"
     trainings: dict[tuple[int, int], Training]
 
-    def accuracy(self, point: "PathPoint[Any]") -> float:
-        """Share of the held-out rows (without any, of the training rows) that a point classifies correctly."""
+    @property
+    def measure(self) -> str:
+        """What networks are worth by: ``"accuracy"``, or ``"explained"`` where they predict numbers."""
+        return "explained" if self.prepared.dataset.regression else "accuracy"
+
+    def worth(self, point: "PathPoint[Any]") -> float:
+        """Share of the held-out rows (without any, of the training rows) that a point classifies correctly.
+
+        Of a network that predicts numbers the share of the targets' variance that it explains.
+        """
         training = self.trainings[point.index]
-        rows = training.test if training.test.n_rows else training.train
-        return clean_accuracy(training.result.network, rows)
+        network, rows = training.result.network, training.test if training.test.n_rows else training.train
+        if not network.regression:
+            return clean_accuracy(network, rows)
+        return errors(network, rows, np.zeros(rows.n_rows), training.norm)["explained"]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, ready for JSON."""
         path = self.path.to_dict()
-        path["points"] = [point.to_dict() | {"accuracy": self.accuracy(point)} for point in self.path]
+        path["points"] = [point.to_dict() | {self.measure: self.worth(point)} for point in self.path]
         return {
             "data": describe(self.prepared.dataset),
             "problem": self.request.training.problem,
@@ -94,7 +98,7 @@ def train_path(request: PathRequest, callback: "Callable[[PathPoint[Any]], objec
     prepared = prepare(_with_largest_radius(request))
     folder = request.folder
     path = solve_path(
-        prepared.problem, betas=request.betas, radii=request.radii, backend=request.training.backend,
+        prepared.problem, betas=request.betas, radii=_radii(request, prepared), backend=request.training.backend,
         method=request.training.method, settings=request.training.settings, time_limit=request.time_limit,
         folder=None if folder is None else folder / POINTS, callback=callback,
     )  # fmt: skip
@@ -115,16 +119,28 @@ def _with_largest_radius(request: PathRequest) -> TrainingRequest:
     takes = description is not None and "radius" in description.parameters
     if not takes:
         return training
+    if training.radius_column is not None:
+        return replace(training, parameters={**training.parameters, "radius": 1.0})
     if request.radii is None:
         raise InputError(f"problem {training.problem!r} is trained under attack; give --radii, for example 0:0.5:6.")
     return replace(training, parameters={**training.parameters, "radius": float(np.max(request.radii))})
+
+
+def _radii(request: PathRequest, prepared: Prepared) -> Sequence[float] | None:
+    """What a path goes along: factors where rows have radii of their own, unless these are one for all."""
+    own = prepared.train.radii
+    if own is None or request.radii is None or np.unique(own).size > 1:
+        return request.radii
+    return [float(factor * own[0]) for factor in request.radii]
 
 
 def _finished(prepared: Prepared, point: "PathPoint[Any]") -> Training:
     """A point's network in the units and with the labels of the data."""
     about = dict(prepared.request.parameters) | {"beta": point.beta}
     if "radius" in about:
-        about["radius"] = point.radius
+        radii = prepared.train.radii
+        one = 1.0 if radii is None or np.unique(radii).size > 1 or not radii[0] else float(radii[0])
+        about["radius"] = point.radius / one  # a factor where rows have radii of their own
     own = replace(prepared, request=replace(prepared.request, parameters=about, save=None))
     result = Result(point.network, point.certificate, point.termination, point.quality, point.backend, point.method)
     return finish(own, result)

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.csv_files import CsvFormat
-from cvxrobust.bench.data.unlabelled import load_rows
+from cvxrobust.bench.data.files import RowColumns
+from cvxrobust.bench.data.unlabelled import Rows, load_rows
 from cvxrobust.bench.display import spreadsheet_cell
 from cvxrobust.bench.workflows.output_files import check_writable
-from cvxrobust.bench.workflows.robustness import load_network, trained_norm
+from cvxrobust.bench.workflows.robustness import AnyNetwork, load_network, trained_norm
 from cvxrobust.bench.workflows.subjects import feature_names
+from cvxrobust.bench.workflows.targets import TargetUnits, predicted_range
 from cvxrobust.bench.workflows.threats import asked_of, threat_of
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError
@@ -35,6 +38,9 @@ class PredictionRequest:
         form: How a CSV file is to be read; None for commas and decimal points.
         weight_column: Name of the column of weights, to be left aside as that of labels.
         immutable: Names of columns that attacks cannot touch; none for the attacks that the network was trained for.
+        radius: Of the attacks that predicted numbers are to be bounded under; None for what the network was trained
+            against. With `radius_column` a factor on it.
+        radius_column: Name of the column of the rows' attack radii; None for none.
     """
 
     network: Path
@@ -46,6 +52,12 @@ class PredictionRequest:
     form: CsvFormat | None = None
     weight_column: str | None = None
     immutable: tuple[str, ...] = ()
+    radius: float | None = None
+    radius_column: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.radius is not None and not (self.radius >= 0.0 and math.isfinite(self.radius)):
+            raise InputError(f"the radius {self.radius!r} is no radius; expected a finite number of 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -53,25 +65,20 @@ class Prediction:
     """What a network says of rows.
 
     Args:
-        labels: Shape (n,), the data's own; outputs of a network that does regression.
-        margins: By how much the label's output leads, shape (n,); None for regression.
-        radii: Radius within which no attack changes the label, shape (n,); None for regression.
+        columns: By name, shape (n,): ``label`` as in the data, ``margin`` by which its output leads, and
+            ``certified_radius`` within which no attack changes it. Of a network that predicts numbers ``value``; under
+            attack ``lowest`` and ``highest``, which no attack passes; and where the data holds the true numbers
+            ``worst_error``, which no error exceeds in size.
         notes: What a reader should know, one sentence each.
     """
 
-    labels: NDArray[Any]
-    margins: NDArray[np.float64] | None
-    radii: NDArray[np.float64] | None
+    columns: Mapping[str, NDArray[Any]]
     notes: tuple[str, ...]
 
     def to_csv(self) -> str:
         """A header line and a line for each row, which are counted from 1."""
-        columns: dict[str, list[Any]] = {"row": list(range(1, self.labels.size + 1))}
-        if self.margins is None or self.radii is None:
-            columns["output"] = self.labels.tolist()
-        else:
-            columns["label"] = [_harmless(label) for label in self.labels.tolist()]
-            columns |= {"margin": self.margins.tolist(), "certified_radius": self.radii.tolist()}
+        cells = {name: [_harmless(value) for value in values.tolist()] for name, values in self.columns.items()}
+        columns = {"row": list(range(1, 1 + max(map(len, cells.values())))), **cells}
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(columns)
@@ -92,12 +99,20 @@ def predict(request: PredictionRequest) -> Prediction:
     names, width = feature_names(network), network.n_features
     called = names or tuple(f"x{j + 1}" for j in range(width))
     network = asked_of(network, called, {"immutable": request.immutable})
-    rows = load_rows(
-        request.data, names, width, request.data_folder, request.label, request.form, request.weight_column
-    )
+    if not network.regression and (request.radius is not None or request.radius_column is not None):
+        raise InputError(
+            f"{request.network} predicts labels, each with the radius up to which it is certified; leave --radius and "
+            "--radius-column out."
+        )
+    target = request.label
+    if network.regression and target is None and "target" in network.metadata:
+        target = str(network.metadata["target"])
+    wanted = (True if request.label else None) if network.regression else False
+    columns = RowColumns(request.weight_column, request.radius_column, wanted)
+    rows = load_rows(request.data, names, width, request.data_folder, target, request.form, columns)
     notes = (f"columns left aside: {', '.join(rows.unused[:12])}",) if rows.unused else ()
     if network.regression:
-        return Prediction(network.predict(rows.X), None, None, notes)
+        return _numbers(request, network, rows, norm, notes)
     radii = network.certified_radius(rows.X, norm)
     labels = network.predict(rows.X)
     margins = network.margins(rows.X, labels)
@@ -107,7 +122,28 @@ def predict(request: PredictionRequest) -> Prediction:
             f"data row {row + 1} of {rows.name!r} holds numbers too large for the network; check its units."
         )
     unit = f"certified radii are l{norm}, in {threat_of(network, called, norm)}"
-    return Prediction(labels, margins, radii, (*notes, unit))
+    return Prediction({"label": labels, "margin": margins, "certified_radius": radii}, (*notes, unit))
+
+
+def _numbers(
+    request: PredictionRequest, network: AnyNetwork, rows: Rows, norm: Norm, notes: tuple[str, ...]
+) -> Prediction:
+    """What a network that predicts numbers says, in their units, and what attacks can make of it."""
+    called = feature_names(network) or tuple(f"x{j + 1}" for j in range(network.n_features))
+    columns = {"value": TargetUnits.of(network).outward(np.asarray(network.predict(rows.X)))}
+    own = network.metadata.get("radius", 0.0)
+    radius = (1.0 if rows.radii is not None else float(own)) if request.radius is None else request.radius
+    radii = np.full(rows.X.shape[0], radius) if rows.radii is None else radius * rows.radii
+    reach = predicted_range(network, rows.X, radii, norm)
+    if radii.any():
+        columns |= {"lowest": reach.low, "highest": reach.high}
+        largest = float(radii.max())
+        each = "the radius of each row, at most" if rows.radii is not None else "radius"
+        about = f"under l{norm} attacks of {each} {largest:g}, in {threat_of(network, called, norm, largest)}"
+        notes = (*notes, f"no attack leaves lowest and highest: {about}")
+    if rows.targets is not None:
+        columns["worst_error"] = reach.largest_errors(rows.targets)
+    return Prediction(columns, notes)
 
 
 def _harmless(label: Any) -> Any:

@@ -111,6 +111,24 @@ def bracketed_accuracies(
     return brackets(evaluate_robustness(network, rows.X, rows.y, own_threat(network, norm), list(radii)), radii)
 
 
+def shares_at_own_radii(
+    network: AnyNetwork, rows: Dataset, radii: NDArray[np.float64], norm: Norm
+) -> tuple[float, float]:
+    """The share of rows that withstand attacks of the radius of each, shape (n,): what is proved, what attacks leave.
+
+    Both are one where worst cases are exact.
+    """
+    if isinstance(network, ReLUNetwork):
+        lower = network.lower_bound(rows.X, rows.y, radii, norm)
+        reached = network.attack(rows.X, rows.y, radii, norm).margins
+    else:
+        lower = reached = network.distance_to_boundary(rows.X) - radii
+    # A row of margin 0 is right without an attack if its label is the one that zero counts as.
+    right = np.asarray(network.predict(rows.X) == rows.y)
+    certified, attacked = (np.mean(right & ((room > 0.0) | (radii == 0.0))) for room in (lower, reached))
+    return float(certified), float(attacked)
+
+
 def own_threat(network: AnyNetwork, norm: Norm, bounds: tuple[float, float] | None = None) -> Threat:
     """Attacks of the shape that a network is judged against.
 

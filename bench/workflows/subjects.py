@@ -111,6 +111,11 @@ def _network(asked: AskedSubject) -> Subject:
             f"{TRUST}, --classes and --input-shape."
         )
     network = load_network(asked.network)
+    if network.regression:
+        raise InputError(
+            f"{asked.network} predicts numbers, which are neither right nor wrong; `cvxrobust predict --radius` says "
+            "how far attacks can move them, and how large errors can become."
+        )
     norm = trained_norm(network) if asked.norm is None else asked.norm
     dataset = asked.load(_expected_classes(network))
     dataset = _align(dataset, feature_names(network), network.n_features)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 STANDARDISED_UNIT = "standard deviations of the training features"
 DATA_UNIT = "units of the data"
 SCALE = "scale"
+RADIUS_COLUMN = "radius_column"
+"""What says that each row has a radius of its own."""
+
 BY_FEATURE = ("immutable", "feature_radius")
 """What the command line asks for by names of features; together they are the `scale` of a problem."""
 
@@ -126,11 +129,14 @@ def radius_unit(network: AnyNetwork) -> str:
 
 def parameter_behind(name: str) -> str:
     """The parameter of a problem that stands behind one that is asked for."""
-    return SCALE if name in BY_FEATURE else name
+    return {RADIUS_COLUMN: "radius"}.get(name, SCALE if name in BY_FEATURE else name)
 
 
 def check_by_feature(parameters: Mapping[str, Any]) -> None:
     """Refuse what contradicts itself, before any data is read.
+
+    Args:
+        parameters: Of a problem; with the name of the column of radii, where there is one.
 
     Raises:
         InputError: It does.
@@ -142,6 +148,11 @@ def check_by_feature(parameters: Mapping[str, Any]) -> None:
         )
     if both := [name for name in own if name in immutable]:
         raise InputError(f"--immutable and --feature-radius both name {some(both)}; leave these out of one of them.")
+    if own and RADIUS_COLUMN in parameters:
+        raise InputError(
+            "--feature-radius is about attacks of one radius, but --radius-column gives rows radii of their own; leave "
+            "one of them out."
+        )
     if own and not float(parameters.get("radius", 0.0)) > 0.0:
         raise InputError(
             "--feature-radius is about attacks, but --radius is 0; give the radius of the other features, and name "

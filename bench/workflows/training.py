@@ -1,30 +1,32 @@
 """From a request to a trained network with everything needed to evaluate it later, elsewhere."""
 
-import inspect
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.bench.data.csv_files import CsvFormat, some
+from cvxrobust.bench.data.csv_files import some
 from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import Saved, check_network_file, save_somewhere
-from cvxrobust.bench.workflows.robustness import bracketed_accuracies, exact_accuracies, trained_norm
+from cvxrobust.bench.workflows.requests import TrainingRequest, completed, describe, network_metadata, problem_class
+from cvxrobust.bench.workflows.robustness import (
+    bracketed_accuracies,
+    exact_accuracies,
+    shares_at_own_radii,
+    trained_norm,
+)
+from cvxrobust.bench.workflows.targets import AS_THEY_ARE, TargetUnits, errors
 from cvxrobust.bench.workflows.threats import (
-    DATA_UNIT,
-    STANDARDISED_UNIT,
     AttackReach,
     check_by_feature,
-    parameter_behind,
     radius_unit,
     threat_of,
 )
-from cvxrobust.bench.workflows.weights import row_weights, stated
-from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.bench.workflows.weights import row_radius, row_weights, stated
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.base import TRAINED_ON
 from cvxrobust.core.networks.relu import ReLUNetwork
@@ -35,54 +37,10 @@ if TYPE_CHECKING:
     from cvxrobust.core.contracts.result import Callback, Result
     from cvxrobust.core.networks.base import TwoLayerNetwork
     from cvxrobust.core.networks.standardizer import Standardizer
-    from cvxrobust.core.settings import Settings
 
-FLAGS = {"seed": "--gate-seed", "sample_weight": "--weight-column", "scale": "--immutable, --feature-radius"}
-"""Options that are not called like the parameter they set: --seed is the split's."""
 
 CARRIERS = "gates_that_can_carry_a_neuron"
 """In the report of a cone programme under attack."""
-
-
-@dataclass(frozen=True)
-class TrainingRequest:
-    """What the command line asks for.
-
-    Args:
-        data: Name or path of the data.
-        settings: How to solve.
-        problem: Name of the problem family.
-        parameters: Its keyword parameters, those that were given.
-        backend: Name of the backend, or ``"auto"``.
-        method: ``"auto"``, ``"direct"`` or ``"cutting-set"``.
-        grow: Whether a problem with gates may add some while they lower the optimum.
-        polish: Name of the backend that polishes, True for any, None to leave it to the backend ``"auto"``.
-        data_folder: Where known sets lie.
-        label: Name of the label column.
-        test_fraction: Share of the rows held out.
-        seed: Of the split, and of the problem's own random choices where its parameters give no other.
-        standardize: Whether to standardise with the training rows' statistics.
-        save: Where the network goes; None to keep it in memory.
-        form: How a CSV file is to be read; None for the usual form.
-        weight_column: Name of the column of the rows' weights; None for none.
-    """
-
-    data: str
-    settings: "Settings"
-    problem: str = "adversarial-sdp"
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    backend: str = "auto"
-    method: str = "auto"
-    grow: bool = False
-    polish: bool | str | None = None
-    data_folder: Path | None = None
-    label: str | None = None
-    test_fraction: float = 0.2
-    seed: int = 0
-    standardize: bool = True
-    save: Path | None = None
-    form: CsvFormat | None = None
-    weight_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +65,12 @@ class Training:
 
     @property
     def radius(self) -> float:
-        """The radius trained for; 0 without an adversary."""
-        return float(self.request.parameters.get("radius", 0.0))
+        """The radius trained for, the largest where rows have their own; 0 without an adversary."""
+        return float(np.max(self._radii(self.train), initial=0.0))
+
+    def _radii(self, rows: Dataset) -> NDArray[np.float64]:
+        """The radius of each row, shape (n,)."""
+        return np.broadcast_to(np.asarray(row_radius(self.request.parameters, rows), dtype=np.float64), (rows.n_rows,))
 
     @property
     def norm(self) -> "Norm":
@@ -124,11 +86,15 @@ class Training:
         """Clean accuracies and those under attack; without held-out rows, those of the training rows alone.
 
         Under attack a polynomial network has an exact accuracy (``robust``), a ReLU network a lower and an upper bound
-        (``certified`` and ``attacked``).
+        (``certified`` and ``attacked``). Rows with radii of their own are attacked by these.
         """
+        if self.dataset.regression:
+            return {}
         network, radii = self.result.network, [self.radius]
         parts = {"train": self.train} | ({"test": self.test} if self.test.n_rows else {})
         found = {f"{part}_clean": clean_accuracy(network, rows) for part, rows in parts.items()}
+        if self.request.radius_column is not None:
+            return found | self._by_own_radii(parts)
         for part, rows in parts.items() if self.radius else ():
             if isinstance(network, ReLUNetwork):
                 (bracket,) = bracketed_accuracies(network, rows, radii, self.norm)
@@ -136,6 +102,29 @@ class Training:
             else:
                 (exact,) = exact_accuracies(network, rows, radii)
                 found[f"{part}_robust"] = exact.accuracy
+        return found
+
+    def errors(self) -> dict[str, float]:
+        """How far predictions of numbers are off, in their units, by part of the rows; nothing for classes.
+
+        See `cvxrobust.bench.workflows.targets.errors`.
+        """
+        parts = {"train": self.train} | ({"test": self.test} if self.test.n_rows else {})
+        return {
+            f"{part}_{name}": value
+            for part, rows in (parts.items() if self.dataset.regression else ())
+            for name, value in errors(self.result.network, rows, self._radii(rows), self.norm).items()
+        }
+
+    def _by_own_radii(self, parts: Mapping[str, Dataset]) -> dict[str, float]:
+        network = self.result.network
+        found: dict[str, float] = {}
+        for part, rows in parts.items():
+            certified, attacked = shares_at_own_radii(network, rows, self._radii(rows), self.norm)
+            if isinstance(network, ReLUNetwork):
+                found |= {f"{part}_certified": certified, f"{part}_attacked": attacked}
+            else:
+                found[f"{part}_robust"] = certified
         return found
 
     def check_saved(self) -> None:
@@ -159,10 +148,11 @@ class Training:
                 "test_rows": self.test.n_rows,
             },
             "problem": request.problem,
-            "parameters": dict(request.parameters),
+            "parameters": request.asked,
             "radius_unit": radius_unit(self.result.network),
             "threat": self.threat.to_dict() if self.radius else None,
             "accuracy": self.accuracies(),
+            **({"errors": self.errors()} if self.dataset.regression else {}),
             "result": self.result.to_dict(),
             **({"saved": None} if self.saved is None else self.saved.to_dict()),
         }
@@ -179,6 +169,7 @@ class Prepared:
         test: The rows held out.
         standardizer: What turns the data's units into the problem's; None if nothing does.
         problem: The problem of the rows to train on.
+        units: What the problem's targets are in; of labels nothing.
     """
 
     request: TrainingRequest
@@ -187,6 +178,7 @@ class Prepared:
     test: Dataset
     standardizer: "Standardizer | None"
     problem: Any
+    units: TargetUnits = AS_THEY_ARE
 
 
 def prepare(request: TrainingRequest) -> Prepared:
@@ -196,21 +188,23 @@ def prepare(request: TrainingRequest) -> Prepared:
         InputError: The request names something that does not exist, or values that make no problem.
     """
     weighted = {} if request.weight_column is None else {"sample_weight": request.weight_column}
-    family = problem_class(request.problem, {**request.parameters, **weighted})
-    check_by_feature(request.parameters)
-    request = completed(request, family)
+    family = problem_class(request.problem, request.asked | weighted)
+    check_by_feature(request.asked)
+    request, targets = completed(request, family), request.targets
     if request.save is not None:
         check_network_file(request.save, Path(request.data))
     dataset = load_dataset(
-        request.data, request.data_folder, request.label, form=request.form, weight=request.weight_column
-    )
+        request.data, request.data_folder, request.label, form=request.form, weight=request.weight_column,
+        radius=request.radius_column, targets=targets,
+    )  # fmt: skip
     training, test = stratified_split(dataset, request.test_fraction, request.seed)
     dataset = _with_constants_named(dataset, training)
     weights = row_weights(request.parameters, training)
     standardizer = fit_standardizer(training, weights) if request.standardize else None
     _check_loss_fits(request, dataset)
-    problem = stated(family, request.parameters, training, standardizer, weights)
-    return Prepared(request, dataset, training, test, standardizer, problem)
+    units = TargetUnits.fit(training, weights) if request.standardize else AS_THEY_ARE
+    problem = stated(family, request.parameters, units.inward(training), standardizer, weights)
+    return Prepared(request, dataset, training, test, standardizer, problem, units)
 
 
 def train(request: TrainingRequest, callback: "Callback | None" = None) -> Training:
@@ -238,66 +232,18 @@ def finish(prepared: Prepared, result: "Result[Any]") -> Training:
     """A result together with its data; its network knows units and labels of the data, and is saved if asked."""
     request, dataset = prepared.request, prepared.dataset
     own, about = result.network, network_metadata(prepared.request, prepared.dataset, prepared.train)
+    if dataset.regression:
+        about |= {"target_mean": prepared.units.mean, "target_scale": prepared.units.scale}
+    classless = own.classes is None and own.alpha.ndim == 1 and not dataset.regression
     network = own.replace(
-        regression=False,  # the squared loss fits -1 and +1 here, so outputs are labels by sign or by size
-        classes=tuple(dataset.classes) if own.classes is None and own.alpha.ndim == 1 else own.classes,
+        regression=dataset.regression,  # losses of targets fit -1 and +1, too: labels, by sign or by size
+        classes=tuple(dataset.classes) if classless else own.classes,
         standardizer=prepared.standardizer,
         metadata={name: value for name, value in {**own.metadata, **about}.items() if name != TRAINED_ON},
     )
     train, test = (in_network_terms(rows, network) for rows in (prepared.train, prepared.test))
     saved = None if request.save is None else save_somewhere(network, request.save)
     return Training(request, dataset, train, test, replace(result, network=network), saved)
-
-
-def problem_class(name: str, given: Mapping[str, Any]) -> Any:
-    """The class of a registered problem family that takes the parameters given.
-
-    Raises:
-        UnknownNameError: No family has that name.
-        InputError: It does not take one of the parameters, or needs one that is not given.
-    """
-    from cvxrobust.core.discovery.registry import problems
-
-    known = problems()
-    if name not in known:
-        raise UnknownNameError("problem", name, known)
-    description = known[name]
-    refused = [parameter for parameter in given if parameter_behind(parameter) not in description.parameters]
-    if refused:
-        raise InputError(f"problem {name!r} takes no {_flags(refused)}; it takes {_flags(description.parameters)}.")
-    family = description.factory()
-    signature = inspect.signature(family).parameters
-    needed = [
-        parameter
-        for parameter in description.parameters
-        if parameter in signature and signature[parameter].default is inspect.Parameter.empty
-    ]
-    if missing := [parameter for parameter in needed if parameter not in given]:
-        raise InputError(f"problem {name!r} needs {_flags(missing)}; give a value.")
-    return family
-
-
-def _flags(parameters: Iterable[str]) -> str:
-    return ", ".join(FLAGS.get(parameter, f"--{parameter.replace('_', '-')}") for parameter in parameters)
-
-
-def completed(request: TrainingRequest, family: Any) -> TrainingRequest:
-    """The request with the seed and the norm that its problem falls back on, so that both are reported and saved.
-
-    Raises:
-        InputError: Gates are to grow in a problem that has none.
-    """
-    from cvxrobust.core.discovery.registry import problems
-
-    if request.grow and not hasattr(family, "grown"):
-        raise InputError(f"problem {request.problem!r} has no gates, so --grow does not apply; leave it out.")
-    takes, signature = problems()[request.problem].parameters, inspect.signature(family).parameters
-    defaults: dict[str, Any] = {}
-    if "seed" in takes:
-        defaults["seed"] = request.seed
-    if "norm" in takes and "norm" in signature and signature["norm"].default is not inspect.Parameter.empty:
-        defaults["norm"] = signature["norm"].default
-    return replace(request, parameters=defaults | dict(request.parameters))
 
 
 def _check_loss_fits(request: TrainingRequest, dataset: Dataset) -> None:
@@ -309,11 +255,13 @@ def _check_loss_fits(request: TrainingRequest, dataset: Dataset) -> None:
         return
     start = (
         f"the loss {loss.name!r} fits real numbers, but data set {dataset.name!r} has {len(dataset.classes)} classes; "
-        "choose another loss, "
+        "choose another loss"
     )
+    if not isinstance(dataset.classes[0], str):
+        start += ", add --regression if these are numbers to be fitted"
     if "multiclass" in problems()[request.problem].parameters:
-        raise InputError(f"{start}or say how it fits labels: --multiclass one-versus-all or vector-output.")
-    raise InputError(f"{start}or fit real targets with StandardSDP in Python.")
+        raise InputError(f"{start}, or say how it fits labels: --multiclass one-versus-all or vector-output.")
+    raise InputError(f"{start}, or sort the rows into two classes.")
 
 
 def _with_constants_named(dataset: Dataset, training: Dataset) -> Dataset:
@@ -339,39 +287,7 @@ def in_network_terms(rows: Dataset, network: "TwoLayerNetwork") -> Dataset:
     return replace(rows, y=np.asarray(network.classes)[(rows.y > 0.0).astype(np.intp)])
 
 
-def network_metadata(request: TrainingRequest, dataset: Dataset, training: Dataset) -> dict[str, str | int | float]:
-    """What is saved with a network: its data, split and problem."""
-    parameters = {
-        name: value if isinstance(value, str | int | float) else json.dumps(value)
-        for name, value in request.parameters.items()
-    }
-    return {
-        "data": dataset.name,
-        "data_fingerprint": dataset.fingerprint,
-        "feature_names": json.dumps(dataset.feature_names if dataset.named else ()),
-        "class_labels": json.dumps([str(label) for label in dataset.classes]),
-        "test_fraction": request.test_fraction,
-        "split_seed": request.seed,
-        "training_rows": training.n_rows,
-        "problem": request.problem,
-        "radius_unit": STANDARDISED_UNIT if request.standardize else DATA_UNIT,
-        **parameters,
-    }
-
-
 def clean_accuracy(network: "TwoLayerNetwork", dataset: Dataset) -> float:
     """Share of rows that are classified correctly without an attack."""
     predicted: NDArray[Any] = np.asarray(network.predict(dataset.X))
     return float(np.mean(predicted == dataset.y))
-
-
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """What a report says about a data set."""
-    return {
-        "name": dataset.name,
-        "rows": dataset.n_rows,
-        "features": dataset.n_features,
-        "classes": [str(label) for label in dataset.classes],
-        "fingerprint": dataset.fingerprint,
-        "notes": list(dataset.notes),
-    }

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.workflows.output_files import check_writable
+from cvxrobust.bench.workflows.requests import TrainingRequest
 from cvxrobust.bench.workflows.threats import BY_FEATURE, scale_of
-from cvxrobust.bench.workflows.training import Prepared, Training, TrainingRequest, finish, prepare
+from cvxrobust.bench.workflows.training import Prepared, Training, finish, prepare
 from cvxrobust.bench.workflows.weights import own_class_weight
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
@@ -131,6 +132,11 @@ def tune(request: TuningRequest, verbose: bool = False, callback: "Callback | No
 
     _check(request)
     first = prepare(_with(request, {"beta": 1.0, "radius": request.threat_radius}))
+    if first.dataset.regression:
+        raise InputError(
+            f"tune chooses classifiers by their accuracy, but the labels of data set {first.dataset.name!r} look like "
+            "real numbers; fit these with solve, or along a path."
+        )
     model, remarks = _searched(request, first, verbose)
     chosen = model.best_params_
     prepared = prepare(_with(request, chosen))

@@ -1,4 +1,4 @@
-"""From what the command line and a file say to the problem: weights of rows and classes, attacks by feature."""
+"""From what the command line and a file say to the problem: weights of rows and classes, attacks by feature and row."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,8 @@ def own_class_weight(parameters: Mapping[str, Any], training: Dataset) -> ClassW
         InputError: A class is none of the data's.
     """
     given, classes = parameters.get("class_weight"), training.classes
+    if given is not None and training.regression:
+        raise InputError("--class-weight is about classes, but the labels are numbers to be fitted; leave it out.")
     if isinstance(given, Mapping):
         own = dict(zip(map(str, classes), (-1.0, 1.0) if len(classes) == 2 else classes, strict=True))
         if unknown := [label for label in given if label not in own]:
@@ -42,6 +44,13 @@ def own_class_weight(parameters: Mapping[str, Any], training: Dataset) -> ClassW
         given = {own[label]: weight for label, weight in given.items()}
     found: ClassWeight = given
     return found
+
+
+def row_radius(parameters: Mapping[str, Any], rows: Dataset) -> float | Array:
+    """The radius of attacks, shape (n,) where rows have their own; that among the parameters is then a factor."""
+    if rows.radii is None:
+        return float(parameters.get("radius", 0.0))
+    return np.asarray(float(parameters.get("radius", 1.0)) * rows.radii)
 
 
 def stated(
@@ -63,4 +72,6 @@ def stated(
         parameters["sample_weight"] = weights
     if scale is not None:
         parameters[SCALE] = scale
+    if training.radii is not None:
+        parameters["radius"] = row_radius(given, training)
     return family(inputs, training.y, **parameters)

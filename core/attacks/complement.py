@@ -1,4 +1,4 @@
-"""All that lies outside a subspace, its directions all alike."""
+"""All that lies outside a subspace, or what some inputs have of that, its directions all alike."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +10,7 @@ from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.errors import InputError
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -22,29 +23,45 @@ BLURRED = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Complement:
-    """The directions of d inputs that are orthogonal to a subspace.
+    """The directions of d inputs that are orthogonal to a subspace, those of some inputs alone where these are given.
 
     Nothing here is of order d x d.
 
     Args:
-        basis: V, orthonormal columns that span the subspace, shape (d, k), k < d.
+        basis: V, orthonormal columns that span the subspace, shape (d, k).
+        inputs: The inputs that the directions are made of, ascending; each column of V has these alone, or none of
+            them. None for all.
 
     Raises:
-        InputError: There is no complement, or the columns are not orthonormal.
+        InputError: There is no complement, or the columns are not orthonormal, or mix inputs.
     """
 
     basis: Array
+    inputs: Index | None = None
 
     def __post_init__(self) -> None:
-        d, k = self.basis.shape
-        if not k < d:
+        (d, k), inputs = self.basis.shape, self.inputs
+        if inputs is not None and not (
+            inputs.ndim == 1 and inputs.size and inputs[0] >= 0 and inputs[-1] < d and (np.diff(inputs) > 0).all()
+        ):
+            raise InputError(f"inputs of a complement are no ascending numbers below {d}.")
+        if not self.dimension > 0:
             raise InputError(f"the basis of a subspace has shape {(d, k)}; expected fewer columns than rows.")
+        if (
+            inputs is not None
+            and (self.basis.any(axis=0) & self._own & np.delete(self.basis, inputs, axis=0).any(axis=0)).any()
+        ):
+            raise InputError("columns of the basis mix the inputs of the complement with others; expected either.")
         if not self.skew <= ORTHONORMAL:
             raise InputError(f"the columns of the basis are not orthonormal: V'V is off by {self.skew:.2g}.")
 
     def agrees(self, other: "Complement") -> bool:
         """Whether another one has the same basis."""
-        return self is other or np.array_equal(self.basis, other.basis)
+        if self is other:
+            return True
+        own, others = self.inputs, other.inputs
+        alike = own is others if own is None or others is None else np.array_equal(own, others)
+        return alike and np.array_equal(self.basis, other.basis)
 
     @property
     def n_inputs(self) -> int:
@@ -53,9 +70,22 @@ class Complement:
 
     @property
     def dimension(self) -> int:
-        """How many directions there are, d - k."""
+        """How many directions there are: d - k, of some inputs their number less that of the columns that have them."""
         d, k = self.basis.shape
-        return int(d - k)
+        return int(d - k) if self.inputs is None else int(self.inputs.size - np.count_nonzero(self._own))
+
+    @cached_property
+    def _own(self) -> NDArray[np.bool_]:
+        """Which columns of V have the complement's inputs, shape (k,)."""
+        return np.asarray(self.basis[self.inputs].any(axis=0))
+
+    def _open(self, rows: Array) -> Array:
+        """Rows, shape (n, d), with zeros in inputs that the complement has not."""
+        if self.inputs is None:
+            return rows
+        found = np.zeros_like(rows)
+        found[:, self.inputs] = rows[:, self.inputs]
+        return found
 
     @cached_property
     def skew(self) -> float:
@@ -69,11 +99,12 @@ class Complement:
         return np.asarray(rows @ self.basis)
 
     def rest(self, rows: Array) -> Array:
-        """What of rows lies in the complement, ``x - VV'x``, shape (n, d)."""
+        """What of rows lies in the complement, ``x - VV'x`` (of its inputs), shape (n, d)."""
+        rows = self._open(rows)
         return np.asarray(rows - (rows @ self.basis) @ self.basis.T)
 
     def lengths(self, rows: Array) -> Array:
-        """``||x - VV'x||`` of rows, shape (n, d) to (n,)."""
+        """How much of rows lies in the complement, shape (n, d) to (n,)."""
         return np.asarray(np.linalg.norm(self.rest(rows), axis=1))
 
     def directions(self, rows: Array) -> Array:
@@ -103,18 +134,35 @@ class Complement:
             return 1.0
         if ellipsoid.scale is None:
             return None
-        scales = np.delete(np.asarray(ellipsoid.scale), self.axes[0])
+        open_ = np.ones(self.n_inputs, dtype=np.bool_)
+        if self.inputs is not None:
+            open_[:] = False
+            open_[self.inputs] = True
+        open_[self.axes[0]] = False
+        scales = np.asarray(ellipsoid.scale)[open_]
         return float(scales[0]) if (scales == scales[0]).all() else None
 
     @property
     def mean_square(self) -> Array:
         """The mean of ``ww'`` over unit vectors w of the complement, shape (d, d): ``(I - VV') / (d - k)``."""
-        return np.asarray((np.eye(self.n_inputs) - self.basis @ self.basis.T) / self.dimension)
+        return self.mean_square_along(np.eye(self.n_inputs))
+
+    def mean_square_along(self, basis: Array) -> Array:
+        """``B'MB`` of that mean M, for columns B, shape (d, j); shape (j, j)."""
+        rows = self._open(basis.T)
+        inside = rows @ self.basis
+        return np.asarray((rows @ rows.T - inside @ inside.T) / self.dimension)
+
+    def mean_square_of(self, inputs: Index) -> float:
+        """The trace of that mean on some inputs."""
+        own = inputs if self.inputs is None else np.intersect1d(inputs, self.inputs)
+        return float(own.size - (self.basis[own] ** 2).sum()) / self.dimension
 
     @cached_property
     def normal(self) -> Array:
         """A unit vector of the complement, shape (d,): the rest of the coordinate axis that has most there."""
-        axis = int((self.basis**2).sum(axis=1).argmin())
+        taken = (self.basis**2).sum(axis=1)
+        axis = int(taken.argmin() if self.inputs is None else self.inputs[taken[self.inputs].argmin()])
         rest = np.zeros(self.basis.shape[0])
         rest[axis] = 1.0
         for _ in range(2):

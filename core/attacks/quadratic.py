@@ -178,8 +178,8 @@ class Quadratic:
     ) -> "Quadratic":
         """The same of neurons that are spread, in all of the inputs: by matrices of order d."""
         (a, b, _), neurons = activation, Neurons(u, alpha, activation, complement)
-        outside = np.eye(complement.n_inputs) - complement.basis @ complement.basis.T
-        values, vectors = np.linalg.eigh(a * ((u.T * alpha) @ u) + neurons.kappa * outside)
+        outside = neurons.kappa * complement.dimension * complement.mean_square
+        values, vectors = np.linalg.eigh(a * ((u.T * alpha) @ u) + outside)
         linear, constant = 0.5 * b * ((alpha @ u) @ vectors), activation[2] * float(alpha.sum())
         return cls(values, vectors, linear, constant, _uncertainty_of_spread(neurons, complement), neurons)
 

@@ -38,7 +38,7 @@ def with_provenance(result: Result[N], problem: Any) -> Result[N]:
     found: dict[str, Any] = {
         "problem": type(problem).__name__,
         "beta": _number(getattr(problem, "beta", None)),
-        "radius": _one_number(getattr(problem, "radius", None)),
+        **_radii(getattr(problem, "radius", None)),
         **{name: _word(getattr(problem, name, None)) for name in ("norm", "loss", "formulation")},
         "immutable_inputs": _immutable(getattr(problem, "ellipsoid", None)),
         "certificate_upper": _number(bounds.upper),
@@ -91,10 +91,15 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, Real) and math.isfinite(value) else None
 
 
-def _one_number(value: object) -> float | None:
-    """A number, or the one that all of an array are."""
+def _radii(value: object) -> dict[str, Any]:
+    """The radius of all samples; where they have their own, the least, the largest, and a hash of them."""
     found = np.unique(np.asarray(value)) if value is not None else np.empty(0)
-    return _number(found[0].item()) if found.size == 1 else None
+    if found.size < 2:
+        return {"radius": _number(found[0].item()) if found.size else None}
+    return {
+        "radius_smallest": _number(found[0].item()), "radius_largest": _number(found[-1].item()),
+        "radii_fingerprint": _hash(np.asarray(value)),
+    }  # fmt: skip
 
 
 def _immutable(ellipsoid: object) -> str | None:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.files import reason
 
-FORMAT = 3
-"""The newest that is read: 2 has the shape of attacks besides, 3 neurons that are spread over a complement, neither of
-which whoever knows an older one alone must overlook."""
+FORMAT = 4
+"""The newest that is read: 2 has the shape of attacks besides, 3 neurons that are spread over a complement, 4 over what
+some inputs have of it; nothing of that must be overlooked by whoever knows an older one alone."""
 
 Arrays = dict[str, NDArray[Any]]
 

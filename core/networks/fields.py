@@ -123,7 +123,12 @@ def stored_complement(arrays: Mapping[str, Any], width: int) -> Complement | Non
     basis = numbers(arrays, "subspace", 2)
     if basis.shape[0] != width:
         raise InputError(f"subspace has shape {basis.shape}; expected {width} rows")
-    return Complement(basis)
+    if "subspace_inputs" not in arrays:
+        return Complement(basis)
+    own = np.asarray(arrays["subspace_inputs"])
+    if own.dtype.kind not in "iu":
+        raise InputError(f"subspace_inputs has dtype {own.dtype}; expected whole numbers")
+    return Complement(basis, own.astype(np.intp))
 
 
 def stored_metadata(header: Mapping[str, Any]) -> dict[str, str | int | float]:

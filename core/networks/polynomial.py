@@ -61,9 +61,9 @@ class PolynomialNetwork(TwoLayerNetwork):
 
         f(x) = sum_j alpha_j (s(x'u_j) + a (1 - ||u_j||^2) v(x)),
 
-    the mean over all unit neurons ``u_j + w`` with w in the complement. Whatever is asked of such a network is answered
-    without a matrix of order d, unless attacks are in an ellipsoid that goes further in some directions of the
-    complement than in others.
+    the mean over all unit neurons ``u_j + w`` with w in the complement, or in what some inputs have of that (v is then
+    about these alone). Whatever is asked of such a network is answered without a matrix of order d, unless attacks are
+    in an ellipsoid that goes further in some directions of the complement than in others.
 
     Args:
         u: Neurons of norm 1, shape (m, d); of those that are spread, what lies in the subspace, of norm 1 at most.
@@ -248,14 +248,20 @@ class PolynomialNetwork(TwoLayerNetwork):
         module: torch.nn.Module = polynomial_module(self.u, self.alpha, self.activation)
         if self.complement is not None:
             spread = self.activation[0] * (lacking(self.u) @ self.alpha) / self.complement.dimension
-            module = spread_module(module, self.complement.basis, np.asarray(spread))
+            module = spread_module(module, self.complement, np.asarray(spread))
         return with_standardizer(module, self.standardizer)
 
     def _further_arrays(self) -> dict[str, NDArray[Any]]:
         arrays = {} if self.ellipsoid is None else self.ellipsoid.arrays()
-        return arrays if self.complement is None else arrays | {"subspace": self.complement.basis}
+        if self.complement is None:
+            return arrays
+        own = self.complement.inputs
+        arrays |= {} if own is None else {"subspace_inputs": own.astype(np.int64)}
+        return arrays | {"subspace": self.complement.basis}
 
     def _oldest_format(self) -> int:
+        if self.complement is not None and self.complement.inputs is not None:
+            return 4
         return 3 if self.complement is not None else 2 if self.ellipsoid is not None else 1
 
     @classmethod

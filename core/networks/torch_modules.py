@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.complement import Complement
 from cvxrobust.core.networks.standardizer import Standardizer
 
 Array = NDArray[np.float64]
@@ -78,26 +79,36 @@ class SpreadModule(torch.nn.Module):
         module: The network of what lies in the subspace, of inputs of shape (n, d).
         basis: V, orthonormal columns, shape (d, k).
         spread: Curvature of each output in the complement, shape () or (K,).
+        inputs: 1 for inputs that the complement has, 0 for others, shape (d,).
     """
 
-    def __init__(self, module: torch.nn.Module, basis: torch.Tensor, spread: torch.Tensor) -> None:
+    def __init__(
+        self, module: torch.nn.Module, basis: torch.Tensor, spread: torch.Tensor, inputs: torch.Tensor
+    ) -> None:
         super().__init__()
         self.module = module
         self.basis: torch.Tensor
+        self.inputs: torch.Tensor
         self.register_buffer("basis", basis)
+        self.register_buffer("inputs", inputs)
         self.spread = torch.nn.Parameter(spread)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs, shape (n,) or (n, K), of inputs of shape (n, d)."""
-        rest = x - (x @ self.basis) @ self.basis.T
+        own = x * self.inputs
+        rest = own - (own @ self.basis) @ self.basis.T
         square = (rest * rest).sum(dim=1)
         found: torch.Tensor = self.module(x)
         return found + (square[:, None] if found.ndim == 2 else square) * self.spread
 
 
-def spread_module(module: torch.nn.Module, basis: Array, spread: Array) -> SpreadModule:
+def spread_module(module: torch.nn.Module, complement: Complement, spread: Array) -> SpreadModule:
     """A module with copies of where neurons are spread, and of what that makes of the outputs."""
-    return SpreadModule(module, *(torch.tensor(part, dtype=torch.float64) for part in (basis, spread)))
+    inputs = np.ones(complement.n_inputs)
+    if complement.inputs is not None:
+        inputs = np.bincount(complement.inputs, minlength=complement.n_inputs).astype(np.float64)
+    parts = (complement.basis, spread, inputs)
+    return SpreadModule(module, *(torch.tensor(part, dtype=torch.float64) for part in parts))
 
 
 class ReLUModule(torch.nn.Module):

@@ -16,6 +16,7 @@ from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.robustness import kernels
 from cvxrobust.core.robustness.contest import Array, Index, contest
 from cvxrobust.core.robustness.modules import TorchModel
 from cvxrobust.core.validation import as_numbers, check_finite, checked_rows, label_array
@@ -279,7 +280,10 @@ class PredictorModel:
         return margins
 
     def slopes(self, X: Array, index: Index, rivals: Index | None = None) -> tuple[Array, Array] | None:
-        """Of linear models alone."""
+        """Of linear models, and of support vector machines of two classes."""
+        if self._is_machine:
+            values, gradients = kernels.scores(self.model, X)
+            return contest(values, index, rivals)[0], np.where(index == 1, 1.0, -1.0)[:, None] * gradients
         if not is_linear(self.model):
             return None
         weights, offsets = linear_scores(self.model)
@@ -288,13 +292,19 @@ class PredictorModel:
         return margins, weights[index] - weights[rivals]
 
     def pull(self, X: Array, weights: Array) -> Array | None:
-        """Of linear models alone."""
+        """Of the same."""
+        if self._is_machine:
+            return np.asarray((weights[:, 1] - weights[:, 0])[:, None] * kernels.scores(self.model, X)[1])
         if not is_linear(self.model):
             return None
         each = linear_scores(self.model)[0]
         if np.atleast_2d(self.model.coef_).shape[0] == 1:
             each = np.vstack([-each[1], each[1]])
         return np.asarray(weights @ each)
+
+    @property
+    def _is_machine(self) -> bool:
+        return kernels.is_machine(self.model) and is_of_sklearn(self.model, "BaseSVC", "decision_function")
 
     def _asked(self, method: str, X: Array) -> Any:
         """What a method says; it was asked about a table with names in training, but columns are where they were."""

@@ -6,7 +6,10 @@ attack, and attacks there are those of V'S: they never leave it.
 
 Where S is a diagonal that is the same for all inputs but a few (a mask that leaves few inputs alone), orthogonal maps
 of what lies in the many, orthogonal to the rows, leave data, attacks and 2-norms alone, as they do in balls: the span
-of the rows in the many does, beside the few as they are.
+of the rows in the many does, beside the few as they are. Of inputs that attacks cannot touch there may be many, too:
+orthogonal maps of what lies in them, orthogonal to the rows, leave all that alone as well. Of these the span of the
+rows does, and one direction more, which nothing meets: it has what networks that are averaged over these maps have
+outside it.
 """
 
 from dataclasses import replace
@@ -18,6 +21,7 @@ from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.problems.data.row_span import EPS, PAYS, RowSpan, row_span
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 
 MOST_DIRECTIONS = 1000
 """So many directions of attacks are searched with the rows however few these are."""
@@ -58,17 +62,55 @@ def span_beside(attack: AttackBall, X: Array, further: int = 0) -> RowSpan | Non
     common = common_scale(attack)
     if common == 0.0 or attack.ellipsoid is None:
         return None
-    others = np.flatnonzero(attack.ellipsoid.scale != common)
-    alike = np.setdiff1d(np.arange(X.shape[1]), others)
-    if others.size > few_directions(X, further):
+    scale = np.asarray(attack.ellipsoid.scale)
+    alike, still, others = (np.flatnonzero(part) for part in masks(scale, common))
+    inner, idle = row_span(np.ascontiguousarray(X[:, alike]), further), _still_span(X, still)
+    if idle is None:
+        still, others = np.arange(0), np.union1d(others, still)
+    if inner is None or others.size > few_directions(X, further):
         return None
-    inner = row_span(np.ascontiguousarray(X[:, alike]), further)
-    if inner is None:
-        return None
-    basis = np.zeros((X.shape[1], inner.rank + others.size))
-    basis[alike, : inner.rank] = inner.basis
-    basis[others, inner.rank + np.arange(others.size)] = 1.0
-    return RowSpan(basis, np.hstack([inner.coordinates, X[:, others]]), inner.rest, inner.skew)
+    return _side_by_side(X, (inner, alike), (idle, still), others)
+
+
+def masks(scale: Array, common: float) -> tuple[Array, Array, Array]:
+    """Inputs of the scale that most have, those that attacks cannot touch, and all others, each shape (d,), bool."""
+    alike, still = scale == common, scale == 0.0
+    return alike, still, ~(alike | still)
+
+
+def _still_span(X: Array, still: Index) -> RowSpan | None:
+    """The span of what the rows have of inputs that attacks cannot touch, if fewer coordinates are worth it."""
+    own = np.ascontiguousarray(X[:, still])
+    if still.size > 1 and not own.any():
+        return RowSpan(np.empty((still.size, 0)), np.empty((X.shape[0], 0)), np.zeros(X.shape[0]), 0.0)
+    return row_span(own, further=1) if still.size else None
+
+
+def _side_by_side(
+    X: Array, alike: tuple[RowSpan, Index], still: tuple[RowSpan | None, Index], others: Index
+) -> RowSpan:
+    """The spans of two kinds of inputs, each as it is in all of them, and further inputs as they are."""
+    (first, own), (second, fixed) = alike, still
+    parts = [(own, first.basis), (others, np.eye(others.size))]
+    coordinates, rest, idle = [first.coordinates, X[:, others]], first.rest, None
+    if second is not None:
+        parts += [(fixed, second.basis), (fixed, second.normal[:, None])]
+        coordinates += [second.coordinates, np.zeros((X.shape[0], 1))]
+        rest, idle = np.hypot(rest, second.rest) * (1.0 + 4.0 * EPS), sum(part.shape[1] for _, part in parts) - 1
+    basis = np.zeros((X.shape[1], sum(part.shape[1] for _, part in parts)))
+    place = 0
+    for inputs, part in parts:
+        basis[inputs, place : place + part.shape[1]] = part
+        place += part.shape[1]
+    skew = max(first.skew, 0.0 if second is None else second.skew + 2.0 * _overlap(second))
+    alone = None if second is None else own
+    return RowSpan(basis, np.hstack(coordinates), rest, skew, alone, idle)
+
+
+def _overlap(span: RowSpan) -> float:
+    """At least how far from orthonormal to the basis the direction outside a span may be."""
+    normal = span.normal
+    return float(np.linalg.norm(normal @ span.basis) + abs(normal @ normal - 1.0)) + (8.0 + span.rank) * EPS
 
 
 def few_directions(X: Array, further: int = 0) -> float:
@@ -82,15 +124,16 @@ def directions_of_their_own(attack: AttackBall) -> int:
     if attack.isotropic or attack.ellipsoid is None:
         return 0
     common = common_scale(attack)
-    others = np.count_nonzero(attack.ellipsoid.scale != common) if common > 0.0 else attack.dimension
-    return min(attack.dimension, int(others))
+    if common == 0.0:
+        return attack.dimension
+    return int(np.count_nonzero(masks(np.asarray(attack.ellipsoid.scale), common)[2]))
 
 
 def common_scale(attack: AttackBall) -> float:
-    """The scale that most inputs have; 0 where S is no diagonal, or the identity."""
-    if attack.ellipsoid is None or attack.ellipsoid.scale is None:
+    """The scale that most inputs have that attacks can touch; 0 where S is no diagonal, or the identity."""
+    if attack.ellipsoid is None or attack.ellipsoid.scale is None or not attack.ellipsoid.rank:
         return 0.0
-    scales, counts = np.unique(attack.ellipsoid.scale, return_counts=True)
+    scales, counts = np.unique(attack.ellipsoid.lengths, return_counts=True)
     return float(scales[counts.argmax()])
 
 

@@ -56,12 +56,18 @@ class RowSpan:
         coordinates: ``X V``, shape (n, k).
         rest: At least ``||x_i - V (X V)_i||``, shape (n,).
         skew: At least ``||V'V - I||_2``.
+        inputs: The inputs whose directions outside the span are all alike; None for all. Each column of V has these
+            alone, or none of them.
+        idle: The column of V that no row has, and no attack: one direction for all that the other inputs have outside
+            the span. None where there is none.
     """
 
     basis: Array
     coordinates: Array
     rest: Array
     skew: float
+    inputs: Index | None = None
+    idle: int | None = None
 
     @property
     def rank(self) -> int:
@@ -71,7 +77,7 @@ class RowSpan:
     def report(self) -> dict[str, int]:
         """What was reduced to what, ready for JSON."""
         (d, k), n = self.basis.shape, self.coordinates.shape[0]
-        return {"samples": n, "inputs": d, "rank": k}
+        return {"samples": n, "inputs": d, "rank": k - (self.idle is not None)}
 
     def uncertainty(self, radius: Array | float = 0.0) -> Array:
         """How far sums over samples and attacks in the span may be from those that are meant, per unit of weight.
@@ -96,8 +102,13 @@ class RowSpan:
 
     @cached_property
     def complement(self) -> Complement:
-        """All that is orthogonal to the span."""
-        return Complement(self.basis)
+        """All that is orthogonal to the span, of the inputs whose directions are alike."""
+        return Complement(self.basis, self.inputs)
+
+    @cached_property
+    def others(self) -> Index:
+        """The inputs that the complement has not, shape (j,)."""
+        return np.arange(0) if self.inputs is None else np.setdiff1d(np.arange(self.basis.shape[0]), self.inputs)
 
     @property
     def normal(self) -> Array:

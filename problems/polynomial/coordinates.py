@@ -29,7 +29,11 @@ inputs open is that, too.
 
 **Attacked in a mask**, or with any scales that are the same, s, for all inputs but a few: V has the span of what the
 rows have of the many, and the few as they are. Orthogonal maps of the complement, which lies in the many, leave
-attacks alone, and what they see of it is as in balls, s as much of it (`Complement.share_of`).
+attacks alone, and what they see of it is as in balls, s as much of it (`Complement.share_of`). Where inputs of scale 0
+are many, too, orthogonal maps of what they have outside the rows leave everything alone as well: Z is averaged over
+both kinds, with a tau for each complement, V has the span of what the rows have of either, and of the second complement
+one direction (`RowSpan.idle`), which no sample and no attack meets: the trace alone knows how much is there, so any
+direction does, as without an adversary.
 
 **Certificate.** In ``gamma = max_{||u|| = 1} |sum_i w_i y_i E s(u'(x_i + D_i))|`` take for an attack (e, f) in the ball
 of the k + 1 coordinates, or a random one of these moments, ``D_i = V e + f w`` with w random, uniform on the unit
@@ -85,8 +89,7 @@ def attack_within(span: RowSpan, attack: AttackBall) -> AttackBall:
     scale = np.full(span.rank + 1, far)
     scale[-1] *= _share(span)
     if attack.ellipsoid is not None:
-        inputs, columns = span.complement.axes
-        scale[columns] = attack.ellipsoid.scale[inputs]
+        scale[:-1] = _scales(span, attack.ellipsoid)
     return replace(inner, ellipsoid=Ellipsoid(frozen(scale), spare=attack.ellipsoid is None))
 
 
@@ -99,10 +102,15 @@ def span_of_ball(span: RowSpan, attack: AttackBall) -> RowSpan:
     """The span that attacks that leave it have in the coordinates of their ball, as theirs in the programme are."""
     if attack.ellipsoid is None:
         return span
-    inputs, columns = span.complement.axes
-    still = attack.ellipsoid.scale[inputs] == 0.0
-    basis = np.delete(span.basis, columns[still], axis=1)[attack.ellipsoid.kept]
-    return replace(span, basis=np.ascontiguousarray(basis))
+    touched, kept = _scales(span, attack.ellipsoid) > 0.0, attack.ellipsoid.kept
+    basis = np.ascontiguousarray(span.basis[np.ix_(kept, touched)])
+    inputs = None if span.inputs is None else np.searchsorted(kept, span.inputs)
+    return replace(span, basis=basis, inputs=inputs, idle=None)
+
+
+def _scales(span: RowSpan, ellipsoid: Ellipsoid) -> Array:
+    """The scale of the inputs that each column of V has, which is one for all of them; shape (k,)."""
+    return np.asarray(ellipsoid.scale[np.abs(span.basis).argmax(axis=0)])
 
 
 def points_within(span: RowSpan, points: Array, *, leaving: bool = True) -> Array:
@@ -181,8 +189,8 @@ def _averaged(network: PolynomialNetwork, span: RowSpan | None) -> PolynomialNet
     order = inside.shape[1]
     spread = np.zeros((order, order))
     if own is not None:
-        tilted = own.basis if span is None else span.projected(own.basis.T).T
-        spread = (np.eye(order) - tilted @ tilted.T) / own.dimension
+        spread = own.mean_square if span is None else own.mean_square_along(span.basis)
+    idle, outside = (None, np.zeros_like(short)) if span is None else (span.idle, _idle_squares(span, network, short))
     parts = []
     for sign in (1.0, -1.0):
         weights = np.maximum(sign * network.alpha, 0.0)
@@ -192,13 +200,31 @@ def _averaged(network: PolynomialNetwork, span: RowSpan | None) -> PolynomialNet
         Z = np.zeros((order + (span is not None) + 1,) * 2)
         Z[:order, :order], Z[-1, -1] = block, weights.sum()
         Z[:order, -1] = Z[-1, :order] = weights @ inside
+        if idle is not None:
+            Z[idle] = Z[:, idle] = 0.0
+            Z[idle, idle] = weights @ outside
         if span is not None:
-            Z[order, order] = max(float(weights.sum() - np.trace(block)), 0.0)
+            Z[order, order] = max(float(weights.sum() - np.trace(Z[:order, :order])), 0.0)
         parts.append(neurons_from_matrix(Z, NOISE))
     (up, positive), (down, negative) = parts
     return replace(
         network, u=np.vstack([up, down]), alpha=np.concatenate([positive, -negative]), ellipsoid=None, complement=None
     )
+
+
+def _idle_squares(span: RowSpan, network: PolynomialNetwork, short: Array) -> Array:
+    """What neurons have, squared, of inputs that no attack touches outside the span, for `RowSpan.idle`; shape (m,)."""
+    if span.idle is None:
+        return np.zeros_like(short)
+    inputs, u, own = span.others, network.u[:, span.others], network.complement
+    own_columns = np.asarray(span.basis[span.inputs].any(axis=0))
+    columns = np.flatnonzero(~own_columns)
+    columns = columns[columns != span.idle]
+    basis = span.basis[np.ix_(inputs, columns)]
+    found = np.einsum("ij,ij->i", u, u) - ((u @ basis) ** 2).sum(axis=1)
+    if own is not None:
+        found += short * (own.mean_square_of(inputs) - np.trace(own.mean_square_along(span.basis[:, columns])))
+    return np.asarray(np.maximum(found, 0.0))
 
 
 def outputs_allowance(network: PolynomialNetwork, X: Array) -> Array:

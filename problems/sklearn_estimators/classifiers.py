@@ -193,7 +193,8 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         radius: l2 attack radius to train against, in the units of `attack_units`, or of the shape that scale,
             covariance or directions give to attacks; 0 is standard training. One for all rows, or one for each row of
             `fit`.
-        beta: Weight of the penalty.
+        beta: Weight of the penalty. The default was the best single value on five tables
+            (`bench/studies/reports/hyperparameters.md`).
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         activation: (a, b, c) of ``a t^2 + b t + c``.
         standardize: Standardise the features with the training rows' statistics.
@@ -227,7 +228,7 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         self,
         *,
         radius: ArrayLike = 0.0,
-        beta: float = 1e-2,
+        beta: float = 0.03,
         loss: str = "hinge",
         activation: tuple[float, float, float] = DEFAULT_ACTIVATION,
         standardize: bool = True,
@@ -291,7 +292,8 @@ class ReLUClassifier(NetworkClassifier):
         radius: Attack radius to train against, in the units of `attack_units`, or of the shape that scale, covariance
             or directions give to attacks; 0 is standard training. One for all rows, or one for each row of `fit`.
         norm: Norm of the attack: "inf", 2 or 1.
-        beta: Weight of the penalty.
+        beta: Weight of the penalty. The default was the best single value on five tables
+            (`bench/studies/reports/hyperparameters.md`).
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``.
         formulation: ``"one-sided"``, ``"cone"`` or ``"gated"``.
         n_gates: Gates to sample; None for one for every five samples per input, from 10 to 50.
@@ -327,7 +329,7 @@ class ReLUClassifier(NetworkClassifier):
         *,
         radius: ArrayLike = 0.0,
         norm: Norm = "inf",
-        beta: float = 1e-2,
+        beta: float = 0.03,
         loss: str = "hinge",
         formulation: Formulation = "one-sided",
         n_gates: int | None = None,

@@ -6,17 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 
-from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.programs.gated.program import Formulation
-from cvxrobust.core.programs.polynomial.evaluation import worst_outputs
+from cvxrobust.core.robustness.target_errors import OutputRange
 from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import together
 from cvxrobust.problems.data.features import ShapeArrays
-from cvxrobust.problems.data.parameters import checked_radius
 from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 from cvxrobust.problems.sklearn_estimators.base import (
@@ -171,11 +169,7 @@ class PolynomialRegressor(_NetworkRegressor, PolynomialEstimator):
             radius: One, or one per row; shape and units are those of `radius` in training.
         """
         inputs, targets = self._targeted(X, y)
-        network, inner = self.network_, self.network_.inner
-        rows = inputs if network.standardizer is None else network.standardizer.transform(inputs)
-        attack = AttackBall(2, checked_radius(radius, targets.size), network.n_features, network.ellipsoid)
-        outputs, _ = worst_outputs(inner.quadratic(inner.alpha), rows, targets, attack)
-        return np.asarray(self.target_scale_ * np.abs(outputs - targets))
+        return self.target_scale_ * OutputRange.under_attack(self.network_, inputs, radius).largest_errors(targets)
 
 
 class ReLURegressor(_NetworkRegressor):
@@ -280,9 +274,8 @@ class ReLURegressor(_NetworkRegressor):
             radius: One, or one per row; units are those of `radius` in training.
         """
         inputs, targets = self._targeted(X, y)
-        signed = self.network_.replace(regression=False)
-        down, up = (signed.lower_bound(inputs, np.full(targets.size, sign), radius, self.norm) for sign in (1.0, -1.0))
-        return np.asarray(self.target_scale_ * np.maximum(targets - down, -up - targets))
+        reach = OutputRange.under_attack(self.network_, inputs, radius, self.norm)
+        return self.target_scale_ * reach.largest_errors(targets)
 
     def attacked_errors(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> Array:
         """What ``|f(x + D) - y|`` comes to under the attacks found of a radius, shape (n,): at most the true largest.

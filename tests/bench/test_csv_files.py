@@ -7,7 +7,8 @@ from cvxrobust.bench.cli import main
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.dataset import load_dataset
 from cvxrobust.bench.workflows.evaluation import EvaluationRequest, evaluate
-from cvxrobust.bench.workflows.training import TrainingRequest, prepare, train
+from cvxrobust.bench.workflows.requests import TrainingRequest
+from cvxrobust.bench.workflows.training import prepare, train
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.settings import Settings
 

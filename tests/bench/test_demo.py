@@ -6,7 +6,8 @@ from strict_json import pure_json
 
 import cvxrobust
 from cvxrobust.bench.demo import breast_cancer, setting
-from cvxrobust.bench.workflows.training import TrainingRequest, train
+from cvxrobust.bench.workflows.requests import TrainingRequest
+from cvxrobust.bench.workflows.training import train
 
 
 @pytest.fixture

@@ -327,5 +327,5 @@ def test_a_regression_network_predicts_numbers(run, csv, tmp_path):
     code, out, _ = run("predict", tmp_path / "net.npz", "--data", csv)
     assert code == 0
     table = columns(out)
-    assert list(table) == ["row", "output"]
-    assert list(map(float, table["output"])) == cvxrobust.load(tmp_path / "net.npz").predict(X).tolist()
+    assert list(table) == ["row", "value"]
+    assert list(map(float, table["value"])) == cvxrobust.load(tmp_path / "net.npz").predict(X).tolist()

@@ -12,7 +12,7 @@ from mutations import archives, assignments, mutations
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.dataset import load_dataset, stratified_split
 from cvxrobust.bench.harness.suite.suite import SUITES, load_suite, suite_text
-from cvxrobust.bench.workflows.training import describe
+from cvxrobust.bench.workflows.requests import describe
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.problems.polynomial.standard_sdp import StandardSDP

@@ -59,7 +59,7 @@ def test_names_of_columns_and_their_numbers_say_the_same(data):
         assert other.result_.certificate == named.result_.certificate
         np.testing.assert_array_equal(other.network_.ellipsoid.scale, [0.0, 0.5, 1.0])
     inputs, signs = named.network_.standardizer.transform(X), np.where(y == "well", 1.0, -1.0)
-    problem = AdversarialSDP(inputs, signs, 0.3, scale=[0, 0.5, 1])
+    problem = AdversarialSDP(inputs, signs, 0.3, beta=named.beta, scale=[0, 0.5, 1])
     assert problem.objective(named.network_.inner.replace(classes=None)) == named.result_.certificate.upper
 
 

@@ -30,7 +30,12 @@ def path(
         str, typer.Option("--betas", help="Weights of the penalty: 0.1,0.01 or, geometrically, FROM:TO:COUNT.")
     ] = "0.3:0.001:10",
     radii: Annotated[
-        str | None, typer.Option("--radii", help="Attack radii: 0,0.1,0.3 or, evenly, FROM:TO:COUNT.")
+        str | None,
+        typer.Option(
+            "--radii",
+            help="Attack radii: 0,0.1,0.3 or, evenly, FROM:TO:COUNT; with --radius-column factors on it. (default "
+            "with it: 1)",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -87,11 +92,11 @@ def _print_path(found: "TrainedPath") -> None:
         [
             f"{point.beta:.4g}", f"{point.radius:.4g}", f"{point.certificate.lower:.6g}",
             f"{point.certificate.upper:.6g}", f"{point.gap:.1e}", str(point.quality), point.network.n_neurons,
-            percent(found.accuracy(point)), str(point.origin), f"{point.seconds:.2f}",
+            percent(found.worth(point)), str(point.origin), f"{point.seconds:.2f}",
         ]
         for point in found.path
     ]  # fmt: skip
-    columns = ("beta", "radius", "lower", "upper", "gap", "quality", "neurons", "accuracy", "by", "seconds")
+    columns = ("beta", "radius", "lower", "upper", "gap", "quality", "neurons", found.measure, "by", "seconds")
     print(found.path)
     console().print(make_table(f"{found.request.training.problem} on {found.prepared.dataset.name}", columns, rows, 0))
     if found.request.folder is not None:

@@ -26,9 +26,14 @@ if TYPE_CHECKING:
 SEARCH = "Options of the search"
 """The panel of the help that they stand in."""
 
+NOT_OF_CLASSIFIERS = (
+    "problem", "radius", "radius_column", "beta", "n_gates", "gate_seed", "bound", "resample", "multiclass",
+    "regression",
+)  # fmt: skip
+"""Options of training that are left out: what is chosen here, and what these classifiers do not take."""
 
-# Hyperparameters are chosen here, and some parameters are not the classifiers'.
-@fields_as_options("problem", "radius", "beta", "n_gates", "gate_seed", "bound", "resample", "multiclass")
+
+@fields_as_options(*NOT_OF_CLASSIFIERS)
 def tune(
     training: TrainingOptions,
     threat_radius: Annotated[

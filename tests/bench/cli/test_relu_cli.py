@@ -251,7 +251,7 @@ def test_options_that_a_family_does_not_take_are_refused_before_any_work(run, cs
         ([*CONVEX, "--multiclass", "vector-output"], "with a loss of targets, not with 'hinge'"),
         ([*CONVEX, "--multiclass", "softmax"], "unknown multiclass 'softmax'; known: one-versus-all, vector-output"),
         ([*CONVEX, "--loss", "squared"], "3 classes; choose another loss, or say how it fits labels: --multiclass one"),
-        ([*SDP, "--loss", "squared"], "3 classes; choose another loss, or fit real targets with StandardSDP in Python"),
+        ([*SDP, "--loss", "squared"], "3 classes; choose another loss, or sort the rows into two classes"),
     ],
     ids=lambda value: " ".join(value)[:50],
 )

@@ -12,7 +12,7 @@ from cvxrobust import AdversarialSDP, Standardizer
 from cvxrobust.bench.cli.options import parse_feature_radii, parse_names
 from cvxrobust.bench.data.dataset import load_dataset
 from cvxrobust.bench.workflows.exchange import _load_sidecar, sidecar_of
-from cvxrobust.bench.workflows.training import TrainingRequest
+from cvxrobust.bench.workflows.requests import TrainingRequest
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.settings import Settings

@@ -10,7 +10,7 @@ import cvxrobust
 from cvxrobust import AdversarialSDP, Settings, Standardizer
 from cvxrobust.bench.data.dataset import load_dataset
 from cvxrobust.bench.workflows.exchange import _load_sidecar, sidecar_of
-from cvxrobust.bench.workflows.training import TrainingRequest
+from cvxrobust.bench.workflows.requests import TrainingRequest
 
 WEIGHTS = np.arange(30) % 4 * 0.5
 

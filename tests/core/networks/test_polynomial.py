@@ -372,7 +372,7 @@ def test_files_of_a_later_version_or_another_kind_are_refused(tmp_path):
     path = tmp_path / "network.npz"
     random_network(2).save(path)
     rewritten(path, format=99)
-    with pytest.raises(InputError, match="in format 99, but this version reads 'polynomial' up to format 3; upgrade"):
+    with pytest.raises(InputError, match="in format 99, but this version reads 'polynomial' up to format 4; upgrade"):
         PolynomialNetwork.load(path)
     rewritten(path, format=1, kind="relu")
     with pytest.raises(InputError, match=r"holds a ReLU network, not a polynomial one; read it with cvxrobust\.load"):

@@ -151,13 +151,26 @@ def test_autoattack_is_asked_about_images(monkeypatch):
         evaluate_robustness(module, X, y, pixels, [0.1], classes=range(3), attacks={"theirs": autoattack()})
 
 
-def test_the_real_foolbox_is_no_stronger_than_we_are():
+@pytest.mark.parametrize("scale", [None, [1.0, 0.0, 2.0, 0.5]], ids=["even", "scaled"])
+@pytest.mark.parametrize(
+    ("norm", "names"),
+    [
+        ("inf", ("LinfPGD", "LInfFMNAttack")), (2, ("L2PGD", "DDNAttack", "L2FMNAttack")),
+        (1, ("L1PGD", "L1FMNAttack", "SparseL1DescentAttack")),
+    ],
+    ids=["inf", "2", "1"],
+)  # fmt: skip
+def test_the_real_foolbox_is_no_stronger_than_we_are(norm, names, scale):
     pytest.importorskip("foolbox", reason="extra attacks-foolbox; the stand-ins above ask the same of the adapter")
-    X, y, network = case(3)
-    for norm, names in (("inf", ("LinfPGD", "LInfFMNAttack")), (2, ("L2PGD", "DDNAttack"))):
-        ours = evaluate_robustness(network, X, y, Threat(norm), [0.2])
-        theirs = {name: foolbox_attack(name) for name in names}
-        assert ours.attacked <= evaluate_robustness(network, X, y, Threat(norm), [0.2], attacks=theirs).attacked
+    for seed in (3, 4):
+        X, y, network = case(seed)
+        threat, radii = Threat(norm, scale=scale), [0.2, 0.5]
+        ours = evaluate_robustness(network, X, y, threat, radii)
+        theirs = evaluate_robustness(
+            network, X, y, threat, radii, attacks={name: foolbox_attack(name) for name in names}
+        )
+        assert (ours.attacked <= theirs.attacked).all()
+        assert not theirs.refused
 
 
 def test_the_real_autoattack_is_no_stronger_than_we_are():
