@@ -68,6 +68,7 @@ class Judgement:
         upper: Its exact objective.
         multipliers: Multipliers.
         bound: What they prove.
+        feasible: What they would prove if no neuron violated them, which is all that smoothing spoils of them.
         hinge: By how much smoothing the hinge parts the two, at most.
         attack: By how much smoothing the attacks does.
     """
@@ -76,6 +77,7 @@ class Judgement:
     upper: float
     multipliers: SmoothedMultipliers
     bound: DualBound
+    feasible: float
     hinge: float
     attack: float
 
@@ -152,8 +154,8 @@ class _Case:
             loss=self.loss, target=column, activation=program.activation, beta=program.beta,
         )  # fmt: skip
         multipliers = SmoothedMultipliers(program, self.form, self.theta)
-        upper = losses + program.beta * self.network.penalty
-        return Judgement(self.network, upper, multipliers, bound, hinge, max(attack, 0.0))
+        upper, feasible = losses + program.beta * self.network.penalty, self.loss.bound(self.theta, column)
+        return Judgement(self.network, upper, multipliers, bound, feasible, hinge, max(attack, 0.0))
 
     def _native(self, tensor: Tensor) -> Any:
         """A tensor, or the same memory as a NumPy array where that is faster."""
