@@ -44,6 +44,7 @@ from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 from cvxrobust.problems.relu.convex_relu import ConvexReLU
 
 if TYPE_CHECKING:
+    from cvxrobust.problems.model_selection import PolynomialClassifierCV, ReLUClassifierCV
     from cvxrobust.problems.sklearn_estimators import (
         PolynomialClassifier,
         PolynomialRegressor,
@@ -67,10 +68,12 @@ __all__ = [
     "PathResult",
     "PluginError",
     "PolynomialClassifier",
+    "PolynomialClassifierCV",
     "PolynomialNetwork",
     "PolynomialRegressor",
     "Quality",
     "ReLUClassifier",
+    "ReLUClassifierCV",
     "ReLUNetwork",
     "ReLURegressor",
     "Result",
@@ -101,4 +104,8 @@ def __getattr__(name: str) -> Any:
         from cvxrobust.problems import sklearn_estimators as estimator
 
         return getattr(estimator, name)
+    if name in ("PolynomialClassifierCV", "ReLUClassifierCV"):
+        from cvxrobust.problems import model_selection
+
+        return getattr(model_selection, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

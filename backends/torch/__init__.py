@@ -89,7 +89,7 @@ class Torch:
     name = "torch"
     capabilities = Capabilities(
         cones=frozenset({Zero, NonNegative, SecondOrder, PSD, Exponential}),
-        structured=frozenset({"polynomial", "gated"}),
+        structured=frozenset({"polynomial", "attacked targets", "gated"}),
         losses=frozenset(LOSSES),
         weights=True,
         attacks=frozenset({"ball", "ellipsoid"}),
@@ -136,8 +136,9 @@ class Torch:
         n, d = program.X.shape
         if isinstance(program, PolynomialProgram):
             attacked = 1.0 if program.attack.present else 0.5
+            faces = 2.0 if program.kind == "attacked targets" else 1.0
             evaluations = min(EVALUATIONS[0] + EVALUATIONS[1] * d, EVALUATIONS[2])
-            step = attacked * (EVALUATION[0] + EVALUATION[1] * n * (d + ALONG))
+            step = attacked * (EVALUATION[0] + EVALUATION[1] * faces * n * (d + ALONG))
             return Estimate(STALLED + evaluations * step, 32.0 * n * d, 20.0 * step)
         entries = float(n) * math.prod(program.shape)
         attacked = program.attack.present

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import BackendUnavailableError, InputError
-from cvxrobust.core.robustness.models import Index
+from cvxrobust.core.robustness.contest import Index
 from cvxrobust.core.validation import as_numbers, label_array
 
 Array = NDArray[np.float64]

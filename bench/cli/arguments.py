@@ -45,6 +45,14 @@ FeatureRadius = Annotated[
 ]
 SavedNetwork = Annotated[Path, typer.Argument(help="A network written by `solve --save`.")]
 
+SavedModel = Annotated[
+    Path,
+    typer.Argument(
+        help="A network written by `solve --save`, or another's classifier: .skops, .joblib or .pkl of scikit-learn, "
+        ".pt (TorchScript) or .pt2 (torch.export)."
+    ),
+]
+
 GATES = "Options of the ReLU problems"
 """The panel of the help that they stand in."""
 
@@ -96,6 +104,72 @@ class SourceOptions:
         missing = tuple(self.missing) if self.missing else None
         form = CsvFormat(self.separator, self.decimal, missing, self.drop_incomplete)
         return None if form == CsvFormat() else form
+
+
+@dataclass(frozen=True)
+class JudgingOptions:
+    """How a model is judged, and what is to be known of it for that."""
+
+    sanity: Annotated[
+        bool,
+        typer.Option(
+            "--sanity", help="Check the evaluation itself, at one radius; 1 is the exit code if a check fails."
+        ),
+    ] = False
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            "--rows", help="Write a CSV file with what was found about every row: what it holds, what broke it."
+        ),
+    ] = None
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Draw the bracket against the radius, from 0 on, as a PNG."),
+    ] = None
+    bounds: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--bounds", help="The range of inputs, in units of the data: attacks stay in it.", metavar="LOW HIGH"
+        ),
+    ] = None
+    steps: Annotated[int, typer.Option("--steps", help="Steps of iterative attacks from each start.")] = 40
+    restarts: Annotated[int, typer.Option("--restarts", help="Random starts of attacks.")] = 2
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Load a file that may run any code as it is loaded (a pickle, TorchScript, an exported programme), as "
+            "its writer is trusted.",
+        ),
+    ] = False
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            help="Labels of the data in the order of a classifier's own, with commas between them. (default: its own; "
+            "of a PyTorch module those of the data, sorted)",
+            metavar="LABEL,...",
+        ),
+    ] = None
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input-shape", help="Shape of one input of a PyTorch module, such as 3,32,32.", metavar="C,H,W"),
+    ] = None
+
+    def parsed(self) -> dict[str, Any]:
+        """As fields of an `EvaluationRequest`.
+
+        Raises:
+            InputError: A shape is none.
+        """
+        from cvxrobust.bench.cli.options import parse_shape
+
+        return {
+            "sanity": self.sanity, "rows_file": self.rows, "picture": self.picture, "bounds": self.bounds,
+            "steps": self.steps, "restarts": self.restarts, "trusted": self.trust_code,
+            "input_shape": parse_shape(self.input_shape),
+            "classes": () if self.classes is None else tuple(name.strip() for name in self.classes.split(",")),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The command line: ``cvxrobust solve | path | evaluate | predict | export | import | demo | bench``, and lists."""
+"""``cvxrobust solve | path | tune | evaluate | predict | export | import | demo | bench | reproduce``, and lists."""
 
 import sys
 from collections.abc import Sequence
@@ -10,12 +10,14 @@ import typer
 from typer.core import TyperCommand
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.cli.arguments import SourceOptions, TrainingOptions, fields_as_options
+from cvxrobust.bench.cli.arguments import JudgingOptions, SourceOptions, TrainingOptions, fields_as_options
 from cvxrobust.bench.cli.commands.backends import backends_app
 from cvxrobust.bench.cli.commands.bench import bench_app
 from cvxrobust.bench.cli.commands.exchange import export, import_solution
 from cvxrobust.bench.cli.commands.paths import path
 from cvxrobust.bench.cli.commands.plugins import metrics_app, plugins_app, problems_app
+from cvxrobust.bench.cli.commands.reproduce import reproduce_app
+from cvxrobust.bench.cli.commands.tune import tune
 from cvxrobust.bench.cli.options import (
     name_optional_values,
     parse_feature_radii,
@@ -51,8 +53,10 @@ app.add_typer(problems_app, name="problems")
 app.add_typer(metrics_app, name="metrics")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(bench_app, name="bench")
+app.add_typer(reproduce_app, name="reproduce")
 app.command("export")(export)
 app.command("import")(import_solution)
+app.command()(tune)
 app.command("path")(path)
 
 
@@ -191,7 +195,7 @@ def _solve(request: "TrainingRequest", metrics: Sequence[str], as_json: bool, qu
 @fields_as_options()
 def evaluate(
     *,
-    network: arguments.SavedNetwork,
+    network: arguments.SavedModel,
     data: arguments.Data,
     radius: Annotated[
         list[str],
@@ -219,14 +223,15 @@ def evaluate(
         str,
         typer.Option(help="auto (the held-out rows of the network's own data, else all), train, test, all."),
     ] = "auto",
+    judging: JudgingOptions,
     source: SourceOptions,
     as_json: arguments.Json = False,
 ) -> None:
-    """Accuracy of a saved network under attacks of each radius.
+    """Accuracy of a saved network, or of another's classifier, under attacks of each radius.
 
-    Exact for polynomial networks. For ReLU networks it lies between the certified accuracy, which no attack can lower,
-    and the attacked accuracy, which an attack that was found reaches. Attacks have the shape that the network was
-    trained for, unless --immutable or --feature-radius describe another.
+    It lies between the certified accuracy, which no attack can lower, and the attacked accuracy, which an attack that
+    was found and checked reaches; both are one for polynomial networks under l2 attacks, linear classifiers and trees.
+    Attacks have the shape that the network was trained for, unless --immutable or --feature-radius describe another.
     """
     with clean_errors(as_json):
         from cvxrobust.bench.cli.printing import print_evaluation
@@ -248,12 +253,15 @@ def evaluate(
             weight_column=source.weight_column,
             immutable=tuple(parse_names(immutable) or ()),
             feature_radius=parse_feature_radii(feature_radius) or {},
+            **judging.parsed(),
         )
         evaluation = evaluate_network(request)
         if as_json:
             print_json(evaluation.to_dict())
         else:
             print_evaluation(evaluation)
+    if evaluation.sanity is not None and not evaluation.sanity.passed:
+        raise typer.Exit(EXIT_UNUSABLE)
 
 
 @app.command()

@@ -110,6 +110,20 @@ def _is_numeric(text: str) -> bool:
     return bool(text.strip(","))
 
 
+def parse_shape(text: str | None) -> tuple[int, ...]:
+    """The shape of one input, from numbers with commas; () for none.
+
+    Raises:
+        InputError: A number is none, or not above 0.
+    """
+    if text is None:
+        return ()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--input-shape got {text!r}; expected whole numbers above 0, for example 3,32,32.")
+    return tuple(int(part) for part in parts)
+
+
 def parse_radii(values: Sequence[str]) -> tuple[float, ...]:
     """Radii from repeated values, each a number or a list of them with commas.
 

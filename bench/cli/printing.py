@@ -163,7 +163,7 @@ def _print_remarks(training: Training) -> None:
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """A table of accuracies: exact ones, or certified and attacked ones."""
+    """A table of accuracies: exact ones, or certified and attacked ones; then who proved and broke what."""
     out = console()
     columns = _accuracy_columns(evaluation)
     clean = [percent(evaluation.clean) if "rows" not in column else "" for column in columns[1:]]
@@ -173,17 +173,25 @@ def print_evaluation(evaluation: Evaluation) -> None:
     out.print(make_table(title, columns, rows))
     for note in evaluation.notes:
         out.print(presentable(note), markup=False)
-    if evaluation.median_distance is None:
+    if not evaluation.exact:
         print("Robust accuracy is at least the certified and at most the attacked accuracy.")
+    proof = evaluation.report.certificate
+    proof = proof.capitalize() if evaluation.report.kind == "none" else f"Certified by {proof}"
+    out.print(f"{proof}.", markup=False)
+    out.print(f"Turned wrong by: {evaluation.report.breakers}.", markup=False)
+    if evaluation.median_distance is None:
         out.print(f"Radii are in {presentable(str(evaluation.threat))}.", markup=False)
     else:
         out.print(f"Median distance to the decision boundary: {evaluation.median_distance:.4g}", markup=False)
         out.print(f"Radii and distances are in {presentable(str(evaluation.threat))}.", markup=False)
+    if evaluation.sanity is not None:
+        out.print(f"Is that to be believed? At radius {evaluation.sanity_radius:g}:", markup=False)
+        out.print(str(evaluation.sanity), markup=False)
 
 
 def _accuracy_columns(evaluation: Evaluation) -> tuple[str, ...]:
     first = f"l{evaluation.threat.norm} radius"
-    if evaluation.median_distance is not None:
+    if evaluation.exact:
         return (first, "exact robust accuracy")
     bracket = (first, "certified accuracy (lower bound)", "attacked accuracy (upper bound)")
     return (*bracket, "proven, at least", "proven, at most", "rows proven") if evaluation.request.exact else bracket

@@ -16,8 +16,9 @@ import numpy as np
 
 from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.demo import breast_cancer_relu
-from cvxrobust.bench.demo.setting import COLOURS, new_picture, save_picture, table_title, train_one
+from cvxrobust.bench.demo.setting import save_picture, table_title, train_one
 from cvxrobust.bench.display import console, make_table, percent, to_json
+from cvxrobust.bench.pictures.canvas import COLOURS, new_picture
 from cvxrobust.bench.workflows.output_files import make_folder
 from cvxrobust.bench.workflows.threats import STANDARDISED_UNIT
 from cvxrobust.bench.workflows.training import Training
@@ -142,7 +143,7 @@ def draw(entries: Sequence[PolynomialEntry], path: Path) -> None:
     # A few rows withstand far larger attacks than the others and would squeeze the rest of the picture.
     limit = max(float(np.quantile(curve, 0.97, method="lower")) for curve in curves)
     limit = limit if 0.0 < limit < np.inf else 2.0 * TEST_RADII[-1]
-    for entry, curve, colour in zip(entries, curves, COLOURS, strict=True):
+    for entry, curve, colour in zip(entries, curves, COLOURS, strict=False):
         _draw_curve(axes, curve, limit, entry, colour)
     labels = (
         f"attack radius r (l2, in {STANDARDISED_UNIT})",

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cvxrobust.bench.demo.setting import COLOURS, SEED, new_picture, save_picture, table_title, train_one
+from cvxrobust.bench.demo.setting import SEED, save_picture, table_title, train_one
 from cvxrobust.bench.display import console, make_table, percent
+from cvxrobust.bench.pictures.canvas import COLOURS, new_picture
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, bracketed_accuracies
 from cvxrobust.bench.workflows.threats import STANDARDISED_UNIT
 from cvxrobust.bench.workflows.training import CARRIERS, Training, clean_accuracy
@@ -154,7 +155,7 @@ def to_dict(entries: Sequence[ReLUEntry]) -> dict[str, Any]:
 def draw(entries: Sequence[ReLUEntry], path: Path) -> None:
     """A band from certified to attacked accuracy against attack radius for each network, as a PNG."""
     figure, axes = new_picture()
-    for entry, colour in zip(entries, COLOURS, strict=True):
+    for entry, colour in zip(entries, COLOURS, strict=False):
         x, low, high = band(entry.drawn)
         axes.fill_between(x, low, high, color=colour, alpha=0.3, linewidth=0.0)
         axes.plot(x, low, color=colour, linewidth=1.8, label=entry.label)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from cvxrobust.bench.data.known import BREAST_CANCER
 from cvxrobust.bench.display import Progress
+from cvxrobust.bench.pictures.canvas import write_picture
 from cvxrobust.bench.workflows.training import Training, TrainingRequest, train
-from cvxrobust.core.files import whole_file
 from cvxrobust.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ LOSS = "hinge"
 SEED = 0
 TEST_FRACTION = 0.2
 TOLERANCE = 1e-6
-COLOURS = ("tab:blue", "tab:orange", "tab:green")
 
 
 def train_one(
@@ -60,17 +59,6 @@ def train_one(
     return training
 
 
-def new_picture() -> "tuple[Figure, Axes]":
-    """An empty figure with one plot."""
-    # Figure and canvas by hand: pyplot would choose a window system and keep global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.0, 5.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
-
-
 def save_picture(figure: "Figure", axes: "Axes", path: Path, title: str, labels: tuple[str, str], limit: float) -> None:
     """Add title and axis labels to a picture of accuracies against radius, and write it.
 
@@ -88,8 +76,7 @@ def save_picture(figure: "Figure", axes: "Axes", path: Path, title: str, labels:
     axes.set_xlim(0.0, limit)
     axes.set_ylim(0.0, 102.0)
     axes.grid(alpha=0.3)
-    with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=150)
+    write_picture(figure, path)
 
 
 def table_title(training: Training) -> str:

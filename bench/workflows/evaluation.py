@@ -1,34 +1,46 @@
-"""Accuracy of a saved network under attack, on the rows it has not seen where they can be told."""
+"""Accuracy of a saved model under attack, on the rows it has not seen where they can be told."""
 
-import json
+import csv
+import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cvxrobust.bench.data.csv_files import CsvFormat, some
-from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
+from cvxrobust.bench.data.csv_files import CsvFormat
+from cvxrobust.bench.data.dataset import Dataset
+from cvxrobust.bench.display import spreadsheet_cell
+from cvxrobust.bench.pictures.band import draw_band
+from cvxrobust.bench.workflows.output_files import check_writable
 from cvxrobust.bench.workflows.robustness import (
     AccuracyBracket,
-    AnyNetwork,
     ExactAccuracy,
-    bracketed_accuracies,
-    exact_accuracies,
+    brackets,
     exactly_judged,
-    load_network,
-    settled_accuracies,
-    trained_norm,
+    settled,
 )
-from cvxrobust.bench.workflows.threats import AttackReach, asked_of, threat_of
-from cvxrobust.bench.workflows.training import clean_accuracy, describe, in_network_terms
+from cvxrobust.bench.workflows.subjects import AskedSubject, Subject, find_subject
+from cvxrobust.bench.workflows.threats import AttackReach
+from cvxrobust.bench.workflows.training import describe
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.files import write_whole
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.robustness.evaluate import evaluate_robustness
+from cvxrobust.core.robustness.report import RobustnessReport
+from cvxrobust.core.robustness.sanity import SanityReport, check_sanity
 
 SPLITS = ("auto", "train", "test", "all")
+
+DRAWN = 21
+"""Radii of a picture, from 0 to the largest asked for."""
+
+CHECKED_ROWS = 300
+"""Rows that an evaluation is checked on: a check attacks each some twenty times as often as the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class EvaluationRequest:
     """What the command line asks for.
 
     Args:
-        network: File of the network.
+        network: File of the network, or of a classifier of others.
         data: Name or path of the data.
         radii: Attack radii, in the network's unit.
         split: ``"auto"`` (held-out rows of the network's own data, else all), ``"train"``, ``"test"``,
@@ -52,6 +64,16 @@ class EvaluationRequest:
         immutable: Names of columns that attacks cannot touch.
         feature_radius: By how much an attack of the largest radius may move a column, by name, in the data's units.
             Without any of both attacks have the shape that the network was trained for.
+        bounds: The range of inputs, in the data's units; None for none.
+        trusted: Whether somebody vouches for a file that may run code as it is loaded.
+        classes: Labels of the data in the order of a classifier's own; nothing for its own, or sorted.
+        input_shape: Of one input of a module that takes no vectors; nothing for vectors.
+        steps: Of iterative attacks.
+        restarts: Random starts of attacks.
+        sanity: Whether the evaluation itself is checked.
+        rows_file: Where to write what was found about every row; None for nowhere.
+        picture: Where to draw the bracket against the radius, as a PNG, at some radii more than those asked for (with
+            `exact` at these alone); None for nowhere.
     """
 
     network: Path
@@ -67,12 +89,34 @@ class EvaluationRequest:
     weight_column: str | None = None
     immutable: tuple[str, ...] = ()
     feature_radius: Mapping[str, float] = field(default_factory=dict)
+    bounds: tuple[float, float] | None = None
+    trusted: bool = False
+    classes: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = ()
+    steps: int = 40
+    restarts: int = 2
+    sanity: bool = False
+    rows_file: Path | None = None
+    picture: Path | None = None
 
     @property
-    def shape(self) -> dict[str, Any]:
-        """What is asked of features by name, and the radius that this is about."""
-        largest = max(self.radii, default=0.0)
-        return {"immutable": self.immutable, "feature_radius": self.feature_radius, "radius": largest}
+    def judged_radii(self) -> tuple[float, ...]:
+        """The radii asked for, and those that a picture needs."""
+        if self.picture is None or self.exact:
+            return self.radii
+        return (*self.radii, *np.linspace(0.0, max(self.radii), DRAWN).tolist())
+
+    @property
+    def subject(self) -> AskedSubject:
+        """Which model, data and attacks this is about."""
+        shape = {
+            "immutable": self.immutable, "feature_radius": self.feature_radius,
+            "radius": max(self.radii, default=0.0),
+        }  # fmt: skip
+        return AskedSubject(
+            self.network, self.data, self.split, self.data_folder, self.label, self.norm, self.form,
+            self.weight_column, shape, self.bounds, self.trusted, self.classes, self.input_shape,
+        )  # fmt: skip
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -84,6 +128,12 @@ class EvaluationRequest:
             raise InputError("--time-limit limits the proofs of --exact; give both, or neither.")
         if self.time_limit is not None and not self.time_limit > 0:
             raise InputError(f"time_limit is {self.time_limit!r}; expected seconds above 0.")
+        if self.exact and self.bounds is not None:
+            raise InputError("--exact proves worst cases of inputs without a range; leave --bounds out, or --exact.")
+        if self.picture is not None and np.unique(self.judged_radii).size < 2:
+            raise InputError("--picture draws a band over radii, but there is one; give one --radius above 0 or more.")
+        if self.sanity and not max(self.radii, default=0.0) > 0.0:
+            raise InputError("--sanity looks at attacks, but every --radius is 0; give one above 0.")
 
 
 @dataclass(frozen=True)
@@ -92,30 +142,62 @@ class Evaluation:
 
     Args:
         request: What was asked for.
-        dataset: The data, before the split.
-        rows: Which rows were evaluated: ``"train"``, ``"test"`` or ``"all"``.
-        n_rows: How many these are.
-        clean: Accuracy without an attack.
-        threat: The attacks: their norm, the unit of radii and distances, and what radius 1 stands for.
-        robust: Accuracy under the attacks of each radius: exact for a polynomial network under l2 attacks, else
-            two bounds.
-        median_distance: Median l2 distance of the rows to the decision boundary, in the network's unit; None for a ReLU
-            network, where it is not known.
-        notes: What a reader should know, one sentence each.
+        subject: The model, its rows and the attacks on them.
+        report: What bounds and attacks found.
+        robust: Accuracy under the attacks of each radius: exact where proofs and attacks agree on every row because
+            both are exact, else two bounds.
+        median_distance: Median l2 distance of the rows to the decision boundary, in the network's unit; None where it
+            is not known.
+        sanity: Whether the attacks are to be believed; None where nobody asked.
+        sanity_radius: The radius at which that was looked into.
     """
 
     request: EvaluationRequest
-    dataset: Dataset
-    rows: str
-    n_rows: int
-    clean: float
-    threat: AttackReach
+    subject: Subject
+    report: RobustnessReport
     robust: tuple[ExactAccuracy, ...] | tuple[AccuracyBracket, ...]
     median_distance: float | None
-    notes: tuple[str, ...]
+    sanity: SanityReport | None = None
+    sanity_radius: float = 0.0
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data, before the split."""
+        return self.subject.dataset
+
+    @property
+    def threat(self) -> AttackReach:
+        """The attacks: their norm, the unit of radii and distances, and what radius 1 stands for."""
+        return self.subject.reach
+
+    @property
+    def rows(self) -> str:
+        """Which rows were evaluated: ``"train"``, ``"test"`` or ``"all"``."""
+        return self.subject.part
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows were evaluated."""
+        return self.subject.rows.n_rows
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know, one sentence each."""
+        return (*self.subject.notes, *self.report.notes)
+
+    @property
+    def clean(self) -> float:
+        """Accuracy without an attack."""
+        return float(np.mean(self.report.broken_by != "no attack"))
+
+    @property
+    def exact(self) -> bool:
+        """Whether accuracies are no brackets."""
+        return all(isinstance(found, ExactAccuracy) for found in self.robust)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, ready for JSON."""
+        sanity = {} if self.sanity is None else {"sanity": self.sanity.to_json() | {"radius": self.sanity_radius}}
         return {
             "network": str(self.request.network),
             "data": describe(self.dataset),
@@ -127,148 +209,96 @@ class Evaluation:
             "median_distance": self.median_distance,
             "radius_unit": self.threat.unit,
             "threat": self.threat.to_dict(),
+            "evidence": self.report.to_json(),
+            **sanity,
             "notes": list(self.notes),
         }
 
+    def rows_csv(self) -> str:
+        """A line for each row, counted from 1: what is proved of it, and what broke it where.
+
+        ``certified_radius`` is the largest of the radii asked for at which the row is certified, ``broken_at`` the
+        smallest at which an attack was found, ``broken_by`` its name; empty where there is none.
+        """
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(["row", "label", "certified_radius", "broken_at", "broken_by"])
+        report = self.report
+        for place, label in enumerate(self.subject.rows.y.tolist()):
+            certified, broken = float(report.certified_at[place]), float(report.broken_at[place])
+            lines.writerow([
+                place + 1,
+                spreadsheet_cell(label) if isinstance(label, str) else label,
+                "" if math.isnan(certified) else certified,
+                "" if math.isinf(broken) else broken,
+                report.broken_by[place],
+            ])  # fmt: skip
+        return text.getvalue()
+
 
 def evaluate(request: EvaluationRequest) -> Evaluation:
-    """Evaluate a saved network.
+    """Evaluate a saved network, or a classifier of others.
 
     Raises:
-        InputError: The network or the data cannot be used, or do not belong together.
+        InputError: The model or the data cannot be used, do not belong together, or a file cannot be written.
     """
-    network = load_network(request.network)
-    norm = trained_norm(network) if request.norm is None else request.norm
-    if isinstance(network, PolynomialNetwork):
-        _check_polynomial(request)
-    classes = _expected_classes(network)
-    dataset = load_dataset(
-        request.data, request.data_folder, request.label, classes, request.form, request.weight_column
-    )
-    dataset = _align(dataset, network)
-    network = asked_of(network, dataset.feature_names, request.shape)
-    chosen, rows, note = _choose_rows(dataset, network, request.split)
-    chosen = in_network_terms(chosen, network)
-    return Evaluation(
-        request,
-        dataset,
-        rows,
-        chosen.n_rows,
-        clean_accuracy(network, chosen),
-        threat_of(network, dataset.feature_names, norm),
-        _under_attack(request, network, chosen, norm),
-        _median_distance(network, chosen, norm),
-        (*dataset.notes, note),
-    )
-
-
-def _check_polynomial(request: EvaluationRequest) -> None:
+    for path, option in ((request.rows_file, "--rows"), (request.picture, "--picture")):
+        if path is not None:
+            check_writable(path, option, request.network, Path(request.data))
+    subject = find_subject(request.subject)
+    if request.exact and not isinstance(subject.model, ReLUNetwork):
+        raise _nothing_to_settle(request, subject.model)
+    report = evaluate_robustness(
+        subject.model, subject.X, subject.rows.y, subject.threat, list(request.judged_radii), classes=subject.classes,
+        steps=request.steps, restarts=request.restarts,
+    )  # fmt: skip
+    robust: tuple[AccuracyBracket, ...] | tuple[ExactAccuracy, ...] = brackets(report, request.radii)
+    if report.kind == "exact" and (report.held == report.alive).all():
+        robust = tuple(ExactAccuracy(found.radius, found.certified) for found in brackets(report, request.radii))
     if request.exact:
-        raise InputError(
+        report, found = settled(report, subject.model, subject.rows, subject.threat, request.time_limit)
+        by_radius = dict(zip(report.radii.tolist(), found, strict=True))
+        robust = tuple(
+            replace(one, settled=by_radius[one.radius]) for one in robust if isinstance(one, AccuracyBracket)
+        )
+    evaluation = Evaluation(request, subject, report, robust, _median_distance(subject))
+    if request.sanity:
+        evaluation = _checked(evaluation)
+    if request.rows_file is not None:
+        write_whole(request.rows_file, evaluation.rows_csv())
+    if request.picture is not None:
+        draw_band(report, request.picture, f"{request.network.name} on {subject.dataset.name}")
+    return evaluation
+
+
+def _nothing_to_settle(request: EvaluationRequest, model: Any) -> InputError:
+    if isinstance(model, PolynomialNetwork):
+        return InputError(
             f"{request.network} holds a polynomial network, whose accuracies under l2 attacks are exact anyway, and "
             "bounds in other norms; leave out --exact."
         )
-
-
-def _under_attack(
-    request: EvaluationRequest, network: AnyNetwork, rows: Dataset, norm: Norm
-) -> tuple[ExactAccuracy, ...] | tuple[AccuracyBracket, ...]:
-    if isinstance(network, PolynomialNetwork) and exactly_judged(network, norm):
-        return exact_accuracies(network, rows, request.radii)
-    brackets = bracketed_accuracies(network, rows, request.radii, norm)
-    if not request.exact or isinstance(network, PolynomialNetwork):
-        return brackets
-    settled = settled_accuracies(network, rows, request.radii, norm, request.time_limit)
-    return tuple(replace(bracket, settled=found) for bracket, found in zip(brackets, settled, strict=True))
-
-
-def _median_distance(network: AnyNetwork, rows: Dataset, norm: Norm) -> float | None:
-    if not isinstance(network, PolynomialNetwork) or not exactly_judged(network, norm):
-        return None
-    return float(np.median(network.distance_to_boundary(rows.X)))
-
-
-def _expected_classes(network: AnyNetwork) -> Sequence[Any] | None:
-    """Labels in the network's terms, so that +1 means the same as in training whatever this file holds."""
-    if network.classes is not None:
-        return tuple(network.classes)
-    return _listed(network, "class_labels") or None  # earlier versions kept those of two classes there
-
-
-def feature_names(network: AnyNetwork) -> tuple[str, ...]:
-    """Names of the inputs that the network was trained on; none where its file holds none."""
-    if network.standardizer is not None and network.standardizer.names:
-        return tuple(network.standardizer.names)
-    return _listed(network, "feature_names")
-
-
-def _listed(network: AnyNetwork, name: str) -> tuple[str, ...]:
-    """Strings that the network's file lists; none where it lists nothing.
-
-    Raises:
-        InputError: It holds something else there.
-    """
-    try:
-        found = json.loads(str(network.metadata.get(name, "[]")))
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise InputError(f"the network's file says {name} {network.metadata[name]!r:.60}; expected a list of names.")
-    return tuple(found)
-
-
-def _align(dataset: Dataset, network: AnyNetwork) -> Dataset:
-    """The columns the network was trained on, by name where both have names, whatever these are."""
-    width = network.n_features
-    names, own = feature_names(network), dataset.feature_names
-    counted = tuple(f"x{j + 1}" for j in range(width))
-    if not names and dataset.named and set(own) == set(counted):
-        names = counted  # what the columns of arrays are called in messages
-    if not names or not dataset.named or names == own:
-        if dataset.n_features != width:
-            raise InputError(
-                f"data set {dataset.name!r} has {dataset.n_features} features, but the network takes "
-                f"{width}; pass data with the columns it was trained on."
-            )
-        return dataset
-    if missing := [name for name in names if name not in own]:
-        raise InputError(
-            f"data set {dataset.name!r} lacks {len(missing)} of the {width} columns that the network was "
-            f"trained on: {', '.join(missing[:12])}; pass data with the same column names."
-        )
-    columns = [own.index(name) for name in names]
-    unused = [name for name in own if name not in names]
-    left_out = f", {some(unused)} left out" if unused else ""
-    return replace(
-        dataset,
-        X=dataset.X[:, columns],
-        feature_names=names,
-        notes=(*dataset.notes, f"columns were matched by name{left_out}"),
+    return InputError(
+        f"{request.network} holds a {type(model).__name__}, whose worst cases are exact already or unknown; leave out "
+        "--exact."
     )
 
 
-def _choose_rows(dataset: Dataset, network: AnyNetwork, split: str) -> tuple[Dataset, str, str]:
-    """The rows to evaluate, which part they are, and a sentence that says why."""
-    stored = network.metadata
-    if split == "all":
-        return dataset, "all", "all rows, as asked"
-    if stored.get("data_fingerprint") != dataset.fingerprint:
-        if split == "auto":
-            return dataset, "all", "all rows: this is not the data that the network was trained on"
-        raise InputError(
-            f"--split {split} needs the data that the network was trained on "
-            f"({stored.get('data', 'unknown')!r}, unchanged), but {dataset.name!r} differs from it; use "
-            "--split all."
-        )
-    try:
-        fraction, seed = float(stored["test_fraction"]), int(stored["split_seed"])
-    except (KeyError, ValueError, OverflowError) as error:
-        raise InputError("the network's file does not say how its data was split; use --split all.") from error
-    training, test = stratified_split(dataset, fraction, seed)
-    if split == "train":
-        return training, "train", "the rows trained on"
-    if test.n_rows:
-        return test, "test", "the rows held out in training"
-    if split == "auto":
-        return dataset, "all", "all rows: the network was trained on every one of them"
-    raise InputError("the network was trained on every row, so none are held out; use --split all.")
+def _median_distance(subject: Subject) -> float | None:
+    network, norm = subject.model, subject.reach.norm
+    if not isinstance(network, PolynomialNetwork) or not exactly_judged(network, norm) or subject.threat.bounds:
+        return None
+    return float(np.median(network.distance_to_boundary(subject.rows.X)))
+
+
+def _checked(evaluation: Evaluation) -> Evaluation:
+    """With the checks, on some rows, at the radius where the most could be wrong: where half are turned wrong."""
+    request, subject, report = evaluation.request, evaluation.subject, evaluation.report
+    places = np.flatnonzero(report.radii > 0.0)
+    half = places[np.argmin(np.abs(report.attacked[places] - 0.5 * evaluation.clean))]
+    radius = float(report.radii[half])
+    rows = np.random.default_rng(0).permutation(subject.rows.n_rows)[:CHECKED_ROWS]
+    sanity = check_sanity(
+        subject.model, subject.X[rows], subject.rows.y[rows], subject.threat, radius, classes=subject.classes,
+        steps=request.steps, restarts=request.restarts,
+    )  # fmt: skip
+    return replace(evaluation, sanity=sanity, sanity_radius=radius)

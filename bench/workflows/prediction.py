@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.unlabelled import load_rows
 from cvxrobust.bench.display import spreadsheet_cell
-from cvxrobust.bench.workflows.evaluation import feature_names
 from cvxrobust.bench.workflows.output_files import check_writable
 from cvxrobust.bench.workflows.robustness import load_network, trained_norm
+from cvxrobust.bench.workflows.subjects import feature_names
 from cvxrobust.bench.workflows.threats import asked_of, threat_of
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError

@@ -3,11 +3,12 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
@@ -17,6 +18,7 @@ from cvxrobust.core.networks.load import load
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
+from cvxrobust.core.robustness.report import RobustnessReport
 
 AnyNetwork = PolynomialNetwork | ReLUNetwork
 
@@ -106,50 +108,66 @@ def bracketed_accuracies(
     Raises:
         InputError: The norm does not go with the shape of attacks that the network is judged against.
     """
-    threat = Threat(norm)
-    if network.ellipsoid is not None:
-        threat = Threat(norm, scale=network.ellipsoid.scale, directions=network.ellipsoid.directions)
-    report = evaluate_robustness(network, rows.X, rows.y, threat, list(radii))
-    found = zip(report.radii.tolist(), report.certified.tolist(), report.attacked.tolist(), strict=True)
-    brackets = {radius: AccuracyBracket(radius, low, high) for radius, low, high in found}
-    return tuple(brackets[float(radius)] for radius in radii)
+    return brackets(evaluate_robustness(network, rows.X, rows.y, own_threat(network, norm), list(radii)), radii)
 
 
-def settled_accuracies(
-    network: ReLUNetwork, rows: Dataset, radii: Sequence[float], norm: Norm, time_limit: float | None
-) -> tuple[Settled, ...]:
-    """The exact share, for each radius, where proofs end in time.
+def own_threat(network: AnyNetwork, norm: Norm, bounds: tuple[float, float] | None = None) -> Threat:
+    """Attacks of the shape that a network is judged against.
 
     Args:
-        network: A small network: the time may grow exponentially with its neurons.
-        rows: In the network's units.
-        radii: Of the attacks.
+        network: The network.
         norm: Of the attacks.
+        bounds: The range of inputs, in the data's units.
+    """
+    if network.ellipsoid is None:
+        return Threat(norm, bounds=bounds)
+    return Threat(norm, scale=network.ellipsoid.scale, directions=network.ellipsoid.directions, bounds=bounds)
+
+
+def brackets(report: RobustnessReport, radii: Sequence[float]) -> tuple[AccuracyBracket, ...]:
+    """What a report says of each radius, in the order in which they were asked for."""
+    found = zip(report.radii.tolist(), report.certified.tolist(), report.attacked.tolist(), strict=True)
+    known = {radius: AccuracyBracket(radius, low, high) for radius, low, high in found}
+    return tuple(known[float(radius)] for radius in radii)
+
+
+def settled(
+    report: RobustnessReport, network: ReLUNetwork, rows: Dataset, threat: Threat, time_limit: float | None
+) -> tuple[RobustnessReport, tuple[Settled, ...]]:
+    """The exact share, for each radius of a report, where proofs end in time; and the report with what they found.
+
+    Args:
+        report: What bounds and attacks found.
+        network: A small network: the time may grow exponentially with its neurons.
+        rows: In the network's terms.
+        threat: The attacks.
         time_limit: Seconds for all radii together; each gets a fair share of what is left.
     """
     end = None if time_limit is None else time.perf_counter() + time_limit
-    found = []
-    for k, radius in enumerate(radii):
-        left = None if end is None else max(0.0, end - time.perf_counter()) / (len(radii) - k)
-        found.append(_settled(network, rows, radius, norm, left))
-    return tuple(found)
+    held, alive, points = report.held.copy(), report.alive.copy(), report.points.copy()
+    broken_by, broken_at = report.broken_by.copy(), report.broken_at.copy()
+    for k, radius in enumerate(report.radii.tolist()):
+        left = None if end is None else max(0.0, end - time.perf_counter()) / (len(report.radii) - k)
+        # Proofs are only worth their time for the rows on which the two bounds disagree.
+        doubtful = np.flatnonzero(alive[k] & ~held[k])
+        if radius == 0.0:
+            held[k, doubtful] = True  # nothing is done to them
+        elif doubtful.size:
+            X, y = rows.X[doubtful], rows.y[doubtful]
+            worst = network.exact_worst_case(X, y, radius, check_norm(threat.norm), time_limit=left)
+            held[: k + 1, doubtful] |= (worst.lower > 0.0) & alive[: k + 1, doubtful]
+            lost = doubtful[worst.margins <= 0.0]
+            alive[k:, lost], broken_by[lost], broken_at[lost] = False, "exact worst case", radius
+            points[lost] = worst.points[worst.margins <= 0.0]
+    found = tuple(_share(*pair) for pair in zip(held, alive, strict=True))
+    words = f"{report.certificate}, then exact worst cases"
+    return replace(
+        report, held=held, alive=alive, points=points, broken_by=broken_by, broken_at=broken_at, certificate=words
+    ), found
 
 
-def _settled(network: ReLUNetwork, rows: Dataset, radius: float, norm: Norm, time_limit: float | None) -> Settled:
-    n = rows.n_rows
-    right = np.flatnonzero(np.asarray(network.predict(rows.X)) == rows.y)
-    if radius == 0.0:
-        return Settled(right.size / n, right.size / n, n, n)
-    X, y = rows.X[right], rows.y[right]
-    safe = network.lower_bound(X, y, radius, norm) > 0.0
-    lost = network.attack(X, y, radius, norm).margins <= 0.0
-    # Proofs are only worth their time for the rows on which the two bounds disagree.
-    unsettled = np.flatnonzero(~(safe | lost))
-    if unsettled.size:
-        worst = network.exact_worst_case(X[unsettled], y[unsettled], radius, norm, time_limit=time_limit)
-        safe[unsettled], lost[unsettled] = worst.lower > 0.0, worst.margins <= 0.0
-    doubtful = int(np.count_nonzero(~(safe | lost)))
-    return Settled(float(safe.sum()) / n, float((~lost).sum()) / n, n - doubtful, n)
+def _share(held: NDArray[np.bool_], alive: NDArray[np.bool_]) -> Settled:
+    return Settled(float(held.mean()), float(alive.mean()), int((held | ~alive).sum()), held.size)
 
 
 def load_network(path: Path) -> AnyNetwork:

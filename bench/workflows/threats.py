@@ -74,17 +74,39 @@ def threat_of(network: AnyNetwork, names: Sequence[str], norm: Norm, radius: flo
         norm: Of the attacks.
         radius: The radius.
     """
-    d, ellipsoid = network.n_features, network.ellipsoid
+    deviations = None if network.standardizer is None else network.standardizer.scale
+    return reach_of(names, norm, radius, network.ellipsoid, radius_unit(network), deviations)
+
+
+def reach_of(
+    names: Sequence[str],
+    norm: Norm,
+    radius: float,
+    ellipsoid: Ellipsoid | None,
+    unit: str = DATA_UNIT,
+    deviations: NDArray[np.float64] | None = None,
+) -> AttackReach:
+    """What attacks of a radius on inputs are.
+
+    Args:
+        names: Of the inputs.
+        norm: Of the attacks.
+        radius: The radius.
+        ellipsoid: Their shape.
+        unit: What radii are in.
+        deviations: What an input's unit is in the data's units, shape (d,); None for 1.
+    """
+    d = len(names)
     reach = radius * AttackBall.of_shape(norm, np.ones(1), d, ellipsoid).dual_norm(np.eye(d))
-    if network.standardizer is not None:
-        reach = reach * network.standardizer.scale
+    if deviations is not None:
+        reach = reach * deviations
     immutable = () if ellipsoid is None else ellipsoid.immutable
     scale = np.ones(d) if ellipsoid is None or ellipsoid.scale is None else ellipsoid.scale
     reach[list(immutable)] = 0.0  # where all are, attacks are balls of radius 0
     return AttackReach(
         norm,
         radius,
-        radius_unit(network),
+        unit,
         tuple(names[place] for place in immutable),
         tuple(name for name, factor in zip(names, scale, strict=True) if factor not in (0.0, 1.0)),
         dict(zip(names, reach.tolist(), strict=True)),

@@ -10,7 +10,7 @@ from cvxrobust.bench.data.csv_files import some
 from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.workflows.threats import BY_FEATURE, SCALE, scale_of
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.weights import together
+from cvxrobust.core.weights import ClassWeight, together
 from cvxrobust.problems.data.features import Features
 
 if TYPE_CHECKING:
@@ -25,13 +25,23 @@ def row_weights(parameters: Mapping[str, Any], training: Dataset) -> Array | Non
     Raises:
         InputError: A class is none of the data's.
     """
+    return together(training.weights, own_class_weight(parameters, training), training.y, training.n_rows)
+
+
+def own_class_weight(parameters: Mapping[str, Any], training: Dataset) -> ClassWeight:
+    """What classes count, by the labels that the rows have: -1 and +1 where there are two.
+
+    Raises:
+        InputError: A class is none of the data's.
+    """
     given, classes = parameters.get("class_weight"), training.classes
     if isinstance(given, Mapping):
         own = dict(zip(map(str, classes), (-1.0, 1.0) if len(classes) == 2 else classes, strict=True))
         if unknown := [label for label in given if label not in own]:
             raise InputError(f"--class-weight names {some(unknown)}, but the labels are {some(list(own))}.")
         given = {own[label]: weight for label, weight in given.items()}
-    return together(training.weights, given, training.y, training.n_rows)
+    found: ClassWeight = given
+    return found
 
 
 def stated(

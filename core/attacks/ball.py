@@ -213,8 +213,9 @@ class AttackBall:
         if self.ellipsoid is not None:
             e = self.ellipsoid.coordinates(D)
             length = self.geometry.size(e)
-            within = self.radius * (1.0 - 4.0 * EPS) / np.maximum(length, np.finfo(np.float64).tiny)
-            return self.pushed(np.where(length > self.radius, within, 1.0)[:, None] * e)
+            outside = length > self.radius
+            factor = np.where(outside, self.radius * (1.0 - 4.0 * EPS) / np.where(outside, length, 1.0), 1.0)
+            return self.pushed(factor[:, None] * e)
         outside = ~self.contains(D)
         if not outside.any():
             return D

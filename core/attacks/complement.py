@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.errors import InputError
 
 Array = NDArray[np.float64]
@@ -83,6 +84,27 @@ class Complement:
         rest = self.rest(rest)  # what rounding leaves in the subspace the first time is gone the second
         rest[none] = self.normal
         return np.asarray(rest / np.linalg.norm(rest, axis=1, keepdims=True))
+
+    @cached_property
+    def axes(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Inputs that are columns of the basis by themselves, so that the complement has nothing of them; and which."""
+        size = np.abs(self.basis)
+        inputs = np.flatnonzero((size.max(axis=1, initial=0.0) == 1.0) & (np.count_nonzero(size, axis=1) == 1))
+        columns = size[inputs].argmax(axis=1) if inputs.size else inputs
+        alone = np.count_nonzero(size[:, columns], axis=0) == 1
+        return inputs[alone], columns[alone]
+
+    def share_of(self, ellipsoid: Ellipsoid | None) -> float | None:
+        """How far attacks of radius 1 go along each of its directions, if all are alike; None if they are not.
+
+        In an ellipsoid they are where S is a diagonal with one scale for all inputs but `axes`.
+        """
+        if ellipsoid is None:
+            return 1.0
+        if ellipsoid.scale is None:
+            return None
+        scales = np.delete(np.asarray(ellipsoid.scale), self.axes[0])
+        return float(scales[0]) if (scales == scales[0]).all() else None
 
     @property
     def mean_square(self) -> Array:

@@ -11,8 +11,9 @@ Neurons may be shorter than 1, in a subspace spanned by V, shape (d, k), and spr
 complement: the mean over all unit neurons ``u_j + w`` with w there. That adds ``kappa ||x - VV'x||^2`` with ``kappa = a
 sum_j alpha_j (1 - ||u_j||^2) / (d - k)``, so that P has the eigenvalue kappa d - k times. A sample's gradient meets one
 of these directions, that of its own ``x - VV'x``, and where the worst attack leaves the subspace it goes there: one
-coordinate more, separable like the others, and no matrix of order d. In an ellipsoid it would be ``S'S`` that is spread
-there, whose directions are not alike, so that such a quadratic is `whole`.
+coordinate more, separable like the others, and no matrix of order d. In an ellipsoid it is ``S'S`` that is spread
+there: where its directions are all alike (`Complement.share_of`: a mask whose other inputs lie in the subspace), that
+is the same with another value, and where they are not, such a quadratic is `whole`.
 """
 
 from collections.abc import Iterator
@@ -204,23 +205,30 @@ class Quadratic:
         if self.kappa is None:
             return X + moves @ columns.T
         assert self.neurons.complement is not None
-        return X + moves[:, :-1] @ columns.T + moves[:, -1:] * self.neurons.complement.directions(X)
+        along = moves[:, -1:] * (self.neurons.complement.share_of(attack.ellipsoid) or 0.0)
+        return X + moves[:, :-1] @ columns.T + along * self.neurons.complement.directions(X)
 
     def seen_by(self, attack: AttackBall) -> AttackView:
         """What attacks see of it; of neurons that are spread balls see another value, without a column of its own.
 
         Raises:
-            InputError: Neurons are spread, and the attacks are in an ellipsoid; that is for `whole`.
+            InputError: Neurons are spread over directions that the attacks' ellipsoid tells apart; that is for `whole`.
         """
         if attack.ellipsoid is None:
             values = self.values if self.kappa is None else np.append(self.values, self.kappa)
             return AttackView(values, self.vectors, self.vectors)
-        if self.kappa is not None:
-            raise InputError("neurons are spread evenly, which attacks in an ellipsoid see as a whole alone.")
+        share, kappa = None, self.kappa
+        if kappa is not None:
+            assert self.neurons.complement is not None
+            share = self.neurons.complement.share_of(attack.ellipsoid)
+            if share is None:
+                raise InputError("neurons are spread evenly, which attacks in this ellipsoid see as a whole alone.")
         for ellipsoid, view in self.views:
             if ellipsoid is attack.ellipsoid:
                 return view
         found = AttackView.of(self.values, self.vectors, attack)
+        if share is not None and kappa is not None:
+            found = found.extended(kappa * share * share, share)
         self.views[:] = [(attack.ellipsoid, found)]
         return found
 

@@ -130,10 +130,20 @@ class AttackSet:
 
     def allow(self, points: Array) -> NDArray[np.bool_]:
         """Which points are attacked inputs of their rows, up to the rounding of adding an attack to an input."""
+        inside = (np.isfinite(points) & (self.clipped(points) == points)).all(axis=1)
+        points = np.where(inside[:, None], points, self.X)
         D = points - self.X
         room = ROUNDING * EPS * (np.abs(self.X) + np.abs(points))
-        inside = np.isfinite(points) & (self.clipped(points) == points) & (np.abs(self.ball.shortened(D) - D) <= room)
-        return np.asarray(inside.all(axis=1))
+        ellipsoid = self.ball.ellipsoid
+        if ellipsoid is None or ellipsoid.scale is not None:
+            # Of all attacks that rounding makes these, the one that is shortest in every coordinate.
+            shortest = np.sign(D) * np.maximum(np.abs(D) - room, 0.0)
+            fits = np.asarray(self.ball.size(shortest) <= self.radius * (1.0 + ROUNDING * EPS))
+            if ellipsoid is not None:
+                fits &= (D[:, list(ellipsoid.immutable)] == 0.0).all(axis=1)
+        else:
+            fits = (np.abs(self.ball.shortened(D) - D) <= room).all(axis=1)
+        return np.asarray(inside & fits)
 
 
 def _bound(value: ArrayLike, d: int) -> Array:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
 
 from cvxrobust.core.attacks.ball import AttackBall
@@ -47,6 +48,18 @@ class AttackView:
         else:
             found, axes = linalg.eigh((pulled.T * values) @ pulled)
         return cls(found, axes, attack.spanned(axes), pulled @ axes)
+
+    def extended(self, value: float, share: float) -> "AttackView":
+        """With one more coordinate, last in either, that has no column of its own, in NumPy.
+
+        Args:
+            value: Its eigenvalue.
+            share: How far attacks of radius 1 go along it.
+        """
+        turn = np.eye(self.values.shape[0]) if self.turn is None else self.turn
+        (j, k), found = turn.shape, np.zeros((turn.shape[0] + 1, turn.shape[1] + 1))
+        found[:j, :k], found[j, k] = turn, share
+        return AttackView(np.append(self.values, value), self.axes, self.columns, found)
 
     def half(self, half: Array) -> Array:
         """Half gradients here, shape (b, k), from those in the coordinates of Q, shape (b, j)."""

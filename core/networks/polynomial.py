@@ -62,7 +62,8 @@ class PolynomialNetwork(TwoLayerNetwork):
         f(x) = sum_j alpha_j (s(x'u_j) + a (1 - ||u_j||^2) v(x)),
 
     the mean over all unit neurons ``u_j + w`` with w in the complement. Whatever is asked of such a network is answered
-    without a matrix of order d, unless attacks are in an ellipsoid.
+    without a matrix of order d, unless attacks are in an ellipsoid that goes further in some directions of the
+    complement than in others.
 
     Args:
         u: Neurons of norm 1, shape (m, d); of those that are spread, what lies in the subspace, of norm 1 at most.
@@ -283,13 +284,13 @@ class PolynomialNetwork(TwoLayerNetwork):
         used = output != 0.0
         neurons = self.u[used], output[used], self.activation
         ellipsoid = self.ellipsoid if attack is None else attack.ellipsoid
-        if self.complement is None or ellipsoid is None:
+        if self.complement is None or self.complement.share_of(ellipsoid) is not None:
             return Quadratic.of(*neurons, self.complement)
         if self.n_features > MOST_WHOLE:
             raise InputError(
-                f"neurons are spread evenly over directions of {self.n_features} inputs, of which attacks in an "
-                f"ellipsoid see no two alike; exact answers take up to {MOST_WHOLE}. Take replace(ellipsoid=None) for "
-                "balls."
+                f"neurons are spread evenly over directions of {self.n_features} inputs, in which attacks in "
+                f"this ellipsoid do not go equally far; exact answers take up to {MOST_WHOLE}. Take "
+                "replace(ellipsoid=None) for balls."
             )
         return Quadratic.whole(*neurons, self.complement)
 

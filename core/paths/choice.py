@@ -43,6 +43,9 @@ class ChoiceTuning:
     overtime: float = 2.0
     """A trial may take this many times as long as the best way does, and half a second; then that has its turn."""
 
+    promise: float = 4.0
+    """How many times as quick starts and fewer samples make a backend at best: they were worth up to 3.6."""
+
     again: int = 15
     """Points after which a way that was not much dearer is tried once more, because points differ."""
 
@@ -144,9 +147,11 @@ class Choice:
 
     def _next(self, able: list[PathWay], known: list[PathCost], *, again: bool = False) -> PathWay:
         """A way that has not been tried, or the best; now and then one that was hardly worse, if `again`."""
-        untried = next((way for way in able if not any(cost.way is way for cost in known)), None)
-        if untried is not None:
-            return untried
+        untried = [way for way in able if not any(cost.way is way for cost in known)]
+        promising = next((way for way in untried if not _beyond_hope(way, known)), None)
+        if promising is not None:
+            return promising
+        able = [way for way in able if way not in untried] or able
         worth = dict(zip(map(id, self.ways), self._fitted(known), strict=True))
         best = min(able, key=lambda way: worth[id(way)])
         limit = worth[id(best)] + math.log(TUNING.near)
@@ -195,6 +200,16 @@ class Choice:
             return None
         walls = [cost.wall for cost in known if cost.way is best]
         return TUNING.overtime * float(np.median(walls)) + 0.5
+
+
+def _beyond_hope(way: PathWay, known: Sequence[PathCost]) -> bool:
+    """Whether a backend has cost so much that none of its ways can be the quickest."""
+    own = [cost.seconds for cost in known if cost.way.name == way.name]
+    others: dict[int, float] = {}
+    for cost in known:
+        if cost.way.name != way.name:
+            others[id(cost.way)] = max(cost.seconds, others.get(id(cost.way), 0.0))
+    return bool(own and others) and min(own) > TUNING.promise * min(others.values())
 
 
 def path_ways(problem: Problem[N], backend: str | Backend, method: str, settings: Settings, warm: bool) -> Choice:

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
-from cvxrobust.core.attacks.threat import AttackSet
+from cvxrobust.core.attacks.threat import ROUNDING, AttackSet
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
-from cvxrobust.core.robustness import trees
-from cvxrobust.core.robustness.models import Index, Model, NetworkModel, is_linear, linear_scores
+from cvxrobust.core.robustness import forests, trees
+from cvxrobust.core.robustness.contest import Index
+from cvxrobust.core.robustness.models import Model, NetworkModel, is_linear, linear_scores
 
 Array = NDArray[np.float64]
 Held = NDArray[np.bool_]
@@ -144,18 +145,18 @@ class LinearCertifier(_Measured):
         return "the dual norm of the weights"
 
     def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
-        """The margin against every rival, less what attacks can do to it and what rounding may have done."""
+        """The margin against every rival, less what attacks can do to it, and what rounding may, of attacks too."""
         weights, offsets = linear_scores(self.model)
         scores = attacks.X @ weights.T + offsets
         sizes = np.abs(attacks.X) @ np.abs(weights).T + np.abs(offsets)
         held = np.ones((radii.size, index.size), dtype=np.bool_)
-        rows, d = np.arange(index.size), attacks.X.shape[1]
+        rows, unsure = np.arange(index.size), (2.0 * ROUNDING + 4.0 + attacks.X.shape[1]) * EPS
         for rival in range(weights.shape[0]):
             margin = scores[rows, index] - scores[:, rival]
             difference = weights[index] - weights[rival]
             reach = attacks.ball.dual_norm(difference)
-            rounding = (4.0 + d) * EPS * (sizes[rows, index] + sizes[:, rival])
-            room = (1.0 + (4.0 + d) * EPS) * reach + (4.0 + d) * EPS * attacks.ball.magnitude(difference)
+            rounding = unsure * (sizes[rows, index] + sizes[:, rival])
+            room = (1.0 + unsure) * reach + unsure * attacks.ball.magnitude(difference)
             held &= (index == rival) | (margin - rounding > radii[:, None] * room)
         return held
 
@@ -172,6 +173,23 @@ class TreeCertifier(_Measured):
         """One distance answers every radius; a row in a leaf of another class has none."""
         distance, _ = trees.distances(self.model, attacks.X, index, attacks.ball)
         return np.asarray(distance * (1.0 - 8.0 * attacks.X.shape[1] * EPS) > radii[:, None])
+
+
+@dataclass
+class EnsembleCertifier:
+    """Forests and boosted trees of scikit-learn: in every tree the worst of the leaves that an attack may reach.
+
+    Args:
+        model: The classifier.
+    """
+
+    model: Any
+    kind: Kind = "bound"
+    words: str = "the worst leaves within reach, tree by tree"
+
+    def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
+        """Margins against every rival stay above 0 even if each tree answers its worst."""
+        return forests.lower_margins(self.model, attacks.X, index, attacks.ball, radii) > 0.0
 
 
 def certifier_of(model: Model, ball: AttackBall, ranged: bool, seconds: float) -> Certifier:
@@ -193,4 +211,6 @@ def certifier_of(model: Model, ball: AttackBall, ranged: bool, seconds: float) -
     straight = ball.ellipsoid is None or ball.ellipsoid.scale is not None
     if trees.is_tree(inner) and straight:
         return TreeCertifier(inner, not ranged)
+    if forests.is_ensemble(inner) and straight:
+        return EnsembleCertifier(inner)
     return NoCertifier()

@@ -1,6 +1,7 @@
 """`evaluate_robustness`: a bracket of the robust accuracy of any classifier, that nobody has to believe."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,17 @@ from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import trees
 from cvxrobust.core.robustness.attacks import ATTACKS, Attack, Best, Effort
-from cvxrobust.core.robustness.certificates import certifier_of
-from cvxrobust.core.robustness.models import Index, Model, NetworkModel, as_model, places
+from cvxrobust.core.robustness.certificates import Certifier, Held, certifier_of
+from cvxrobust.core.robustness.contest import Array, Index
+from cvxrobust.core.robustness.models import Model, NetworkModel, as_model, places
 from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.core.validation import as_numbers
 
-Array = NDArray[np.float64]
+CHUNK = 4_000_000
+"""Numbers that the inputs of rows that are attacked together may have; attacks keep some dozen arrays of this size."""
+
+AUDIT = 200
+"""Certified rows that are attacked all the same: an attack takes a thousand times as long as a distance."""
 
 
 def evaluate_robustness(
@@ -33,6 +39,8 @@ def evaluate_robustness(
     seed: int = 0,
     exact_seconds: float = 0.0,
     attacks: Mapping[str, Attack] | None = None,
+    audit: int = AUDIT,
+    batch: int | None = None,
 ) -> RobustnessReport:
     """For every radius a bracket ``certified <= true robust accuracy <= attacked``.
 
@@ -40,14 +48,19 @@ def evaluate_robustness(
     and of decision trees in every norm; bounds of ReLU networks, and of polynomial ones in other norms. Of other
     classifiers nothing is proved. Above it are attacks on the raw margin in double precision. A row counts as turned
     wrong only if the attacked input passes the check here: it lies in the threat's set, and `predict` of the classifier
-    as it is gives it another label. What breaks a row at a radius breaks it at every larger one.
+    as it is gives it another label. What breaks a row at a radius breaks it at every larger one. Of rows with a
+    certificate some are attacked all the same, to find it out if it is false.
+
+    Memory is bounded: rows are attacked some megabytes at a time, and modules see them in batches.
 
     Args:
         model: A network of this package, a PyTorch module (rows to one logit, or to one per class; in eval mode), or a
             fitted classifier with scikit-learn's methods.
-        X: Inputs, shape (n, d), as the model takes them.
+        X: Inputs as the model takes them, shape (n, d); modules may take other shapes, as (n, channels, height, width),
+            in which scales and ranges may come, too, and attacked inputs come back.
         y: True labels, shape (n,).
-        threat: The attacks; networks with a standardizer are attacked in standard deviations.
+        threat: The attacks; networks with a standardizer are attacked in standard deviations. The range of images is
+            ``Threat("inf", bounds=(0, 1))``, or whatever their numbers are in.
         radii: Shape (k,), each 0 or more.
         classes: Labels of a PyTorch module, in the order of its outputs (of one logit the label below 0 first); None
             for those in y, sorted.
@@ -55,82 +68,145 @@ def evaluate_robustness(
         restarts: Random starts besides the input itself.
         seed: Of everything random.
         exact_seconds: For exact worst cases of ReLU networks where bounds and attacks disagree; 0 for none.
-        attacks: By name; None for all of ours (`cvxrobust.core.robustness.attacks.ATTACKS`).
+        attacks: By name; None for all of ours (`cvxrobust.core.robustness.attacks.ATTACKS`). Those of other packages:
+            `cvxrobust.core.robustness.outside`.
+        audit: How many of the rows, drawn at random, are attacked, too, at the largest radius at which they are
+            certified.
+        batch: Rows that a PyTorch module sees at a time; None for as many as are no burden.
 
     Raises:
         InputError: Data, labels, radii or the threat do not fit each other or the model.
         CvxRobustError: A row was certified and turned wrong, so that one of the two is false.
     """
-    if steps < 1 or restarts < 0 or not exact_seconds >= 0.0:
-        raise InputError(
-            f"steps is {steps}, restarts {restarts} and exact_seconds {exact_seconds}; expected at least 1, 0 and 0."
-        )
+    if steps < 1 or restarts < 0 or audit < 0 or not exact_seconds >= 0.0:
+        given = f"steps is {steps}, restarts {restarts}, audit {audit} and exact_seconds {exact_seconds}"
+        raise InputError(f"{given}; expected at least 1, 0, 0 and 0.")
     asked = np.unique(as_numbers(radii, "radii", "expected finite values of 0 or more"))
     if not (asked.size and np.isfinite(asked).all() and (asked >= 0.0).all()):
         raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more, at least one.")
-    view = as_model(model, y, classes)
+    view = as_model(model, y, classes, batch)
     rows = view.inputs(X)
     if rows.shape[0] == 0:
         raise InputError("X has no rows; expected at least one.")
     index = places(view.classes, y, rows.shape[0])
-    centred = in_units(view, threat).on(rows)
+    centred = view.stated(threat).on(rows)
     certifier = certifier_of(view, centred.ball, centred.ranged, exact_seconds)
-    held = certifier.held(centred, index, np.array([centred.reaching(radius) for radius in asked]))
-    tried = dict(ATTACKS if attacks is None else attacks)
-    tried |= _own_attacks(view, centred, exact_seconds / asked.size)
-    found = _attacked(view, centred, index, asked, tried, Effort(steps, restarts, seed))
     right = view.predicted(rows) == index
-    if (wrong := held & right & ~found["alive"]).any():
-        radius, row = (int(place) for place in np.argwhere(wrong)[0])
-        raise CvxRobustError(
-            f"row {row} was certified at radius {asked[radius]:g} by {certifier.words}, and {found['broken_by'][row]} "
-            f"turned it wrong at {found['broken_at'][row]:g}: one of the two is a fault of this package; please report "
-            "it."
-        )
-    back = _in_units_of(view, X, rows, found["points"])
+    held = right & certifier.held(centred, index, np.array([centred.reaching(radius) for radius in asked]))
+    chunks = _chunks(*rows.shape)
+    ours = dict(ATTACKS if attacks is None else attacks)
+    ours = _with_own_attacks(ours, view, centred, exact_seconds / asked.size / len(chunks))
+    campaign = _Campaign(view, asked, ours, Effort(steps, restarts, seed))
+    spared = _spared(held, np.random.default_rng([seed, 13]).permutation(index.size) < audit)
+    found = _Broken.joined(
+        [campaign.against(centred.of(part), index[part], right[part], spared[:, part]) for part in chunks]
+    )
+    _check_agreement(asked, held, found, certifier)
     return RobustnessReport(
-        asked,
-        held & right,
-        found["alive"],
-        found["broken_by"],
-        found["broken_at"],
-        back,
-        certifier.words,
-        certifier.kind,
-        view.units,
-        found["refused"],
+        asked, held, found.alive, found.broken_by, found.broken_at, view.returned(X, rows, found.points),
+        certifier.words, certifier.kind, view.units, found.refused, view.notes,
+    )  # fmt: skip
+
+
+def _spared(held: Held, audited: Held) -> Held:
+    """Which rows nobody attacks at each radius, shape (k, n): certified ones, but for audited ones at their last."""
+    last = held.copy()
+    last[:-1] &= ~held[1:]
+    return np.asarray(held & ~(last & audited))
+
+
+def _check_agreement(radii: Array, held: Held, found: "_Broken", certifier: Certifier) -> None:
+    if not (wrong := held & ~found.alive).any():
+        return
+    k, row = (int(place) for place in np.argwhere(wrong)[0])
+    raise CvxRobustError(
+        f"row {row} was certified at radius {radii[k]:g} by {certifier.words}, and {found.broken_by[row]} turned it"
+        f" wrong at {found.broken_at[row]:g}: one of the two is a fault of this package; please report it."
     )
 
 
-def _attacked(
-    model: Model, attacks: AttackSet, index: Index, radii: Array, tried: Mapping[str, Attack], effort: Effort
-) -> dict[str, Any]:
-    n = index.size
-    alive = model.predicted(attacks.X) == index
-    broken_by, broken_at = np.full(n, "", dtype=object), np.where(alive, np.inf, 0.0)
-    broken_by[~alive] = "no attack"
-    points, survivors = attacks.X.copy(), np.zeros((radii.size, n), dtype=np.bool_)
-    refused: dict[str, int] = {}
-    best = Best.of(model, attacks.X, index)
-    for k, radius in enumerate(radii):
-        for name, attack in tried.items() if radius > 0.0 else ():
-            rows = np.flatnonzero(alive)
-            if rows.size == 0:
-                break
-            own = attacks.of_radius(radius).of(rows)
-            # What was found at a smaller radius is where the next attack starts.
-            mine = Best(best.points[rows].copy(), best.margins[rows].copy())
-            attack(model, own, index[rows], mine, effort)
-            claimed = model.predicted(mine.points) != index[rows]
-            allowed = own.allow(mine.points)
-            if (claimed & ~allowed).any():
-                refused[name] = refused.get(name, 0) + int((claimed & ~allowed).sum())
-            best.points[rows[allowed]], best.margins[rows[allowed]] = mine.points[allowed], mine.margins[allowed]
-            turned = rows[claimed & allowed]
-            points[turned], broken_by[turned], broken_at[turned] = best.points[turned], name, radius
-            alive[turned] = False
-        survivors[k] = alive
-    return {"alive": survivors, "broken_by": broken_by, "broken_at": broken_at, "points": points, "refused": refused}
+@dataclass(frozen=True)
+class _Campaign:
+    """What is tried against a classifier at every radius."""
+
+    model: Model
+    radii: Array
+    attacks: Mapping[str, Attack]
+    effort: Effort
+
+    def against(self, attacks: AttackSet, index: Index, right: Held, spared: Held) -> "_Broken":
+        """What comes of it.
+
+        Args:
+            attacks: What may be done to the rows.
+            index: Their classes, shape (n,).
+            right: Which of them are right as they are, shape (n,).
+            spared: Which are not attacked at each radius, shape (k, n).
+        """
+        best = Best.of(self.model, attacks.X, index)
+        found = _Broken.of(attacks.X, right, self.radii.size)
+        alive = right.copy()
+        for k, radius in enumerate(self.radii):
+            for name, attack in self.attacks.items() if radius > 0.0 else ():
+                rows = np.flatnonzero(alive & ~spared[k])
+                if rows.size == 0:
+                    break
+                own = attacks.of_radius(radius).of(rows)
+                # What was found at a smaller radius is where the next attack starts.
+                mine = Best(best.points[rows].copy(), best.margins[rows].copy())
+                attack(self.model, own, index[rows], mine, self.effort)
+                claimed = self.model.predicted(mine.points) != index[rows]
+                allowed = own.allow(mine.points)
+                if (claimed & ~allowed).any():
+                    found.refused[name] = found.refused.get(name, 0) + int((claimed & ~allowed).sum())
+                best.points[rows[allowed]], best.margins[rows[allowed]] = mine.points[allowed], mine.margins[allowed]
+                turned = rows[claimed & allowed]
+                found.points[turned] = best.points[turned]
+                found.broken_by[turned], found.broken_at[turned] = name, radius
+                alive[turned] = False
+            found.alive[k] = alive
+        return found
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """What attacks did to some rows; its fields are those of the report."""
+
+    alive: Held
+    broken_by: NDArray[Any]
+    broken_at: Array
+    points: Array
+    refused: dict[str, int]
+
+    @classmethod
+    def of(cls, X: Array, right: Held, k: int) -> "_Broken":
+        """Before any attack, at k radii."""
+        broken_by, broken_at = np.full(right.size, "", dtype=object), np.where(right, np.inf, 0.0)
+        broken_by[~right] = "no attack"
+        return cls(np.zeros((k, right.size), dtype=np.bool_), broken_by, broken_at, X.copy(), {})
+
+    @classmethod
+    def joined(cls, parts: Sequence["_Broken"]) -> "_Broken":
+        """Of rows that follow each other."""
+        refused = {name: sum(part.refused.get(name, 0) for part in parts) for part in parts for name in part.refused}
+        return cls(
+            np.concatenate([part.alive for part in parts], axis=1),
+            np.concatenate([part.broken_by for part in parts]),
+            np.concatenate([part.broken_at for part in parts]),
+            np.concatenate([part.points for part in parts]),
+            refused,
+        )
+
+
+def _chunks(n: int, d: int) -> list[Index]:
+    size = max(1, CHUNK // max(1, d))
+    return [np.arange(start, min(start + size, n), dtype=np.intp) for start in range(0, n, size)]
+
+
+def _with_own_attacks(tried: dict[str, Attack], view: Model, attacks: AttackSet, seconds: float) -> dict[str, Attack]:
+    """Exact attacks come first, where others are left with nothing; those that take long come last."""
+    own = _own_attacks(view, attacks, seconds)
+    return tried | own if seconds and own else own | tried
 
 
 def _own_attacks(view: Model, attacks: AttackSet, seconds: float) -> dict[str, Attack]:
@@ -168,24 +244,3 @@ def _own_attacks(view: Model, attacks: AttackSet, seconds: float) -> dict[str, A
     if trees.is_tree(inner) and (ball.ellipsoid is None or ball.ellipsoid.scale is not None):
         return {"nearest leaf": leaf}
     return {}
-
-
-def in_units(view: Model, threat: Threat) -> Threat:
-    """The threat with its range in the units that attacks are in."""
-    network = view.model if isinstance(view, NetworkModel) else None
-    if threat.bounds is None or network is None or network.standardizer is None:
-        return threat
-    assert isinstance(network, PolynomialNetwork | ReLUNetwork)
-    d = network.n_features
-    low, high = (np.broadcast_to(as_numbers(value, "bounds"), (d,)) for value in threat.bounds)
-    mean, scale = network.standardizer.mean, network.standardizer.scale
-    return Threat(
-        threat.norm, threat.scale, threat.covariance, threat.directions, ((low - mean) / scale, (high - mean) / scale)
-    )
-
-
-def _in_units_of(view: Model, X: ArrayLike, rows: Array, points: Array) -> Array:
-    """Attacked inputs in the units of X; rows that no attack moved stay as they are."""
-    if not isinstance(view, NetworkModel) or view.model.standardizer is None:
-        return points
-    return as_numbers(X, "X") + (points - rows) * view.model.standardizer.scale

@@ -4,27 +4,21 @@ Labels are what the classifier itself predicts. Margins only guide attacks and c
 is asked of `Model.predicted` alone.
 """
 
-import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.robustness.contest import Array, Index, contest
+from cvxrobust.core.robustness.modules import TorchModel
 from cvxrobust.core.validation import as_numbers, check_finite, checked_rows, label_array
-
-if TYPE_CHECKING:
-    import torch
-
-Array = NDArray[np.float64]
-Index = NDArray[np.intp]
-
-BLOCK = 4_000_000
-"""Numbers that a block of rows may take in a network of others at a time."""
 
 
 class Model(Protocol):
@@ -34,14 +28,30 @@ class Model(Protocol):
         classes: Its labels.
         units: What a radius of 1 is about, in words.
         model: The classifier itself.
+        notes: What is not as usual, one sentence each.
     """
 
     classes: tuple[Any, ...]
     units: str
     model: Any
+    notes: tuple[str, ...]
 
     def inputs(self, X: ArrayLike) -> Array:
         """X as attacks see it, shape (n, d)."""
+        ...
+
+    def stated(self, threat: Threat) -> Threat:
+        """A threat on X as one on what attacks see, once `inputs` has seen some."""
+        ...
+
+    def returned(self, X: ArrayLike, rows: Array, points: Array) -> Array:
+        """Attacked inputs in the units and the shape of X; where no attack moved a row, X itself.
+
+        Args:
+            X: As the model takes it.
+            rows: The same as attacks see it, shape (n, d).
+            points: Attacked rows, shape (n, d).
+        """
         ...
 
     def predicted(self, X: Array) -> Index:
@@ -62,6 +72,15 @@ class Model(Protocol):
         """Margins, shape (n,), and their gradients in X, shape (n, d); None where there are no gradients."""
         ...
 
+    def pull(self, X: Array, weights: Array) -> Array | None:
+        """Gradients in X of sums of scores, each class with a weight, shape (n, d); None where there are none.
+
+        Args:
+            X: Shape (n, d).
+            weights: Shape (n, K). A single score is that of the second class, and the first has its negative.
+        """
+        ...
+
 
 @dataclass
 class Guise:
@@ -75,10 +94,19 @@ class Guise:
 
     def __post_init__(self) -> None:
         self.classes, self.units, self.model = self.view.classes, self.view.units, self.view.model
+        self.notes = self.view.notes
 
     def inputs(self, X: ArrayLike) -> Array:
         """As it is."""
         return self.view.inputs(X)
+
+    def stated(self, threat: Threat) -> Threat:
+        """As it is."""
+        return self.view.stated(threat)
+
+    def returned(self, X: ArrayLike, rows: Array, points: Array) -> Array:
+        """As it is."""
+        return self.view.returned(X, rows, points)
 
     def predicted(self, X: Array) -> Index:
         """As it is."""
@@ -91,6 +119,10 @@ class Guise:
     def slopes(self, X: Array, index: Index, rivals: Index | None = None) -> tuple[Array, Array] | None:
         """As it is."""
         return self.view.slopes(X, index, rivals)
+
+    def pull(self, X: Array, weights: Array) -> Array | None:
+        """As it is."""
+        return self.view.pull(X, weights)
 
 
 def places(classes: Sequence[Any], y: ArrayLike, n: int) -> Index:
@@ -108,27 +140,6 @@ def places(classes: Sequence[Any], y: ArrayLike, n: int) -> Index:
         raise InputError(f"y holds labels {unknown[:5]}, but this model knows {list(classes)}.")
     index = np.array([known[label] for label in found.tolist()], dtype=np.intp)
     return np.asarray(index[inverse.reshape(n)])
-
-
-def contest(scores: Array, index: Index, rivals: Index | None = None) -> tuple[Array, Index]:
-    """Margins ``f_y - max_k f_k`` over the other classes, and the class that is nearest; of one score, ``+-f``.
-
-    Args:
-        scores: Shape (n,) or (n, K).
-        index: Classes, shape (n,).
-        rivals: The other classes that count, shape (n,); None for those that are nearest.
-
-    Returns:
-        Shapes (n,) and (n,).
-    """
-    if scores.ndim == 1:
-        return np.where(index == 1, scores, -scores), 1 - index
-    rows = np.arange(index.size)
-    if rivals is None:
-        others = scores.copy()
-        others[rows, index] = -np.inf
-        rivals = np.asarray(others.argmax(axis=1))
-    return np.asarray(scores[rows, index] - scores[rows, rivals]), rivals
 
 
 @dataclass
@@ -152,11 +163,29 @@ class NetworkModel:
         if network.standardizer is not None:
             self.units = "standard deviations of each column"
         self.inner = network.inner
+        self.notes: tuple[str, ...] = ()
 
     def inputs(self, X: ArrayLike) -> Array:
         """In the network's units."""
         rows = checked_rows(X, self.model.n_features, "this network takes")
         return rows if self.model.standardizer is None else self.model.standardizer.transform(rows)
+
+    def stated(self, threat: Threat) -> Threat:
+        """With the range of inputs in the network's units."""
+        standardizer, d = self.model.standardizer, self.model.n_features
+        if threat.bounds is None or standardizer is None:
+            return threat
+        low, high = (
+            (np.broadcast_to(as_numbers(value, "bounds"), (d,)) - standardizer.mean) / standardizer.scale
+            for value in threat.bounds
+        )
+        return Threat(threat.norm, threat.scale, threat.covariance, threat.directions, (low, high))
+
+    def returned(self, X: ArrayLike, rows: Array, points: Array) -> Array:
+        """In the units of X."""
+        if self.model.standardizer is None:
+            return points
+        return as_numbers(X, "X") + (points - rows) * self.model.standardizer.scale
 
     def predicted(self, X: Array) -> Index:
         """Zero counts as positive, as everywhere."""
@@ -169,103 +198,36 @@ class NetworkModel:
 
     def slopes(self, X: Array, index: Index, rivals: Index | None = None) -> tuple[Array, Array]:
         """By hand: of a quadratic, or of pieces that are linear."""
+        outputs, inner = self._neurons(X)
+        alpha = self.inner.alpha
+        margins, rivals = contest(outputs @ alpha, index, rivals)
+        if alpha.ndim == 1:
+            weights = np.where(index == 1, 1.0, -1.0)[:, None] * alpha
+        else:
+            weights = (alpha[:, index] - alpha[:, rivals]).T
+        return margins, np.asarray((weights * inner) @ self._directions)
+
+    def pull(self, X: Array, weights: Array) -> Array:
+        """By hand, too."""
+        alpha = self.inner.alpha
+        each = weights @ (np.vstack([-alpha, alpha]) if alpha.ndim == 1 else alpha.T)
+        return np.asarray((each * self._neurons(X)[1]) @ self._directions)
+
+    @property
+    def _directions(self) -> Array:
         network = self.inner
-        U, offset = network.u, np.zeros(network.n_neurons)
-        if isinstance(network, ReLUNetwork) and network.bias:
-            U, offset = network.u[:, :-1], network.u[:, -1]
-        t = X @ U.T + offset
+        return network.u[:, :-1] if isinstance(network, ReLUNetwork) and network.bias else network.u
+
+    def _neurons(self, X: Array) -> tuple[Array, Array]:
+        """What the hidden neurons answer, and their slopes, shapes (n, m)."""
+        network = self.inner
+        t = X @ self._directions.T
         if isinstance(network, ReLUNetwork):
-            outputs, inner = np.maximum(t, 0.0), (t > 0.0).astype(np.float64)
-        else:
-            a, b, c = network.activation
-            outputs, inner = (a * t + b) * t + c, 2.0 * a * t + b
-        scores = outputs @ network.alpha
-        margins, rivals = contest(scores, index, rivals)
-        if network.alpha.ndim == 1:
-            weights = np.where(index == 1, 1.0, -1.0)[:, None] * network.alpha
-        else:
-            weights = (network.alpha[:, index] - network.alpha[:, rivals]).T
-        return margins, np.asarray((weights * inner) @ U)
-
-
-@dataclass
-class TorchModel:
-    """Somebody's PyTorch module: rows of inputs to one logit, or to one per class.
-
-    Gradients are taken of a copy in double precision; labels are those of the module as it is.
-
-    Args:
-        model: The module, in the mode that it is to be judged in (``module.eval()``).
-        classes: Labels; of one logit the one that is predicted below 0 comes first.
-    """
-
-    model: "torch.nn.Module"
-    classes: tuple[Any, ...]
-
-    def __post_init__(self) -> None:
-        import torch
-
-        self.units = "the inputs' own units"
-        self.torch = torch
-        first = next(iter(self.model.parameters()), None)
-        self.dtype = torch.float64 if first is None else first.dtype
-        self.device = torch.device("cpu") if first is None else first.device
-        if self.model.training:
-            raise InputError("the module is in training mode, where labels may be random; call module.eval() first.")
-        self.double = copy.deepcopy(self.model).to(torch.float64)
-
-    def inputs(self, X: ArrayLike) -> Array:
-        """As they are."""
-        return _table(X)
-
-    def predicted(self, X: Array) -> Index:
-        """Of the module as it is, in its own precision."""
-        scores = self._scores(self.model, X, self.dtype)
-        return np.asarray(scores.argmax(axis=1) if scores.ndim == 2 else (scores >= 0.0).astype(np.intp))
-
-    def margins(self, X: Array, index: Index, rivals: Index | None = None) -> Array:
-        """In double precision."""
-        return contest(self._scores(self.double, X, self.torch.float64), index, rivals)[0]
-
-    def slopes(self, X: Array, index: Index, rivals: Index | None = None) -> tuple[Array, Array]:
-        """By automatic differentiation, in double precision."""
-        margins, slopes = np.empty(X.shape[0]), np.empty_like(X)
-        for rows in _blocks(X):
-            x = self.torch.tensor(X[rows], dtype=self.torch.float64, device=self.device, requires_grad=True)
-            with self.torch.enable_grad():
-                scores = self._checked(self.double(x), rows.stop - rows.start)
-                values = scores.detach().cpu().numpy()
-                wanted = None if rivals is None else rivals[rows]
-                margins[rows], others = contest(values, index[rows], wanted)
-                if scores.ndim == 1:
-                    signs = np.where(index[rows] == 1, 1.0, -1.0)
-                    total = (scores * self.torch.tensor(signs, device=self.device)).sum()
-                else:
-                    chosen = self.torch.arange(len(others), device=self.device)
-                    own, other = (self.torch.tensor(part, device=self.device) for part in (index[rows], others))
-                    total = (scores[chosen, own] - scores[chosen, other]).sum()
-                (slope,) = self.torch.autograd.grad(total, x)
-            slopes[rows] = slope.cpu().numpy()
-        return margins, slopes
-
-    def _scores(self, module: "torch.nn.Module", X: Array, dtype: "torch.dtype") -> Array:
-        parts = []
-        with self.torch.no_grad():
-            for rows in _blocks(X):
-                x = self.torch.tensor(X[rows], dtype=dtype, device=self.device)
-                parts.append(self._checked(module(x), len(x)).to(self.torch.float64).cpu().numpy())
-        return np.concatenate(parts)
-
-    def _checked(self, scores: "torch.Tensor", n: int) -> "torch.Tensor":
-        if scores.ndim == 2 and scores.shape[1] == 1:
-            scores = scores[:, 0]
-        expected = 2 if scores.ndim == 1 else scores.shape[-1]
-        if scores.shape[:1] != (n,) or scores.ndim > 2 or expected != len(self.classes):
-            raise InputError(
-                f"the module makes outputs of shape {tuple(scores.shape)} of {n} rows, and there are "
-                f"{len(self.classes)} classes; expected one logit per row for two classes, or one per class."
-            )
-        return scores
+            if network.bias:
+                t += network.u[:, -1]
+            return np.maximum(t, 0.0), (t > 0.0).astype(np.float64)
+        a, b, c = network.activation
+        return (a * t + b) * t + c, 2.0 * a * t + b
 
 
 @dataclass
@@ -281,6 +243,7 @@ class PredictorModel:
     def __post_init__(self) -> None:
         self.classes = tuple(np.asarray(self.model.classes_).tolist())
         self.units = "the inputs' own units"
+        self.notes: tuple[str, ...] = ()
         names = ("decision_function", "predict_proba")
         self.scored = next((name for name in names if hasattr(self.model, name)), None)
 
@@ -289,18 +252,31 @@ class PredictorModel:
         width = getattr(self.model, "n_features_in_", None)
         return _table(X) if width is None else checked_rows(X, int(width), "this model takes")
 
+    def stated(self, threat: Threat) -> Threat:
+        """As it is."""
+        return threat
+
+    def returned(self, X: ArrayLike, rows: Array, points: Array) -> Array:
+        """As they are."""
+        return points
+
     def predicted(self, X: Array) -> Index:
         """Of `predict` itself."""
-        return places(self.classes, self.model.predict(X), X.shape[0])
+        return places(self.classes, self._asked("predict", X), X.shape[0])
 
     def margins(self, X: Array, index: Index, rivals: Index | None = None) -> Array:
         """Of its scores; +-1 where it has none."""
         if self.scored is None:
             return np.where(self.predicted(X) == index, 1.0, -1.0)
-        scores = np.asarray(getattr(self.model, self.scored)(X), dtype=np.float64)
+        scores = np.asarray(self._asked(self.scored, X), dtype=np.float64)
         if scores.ndim == 2 and scores.shape[1] != len(self.classes):
             return np.where(self.predicted(X) == index, 1.0, -1.0)  # one-versus-one has scores for pairs
-        return contest(scores, index, rivals)[0]
+        margins, _ = contest(scores, index, rivals)
+        if rivals is None and (tied := np.flatnonzero(margins == 0.0)).size:
+            # Shares of classes in leaves are often equal, and then the order of the classes decides.
+            lost = self.predicted(X[tied]) != index[tied]
+            margins[tied[lost]] = -np.finfo(np.float64).tiny
+        return margins
 
     def slopes(self, X: Array, index: Index, rivals: Index | None = None) -> tuple[Array, Array] | None:
         """Of linear models alone."""
@@ -310,6 +286,21 @@ class PredictorModel:
         scores = X @ weights.T + offsets
         margins, rivals = contest(scores, index, rivals)
         return margins, weights[index] - weights[rivals]
+
+    def pull(self, X: Array, weights: Array) -> Array | None:
+        """Of linear models alone."""
+        if not is_linear(self.model):
+            return None
+        each = linear_scores(self.model)[0]
+        if np.atleast_2d(self.model.coef_).shape[0] == 1:
+            each = np.vstack([-each[1], each[1]])
+        return np.asarray(weights @ each)
+
+    def _asked(self, method: str, X: Array) -> Any:
+        """What a method says; it was asked about a table with names in training, but columns are where they were."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
+            return getattr(self.model, method)(X)
 
 
 class LinearScores:
@@ -333,9 +324,13 @@ def is_of_sklearn(model: Any, base: str, *methods: str) -> bool:
         methods: Methods that have to be scikit-learn's own, besides `predict`.
     """
     named = any(kind.__name__ == base and kind.__module__.startswith("sklearn.") for kind in type(model).__mro__)
-    return named and all(
-        str(getattr(getattr(type(model), name, None), "__module__", "")).startswith("sklearn.")
-        and name not in vars(model)
+    return named and _predicts_as(model, "sklearn.", *methods)
+
+
+def _predicts_as(model: Any, package: str, *methods: str) -> bool:
+    """Whether `predict` and some other methods of a model are those of a package, changed by nobody."""
+    return all(
+        str(getattr(getattr(type(model), name, None), "__module__", "")).startswith(package) and name not in vars(model)
         for name in ("predict", *methods)
     )
 
@@ -349,25 +344,28 @@ def linear_scores(model: Any) -> tuple[Array, Array]:
     return weights, offsets
 
 
-def as_model(model: Any, y: ArrayLike, classes: Sequence[Any] | None = None) -> Model:
+def as_model(model: Any, y: ArrayLike, classes: Sequence[Any] | None = None, batch: int | None = None) -> Model:
     """The view of a classifier.
 
     Args:
         model: A network of ours, a PyTorch module, or a fitted classifier with scikit-learn's methods.
         y: True labels, from which those of a module follow where `classes` do not say them.
         classes: Labels of a PyTorch module, in the order of its outputs.
+        batch: Rows that a PyTorch module sees at a time; None for as many as are no burden.
 
     Raises:
-        InputError: It is none of these.
+        InputError: It is none of these, or there are rows to see at a time, but none is.
     """
+    if batch is not None and batch < 1:
+        raise InputError(f"batch is {batch}; expected at least 1, or None.")
     if isinstance(model, PolynomialNetwork | ReLUNetwork):
         return NetworkModel(model)
     if "torch.nn.modules.module" in {kind.__module__ for kind in type(model).__mro__}:
         found = np.unique(label_array(y)).tolist() if classes is None else list(classes)
-        return TorchModel(model, tuple(found))
+        return TorchModel(model, tuple(found), batch)
     if callable(getattr(model, "predict", None)):
         network = getattr(model, "network_", None)
-        if isinstance(network, PolynomialNetwork | ReLUNetwork):
+        if isinstance(network, PolynomialNetwork | ReLUNetwork) and _predicts_as(model, "cvxrobust."):
             return NetworkModel(network)
         if not hasattr(model, "classes_"):
             raise InputError(f"{type(model).__name__} has no classes_; expected a classifier that has been fitted.")
@@ -384,8 +382,3 @@ def _table(X: ArrayLike) -> Array:
         raise InputError(f"X has shape {rows.shape}; expected (n, d).")
     check_finite(rows, "X", "impute missing values first")
     return rows
-
-
-def _blocks(X: Array) -> list[slice]:
-    size = max(1, BLOCK // max(1, X.shape[1]))
-    return [slice(start, min(start + size, X.shape[0])) for start in range(0, X.shape[0], size)]

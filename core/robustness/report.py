@@ -21,11 +21,12 @@ class RobustnessReport:
         alive: Rows that no attack turned wrong, shape (k, n).
         broken_by: The attack that first turned each row wrong, "" for none, shape (n,).
         broken_at: The radius at which it did, inf for none, shape (n,).
-        points: The attacked inputs of rows that were turned wrong, in the units of X, and X elsewhere, shape (n, d).
+        points: The attacked inputs of rows that were turned wrong, in the units of X, and X elsewhere, in its shape.
         certificate: What proves the lower end.
         kind: Whether a row without a certificate can be attacked: "exact" says surely, but for rounding.
         units: What a radius of 1 is.
         refused: Attacks that claimed success and did not pass the check here, by name.
+        notes: What was not as usual, one sentence each.
     """
 
     radii: Array
@@ -38,6 +39,7 @@ class RobustnessReport:
     kind: Kind
     units: str
     refused: dict[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def certified(self) -> Array:
@@ -50,9 +52,24 @@ class RobustnessReport:
         return np.asarray(self.alive.mean(axis=1))
 
     @property
+    def certified_at(self) -> Array:
+        """The largest of the radii at which each row is certified, shape (n,); NaN where it is at none."""
+        count = self.held.cumprod(axis=0).sum(axis=0)
+        return np.asarray(np.where(count > 0, self.radii[np.maximum(count - 1, 0)], np.nan))
+
+    @property
     def clean(self) -> float:
         """The share of rows that are right without an attack; NaN unless 0 is among the radii."""
         return float(self.attacked[0]) if self.radii.size and self.radii[0] == 0.0 else float("nan")
+
+    @property
+    def breakers(self) -> str:
+        """Which attacks turned how many rows wrong, in words."""
+        return ", ".join(f"{name} {count}" for name, count in self._broken().items()) or "nothing"
+
+    def _broken(self) -> dict[str, int]:
+        names, counts = np.unique(self.broken_by[self.broken_by != ""].astype(str), return_counts=True)
+        return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
 
     def __str__(self) -> str:
         lines = [f"{'radius':>10}  certified  attacked    (radii in {self.units})"]
@@ -60,18 +77,15 @@ class RobustnessReport:
             f"{radius:10.4g}  {low:9.4f}  {high:8.4f}"
             for radius, low, high in zip(self.radii, self.certified, self.attacked, strict=True)
         ]
-        names, counts = np.unique(self.broken_by[self.broken_by != ""], return_counts=True)
-        by = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True)) or "nothing"
         kind = "" if self.kind == "none" else f" ({self.kind})"
-        lines += [f"certified by: {self.certificate}{kind}", f"turned wrong by: {by}"]
+        lines += [f"certified by: {self.certificate}{kind}", f"turned wrong by: {self.breakers}"]
         if self.refused:
             found = ", ".join(f"{name} {count}" for name, count in self.refused.items())
             lines.append(f"claims that did not pass the check: {found}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
     def to_json(self) -> dict[str, Any]:
         """The brackets and who is behind them, ready for JSON; without rows."""
-        names, counts = np.unique(self.broken_by[self.broken_by != ""], return_counts=True)
         return {
             "radii": self.radii.tolist(),
             "certified": self.certified.tolist(),
@@ -80,6 +94,7 @@ class RobustnessReport:
             "certificate": self.certificate,
             "kind": self.kind,
             "units": self.units,
-            "broken_by": {str(name): int(count) for name, count in zip(names, counts, strict=True)},
+            "broken_by": self._broken(),
             "refused": dict(self.refused),
+            "notes": list(self.notes),
         }

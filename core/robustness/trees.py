@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
-from cvxrobust.core.robustness.models import Index, is_of_sklearn
+from cvxrobust.core.robustness.contest import Index
+from cvxrobust.core.robustness.models import is_of_sklearn
 
 Array = NDArray[np.float64]
 
@@ -35,17 +36,22 @@ def leaves(model: Any) -> tuple[Array, Array, Index]:
     if callable(getattr(model, "leaf_boxes", None)):
         low, high, labels = model.leaf_boxes()
         return low - _room(low), high + _room(high), labels
-    tree = model.tree_
+    low, high, nodes = leaf_nodes(model.tree_)
+    return low, high, model.tree_.value[nodes, 0].argmax(axis=1).astype(np.intp)
+
+
+def leaf_nodes(tree: Any) -> tuple[Array, Array, Index]:
+    """The boxes of the leaves of one of scikit-learn's trees, as `leaves` has them, and their numbers, shape (L,)."""
     d = int(tree.n_features)
     boxes: list[tuple[int, Array, Array]] = [(0, np.full(d, -np.inf), np.full(d, np.inf))]
-    lows, highs, predicted = [], [], []
+    lows, highs, nodes = [], [], []
     while boxes:
         node, low, high = boxes.pop()
         left, right = int(tree.children_left[node]), int(tree.children_right[node])
         if left == right:
             lows.append(low)
             highs.append(high)
-            predicted.append(int(np.argmax(tree.value[node][0])))
+            nodes.append(node)
             continue
         feature, threshold = int(tree.feature[node]), float(tree.threshold[node])
         room = float(_room(np.array(threshold)))
@@ -53,7 +59,32 @@ def leaves(model: Any) -> tuple[Array, Array, Index]:
         upper[feature] = min(upper[feature], threshold + room)
         lower[feature] = max(lower[feature], threshold - room)
         boxes += [(left, low, upper), (right, lower, high)]
-    return np.array(lows), np.array(highs), np.array(predicted, dtype=np.intp)
+    return np.array(lows), np.array(highs), np.array(nodes, dtype=np.intp)
+
+
+def reach(low: Array, high: Array, X: Array, ball: AttackBall) -> Array:
+    """The smallest radius at which an attack reaches each box from each row, inf where none does, shape (n, L).
+
+    Args:
+        low: The least corners of the boxes, shape (L, d).
+        high: The largest.
+        X: Inputs, shape (n, d).
+        ball: The attacks: their norm, and a scale for each input.
+    """
+    reached, scale = np.ones(X.shape[1], dtype=np.bool_), np.ones(X.shape[1])
+    if ball.ellipsoid is not None:
+        assert ball.ellipsoid.scale is not None
+        scale = np.asarray(ball.ellipsoid.scale)
+        reached = scale > 0.0
+    away = np.maximum(np.maximum(low - X[:, None], X[:, None] - high), 0.0)
+    radius = ball.geometry.size(away[..., reached] / scale[reached])
+    return np.where((away[..., ~reached] > 0.0).any(axis=-1), np.inf, radius)
+
+
+def blocks(n: int, boxes: Array) -> list[slice]:
+    """Rows whose distances to all sides of boxes, shape (L, d), fit into memory at a time."""
+    size = max(1, BLOCK // max(1, boxes.size))
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def distances(model: Any, X: Array, index: Index, ball: AttackBall) -> tuple[Array, Array]:
@@ -71,19 +102,8 @@ def distances(model: Any, X: Array, index: Index, ball: AttackBall) -> tuple[Arr
     """
     low, high, labels = leaves(model)
     found, points = np.full(X.shape[0], np.inf), X.copy()
-    reached = np.ones(X.shape[1], dtype=np.bool_)
-    scale = np.ones(X.shape[1])
-    if ball.ellipsoid is not None:
-        assert ball.ellipsoid.scale is not None
-        scale = np.asarray(ball.ellipsoid.scale)
-        reached = scale > 0.0
-    size = max(1, BLOCK // max(1, low.size))
-    for start in range(0, X.shape[0], size):
-        rows = slice(start, start + size)
-        away = np.maximum(np.maximum(low - X[rows, None], X[rows, None] - high), 0.0)
-        radius = ball.geometry.size(away[..., reached] / scale[reached])
-        blocked = (away[..., ~reached] > 0.0).any(axis=-1) | (labels == index[rows, None])
-        radius = np.where(blocked, np.inf, radius)
+    for rows in blocks(X.shape[0], low):
+        radius = np.where(labels == index[rows, None], np.inf, reach(low, high, X[rows], ball))
         nearest = radius.argmin(axis=1)
         found[rows] = radius[np.arange(nearest.size), nearest]
         inner_low, inner_high = (side[nearest] for side in (low + 3.0 * _room(low), high - 3.0 * _room(high)))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -113,6 +113,25 @@ class StructuredContract(UnderTest):
             assert upper - lower <= 2.0 * tolerance * upper, f"the optimum is in [{lower}, {upper}]"
         assert tried, "no problem at hand has weights: name some in `problems`"
 
+    def test_shapes_of_attacks_are_heeded(self, solver: Backend, handed: list[Read]) -> None:
+        """Where it promises to read ellipsoids: network and multipliers prove the gap under scaled attacks."""
+        reads = [problem for problem, program in handed if "ellipsoid" in _attacks_read(solver, program)]
+        if not reads:
+            pytest.skip("reads no ellipsoids: problems with them are refused for it")
+        tolerance, tried = max(1e-5, solver.capabilities.tightest_tolerance), 0
+        for given in reads:
+            attack = getattr(given, "attack", None)
+            if not (hasattr(given, "scale") and attack is not None and attack.present):
+                continue
+            # The first input is one that no attack touches.
+            problem: Any = replace(cast(Any, given), scale=np.linspace(0.0, 1.5, attack.attackable))
+            if (program := Structure(problem).read_by(solver)) is None:
+                continue  # in norms that make no ellipsoids
+            upper, lower = _proved(problem, solver.solve(program, Settings(tolerance=tolerance)))
+            assert upper - lower <= 2.0 * tolerance * upper, f"the optimum is in [{lower}, {upper}]"
+            tried += 1
+        assert tried, "no problem at hand is attacked and takes `scale`: name some in `problems`"
+
     def test_a_structured_solve_refuses_unknown_options(self, solver: Backend, handed: list[Read]) -> None:
         """A misspelt option must not pass for one that was set."""
         for _, program in handed:
@@ -133,6 +152,10 @@ class StructuredContract(UnderTest):
             assert all(np.array_equal(getattr(program, name), value) for name, value in before.items())
         flush()
         assert capfd.readouterr() == ("", "")
+
+
+def _attacks_read(solver: Backend, program: Any) -> frozenset[str]:
+    return solver.capabilities.attacks_in(getattr(program, "kind", None))
 
 
 def _heard(

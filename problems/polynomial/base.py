@@ -30,10 +30,12 @@ from cvxrobust.core.programs.polynomial.certificate import (
     sum_slack,
 )
 from cvxrobust.core.programs.polynomial.evaluation import bound_of, worst_outputs
+from cvxrobust.core.programs.polynomial.moments import AttackSums
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 from cvxrobust.core.programs.rows import Rows, row_blocks
 from cvxrobust.core.validation import checked_inputs, checked_labels
 from cvxrobust.core.weights import ClassWeight, weighing
+from cvxrobust.problems.data.attacked_span import span_for_quadratics
 from cvxrobust.problems.data.batches import rows_kept
 from cvxrobust.problems.data.parameters import (
     checked_activation,
@@ -42,12 +44,13 @@ from cvxrobust.problems.data.parameters import (
     checked_radius,
     isotropic_attack_fields,
 )
-from cvxrobust.problems.data.row_span import RowSpan, row_span
+from cvxrobust.problems.data.row_span import RowSpan
 from cvxrobust.problems.one_versus_all import OneVersusAll
-from cvxrobust.problems.polynomial.attack_sums import AttackSums, Multipliers, attack_sums, sample_sums
+from cvxrobust.problems.polynomial.attack_sums import Multipliers, attack_sums, sample_sums
 from cvxrobust.problems.polynomial.coordinates import (
     attack_within,
     evened,
+    leaves,
     network_outside,
     network_within,
     neurons_outside,
@@ -187,15 +190,18 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     @cached_property
     def span(self) -> RowSpan | None:
-        """The span of the rows, where programmes are written in it: of data in memory, unattacked or in l2 balls.
+        """The span in which programmes are written: of rows in memory, unattacked, in l2 balls or in few directions.
 
         That is, if it is worth it. `cvxrobust.problems.polynomial.coordinates` says how.
         """
         if self.found is not None:
             return self.found.span
-        if not isinstance(self.X, np.ndarray) or not self.attack.isotropic:
-            return None
-        return row_span(self.X, further=1)
+        return span_for_quadratics(self.attack, self.X, further=1) if isinstance(self.X, np.ndarray) else None
+
+    @cached_property
+    def leaving(self) -> bool:
+        """Whether attacks leave the span, if there is one, and networks are spread over what is outside."""
+        return self.span is not None and leaves(self.span, self.attack)
 
     @cached_property
     def coordinates(self) -> Array | Rows:
@@ -204,14 +210,14 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
 
     @cached_property
     def inner_attack(self) -> AttackBall:
-        """The attacks in the coordinates of the programmes: in an ellipsoid of them where balls leave the span."""
+        """The attacks in the coordinates of the programmes: in an ellipsoid of them, where there are any."""
         return self.attack if self.span is None else attack_within(self.span, self.attack)
 
     def projected(self, network: PolynomialNetwork) -> PolynomialNetwork:
         """A network in the coordinates of the programmes, of unit neurons."""
         if self.span is None:
             return of_unit_neurons(network)
-        return network_within(self.span, network, attacked=self.attack.present)
+        return network_within(self.span, network, attacked=self.leaving)
 
     def lifted(self, network: object) -> PolynomialNetwork:
         """The network of one in the coordinates of the programmes.
@@ -226,7 +232,7 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
             raise InputError(
                 f"the network has {own.n_features} inputs; the programme of this problem has {self.span.rank + 1}."
             )
-        return network_outside(self.span, own, attacked=self.attack.present)
+        return network_outside(self.span, own, attacked=self.leaving)
 
     @property
     def _loss(self) -> Loss:
@@ -324,7 +330,7 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         sums = self._sums(multipliers, precise=False)
         if is_spoilt(n, d, sums.mass, self.activation, self.beta):
             sums = self._sums(multipliers, precise=True)
-        extra = 0.0 if self.span is None else slack(self.span, sums.weights, self.activation, self.attack.radius)
+        extra = 0.0 if self.span is None else slack(self.span, sums.weights, self.activation, self.attack)
         bound = dual_bound(
             sums.theta, sums.second_moments, sums.mass, loss=self._loss, target=self.y, activation=self.activation,
             beta=self.beta, slack=sum_slack(sums.error, self.activation) + extra, reach=sums.reach,
@@ -339,6 +345,8 @@ class PolynomialTraining(OneVersusAll[PolynomialNetwork]):
         assert isinstance(inputs, np.ndarray)
         if not self.attack.present:
             return sample_sums(multipliers, inputs, signs, loss, precise=precise)
-        own = multipliers_within(self.span, self.X, multipliers)
+        own = multipliers_within(self.span, self.X, multipliers, self.attack)
         found = attack_sums(own, inputs, signs, self.inner_attack, loss, precise=precise)
+        if not self.leaving:
+            return found
         return replace(found, second_moments=evened(found.second_moments))

@@ -1,4 +1,4 @@
-"""Polynomial training in rank(X) + 1 coordinates: exactly the same problem, without an adversary and in l2 balls.
+"""Polynomial training in rank(X) + 1 coordinates: exactly the same problem, unattacked, in balls or few directions.
 
 Let V (d, k) be an orthonormal basis of the span of the rows, k < d. Orthogonal maps of the complement leave the data,
 the l2 balls around it and the penalty alone, and the objective is convex in Z and Z', so that an optimal Z may be
@@ -22,6 +22,15 @@ knows; averaged over both signs of the last coordinate it is 0, and no worst cas
 neuron (p, q) becomes ``V p``, and what it lacks in length is spread evenly over the complement
 (`PolynomialNetwork.complement`): one direction for all, which would do on the data, would be bent d - k times as much.
 
+**Attacked in few directions**, ``D = S e`` with S (d, q), samples never leave the span of the rows and the columns of
+S. Let V be a basis of that: objective and constraints see of u only V'u, as without an adversary, so that the data ``[X
+V, 0]`` attacked in the ellipsoid of ``[V'S; 0]`` says it all, and a neuron is ``V p + q w``. A mask that leaves q
+inputs open is that, too.
+
+**Attacked in a mask**, or with any scales that are the same, s, for all inputs but a few: V has the span of what the
+rows have of the many, and the few as they are. Orthogonal maps of the complement, which lies in the many, leave
+attacks alone, and what they see of it is as in balls, s as much of it (`Complement.share_of`).
+
 **Certificate.** In ``gamma = max_{||u|| = 1} |sum_i w_i y_i E s(u'(x_i + D_i))|`` take for an attack (e, f) in the ball
 of the k + 1 coordinates, or a random one of these moments, ``D_i = V e + f w`` with w random, uniform on the unit
 vectors of the complement. With ``p = V'u`` and q the length of the rest of u, the mean over w is that of ``s(p'(c_i +
@@ -31,6 +40,9 @@ q)`` meets ``c_i + e``, up to ``t_i = RowSpan.uncertainty`` for twice the radius
 stretches, too. So gamma may lack
 
     sum_i |w_i| (t_i (|a| (2 l_i + 3 t_i) + |b|) + |a| skew r_i^2),     l_i = ||c_i|| + r_i.
+
+In directions attacks are ``S e`` in either coordinates and nothing is shortened; ``t_i`` allows for what S has outside
+the span as well (`attacked_span.uncertainty_under`), and l_i for the length of S.
 
 Source: Bartan and Pilanci, arXiv:2101.02429, and Kuelbs, Lall and Pilanci, arXiv:2405.14033, for the programmes; the
 reduction is ours.
@@ -47,6 +59,7 @@ from cvxrobust.core.attacks.quadratic import lacking
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
 from cvxrobust.core.validation import frozen
+from cvxrobust.problems.data.attacked_span import uncertainty_under
 from cvxrobust.problems.data.row_span import EPS, RowSpan
 
 Array = NDArray[np.float64]
@@ -61,17 +74,47 @@ def padded(span: RowSpan) -> Array:
 
 
 def attack_within(span: RowSpan, attack: AttackBall) -> AttackBall:
-    """What attacks in l2 balls are in the coordinates of `padded`."""
-    inner = replace(attack, attackable=span.rank + 1)
+    """What attacks, in l2 balls or in few directions, are in the coordinates of `padded`."""
+    if not leaves(span, attack) and attack.present:
+        inside = np.vstack([span.projected(attack.spanned(None).T).T, np.zeros(attack.dimension)])
+        return replace(attack, attackable=span.rank + 1, ellipsoid=Ellipsoid(directions=frozen(inside)))
+    inner = replace(attack, attackable=span.rank + 1, ellipsoid=None)
     if not attack.present:
         return inner
-    scale = frozen(np.append(np.ones(span.rank), _share(span)))
-    return replace(inner, ellipsoid=Ellipsoid(scale, spare=True))
+    far = span.complement.share_of(attack.ellipsoid) or 0.0
+    scale = np.full(span.rank + 1, far)
+    scale[-1] *= _share(span)
+    if attack.ellipsoid is not None:
+        inputs, columns = span.complement.axes
+        scale[columns] = attack.ellipsoid.scale[inputs]
+    return replace(inner, ellipsoid=Ellipsoid(frozen(scale), spare=attack.ellipsoid is None))
 
 
-def points_within(span: RowSpan, points: Array) -> Array:
-    """Attacked points of d inputs, shape (m, d), in the coordinates of `padded`, one of the two that it stands for."""
-    return np.hstack([span.projected(points), _share(span) * span.complement.lengths(points)[:, None]])
+def leaves(span: RowSpan, attack: AttackBall) -> bool:
+    """Whether attacks leave the span, in all directions alike, so that networks are spread over what is outside."""
+    return attack.present and bool(span.complement.share_of(attack.ellipsoid))
+
+
+def span_of_ball(span: RowSpan, attack: AttackBall) -> RowSpan:
+    """The span that attacks that leave it have in the coordinates of their ball, as theirs in the programme are."""
+    if attack.ellipsoid is None:
+        return span
+    inputs, columns = span.complement.axes
+    still = attack.ellipsoid.scale[inputs] == 0.0
+    basis = np.delete(span.basis, columns[still], axis=1)[attack.ellipsoid.kept]
+    return replace(span, basis=np.ascontiguousarray(basis))
+
+
+def points_within(span: RowSpan, points: Array, *, leaving: bool = True) -> Array:
+    """Attacked points of d inputs, shape (m, d), in the coordinates of `padded`, one of the two that it stands for.
+
+    Args:
+        span: The span.
+        points: The points.
+        leaving: Whether attacks leave the span at all.
+    """
+    rest = _share(span) * span.complement.lengths(points) if leaving else np.zeros(points.shape[0])
+    return np.hstack([span.projected(points), rest[:, None]])
 
 
 def evened(second_moments: Array) -> Array:
@@ -106,17 +149,17 @@ def network_within(span: RowSpan, network: PolynomialNetwork, *, attacked: bool)
     Args:
         span: The span.
         network: A network of d inputs and one output.
-        attacked: Whether there are attacks, under which it has to be averaged.
+        attacked: Whether there are attacks that leave the span, under which it has to be averaged.
     """
     if network.complement is None and not attacked:
-        return replace(network, u=neurons_within(span, network.u))
+        return replace(network, u=neurons_within(span, network.u), ellipsoid=None)
     return _averaged(network, span)
 
 
 def network_outside(span: RowSpan, network: PolynomialNetwork, *, attacked: bool) -> PolynomialNetwork:
     """The network of d inputs that one in the coordinates of `padded` stands for."""
     if not attacked:
-        return replace(network, u=neurons_outside(span, network.u))
+        return replace(network, u=neurons_outside(span, network.u), ellipsoid=None)
     inside = span.lifted(_unit(network.u)[:, :-1])
     return replace(network, u=inside, ellipsoid=None, complement=span.complement)
 
@@ -170,19 +213,22 @@ def outputs_allowance(network: PolynomialNetwork, X: Array) -> Array:
     return np.asarray((8.0 + d**0.5 + m**0.5) * EPS * float(np.abs(network.alpha).sum()) * sizes)
 
 
-def slack(span: RowSpan, weights: Array, activation: tuple[float, float, float], radius: Array | float = 0.0) -> float:
+def slack(span: RowSpan, weights: Array, activation: tuple[float, float, float], attack: AttackBall) -> float:
     """What gamma may lack in the coordinates of `padded`.
 
     Args:
         span: The span.
         weights: What the multipliers of each sample weigh, shape (n,).
         activation: (a, b, c).
-        radius: l2 radii of the attacks on the samples, shape (n,).
+        attack: The attacks on the samples.
     """
-    a, b, _ = activation
-    away = span.uncertainty(2.0 * radius)
-    lengths = np.linalg.norm(span.coordinates, axis=1) + radius
-    shortened = abs(a) * span.skew * radius**2
+    (a, b, _), radius = activation, attack.radius
+    reach = attack.euclidean_reach * radius
+    if leaves(span, attack):
+        away, shortened = span.uncertainty(2.0 * reach), abs(a) * span.skew * reach**2
+    else:
+        away, shortened = uncertainty_under(attack, span), np.zeros_like(radius)
+    lengths = np.linalg.norm(span.coordinates, axis=1) + reach
     return float(np.abs(weights) @ (away * (abs(a) * (2.0 * lengths + 3.0 * away) + abs(b)) + shortened))
 
 

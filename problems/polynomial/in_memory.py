@@ -22,10 +22,19 @@ from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMultipliers, PointMultipliers, coefficients
 from cvxrobust.core.programs.polynomial.evaluation import worst_outputs
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
+from cvxrobust.problems.data.attacked_span import directions_of_their_own
+from cvxrobust.problems.data.row_span import PAYS
 from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program, sided_multipliers
 from cvxrobust.problems.polynomial.attack_sums import Multipliers
 from cvxrobust.problems.polynomial.base import PolynomialTraining
-from cvxrobust.problems.polynomial.coordinates import evened, neurons_within, of_unit_neurons, padded, points_within
+from cvxrobust.problems.polynomial.coordinates import (
+    evened,
+    neurons_within,
+    of_unit_neurons,
+    padded,
+    points_within,
+    span_of_ball,
+)
 from cvxrobust.problems.polynomial.first_bounds import bound_at_once, seconds_of_a_look
 from cvxrobust.problems.polynomial.matrix_variables import (
     COSTLY,
@@ -200,7 +209,7 @@ class PolynomialProblem(PolynomialTraining):
     def look(self) -> float:
         """Seconds that it takes to judge one network, about."""
         n, d = self.X.shape
-        attacked, reducible = self.attack.present, self.attack.isotropic
+        attacked, reducible = self.attack.present, n + directions_of_their_own(self.attack) < PAYS * d
         return len(self.targets) * seconds_of_a_look(n, d, attacked=attacked, reducible=reducible)
 
     def at_once(self) -> Certificate:
@@ -236,17 +245,16 @@ class PolynomialProblem(PolynomialTraining):
             quadratic = network.quadratic(network.alpha, self.attack)
             other = np.where(attacks.values > self.y, 1.0, -1.0)
             return self._attacked(quadratic, other)
-        moves = attacks.points - self.X
-        if self.span is not None:  # points stand for their mirror images in the complement as well
-            u, moves = self.span.projected(network.u), self.span.projected(moves)
-        else:
-            network = of_unit_neurons(network)
-            u, moves = self.attack.pulled(network.u), self.attack.coordinates(moves)
+        span = span_of_ball(self.span, self.attack) if self.span is not None and self.leaving else None
+        network = network if span is not None else of_unit_neurons(network)
+        u, moves = self.attack.pulled(network.u), self.attack.coordinates(attacks.points - self.X)
+        if span is not None:  # points stand for their mirror images in the complement as well
+            u, moves = span.projected(u), span.projected(moves)
         _, axes = np.linalg.eigh((u.T * network.alpha) @ u)
         steepest = np.where((self.signs * self.activation[0] > 0.0)[:, None], axes[:, 0], axes[:, -1])
         mirrored = 2.0 * (moves * steepest).sum(axis=1, keepdims=True) * steepest
-        back = self.attack.pushed(mirrored) if self.span is None else self.span.lifted(mirrored)
-        return np.asarray(attacks.points - back)
+        back = mirrored if span is None else span.lifted(mirrored)
+        return np.asarray(attacks.points - self.attack.pushed(back))
 
     def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
         """`objective`, given the network's own worst cases."""
@@ -298,7 +306,8 @@ class PolynomialProblem(PolynomialTraining):
                 (d + 1, k+) and (d + 1, k-); None for no restriction. In the coordinates of the programmes.
         """
         if self.span is not None:
-            points = points_within(self.span, points) if self.attack.present else self.coordinates[owners]
+            inside = self.coordinates[owners] if not self.attack.present else None
+            points = points_within(self.span, points, leaving=self.leaving) if inside is None else inside
         return RestrictedSDP(self, owners, points, atoms)
 
 
@@ -320,7 +329,7 @@ class RestrictedSDP:
     @property
     def _even(self) -> bool:
         """Whether each point stands for two: attacked, in the span of the rows."""
-        return self.base.span is not None and self.base.attack.present
+        return self.base.span is not None and self.base.leaving
 
     def to_conic(self) -> ConicProgram:
         """The master in standard form."""

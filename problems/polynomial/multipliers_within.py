@@ -11,33 +11,46 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.programs.polynomial.certificate import MomentMultipliers, PointMultipliers
-from cvxrobust.core.programs.polynomial.moments import AttackMultipliers
+from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SidedMultipliers
 from cvxrobust.problems.data.row_span import RowSpan
 from cvxrobust.problems.polynomial.attack_sums import Multipliers
-from cvxrobust.problems.polynomial.coordinates import points_within
+from cvxrobust.problems.polynomial.coordinates import leaves, points_within, span_of_ball
 
 Array = NDArray[np.float64]
 
 
-def multipliers_within(span: RowSpan, X: Array, multipliers: Multipliers) -> Multipliers:
+def multipliers_within(span: RowSpan, X: Array, multipliers: Multipliers, attack: AttackBall) -> Multipliers:
     """The same in the coordinates of the programmes.
 
     Args:
         span: The span.
         X: The inputs, shape (n, d).
         multipliers: Of points, moments or attacks, in these coordinates or in the inputs.
+        attack: The attacks on the inputs; where they never leave the span, their coordinates are always their own.
     """
-    d = X.shape[1]
+    d, leaving = X.shape[1], leaves(span, attack)
     with np.errstate(over="ignore", invalid="ignore"):  # of strangers, they may be anything
         if isinstance(multipliers, PointMultipliers):
             points = multipliers.points
-            return replace(multipliers, points=points_within(span, points)) if points.shape[1] == d else multipliers
+            if points.shape[1] != d:
+                return multipliers
+            return replace(multipliers, points=points_within(span, points, leaving=leaving))
+        if not leaving:
+            return multipliers
+        span = span_of_ball(span, attack)
+        if isinstance(multipliers, SidedMultipliers):
+            return SidedMultipliers(*(_attacks_within(span, X, one) for one in (multipliers.down, multipliers.up)))
         if not isinstance(multipliers, MomentMultipliers):
-            return AttacksWithin(multipliers, span, X) if multipliers.basis.shape[0] == d else multipliers
+            return _attacks_within(span, X, multipliers)
         basis = multipliers.basis
         width = multipliers.moments.shape[1] - 1 if basis is None else basis.shape[0]
-        return _moments_within(span, multipliers.moments, basis) if width == d else multipliers
+        return _moments_within(span, multipliers.moments, basis) if width == span.basis.shape[0] else multipliers
+
+
+def _attacks_within(span: RowSpan, X: Array, attacks: AttackMultipliers) -> AttackMultipliers:
+    return AttacksWithin(attacks, span, X) if attacks.basis.shape[0] == span.basis.shape[0] else attacks
 
 
 def _moments_within(span: RowSpan, moments: Array, basis: Array | None) -> MomentMultipliers:

@@ -27,7 +27,8 @@ class StreamedSDP(PolynomialTraining):
         radius: l2 attack radius, one for all samples or one per sample, in the units of X, or of the shape that scale,
             covariance or directions give to attacks; 0 is standard training.
         beta: Weight of the penalty, above 0.
-        loss: ``"hinge"``, ``"squared_hinge"``, ``"logistic"``, or, with radius 0, one of targets.
+        loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``; of targets ``"squared"``, ``"absolute"`` or
+            ``"huber"`` (``"huber:M"`` for another threshold), under attack of the worst error.
         activation: (a, b, c) with a != 0.
         sample_weight: What each row counts, 0 or more, shape (n,); 2 is a row twice, 0 leaves it out. Means become
             weighted means.
@@ -63,15 +64,6 @@ class StreamedSDP(PolynomialTraining):
             raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
         threat = Threat(norm, scale, covariance, directions)
         super().__init__(data.X, data.y, radius, beta, loss, activation, sample_weight, class_weight, threat)
-        self._check_attacks()
-
-    def _check_attacks(self) -> None:
-        """Refuse attacks of targets."""
-        if not self._loss.margin and self.attack.present:
-            raise InputError(
-                f"backends that read data in batches do not know both sides of the {self.loss} loss under attack; "
-                "expected radius 0 for every sample, or data in memory and AdversarialSDP."
-            )
 
     @property
     def cones(self) -> frozenset[type]:

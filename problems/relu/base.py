@@ -26,10 +26,11 @@ from cvxrobust.core.programs.gated.certificate import (
 )
 from cvxrobust.core.programs.gated.cones import ConeInterior, can_carry
 from cvxrobust.core.programs.gated.program import GatedProgram
+from cvxrobust.problems.data.attacked_span import span_under, uncertainty_under
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu import recovery as relu_recovery
 from cvxrobust.problems.relu.assembly import GatedForm
-from cvxrobust.problems.relu.coordinates import is_within, span_under, uncertainty_under
+from cvxrobust.problems.relu.coordinates import is_within
 from cvxrobust.problems.relu.data import ReLUData
 from cvxrobust.problems.relu.fields import SharedGates
 from cvxrobust.problems.relu.first_bounds import bound_at_once, seconds_of_a_look

@@ -33,7 +33,8 @@ def wanted_gates(n_gates: int | None, X: Array) -> int:
     """How many gates to sample: as many as asked for, or by different samples and inputs.
 
     More gates always lower the optimum, but errors on data held out do not follow: ten gates are no worse there than
-    fifty up to some hundred samples per input. See `cvxrobust.bench.studies.gate_counts`.
+    fifty up to some hundred samples per input. See `cvxrobust.bench.studies.gate_counts`, and `hyperparameters` there
+    for accuracies under attack, which do not follow either.
 
     Raises:
         InputError: Their number is no whole number above 0.

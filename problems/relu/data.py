@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.problems.data.attacked_span import span_under
 from cvxrobust.problems.data.row_span import RowSpan
 from cvxrobust.problems.relu import choices as relu_choices
-from cvxrobust.problems.relu.coordinates import network_outside, network_within, span_under
+from cvxrobust.problems.relu.coordinates import network_outside, network_within
 from cvxrobust.problems.relu.fields import ReLUFields, SharedGates
 from cvxrobust.problems.relu.gates.patterns import GateSet
 

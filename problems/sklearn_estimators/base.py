@@ -70,6 +70,29 @@ class TrainingRows:
         return replace(self.take(kept), weights=weights)
 
 
+@dataclass(frozen=True)
+class Stated:
+    """What an estimator solves.
+
+    Args:
+        problem: The problem of its rows.
+        rows: The rows as the problem has them.
+        shape: Of the attacks, in the units of these rows.
+        standardizer: What turned the data's units into the problem's; None if nothing did.
+    """
+
+    problem: Any
+    rows: TrainingRows
+    shape: ShapeArrays
+    standardizer: Standardizer | None
+
+    def reach(self) -> Array:
+        """By how much attacks may move each feature at most, in the data's units, shape (d,)."""
+        attack = self.problem.attack
+        found = np.asarray(attack.dual_norm(np.eye(attack.attackable)) * attack.radius.max())
+        return found if self.standardizer is None else found * self.standardizer.scale
+
+
 class NetworkEstimator(BaseEstimator):
     """Base of the estimators: a subclass has a constructor, says which problem it solves, and what labels are."""
 
@@ -115,23 +138,28 @@ class NetworkEstimator(BaseEstimator):
             given: The rows, with inputs in the data's units.
             **about: Fields of the network.
         """
+        return self._solved(self._stated(given), **about)
+
+    def _solved(self, stated: "Stated", **about: Any) -> Self:
+        settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
+        self.result_: Result[Any] = solve(
+            stated.problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
+        )
+        self.attack_reach_ = stated.reach()
+        self.network_: Any = self.result_.network.replace(standardizer=stated.standardizer, **about)
+        return self
+
+    def _stated(self, given: TrainingRows) -> "Stated":
+        """The problem of rows all of which count, with inputs in the data's units."""
         rows = given.merged()
-        n_features = rows.inputs.shape[1]
-        features = Features(n_features, tuple(map(str, getattr(self, "feature_names_in_", ()))))
+        features = Features(rows.inputs.shape[1], tuple(map(str, getattr(self, "feature_names_in_", ()))))
         called = features.names or range(features.count)
         self.constant_features_ = tuple(called[column] for column in constant_columns(rows.inputs).tolist())
         standardizer = Standardizer.fit(rows.inputs, features.names, rows.weights) if self.standardize else None
         inputs = rows.inputs if standardizer is None else standardizer.transform(rows.inputs)
-        stated = replace(rows, inputs=inputs, targets=self._own_targets(rows.targets, rows.weights))
-        problem = self._problem(stated, self._shape(features, standardizer))
-        settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
-        self.result_: Result[Any] = solve(
-            problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
-        )
-        reach = problem.attack.dual_norm(np.eye(n_features)) * problem.attack.radius.max()
-        self.attack_reach_ = reach if standardizer is None else reach * standardizer.scale
-        self.network_: Any = self.result_.network.replace(standardizer=standardizer, **about)
-        return self
+        own = replace(rows, inputs=inputs, targets=self._own_targets(rows.targets, rows.weights))
+        shape = self._shape(features, standardizer)
+        return Stated(self._problem(own, shape), own, shape, standardizer)
 
     def _shape(self, features: Features, standardizer: Standardizer | None) -> ShapeArrays:
         """The shape of attacks on inputs that are standardised, as problems take it."""

@@ -1,6 +1,6 @@
 """The problems as classifiers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -8,15 +8,23 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
 
 from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.attacks.threat import Threat
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.programs.gated.program import Formulation
+from cvxrobust.core.robustness.attacks import Attack
+from cvxrobust.core.robustness.evaluate import evaluate_robustness
+from cvxrobust.core.robustness.report import RobustnessReport
+from cvxrobust.core.robustness.sanity import SanityReport, check_sanity
 from cvxrobust.core.validation import label_array
 from cvxrobust.core.weights import ClassWeight, together
 from cvxrobust.problems.data.features import ShapeArrays
 from cvxrobust.problems.polynomial.base import DEFAULT_ACTIVATION
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 from cvxrobust.problems.sklearn_estimators.base import (
+    DATA,
     STANDARDIZED,
     Array,
     NetworkEstimator,
@@ -25,11 +33,16 @@ from cvxrobust.problems.sklearn_estimators.base import (
     TrainingRows,
 )
 
+SHOWN = 21
+"""Radii of a report where nobody gives others."""
 
-class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
+
+class NetworkClassifier(ClassifierMixin, NetworkEstimator):
     """What classifiers share."""
 
     class_weight: ClassWeight
+    norm: Norm
+    radius: ArrayLike
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train on rows X, shape (n, d), with labels y of any kind, shape (n,).
@@ -46,13 +59,17 @@ class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
         inputs, labels = self._checked(X, y)
         check_classification_targets(labels)
         weights = together(sample_weight, self.class_weight, labels, inputs.shape[0])
-        rows = self._counted(inputs, labels, weights)
+        rows = self._numbered(self._counted(inputs, labels, weights))
+        return self._train(rows, classes=tuple(self.classes_.tolist()))
+
+    def _numbered(self, rows: TrainingRows) -> TrainingRows:
+        """Rows with labels as problems have them: -1 and +1, or numbers of classes."""
         self.classes_, index = np.unique(rows.targets, return_inverse=True)
         if self.classes_.size < 2:
             raise ValueError(f"y holds one class, {self.classes_.tolist()}; a classifier needs at least two classes.")
         numbers = index.astype(np.float64)
         targets = np.where(index == 1, 1.0, -1.0) if self.classes_.size == 2 else numbers
-        return self._train(replace(rows, targets=targets), classes=tuple(self.classes_.tolist()))
+        return replace(rows, targets=targets)
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Outputs of the network, shape (n,), or (n, K) for K > 2 classes."""
@@ -66,11 +83,102 @@ class _NetworkClassifier(ClassifierMixin, NetworkEstimator):
         index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
         return np.asarray(self.classes_[index])
 
+    def evaluate_robustness(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        radii: ArrayLike | None = None,
+        threat: Threat | None = None,
+        *,
+        steps: int = 40,
+        restarts: int = 2,
+        seed: int = 0,
+        exact_seconds: float = 0.0,
+        attacks: Mapping[str, Attack] | None = None,
+    ) -> RobustnessReport:
+        """For every radius a bracket of the accuracy under attack; see `cvxrobust.evaluate_robustness`.
+
+        Args:
+            X: Inputs, shape (n, d), as `predict` takes them.
+            y: Labels, shape (n,).
+            radii: In the units of `attack_units`, shape (k,); None for some from 0 to twice the radius that `fit` was
+                about.
+            threat: Other attacks; None for those of `fit`: their norm, shape, units and immutable features. What is
+                given here is in standard deviations of the features with `standardize`, but for `bounds`.
+            steps: As there.
+            restarts: As there.
+            seed: As there.
+            exact_seconds: As there.
+            attacks: As there.
+
+        Raises:
+            InputError: As there.
+        """
+        inputs, own = self._inputs(X), self.threat_ if threat is None else threat
+        report = evaluate_robustness(
+            self.network_, inputs, y, own, self._shown(radii), steps=steps, restarts=restarts, seed=seed,
+            exact_seconds=exact_seconds, attacks=attacks,
+        )  # fmt: skip
+        in_data = threat is None and self.attack_units == DATA and self.standardize
+        return replace(report, units="the data's units") if in_data else report
+
+    def _shown(self, radii: ArrayLike | None) -> ArrayLike:
+        """Radii of a report where nobody gives others."""
+        if radii is not None:
+            return radii
+        largest = float(np.max(self._own_radius()))
+        if not largest > 0.0:
+            raise InputError(
+                f"{type(self).__name__} was trained at radius 0; expected radii, shape (k,), to judge it at."
+            )
+        return np.linspace(0.0, 2.0 * largest, SHOWN)
+
+    def _own_radius(self) -> ArrayLike:
+        """What `fit` was about."""
+        return self.radius
+
+    def check_sanity(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        radius: float,
+        threat: Threat | None = None,
+        *,
+        steps: int = 40,
+        restarts: int = 2,
+        seed: int = 0,
+    ) -> SanityReport:
+        """Whether what attacks leave of the accuracy at a radius is to be believed; see `cvxrobust.check_sanity`.
+
+        Args:
+            X: Inputs, shape (n, d), as `predict` takes them.
+            y: Labels, shape (n,).
+            radius: In the units of `attack_units`, above 0.
+            threat: As for `evaluate_robustness`.
+            steps: As there.
+            restarts: As there.
+            seed: As there.
+
+        Raises:
+            InputError: As there.
+        """
+        inputs, own = self._inputs(X), self.threat_ if threat is None else threat
+        return check_sanity(self.network_, inputs, y, own, radius, steps=steps, restarts=restarts, seed=seed)
+
+    @property
+    def threat_(self) -> Threat:
+        """The attacks that `fit` was about, but for their radius, on inputs as the network sees them."""
+        check_is_fitted(self)
+        ellipsoid = self.network_.ellipsoid
+        if ellipsoid is None:
+            return Threat(self.norm)
+        return Threat(self.norm, scale=ellipsoid.scale, directions=ellipsoid.directions)
+
     def _labels(self, y: ArrayLike) -> NDArray[Any]:
         return label_array(y)
 
 
-class PolynomialClassifier(_NetworkClassifier, PolynomialEstimator):
+class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
     """A two-layer polynomial network, trained to certified global optimality, with scikit-learn's conventions.
 
     Two classes give one output; more are trained one-versus-all. See `AdversarialSDP` for the mathematics.
@@ -153,7 +261,7 @@ class PolynomialClassifier(_NetworkClassifier, PolynomialEstimator):
         return accuracies
 
 
-class ReLUClassifier(_NetworkClassifier):
+class ReLUClassifier(NetworkClassifier):
     """A two-layer ReLU network, trained to certified optimality within its gates, with scikit-learn's conventions.
 
     Two classes give one output; more are trained one-versus-all. See `AdversarialReLU` for the mathematics.

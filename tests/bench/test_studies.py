@@ -34,6 +34,7 @@ def test_every_study_says_what_it_takes(name, capsys):
         ("auto_regret", ROWS / "auto_regret.jsonl", "geometric mean"),
         ("gate_counts", ROWS / "gate_counts.jsonl", "Optimum above that with 100 gates"),
         ("relu_grid", ROWS / "relu_grid.jsonl", "cases, "),
+        ("hyperparameters", FOLDER / "reports" / "hyperparameters.jsonl", "| 0.1, 0.03, 0.01 | 0, 1, 2 | 0.26 | 1.6 |"),
         ("raw_units", FOLDER / "reports" / "raw_units.jsonl", "| certified, raw |"),
         ("sdplib", FOLDER / "reports" / "sdplib.jsonl", "| mcp100 |"),
     ],

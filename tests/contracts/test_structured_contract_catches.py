@@ -14,11 +14,13 @@ GUIDE = Path(__file__).resolve().parents[2] / "backends" / "README-structured.md
 
 
 def example():
-    """The backend that the guide shows."""
+    """The backend that the guide shows; what judges its networks knows ellipsoids, so it may read them as well."""
     source = re.search(r"`atoms.py`:\n\n```python\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), flags=re.M | re.S)
     found = {"__name__": "atoms"}
     exec(compile(source[1], "atoms.py", "exec"), found)
-    return found["Atoms"]()
+    backend = found["Atoms"]()
+    backend.capabilities = replace(backend.capabilities, attacks=frozenset({"ball", "ellipsoid"}))
+    return backend
 
 
 HONEST = example()
@@ -86,6 +88,10 @@ def unweighted(self, program, settings, monitor, start):
     return honest(self, replace(program, weights=None), settings, monitor, start)
 
 
+def shapeless(self, program, settings, monitor, start):
+    return honest(self, replace(program, attack=replace(program.attack, ellipsoid=None)), settings, monitor, start)
+
+
 def half(found):
     return replace(found, network=replace(found.network, alpha=0.5 * found.network.alpha))
 
@@ -109,6 +115,7 @@ WAYS = {
     "options dropped": ("test_a_structured_solve_refuses_unknown_options", careless),
     "a start dropped": ("test_a_network_to_start_from_is_no_loss", forgetful),
     "weights dropped": ("test_weights_of_samples_are_heeded", unweighted),
+    "shapes dropped": ("test_shapes_of_attacks_are_heeded", shapeless),
     "a programme written to": (MANNERS, untidy),
     "output": (MANNERS, talkative),
 }

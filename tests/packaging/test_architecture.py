@@ -26,7 +26,7 @@ ROOMS = {
     "< conic < losses < attacks < networks < robustness < programs < contracts < discovery < kit < formats < solving "
     "< paths < testing",
     "core.programs": "rows < polynomial | gated",
-    "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators",
+    "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators < model_selection",
     "problems.relu": "gates < *",
     "backends": "cvxopt_keeping < clarabel | scs | cvxpy | mosek | torch | ipm",
     "backends.torch": "process_group, stopping, checkpoint, lbfgs, losses < conic | polynomial | gated",
@@ -37,7 +37,13 @@ ROOMS = {
         "complementarity, coupling_orders, symmetric, loss_sides, growth, residual_sides, worst_sides < losses "
         "< polynomial | gated"
     ),
-    "bench": "metrics, streams, display, data, baselines < workflows < harness < demo | studies < gpu < cli",
+    "bench": (
+        "metrics, streams, display, data, baselines < pictures < workflows < harness < demo | studies "
+        "< gpu | reproduce < cli"
+    ),
+    "bench.reproduce": (
+        "tables, journal, stated < methods < fits < selection < run | analysis < pictures < report | study"
+    ),
     "bench.harness": "suite < results < run < analysis < report",
 }
 

@@ -21,6 +21,7 @@ from cvxrobust import (
     load,
 )
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.problems.data.features import Features
 
 NAMES = ["age", "bmi", "pressure"]
@@ -285,3 +286,26 @@ def test_arrays_have_no_names_to_call_features_by(data):
         many.place("colum 1")
     with pytest.raises(UnknownNameError):
         PolynomialClassifier(attack_units="feet").fit(X, y)
+
+
+@pytest.mark.parametrize("units", ["standardized", "data"])
+@pytest.mark.parametrize("kind", [PolynomialClassifier, ReLUClassifier])
+def test_evaluations_are_about_the_attacks_of_training(data, kind, units):
+    X, y = data
+    small = 0.2 if units == "standardized" else 0.05
+    more = {"n_gates": 6} if kind is ReLUClassifier else {}
+    model = kind(radius=small, immutable=["bmi"], attack_units=units, tolerance=1e-2, **more).fit(X, y)
+    radii = [0.0, small, 4.0 * small]
+    report = model.evaluate_robustness(X, y, radii, steps=10)
+    expected = model.certified_score(X, y, radii) if more else model.robust_score(X, y, radii)
+    np.testing.assert_array_equal(report.certified, expected)
+    assert report.clean == model.score(X, y)
+    assert report.units == ("the data's units" if units == "data" else "standard deviations of each column")
+    moved = report.points - X.to_numpy()
+    np.testing.assert_array_equal(moved[:, 1], 0.0)
+    broken = np.isfinite(report.broken_at) & (report.broken_at > 0.0)
+    assert broken.any()
+    assert (np.abs(moved[broken]) <= report.broken_at[broken, None] / small * model.attack_reach_ * (1 + 1e-9)).all()
+    other = model.evaluate_robustness(X, y, [0.2], Threat(2), steps=10)
+    assert other.units == "standard deviations of each column"
+    assert model.check_sanity(X, y, small, steps=10).passed

@@ -31,6 +31,8 @@ def problem_of(kind):
     radius = np.linspace(0.0, 0.4, 61)
     if kind == "classes":
         return AdversarialSDP(X, score.argmax(axis=1), radius=radius)
+    if kind == "targets":
+        return AdversarialSDP(X, score[:, 0], radius=radius, loss="huber:0.4", sample_weight=np.arange(61) % 3)
     y = np.where(score[:, 0] > 0.0, 1.0, -1.0)
     if kind == "streamed":
         starts = range(0, 61, 17)

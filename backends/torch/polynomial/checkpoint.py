@@ -12,12 +12,13 @@ import torch
 
 from cvxrobust.backends.torch.checkpoint import State
 from cvxrobust.backends.torch.lbfgs import Memory
-from cvxrobust.backends.torch.polynomial.certify import SmoothedMultipliers
+from cvxrobust.backends.torch.polynomial.certify import SmoothedMultipliers, sided
 from cvxrobust.backends.torch.polynomial.objective import Array, Form, PolynomialSmoothing, Query
 from cvxrobust.backends.torch.polynomial.samples import LocalSamples
 from cvxrobust.core import InputError, PolynomialNetwork, PolynomialProgram, loss_by_name
 from cvxrobust.core.programs.polynomial.certificate import dual_bound
-from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, span_moments
+from cvxrobust.core.programs.polynomial.evaluation import worst_outputs
+from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SidedMultipliers, span_moments
 from cvxrobust.core.programs.rows import row_blocks
 
 PAIRS = 100
@@ -40,13 +41,16 @@ def search_state(
     }  # fmt: skip
 
 
-def best_state(network: PolynomialNetwork, multipliers: AttackMultipliers) -> dict[str, Any]:
+def best_state(network: PolynomialNetwork, multipliers: AttackMultipliers | SidedMultipliers) -> dict[str, Any]:
     """The best network and multipliers so far."""
     state: dict[str, Any] = {"u": network.u, "alpha": network.alpha}
-    if isinstance(multipliers, SmoothedMultipliers):
-        query = multipliers.form.query
+    sides = [multipliers.down, multipliers.up] if isinstance(multipliers, SidedMultipliers) else [multipliers]
+    known = [one for one in sides if isinstance(one, SmoothedMultipliers)]
+    if known:
+        query = known[0].form.query
         state |= {
-            "theta": multipliers.theta, "dual_neurons": query.neurons, "dual_signs": query.signs,
+            "theta": np.concatenate([one.theta for one in known]),
+            "dual_neurons": query.neurons, "dual_signs": query.signs,
             "dual_attack": query.smoothing.attack,
         }  # fmt: skip
     return state
@@ -79,7 +83,7 @@ class Restored:
         n, d = program.X.shape
         self.neurons, self.signs = self._signed("neurons", "signs", d)
         self.memory = self._memory()
-        centre = torch.tensor(self._numbers("centre", n)[samples.rows], device=samples.device)
+        centre = samples.own(torch.tensor(self._numbers("centre", samples.faces * n), device=samples.device))
         self.smoothing = PolynomialSmoothing(self._positive("hinge"), self._positive("attack"), centre)
         self.stage = int(self._numbers("stage"))
         u, alpha = self._numbers("u", None, d), self._numbers("alpha", None)
@@ -106,7 +110,7 @@ class Restored:
         found = [
             quadratic.worst_margins(X, labels[rows], program.attack.of(rows))
             if loss.margin
-            else network.decision_function(X)
+            else worst_outputs(quadratic, X, labels[rows], program.attack.of(rows))[0]
             for rows, X in row_blocks(program.X)
         ]
         return float(np.mean(loss.value(np.concatenate(found), labels))) + program.beta * network.penalty
@@ -118,13 +122,14 @@ class Restored:
         program = self._program
         loss, labels = program.loss_function, program.labels[:, self._task]
         signs = labels if loss.margin else np.ones_like(labels)
-        theta, sums = span_moments(self.multipliers, program.X, signs, program.attack, loss)
+        sums = span_moments(self.multipliers, program.X, signs, program.attack, loss)
         bound = dual_bound(
-            theta, sums.matrix(), sums.mass, loss=loss, target=labels, activation=program.activation, beta=program.beta
-        )
+            sums.theta, sums.second_moments, sums.mass, loss=loss, target=labels, activation=program.activation,
+            beta=program.beta, reach=sums.reach,
+        )  # fmt: skip
         return bound.value
 
-    def _multipliers(self, n: int, d: int) -> SmoothedMultipliers:
+    def _multipliers(self, n: int, d: int) -> SmoothedMultipliers | SidedMultipliers:
         neurons, signs = (
             torch.tensor(part, device=self._samples.device) for part in self._signed("dual_neurons", "dual_signs", d)
         )
@@ -132,7 +137,10 @@ class Restored:
         query = Query(self._task, neurons, signs, PolynomialSmoothing(1.0, self._positive("dual_attack"), nowhere))
         samples = self._samples
         form = Form(query, samples.target(self._task), self._program.activation, samples.attack)
-        return SmoothedMultipliers(self._program, form, self._numbers("theta", n))
+        theta = self._numbers("theta", samples.faces * n)
+        if samples.faces == 2:
+            return sided(self._program, form, theta.reshape(2, n))
+        return SmoothedMultipliers(self._program, form, theta)
 
     # -- checks -------------------------------------------------------------------------------------------------
 

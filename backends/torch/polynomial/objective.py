@@ -3,7 +3,8 @@
 A neuron u with output weight s alpha, s = +-1, is ``v = sqrt(alpha) u``, and ``T = sum_j s_j p_j p_j'`` with
 ``p = [v; ||v||]``: the trace constraints of the convex programme hold, the penalty is ``beta sum ||v_j||^2``, and with
 enough neurons of either sign every local minimum is global. With weights ``theta_i = -loss'(margin_i) / n`` and
-``G = sum_i theta_i y_i A(attacked x_i)`` the gradient is ``-2 s_j (dp_j)'G p_j + 2 beta v_j`` (Danskin).
+``G = sum_i theta_i y_i A(attacked x_i)`` the gradient is ``-2 s_j (dp_j)'G p_j + 2 beta v_j`` (Danskin). Targets under
+attack have two worst cases per sample, which share a loss (`WorstErrors`) and the products with the sample.
 
 One evaluation costs two products of X with a (d, k) matrix, k the dimension of the neurons' span, one small
 eigendecomposition and elementwise work, done in blocks of samples. Several networks (the classes of a one-versus-all
@@ -29,6 +30,7 @@ from cvxrobust.backends.torch.polynomial.attacks import (
     varying_coordinates,
 )
 from cvxrobust.backends.torch.polynomial.samples import Block, LocalSamples, Target
+from cvxrobust.backends.torch.polynomial.worst_errors import WorstErrors
 from cvxrobust.core import AttackBall, PolynomialProgram, torch_threads
 from cvxrobust.core.attacks.view import AttackView
 
@@ -47,9 +49,9 @@ class PolynomialSmoothing:
     absolute residual ``max_{-1 <= p <= 1} p (target - t)``.
 
     Args:
-        hinge: mu; losses without a kink do not need it.
+        hinge: mu; losses without a kink do not need it, but worst errors do (`WorstErrors`).
         attack: nu of `smoothed_attacks`.
-        centre: Shape (n,), n the samples of this process.
+        centre: Shape (n,), n the worst cases of this process's samples.
         penalty: Share of beta that counts.
     """
 
@@ -92,7 +94,8 @@ class ObjectiveEvaluation:
     Args:
         value: The smoothed objective, over everybody's samples.
         gradient: With respect to the neurons, shape (m, d).
-        margins: Smoothed worst-case margins (outputs for the squared loss) of this process's samples, shape (n,).
+        margins: Smoothed worst-case margins (outputs of targets without attack) of this process's samples, shape (n,),
+            n their worst cases.
         weights: ``-loss'(margins)``, without the samples' weights, shape (n,).
         shift: Roots of the attacks' secular equations, shape (n,).
     """
@@ -102,6 +105,17 @@ class ObjectiveEvaluation:
     margins: Tensor
     weights: Tensor
     shift: Tensor
+
+
+def doubled(part: Tensor, faces: int) -> Tensor:
+    """What is said of samples, shape (b,) or (b, k), for each of their worst cases; as it lies in memory."""
+    return part if faces == 1 else torch.cat([part.transpose(0, -1)] * faces, dim=-1).transpose(0, -1)
+
+
+def residuals_of(labels: Tensor, margins: Tensor) -> Tensor:
+    """By how much worst outputs, from the margins of both sides, are too small and too large, shape (2, b)."""
+    b = labels.shape[0]
+    return torch.stack([labels - margins[:b], -labels - margins[b:]])
 
 
 class Form:
@@ -162,7 +176,7 @@ class Form:
 
 
 class _Sums:
-    """What one query sums over blocks."""
+    """What one query sums over blocks, and what it says of n worst cases."""
 
     def __init__(self, form: Form, n: int) -> None:
         (d, k), like = form.vectors.shape, form.vectors
@@ -208,6 +222,7 @@ class SmoothedObjective:
     def __init__(self, program: PolynomialProgram, samples: LocalSamples) -> None:
         self.program, self.samples = program, samples
         self.loss, self.margin = torch_loss(program.loss), program.loss_function.margin
+        self.errors = WorstErrors.of(program.loss) if samples.faces == 2 else None
         self._guesses: dict[int, Tensor] = {}
         self._pool: ThreadPoolExecutor | None = None
 
@@ -222,7 +237,7 @@ class SmoothedObjective:
             StopPass: Somebody asked to stop.
         """
         samples = self.samples
-        sums = [_Sums(self.form(query), samples.size) for query in queries]
+        sums = [_Sums(self.form(query), samples.faces * samples.size) for query in queries]
         vectors = torch.cat([one.form.vectors for one in sums], dim=1).to(samples.factory, samples.dtype)
         self._pass(sums, vectors)
         packed = samples.team.sum(torch.cat([one.packed() for one in sums]))
@@ -278,40 +293,44 @@ class SmoothedObjective:
     def _add(self, sums: list[_Sums], block: Block, vectors: Tensor, count: int, kept: bool = True) -> None:
         """Add a block to the sums of all queries, and keep what it says of single samples."""
         samples, rows = self.samples, block.rows
+        places, faces = samples.places(rows), samples.faces
         # With samples along the rows of transposes, products run up to four times as fast on CPUs.
         inside = (vectors.T @ block.working.T).to(samples.device).to(torch.float64).T
-        radius, parts, start = samples.radius[rows], [], 0
+        parts, start = [], 0
         for one in sums:
             form = one.form
             k = form.vectors.shape[1]
             mean = inside[:, start : start + k]
             start += k
             outputs, half = form.outputs(mean)
-            margins = form.target.sides[rows] * outputs
+            if faces == 2:
+                mean, outputs, half = doubled(mean, 2), doubled(outputs, 2), doubled(half, 2)
+            sides, radius = form.target.sides[places], form.target.radius[places]
+            margins = sides * outputs
             attacks = None
             if form.attacked:
                 guess = self._guesses.get(form.query.task) if kept else None
-                attacks = form.attack(rows, half, guess)
+                attacks = form.attack(places, half, guess)
                 margins = margins + attacks.change
                 if kept:
-                    one.shift[rows] = attacks.shift
+                    one.shift[places] = attacks.shift
                 against = form.view.moves(attacks.against)
                 mean = torch.addcmul(mean, radius[:, None], against, value=-1.0, out=torch.empty_like(mean))
-            losses, weights = self._loss(form.query, rows, margins)
-            theta = samples.weighed(weights, rows) * form.target.sides[rows] / count
+            losses, weights = self._loss(form.query, rows, places, margins)
+            theta = samples.weighed(weights, rows) * sides / count
             response = torch.empty((k + 1, mean.shape[0]), dtype=torch.float64, device=mean.device).T
             torch.mul(theta[:, None], mean, out=response[:, :k])
             response[:, k] = theta
             one.numbers[0] += samples.weighed(losses, rows).sum()
             one.numbers[1] += theta.sum()
             if kept:
-                one.margins[rows], one.weights[rows] = margins, weights
+                one.margins[places], one.weights[places] = margins, weights
             if attacks is not None:
                 moved = theta * radius
                 one.first -= moved @ attacks.against
                 one.second -= attacks.against.T.mul_(radius) @ response[:, :k]
                 form.view.add_variances(one.second, attacks.varying, (moved * radius) @ attacks.variance)
-            parts.append(response)
+            parts.append(response if faces == 1 else response[: block.X.shape[0]] + response[block.X.shape[0] :])
         responses = parts[0].T if len(parts) == 1 else torch.cat([part.T for part in parts])
         products, start = (
             (responses.to(samples.dtype).to(samples.factory) @ block.working).to(samples.device).to(torch.float64).T,
@@ -334,11 +353,18 @@ class SmoothedObjective:
         value = float(one.numbers[0]) / count + beta * float((form.lengths * form.lengths).sum())
         return ObjectiveEvaluation(value, gradient, one.margins, one.weights, one.shift)
 
-    def _loss(self, query: Query, rows: slice | Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses and their negative derivatives."""
+    def _loss(self, query: Query, rows: slice | Tensor, places: slice | Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses of some samples and their negative derivatives in what is said of their worst cases."""
         if self.margin:
             return self.loss.first_order(t, lambda z: query.smoothing.relu(z, rows))
-        residual = t - self.samples.labels[rows, query.task]
+        labels = self.samples.labels[rows, query.task]
+        if self.errors is not None:
+            smoothing = query.smoothing
+            losses, slopes = self.errors.smoothed(
+                residuals_of(labels, t), smoothing.centre[places].view(2, -1), smoothing.hinge
+            )
+            return losses, slopes.flatten()
+        residual = t - labels
         if self.loss.of_sizes:
             return query.smoothing.relu(-residual, rows, -1.0)
         losses, slopes = self.loss.first_order(residual, lambda z: query.smoothing.relu(z, rows))

@@ -29,16 +29,18 @@ class _Side:
 
     Args:
         labels: Shape (n,).
-        sides: Labels as signs of the output, shape (n,).
-        scale: ``sides radius^2``, shape (n,).
-        turn: ``sides radius``, shape (n,).
+        sides: Labels as signs of the output, of each worst case, shape (faces * n,), like all that follow.
+        radius: Of the attacks.
+        scale: ``sides radius^2``.
+        turn: ``sides radius``.
         attacked: Whether any sample is attacked.
         range: Least and largest scale, and its smallest absolute value above 0.
-        still: Which samples are not attacked, shape (n,), bool; None where all are.
+        still: Which are not attacked, bool; None where all are.
     """
 
     labels: Array
     sides: Array
+    radius: Array
     scale: Array
     turn: Array
     attacked: bool
@@ -61,10 +63,11 @@ class SmallObjective(SmoothedObjective):
 
     def __init__(self, program: PolynomialProgram, samples: LocalSamples) -> None:
         super().__init__(program, samples)
-        self._X, self._radius = samples.X.numpy(), samples.radius.numpy()
+        self._X = samples.X.numpy()
         self._columns: dict[int, _Side] = {}
         self._exact = loss_by_name(program.loss)
         self._weights = None if samples.weights is None else samples.weights.numpy()
+        self._of_cases = None if self._weights is None else np.tile(self._weights, samples.faces)
 
     def evaluate(self, queries: Sequence[Query]) -> list[ObjectiveEvaluation]:
         """Values and gradients.
@@ -91,8 +94,10 @@ class SmallObjective(SmoothedObjective):
         lengths = np.sqrt(squares)
         values, vectors = _spectrum(neurons, a * signs)
         linear = (0.5 * b) * (((signs * lengths) @ neurons) @ vectors)[:, None]
-        k, n = values.size, self._radius.size
+        k, n, faces = values.size, self._X.shape[0], self.samples.faces
         inside = vectors.T @ self._X.T
+        if faces == 2:
+            inside = np.concatenate([inside, inside], axis=1)
         half = inside * values[:, None]
         half += linear
         margins = np.einsum("ij,ij->j", half + linear, inside)
@@ -106,18 +111,18 @@ class SmallObjective(SmoothedObjective):
             offset = offset_of(self.program.attack)
             attacks = _Attacks(side, view.values, half, nu, None if guess is None else guess.numpy(), offset)
             margins += attacks.change if side.still is None else np.where(side.still, 0.0, attacks.change)
-            attacks.against *= self._radius
+            attacks.against *= side.radius
             inside -= view.moves(attacks.against.T).T
         losses, weights = self._losses(query, side.labels, margins)
-        theta = weighted(weights, self._weights) * side.sides
+        theta = weighted(weights, self._of_cases) * side.sides
         theta /= n
-        response = np.empty((k + 1, n))
+        response = np.empty((k + 1, theta.size))
         np.multiply(inside, theta, out=response[:k])
         response[k] = theta
-        products = response @ self._X
+        products = (response if faces == 1 else response[:, :n] + response[:, n:]) @ self._X
         if attacks is not None:
             second = response @ attacks.against.T
-            variances = attacks.variance @ (theta * self._radius * self._radius)
+            variances = attacks.variance @ (theta * side.radius * side.radius)
             view.add_variances(second[:k].T, attacks.varying, -variances)
             products -= second @ view.columns.T
         first = products[k]
@@ -130,23 +135,27 @@ class SmallObjective(SmoothedObjective):
         upper *= (-2.0 * signs)[:, None]
         upper += (2.0 * beta) * neurons
         value = float(weighted(losses, self._weights).sum()) / n + beta * float(squares.sum())
-        shift = np.zeros(n) if attacks is None else attacks.shift
+        shift = np.zeros(theta.size) if attacks is None else attacks.shift
         gradient, *rest = (torch.from_numpy(part) for part in (upper, margins, weights, shift))
         return ObjectiveEvaluation(value, gradient, *rest)
 
     def _side(self, task: int) -> _Side:
         if task not in self._columns:
             target, labels = self.samples.target(task), self.samples.labels[:, task]
-            sides, radius = target.sides.numpy(), self._radius
+            sides, radius = target.sides.numpy(), target.radius.numpy()
             still = radius == 0.0
             self._columns[task] = _Side(
-                labels.numpy(), sides, sides * radius * radius, sides * radius, target.attacked, target.scale,
+                labels.numpy(), sides, radius, sides * radius * radius, sides * radius, target.attacked, target.scale,
                 still if still.any() else None,
             )  # fmt: skip
         return self._columns[task]
 
     def _losses(self, query: Query, labels: Array, t: Array) -> tuple[Array, Array]:
-        """Losses and their negative derivatives."""
+        """Losses of samples and their negative derivatives in the margins of their worst cases."""
+        if self.errors is not None:
+            residuals, centre = np.stack([labels, -labels]) - t.reshape(2, -1), query.smoothing.centre.numpy()
+            losses, slopes = self.errors.smoothed(residuals, centre.reshape(2, -1), query.smoothing.hinge)
+            return losses, slopes.ravel()
         if not (self.loss.kinked or self.loss.of_sizes):
             return self._exact.value(t, labels), -self._exact.derivative(t, labels)
         mu, centre = query.smoothing.hinge, query.smoothing.centre.numpy()

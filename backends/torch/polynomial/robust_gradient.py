@@ -32,7 +32,7 @@ class RobustGradient:
         where = torch.device(device)
         self._samples = LocalSamples(program, where, getattr(torch, dtype), Team(where), lambda: False)
         self._objective = objective_of(program, self._samples)
-        self._smoothing = PolynomialSmoothing(*SMOOTHING, torch.zeros_like(self._samples.radius))
+        self._smoothing = PolynomialSmoothing(*SMOOTHING, self._samples.zeros())
 
     def __call__(self, neurons: Array, signs: Array) -> tuple[float, Array]:
         """Value and gradient; root-finding starts from what the last call found.

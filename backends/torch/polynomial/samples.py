@@ -48,8 +48,8 @@ class Target:
     """What an adversary works against: one column of labels, and the radii.
 
     Args:
-        sides: Labels as signs of the output, shape (n,).
-        radius: Shape (n,).
+        sides: Labels as signs of the output, of each worst case, shape (faces * n,).
+        radius: The same shape.
         attacked: Whether any sample of anybody is attacked.
         scale: Least and largest of ``sides radius^2``, and its smallest absolute value above 0 (0 without any).
     """
@@ -92,6 +92,8 @@ class LocalSamples:
         dtype: Precision of the large products.
         team: Who else holds samples.
         attacked: Whether any radius, of whatever process, is positive.
+        faces: Worst cases of a sample: 2, an attack on either side, of targets that are attacked; else 1. What is said
+            of each has shape (faces * n,), those of the second side, where attacks raise the output, last.
         streamed: Whether inputs are read anew in every pass; else they are kept: in float64, shape (n, d), and, for
             the large products, in `dtype` at the factory.
     """
@@ -115,6 +117,7 @@ class LocalSamples:
         self.radius: Tensor = self.attack.radius
         self.weights = None if program.weights is None else self._tensor(program.weights[self.rows])
         self.attacked = program.attack.present
+        self.faces = 2 if self.attacked and not program.loss_function.margin else 1
         self._targets: dict[int, Target] = {}
         self._source = program.X
         self.streamed = not isinstance(program.X, np.ndarray)
@@ -153,13 +156,39 @@ class LocalSamples:
         return np.asarray(next(iter(source.blocks()))[1][:SOME])
 
     def weighed(self, values: Tensor, rows: slice | Tensor) -> Tensor:
-        """What is said of some samples, shape (b,), times their weights."""
-        return values if self.weights is None else self.weights[rows] * values
+        """What is said of some samples, shape (b,), or of their worst cases, times their weights."""
+        if self.weights is None:
+            return values
+        own = self.weights[rows]
+        return own * values if values.shape == own.shape else torch.cat([own] * self.faces) * values
+
+    def places(self, rows: slice | Tensor) -> slice | Tensor:
+        """Where the worst cases of some samples stand."""
+        if self.faces == 1:
+            return rows
+        index = torch.arange(self.size, device=self.device)[rows]
+        return torch.cat([index, index + self.size])
+
+    def zeros(self) -> Tensor:
+        """One for each worst case of this process's samples."""
+        return torch.zeros(self.faces * self.size, dtype=torch.float64, device=self.device)
+
+    def whole(self, part: Tensor) -> Tensor:
+        """What is said of everybody's worst cases, from what is said of this process's."""
+        sides = part.view(self.faces, self.size)
+        return torch.cat([self.team.whole(side, self.rows, self.total) for side in sides])
+
+    def own(self, whole: Tensor) -> Tensor:
+        """The reverse."""
+        return whole.view(self.faces, self.total)[:, self.rows].flatten()
 
     def target(self, task: int) -> Target:
         """One column of the labels."""
         if task not in self._targets:
-            self._targets[task] = Target.of(self.sides[:, task], self.radius, self.attacked)
+            sides, radius = self.sides[:, task], self.radius
+            if self.faces == 2:
+                sides, radius = torch.cat([sides, -sides]), torch.cat([radius, radius])
+            self._targets[task] = Target.of(sides, radius, self.attacked)
         return self._targets[task]
 
     def check(self) -> None:

@@ -8,7 +8,8 @@ network, so that the limit is the global optimum, whatever the width at the star
 other, or have faded, are merged into as few as the network needs (`training`). What is small enough is
 evaluated in NumPy (`objective_numpy`).
 
-Inputs in raw units, where descent gets nowhere, are met by Newton steps along a central path first (`newton`).
+Inputs in raw units, where descent gets nowhere, are met by Newton steps along a central path first (`newton`), unless
+targets are attacked: these have two worst cases per sample, and the path knows one.
 
 Large data is read in blocks, may be too large for memory (`cvxrobust.Batches`), and may be shared by several processes
 (`process_group`); then stochastic steps come first (`stochastic`).
@@ -46,7 +47,6 @@ from cvxrobust.core import (
     UnknownNameError,
     blas_threads,
     check_options,
-    loss_by_name,
     torch_threads,
 )
 
@@ -105,7 +105,7 @@ def solve_polynomials(
         Per column the best network and the best multipliers seen, not necessarily of the same iterate.
 
     Raises:
-        InputError: An attack on a regression, or an option out of range.
+        InputError: An option out of range.
         UnknownNameError: An unknown option, loss or dtype.
     """
     _check(program, settings, starts)
@@ -231,19 +231,13 @@ class _Drive:
         pairs = [pair for k in late if (pair := self.trainings[k].latest) is not None]
         for k, judgement in zip(late, certify(self.objective, pairs, self.loss) if pairs else (), strict=True):
             self.trainings[k].judged(judgement)
-            self.trainings[k].neurons = judgement.multipliers.form.query.neurons
+            self.trainings[k].neurons = judgement.neurons
         for k in unfinished:
             self.done[k] = self.trainings[k].solution(self.trainings[k].ended())
 
 
 def _check(program: PolynomialProgram, settings: Settings, starts: Sequence[PolynomialNetwork | None]) -> None:
     check_options(settings, OPTIONS, "torch")
-    loss = loss_by_name(program.loss)
-    if not loss.margin and program.attack.present:
-        raise InputError(
-            f"under attack the {loss.name} loss has two sides, of which this method knows one; expected radius 0 for "
-            "every sample."
-        )
     for name, least in (("neurons", 1), ("batch", 0), ("epochs", 0)):
         number = settings.options.get(name, least)
         if isinstance(number, bool) or not isinstance(number, int) or number < least:

@@ -35,10 +35,11 @@ from cvxrobust.core import (
 )
 from cvxrobust.core.kit import BestSoFar, network_of, scaled_neurons
 from cvxrobust.core.programs.polynomial.certificate import DualBound
-from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SpanMultipliers
+from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SidedMultipliers, SpanMultipliers
 
 Request = Query | tuple[Query, ObjectiveEvaluation]
 """A network to evaluate, or one to judge by its evaluation."""
+Multipliers = AttackMultipliers | SidedMultipliers
 
 
 class Training:
@@ -65,6 +66,7 @@ class Training:
         memory: Of the descent, in all entries of the neurons.
         schedule: The present smoothing, and what descent aims at.
         warm: Whether it began with neurons that know something.
+        replaceable: Whether these are of a start that somebody gave, and that may have been worse than none.
         evaluations: Of the objective so far.
         budget: Evaluations until the next certificate.
         latest: The best evaluation since the last certificate, with its query; None if there is none.
@@ -92,15 +94,18 @@ class Training:
         self.evaluations, self.budget = 0, 1
         self.latest: tuple[Query, ObjectiveEvaluation] | None = None
         self.walked = False  # by stochastic steps, which nobody has judged
-        centre = torch.zeros_like(samples.radius)
+        centre = samples.zeros()
         n, column = program.X.shape[0], program.labels[:, task]
         nothing = SpanMultipliers(np.zeros(n), np.empty((program.attack.dimension, 0)), np.empty((n, 0)))
-        self.best: BestSoFar[PolynomialNetwork, AttackMultipliers] = BestSoFar(settings, monitor, deadline=stops)
+        self.best: BestSoFar[PolynomialNetwork, Multipliers] = BestSoFar(settings, monitor, deadline=stops)
         self.best.primal, self.best.dual = self._empty(), nothing
         saved = self._load()
         self.warm = saved is not None or (start is not None and start.n_neurons > 0)
+        self.replaceable = self.warm and saved is None
         unit = float(np.abs(column).mean()) if torch_loss(program.loss).of_sizes else 1.0
         self.schedule = Schedule(program, settings.tolerance, self.warm, centre, unit or 1.0)
+        if self.replaceable:
+            self.schedule.patience = TUNING.patience_with_start
         if saved is not None:
             self._restore(saved)
         else:
@@ -110,7 +115,7 @@ class Training:
 
     def run(self) -> Generator[Request, Any, Solution]:
         """Rounds of descent, each followed by a certificate."""
-        while (ended := self.ended()) is None and self.schedule.patient:
+        while (ended := self.ended()) is None and (self.schedule.patient or self._begin_again()):
             descent = yield from self._descend()
             penalty = self.penalty
             judgement = yield self.query(descent.point), descent.evaluation
@@ -144,14 +149,23 @@ class Training:
                 self.neurons, self.budget = found.point, TUNING.round_evaluations
                 return found
 
-    def take(self, network: PolynomialNetwork, upper: float, multipliers: AttackMultipliers, lower: float) -> None:
+    def _begin_again(self) -> bool:
+        """Begin from nothing, once, where a start has led nowhere; what was found by then still counts."""
+        if not self.replaceable:
+            return False
+        self.warm = self.replaceable = False
+        self._place(*self._fresh())
+        self.schedule.begin_cold(self.samples.zeros())
+        return True
+
+    def take(self, network: PolynomialNetwork, upper: float, multipliers: Multipliers, lower: float) -> None:
         """Keep what is better, and report it."""
         better = self.best.offer_primal(network, upper), self.best.offer_dual(multipliers, lower)
         if any(better):
             self.best.report()
 
     @property
-    def known(self) -> tuple[PolynomialNetwork, AttackMultipliers]:
+    def known(self) -> tuple[PolynomialNetwork, Multipliers]:
         """The best network and multipliers; there have been some from the start."""
         assert self.best.primal is not None
         assert self.best.dual is not None
@@ -195,8 +209,8 @@ class Training:
         longest = TUNING.longest_stage[attack.own_axes + attack.uneven]
         if not shares.unfinished or schedule.stage >= longest or descent.stuck:
             schedule.sharpen(descent.evaluation.weights, shares, self.best.gap)
-        # What has just failed to help may need its neurons.
-        if schedule.idle == 0:
+        # What has just failed to help may need its neurons, and so may a descent that is long.
+        if schedule.idle == 0 and not (attack.uneven and shares.unfinished):
             self._merge()
 
     def ended(self) -> Termination | None:
@@ -273,7 +287,7 @@ class Training:
         return {
             **search_state(self.neurons, self.signs, self.memory, smoothing),
             **best_state(*self.known),
-            "centre": samples.team.whole(smoothing.centre, samples.rows, samples.total),
+            "centre": samples.whole(smoothing.centre),
             "stage": self.schedule.stage,
         }
 

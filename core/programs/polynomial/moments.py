@@ -80,15 +80,52 @@ class SpanMultipliers:
         return self.mean[rows], None if self.variance is None else self.variance[rows]
 
 
+@dataclass(frozen=True)
+class SidedMultipliers:
+    """Multipliers of a loss of targets under attack, whose worst error has two sides.
+
+    Args:
+        down: On attacks that lower the outputs, where these are too small; its theta is 0 or more.
+        up: On attacks that raise them, where they are too large; its theta is 0 or more, too.
+    """
+
+    down: AttackMultipliers
+    up: AttackMultipliers
+
+
+@dataclass(frozen=True)
+class AttackSums:
+    """Feasible multipliers, and the second moments of their attacks.
+
+    Args:
+        theta: Multiplier of each sample, in the domain of the loss's conjugate, shape (n,).
+        second_moments: ``sum_k theta_k sign_k [x_k; 1][x_k; 1]'``, shape (d + 1, d + 1).
+        mass: The size of what was summed in working precision.
+        error: What the rest of the sums may lack, in the Frobenius norm.
+        reach: With a loss of targets what the multipliers of a sample weigh in all, shape (n,); ``|theta|`` if None.
+    """
+
+    theta: Array
+    second_moments: Array
+    mass: float
+    error: float
+    reach: Array | None = None
+
+    @property
+    def weights(self) -> Array:
+        """What the multipliers of each sample weigh in all, shape (n,)."""
+        return np.abs(self.theta) if self.reach is None else self.reach
+
+
 def span_moments(
-    multipliers: AttackMultipliers,
+    multipliers: AttackMultipliers | SidedMultipliers,
     X: Array | Rows,
     signs: Array,
     attack: AttackBall,
     loss: Loss,
     *,
     precise: bool = False,
-) -> tuple[Array, "SecondMoments"]:
+) -> AttackSums:
     """Repaired multipliers and the signed second moments of their attacks, for `dual_bound`.
 
     Args:
@@ -99,18 +136,36 @@ def span_moments(
         loss: The loss.
         precise: Whether to sum what samples add without their attacks to twice the working precision.
 
-    Returns:
-        theta, shape (n,), and the sums.
     """
-    theta = repaired_theta(multipliers.theta, loss)
-    basis = multipliers.basis
+    reach: Array | None = None
+    if isinstance(multipliers, SidedMultipliers):
+        pair = repaired_sides(np.stack([multipliers.down.theta, multipliers.up.theta]), loss)
+        theta, reach = pair[0] - pair[1], pair.sum(axis=0)
+        sides = [(multipliers.down, pair[0]), (multipliers.up, -pair[1])]
+    else:
+        theta = repaired_theta(multipliers.theta, loss)
+        sides = [(multipliers, theta * signs)]
     # A basis that is none allows for no attack.
-    basis = basis if (np.abs(basis) < HUGE).all() else np.zeros_like(basis)
-    sums = SecondMoments(attack.spanned(basis), precise)
+    bases = [one.basis if (np.abs(one.basis) < HUGE).all() else np.zeros_like(one.basis) for one, _ in sides]
+    sums = [SecondMoments(attack.spanned(basis), precise) for basis in bases]
     for rows, block in row_blocks(X):
-        attacks = repaired_attacks(*multipliers.attacks(rows, block), basis, attack.of(rows))
-        sums.add(block, theta[rows] * signs[rows], *attacks)
-    return theta, sums
+        for (one, weights), basis, found in zip(sides, bases, sums, strict=True):
+            attacks = repaired_attacks(*one.attacks(rows, block), basis, attack.of(rows))
+            found.add(block, weights[rows], *attacks)
+    matrix, mass, error = (
+        sum(one.matrix() for one in sums),
+        sum(one.mass for one in sums),
+        sum(one.error for one in sums),
+    )
+    return AttackSums(theta, np.asarray(matrix), mass, error, reach)
+
+
+def repaired_sides(theta: Array, loss: Loss) -> Array:
+    """The same of multipliers of both sides of targets, shape (2, n): 0 or more, and together in the domain."""
+    pair = moderate(np.maximum(np.where(np.isfinite(theta), theta, 0.0), 0.0))
+    reach = pair.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return pair * np.where(reach > 0.0, loss.clip(reach) / reach, 1.0)
 
 
 def repaired_theta(theta: Array, loss: Loss) -> Array:

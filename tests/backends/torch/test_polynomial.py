@@ -418,8 +418,6 @@ def test_what_cannot_be_solved_is_refused_in_words():
     program = small_problem().to_structured()
     with pytest.raises(InputError, match=r"\(30, 2\).*one column"):
         solve_polynomial(replace(program, labels=np.hstack([program.labels] * 2)), Settings())
-    with pytest.raises(InputError, match="two sides"):
-        solve_polynomial(replace(program, loss="squared"), Settings())
     with pytest.raises(UnknownNameError, match="neurons"):
         solve_polynomial(program, Settings(options={"nuerons": 3}))
     with pytest.raises(InputError, match="whole number"):

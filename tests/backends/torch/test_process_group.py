@@ -12,6 +12,7 @@ JOBS = {
     "streamed": ("streamed", {"batch": 0}),
     "classes": ("classes", {}),
     "ellipsoid": ("ellipsoid", {}),
+    "targets": ("targets", {}),
     "stopped": ("plain", {"stop_first": True}),
     "late": ("plain", {"late": True}),
     "tardy": ("plain", {"tardy": True}),
@@ -25,7 +26,7 @@ def answers(tmp_path_factory):
     return together(tmp_path_factory.mktemp("team"), JOBS, 3)
 
 
-@pytest.mark.parametrize("name", ["plain", "stochastic", "streamed", "classes", "ellipsoid"])
+@pytest.mark.parametrize("name", ["plain", "stochastic", "streamed", "classes", "ellipsoid", "targets"])
 def test_a_team_gives_the_answer_of_one_process(answers, name):
     kind, options = JOBS[name]
     first, second, third = answers[name]
@@ -40,8 +41,9 @@ def test_a_team_gives_the_answer_of_one_process(answers, name):
     # Nothing is believed: the bounds are those of the whole problem.
     problem = problem_of(kind)
     network = PolynomialNetwork(
-        np.array(first["u"]), np.array(first["alpha"]), problem.activation, classes=problem.classes
-    )
+        np.array(first["u"]), np.array(first["alpha"]), problem.activation, classes=problem.classes,
+        regression=kind == "targets",
+    )  # fmt: skip
     assert problem.objective(network) == pytest.approx(first["upper"], rel=1e-12)
     assert first["upper"] - first["lower"] <= 3e-4 * first["upper"]
 

@@ -7,9 +7,12 @@ from unittest import mock
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from sklearn.ensemble import RandomForestClassifier
 
-from cvxrobust import BackendUnavailableError, InputError
+from cvxrobust import BackendUnavailableError, CvxRobustError, InputError
 from cvxrobust.bench.baselines.adversarial_network import AdversarialNetwork
+from cvxrobust.bench.baselines.forest import Forest
+from cvxrobust.bench.baselines.kernels import QuadraticSVC
 from cvxrobust.bench.baselines.robust_linear import RobustLinear
 from cvxrobust.bench.baselines.robust_tree import RobustTree
 from cvxrobust.core.attacks.threat import Threat
@@ -97,6 +100,35 @@ def test_trees_of_others_are_judged_by_their_leaves():
     np.testing.assert_array_equal(report.held, report.alive)
 
 
+@pytest.mark.parametrize("d", [2, 9])
+def test_a_quadratic_machine_is_the_network_that_it_is_written_as(d):
+    rng = np.random.default_rng(d)
+    X, others = rng.standard_normal((2, 120, d))
+    y = np.where(X[:, 0] ** 2 - X[:, 1] + 0.3 * rng.standard_normal(120) > 0.5, "b", "a")
+    machine = QuadraticSVC(2.0, 0.7, 0.5).fit(X, y)
+    expected = machine.svc_.decision_function(others)
+    np.testing.assert_allclose(machine.decision_function(others), expected, atol=1e-10 * np.abs(expected).max())
+    np.testing.assert_array_equal(machine.predict(others), machine.svc_.predict(others))
+    np.testing.assert_allclose(np.linalg.norm(machine.network_.u, axis=1), 1.0)
+    report = evaluate_robustness(machine, X, y, Threat(2), [0.0, 0.2])
+    assert report.kind == "exact"
+    np.testing.assert_array_equal(report.held, report.alive)
+
+
+def test_a_quadratic_machine_without_a_trace_is_no_network():
+    X = np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0]])
+    with pytest.raises(CvxRobustError, match="trace"):
+        QuadraticSVC(coef0=0.0).fit(X, [1, 1, -1, -1])
+
+
+def test_a_quick_forest_is_the_forest():
+    X, y = data(3)
+    quick, usual = (kind(20, random_state=0).fit(X, y) for kind in (Forest, RandomForestClassifier))
+    others = np.random.default_rng(1).standard_normal((50, 3))
+    np.testing.assert_allclose(quick.predict_proba(others), usual.predict_proba(others), rtol=0.0, atol=1e-15)
+    np.testing.assert_array_equal(quick.predict(others), usual.predict(others))
+
+
 def test_without_the_package_of_trees_the_message_says_what_to_install():
     X, y = data()
     missing = mock.patch.dict(sys.modules, {"groot": None, "groot.model": None})
@@ -104,7 +136,7 @@ def test_without_the_package_of_trees_the_message_says_what_to_install():
         RobustTree().fit(X, y)
 
 
-@pytest.mark.parametrize("kind", [RobustLinear, AdversarialNetwork, RobustTree])
+@pytest.mark.parametrize("kind", [RobustLinear, AdversarialNetwork, RobustTree, QuadraticSVC])
 def test_one_class_is_refused(kind):
     with pytest.raises(InputError, match="class"):
         kind().fit(np.zeros((3, 2)), ["a", "a", "a"])

@@ -1,5 +1,6 @@
 """Ellipsoids, and scaled balls of the other norms, answer as balls do, through S."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -123,6 +124,8 @@ def test_what_is_no_attack_is_made_one_and_what_is_stays(norm, name):
     attack = attack_of(name, norm)
     inside = 0.999 * attack.sample(np.random.default_rng(2))
     np.testing.assert_allclose(attack.shortened(inside), inside, atol=1e-13)
+    far = replace(attack, radius=np.full(attack.radius.shape, 1e4))
+    np.testing.assert_array_equal(far.shortened(0.0 * inside), 0.0)  # no warning, whatever the radius
     outside = attack.shortened(10.0 * RNG.standard_normal((40, 5)))
     assert attack.contains(outside * (1.0 - 1e-12)).all()
     assert not attack.contains(RNG.standard_normal((40, 5)) * 10.0).any()

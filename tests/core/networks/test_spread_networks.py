@@ -113,7 +113,7 @@ def test_ellipsoids_see_them_as_a_whole(shape):
 
 def test_an_ellipsoid_of_very_many_inputs_is_refused():
     d = 6_000
-    network = spread_network(0, d, 2, ellipsoid=Ellipsoid.of(d, scale=np.ones(d)))
+    network = spread_network(0, d, 2, ellipsoid=Ellipsoid.of(d, scale=np.linspace(0.5, 1.0, d)))
     with pytest.raises(InputError, match=r"spread evenly over directions of 6000 inputs.*ellipsoid=None"):
         network.worst_margins(np.ones((1, d)), [1.0], 0.1)
     assert np.isfinite(network.replace(ellipsoid=None).worst_margins(np.ones((1, d)), [1.0], 0.1)).all()

@@ -113,3 +113,16 @@ def test_what_a_start_is_expected_to_save_gives_way_to_what_it_does():
         choice.note(way, (0.0, 0.1), 1.0 + 0.4 * way.warm, 1.0)
     assert 1 <= sum(way is warm for way in seen) <= 6
     assert all(way is cold for way in seen[20:])
+
+
+@pytest.mark.parametrize(("dear", "tried"), [(8.0, 0), (3.0, 2)])
+def test_other_ways_of_a_backend_that_is_beyond_hope_are_not_tried(dear, tried):
+    ways = [PathWay("a"), PathWay("b", starts=True), PathWay("a", starts=True), PathWay("a", screens=True)]
+    choice, costs, gone = Choice(ways), {"a": dear, "b": 1.0}, []
+    for k in range(6):
+        place = (-0.5 * k, 0.1)
+        way = choice.next(place, can_start=k > 0)
+        choice.note(way, place, costs[way.name], costs[way.name])
+        gone.append(way)
+    assert gone[:2] == ways[:2]
+    assert sum(way.name == "a" for way in gone[2:]) == tried

@@ -94,8 +94,10 @@ def test_what_is_solved_of_wide_data_knows_its_span_everywhere():
     assert wide.at(beta=0.5).span is wide.span
     assert wide.at(radius=0.0).span is wide.span
     masked = AdversarialSDP(*rows(8, 30), radius=0.2, scale=np.eye(30)[0])
-    assert masked.span is None
-    assert masked.at(radius=0.0).span is not None
+    assert masked.span.rank == 9
+    assert masked.at(radius=0.1).span is masked.span
+    assert masked.at(radius=0.0).span.rank == 8
+    assert masked.at(radius=0.0).at(radius=0.2).span.rank == 9
 
 
 def test_radii_of_samples_that_have_their_own_are_factors():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -171,7 +171,7 @@ def test_labels_are_those_of_the_module_in_its_own_precision():
 
 
 @pytest.mark.parametrize(
-    "model", [SVC(), RandomForestClassifier(10, random_state=0), make_pipeline(StandardScaler(), SVC())]
+    "model", [SVC(), HistGradientBoostingClassifier(max_iter=5), make_pipeline(StandardScaler(), SVC())]
 )
 def test_other_classifiers_are_attacked_without_slopes(model):
     X, y = data(5, n=60)
@@ -179,6 +179,29 @@ def test_other_classifiers_are_attacked_without_slopes(model):
     assert report.kind == "none"
     assert report.attacked[0] - report.attacked[1] > 0.2
     assert "no certificate" in str(report)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_columns_of_very_different_sizes_are_attacked_to_the_last_digit(norm):
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((60, 6)) * 10.0 ** np.array([-3, -2, 0, 1, 2, 3]) + [0.0, 1.0, 0.0, 50.0, -400.0, 0.0]
+    y = np.arange(60) % 3
+    model = RidgeClassifier().fit(X / X.std(axis=0), y)
+    model.coef_ = model.coef_ / X.std(axis=0)
+    asked = Threat(norm, scale=X.std(axis=0) * [1.0, 1e-3, 1.0, 1e-3, 0.0, 1.0])
+    report = evaluate_robustness(model, X, model.predict(X), asked, [0.01, 0.1, 1.0], steps=1, restarts=0)
+    assert report.refused == {}
+    assert (report.held == report.alive).all()
+    assert report.attacked[-1] < 0.5
+
+
+def test_equal_shares_of_classes_are_judged_by_what_is_predicted():
+    X = np.array([[0.0], [0.0], [1.0], [1.0], [2.0], [2.0]])
+    tree = DecisionTreeClassifier().fit(X, [0, 1, 1, 1, 1, 2])  # at 0 and at 2 the first of two classes is predicted
+    nearest = {"nothing": lambda *given: None}
+    report = evaluate_robustness(tree, np.array([[2.0]]), [1], Threat("inf"), [1.4, 1.6], attacks=nearest)
+    np.testing.assert_array_equal(report.held, [[True], [False]])
+    np.testing.assert_array_equal(report.alive, report.held)
 
 
 def far(model, attacks, index, best, effort):

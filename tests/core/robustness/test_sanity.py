@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from cvxrobust import InputError, PolynomialNetwork
@@ -62,10 +63,32 @@ def test_rows_that_nothing_turns_are_allowed_where_that_is_proved():
     assert last.found.startswith("1.0000 left, 1.0000")
 
 
+def last_check(model, X, y, threat, radius=0.2):
+    (found,) = (
+        check
+        for check in check_sanity(model, X, y, threat, radius, steps=10, restarts=1).checks
+        if check.name == "attacks without bounds leave nothing"
+    )
+    return found
+
+
+def test_in_a_range_every_row_can_be_moved_to_where_another_one_is():
+    X, y, network = case()
+    found = last_check(network, X, y, Threat("inf", bounds=(-9.0, 9.0)))
+    assert (found.passed, found.found) == (True, "0.0000 left, 0.0000 proved to be")
+
+
 def test_what_was_not_tried_is_said():
     X, y, network = case()
-    report = check_sanity(network, X, y, Threat("inf", bounds=(-9.0, 9.0)), 0.2)
-    assert "not tried: inputs have a range" in str(report)
+    one = y > 0.0
+    for rows, scale in ((slice(None), [1.0, 0.0, 1.0, 1.0]), (one, None)):
+        found = last_check(network, X[rows], y[rows], Threat("inf", scale=scale, bounds=(-9.0, 9.0)))
+        assert found.passed
+        assert found.found.startswith("not tried: inputs have a range")
+    tree = SVC().fit(X, y)
+    found = last_check(tree, X, y, Threat("inf", scale=[0.0, 0.0, 1.0, 0.0]))
+    assert found.passed
+    assert "nobody knows what inputs decide" in found.found
 
 
 def test_a_radius_of_0_is_refused():

@@ -100,8 +100,7 @@ def test_large_problems_are_heavy_and_need_no_work_to_say_so(monkeypatch):
         pytest.fail("this is work")
 
     monkeypatch.setattr("cvxrobust.problems.relu.choices.gate_set", never)
-    monkeypatch.setattr("cvxrobust.problems.relu.coordinates.row_span", never)
-    monkeypatch.setattr("cvxrobust.problems.polynomial.base.row_span", never)
+    monkeypatch.setattr("cvxrobust.problems.data.attacked_span.row_span", never)
     monkeypatch.setattr(np.linalg, "eigh", never)
     wide, y = np.ones((30, 3000)), np.tile([1.0, -1.0, 2.0], 10)
     for labels in (np.where(y > 0, 1.0, -1.0), y):

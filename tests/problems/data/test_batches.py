@@ -148,7 +148,6 @@ def test_what_is_no_data_is_refused_in_words(batches, match):
         ({"radius": -1.0}, "radius"),
         ({"radius": np.ones(7)}, r"\(60,\)"),
         ({"beta": 0.0}, "beta"),
-        ({"loss": "squared", "radius": 0.1}, "both sides of the squared loss"),
         ({"loss": "cauchy"}, "cauchy"),
         ({"data": Batches(cut(data()[0], np.full(60, np.nan)))}, "NaN"),
         ({"data": Batches(cut(data()[0], np.arange(60) % 2))}, "0/1"),

@@ -5,9 +5,9 @@ import pytest
 from random_problems import of_the_set, random_case
 
 from cvxrobust import AdversarialSDP, Settings, StandardSDP, solve
-from cvxrobust.core import get_backend
+from cvxrobust.core import Capabilities, get_backend
 from cvxrobust.core.errors import UnsupportedProgramError
-from cvxrobust.core.kit import PolynomialBest
+from cvxrobust.core.kit import PolynomialBest, require_structured
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.programs.polynomial.certificate import PointMultipliers
 
@@ -166,15 +166,15 @@ def test_bounds_hold_and_methods_agree_in_degenerate_cases_too(number):
             assert result.certificate.relative_gap <= 1e-5
 
 
-@pytest.mark.parametrize("backend", ["torch"])
-def test_backends_that_know_one_side_alone_are_not_given_both(backend):
-    pytest.importorskip("torch")
+def test_backends_that_know_one_side_alone_are_not_given_both():
     program = problem("squared").to_structured()
-    with pytest.raises(UnsupportedProgramError, match=f"backend '{backend}' reads polynomial"):
-        get_backend(backend).solve(program, Settings())
+    with pytest.raises(UnsupportedProgramError, match=r"'plain' reads polynomial programmes, .* 'attacked targets'"):
+        require_structured(program, Capabilities(structured=frozenset({"polynomial"})), "plain")
 
 
-def test_auto_looks_where_both_sides_are_known():
-    result = solve(problem("absolute"), settings=Settings(tolerance=1e-5, threads=1))
+@every_loss
+def test_the_default_finishes_where_inputs_outnumber_samples(loss):
+    X, y = data(5, n=9, d=30)
+    result = solve(AdversarialSDP(X, y, 0.3, beta=0.02, loss=loss), settings=Settings(threads=1))
     assert result.quality == "certified"
-    assert result.backend != "torch"
+    assert result.certificate.relative_gap <= 1e-6

@@ -75,8 +75,11 @@ TUNING = PolynomialPathTuning()
 
 
 def follow_path(program: PolynomialProgram, trainings: Sequence[Training], stops: Stops) -> None:
-    """Bring trainings as far as Newton steps do, where inputs are in raw units and not shared by several processes."""
-    if not stops.team.alone or program.loss not in LOSSES:
+    """Bring trainings as far as Newton steps do, where inputs are in raw units and not shared by several processes.
+
+    Worst errors of targets, which have two sides, descend.
+    """
+    if not stops.team.alone or program.loss not in LOSSES or program.kind == "attacked targets":
         return
     size, spread = column_sizes(program)
     if not is_raw(program, size, spread):
@@ -186,9 +189,9 @@ class _Path:
             change, forces = step.difference, step.forces
         shift = None if expansion is None else expansion.shift
         multipliers = self.objective.multipliers(self.point.difference, self.nu, change, forces, shift)
-        theta, sums = span_moments(multipliers, program.X, self.objective.sides, program.attack, loss, precise=True)
+        sums = span_moments(multipliers, program.X, self.objective.sides, program.attack, loss, precise=True)
         bound = dual_bound(
-            theta, sums.matrix(), sums.mass, loss=loss, target=target, activation=program.activation,
+            sums.theta, sums.second_moments, sums.mass, loss=loss, target=target, activation=program.activation,
             beta=program.beta, slack=sum_slack(sums.error, program.activation),
         )  # fmt: skip
         network = self._network()

@@ -1,0 +1,1 @@
+"""What is drawn of networks: bands of robust accuracy, surfaces of scores."""

@@ -1,0 +1,47 @@
+"""Figures without a display, and their files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cvxrobust.bench.display import presentable
+from cvxrobust.core.files import whole_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:gray")
+"""Of what is compared, in its order; the ninth starts anew."""
+
+
+def new_picture(size: tuple[float, float] = (8.0, 5.0)) -> "tuple[Figure, Axes]":
+    """An empty figure with one plot, of so many inches."""
+    figure = new_figure(size)
+    return figure, figure.add_subplot()
+
+
+def new_figure(size: tuple[float, float]) -> "Figure":
+    """An empty figure of so many inches."""
+    # Figure and canvas by hand: pyplot would choose a window system and keep global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def write_picture(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG.
+
+    Raises:
+        WriteError: The file cannot be written.
+    """
+    # No date, no version of the library: the same numbers give the same file.
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
+
+
+def plain(text: object) -> str:
+    """Words of others, without what matplotlib would read as mathematics."""
+    return str(presentable(str(text))).replace("\\", "/").replace("$", r"\$").lstrip("_")

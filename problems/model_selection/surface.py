@@ -1,0 +1,98 @@
+"""Scores over a grid of hyperparameters, and the point that is chosen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvxrobust.core.errors import UnknownNameError
+from cvxrobust.problems.model_selection.grids import Candidates
+
+Array = NDArray[np.float64]
+
+BEST, ONE_STANDARD_ERROR = "best", "one-standard-error"
+RULES = (BEST, ONE_STANDARD_ERROR)
+"""How a point is chosen: the best mean, or the simplest network among those within a standard error of it."""
+
+ROUNDING = 1e-12
+"""Means that differ by less are the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreSurface:
+    """What every point of a grid scored in every fold.
+
+    Args:
+        candidates: The grid.
+        scores: Certified accuracies under the threat of rows not trained on, shape (B, R, G, F).
+        gaps: Certified relative gaps of training, of the same shape.
+        tolerance: The gap that was asked for.
+        seconds: That each fold took for each number of gates, shape (G, F).
+    """
+
+    candidates: Candidates
+    scores: Array
+    gaps: Array
+    tolerance: float
+    seconds: Array
+
+    @property
+    def means(self) -> Array:
+        """Over folds, shape (B, R, G)."""
+        return np.asarray(self.scores.mean(axis=-1))
+
+    @property
+    def standard_deviations(self) -> Array:
+        """Of a fold's score, shape (B, R, G); 0 for a single fold."""
+        return np.asarray(self.scores.std(axis=-1, ddof=min(1, self.scores.shape[-1] - 1)))
+
+    @property
+    def standard_errors(self) -> Array:
+        """Of the means, as if folds were independent, shape (B, R, G)."""
+        return np.asarray(self.standard_deviations / np.sqrt(self.scores.shape[-1]))
+
+    @property
+    def uncertified(self) -> tuple[dict[str, float | int], ...]:
+        """The points whose gap is larger than asked for: hyperparameters, fold and gap."""
+        places = np.argwhere(~(self.gaps <= self.tolerance))
+        return tuple(
+            self.candidates.point(b, r, g) | {"fold": f, "gap": float(self.gaps[b, r, g, f])}
+            for b, r, g, f in places.tolist()
+        )
+
+    def best(self, rule: str = BEST) -> tuple[int, int, int]:
+        """The place that a rule chooses.
+
+        Of points that are alike the simplest network counts: the fewest gates, the largest beta, the largest radius.
+
+        Raises:
+            UnknownNameError: There is no such rule.
+        """
+        if rule not in RULES:
+            raise UnknownNameError("rule", rule, RULES)
+        means = self.means
+        place = np.unravel_index(int(means.argmax()), means.shape)
+        least = float(means[place]) - ROUNDING
+        if rule == ONE_STANDARD_ERROR:
+            least -= float(self.standard_errors[place])
+        good = np.argwhere(means >= least)
+        # Betas descend, radii and numbers of gates ascend.
+        b, r, g = min(good.tolist(), key=lambda at: (at[2], at[0], -at[1]))
+        return b, r, g
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        grid = self.candidates
+        return {
+            "betas": list(grid.betas),
+            "radii": list(grid.radii),
+            "n_gates": list(grid.gates),
+            "scores": self.scores.tolist(),
+            "means": self.means.tolist(),
+            "standard_errors": self.standard_errors.tolist(),
+            "gaps": self.gaps.tolist(),
+            "tolerance": self.tolerance,
+            "uncertified": list(self.uncertified),
+            "seconds": float(self.seconds.sum()),
+        }
