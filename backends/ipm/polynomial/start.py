@@ -72,6 +72,8 @@ TUNING = StartTuning()
 TINY = 1e-100
 """A loss below this is 0."""
 
+EPS = float(np.finfo(np.float64).eps)
+
 
 @dataclass(frozen=True)
 class PolynomialIterate:
@@ -263,9 +265,27 @@ class _Centring:
         """w."""
         return self.data.primal(self.T, self.lam(theta), self.none).s - self.inner / theta
 
-    def point(self, theta: Tensor, loss: Callable[[Tensor], LossSide]) -> AttackedPoint:
+    def balanced(self, lam: Tensor) -> tuple[Tensor, Tensor]:
+        """The theta for which lam is stationary, infinite where it is too small for any, and w."""
+        at = self.data.primal(self.T, lam, self.none)
+        room = 1.0 - (at.attack**2).sum(1)
+        inside = (room > 0.0) & (at.D > 0.0).all(1)
+        theta = torch.where(inside, self.inner * (1.0 / lam + (1.0 / at.D).sum(1)) / room, math.inf)
+        return theta, at.s - self.inner / theta
+
+    def stepped(self, log_step: Tensor) -> Tensor:
+        """lam so far from that of the worst attack."""
+        return self._least + torch.exp(log_step)
+
+    @property
+    def steps(self) -> tuple[Tensor, Tensor]:
+        """Logarithms of the smallest such step, and of one with theta as far below the inequalities' as it may be."""
+        most = 4.0 * (math.exp(TUNING.range) * (self.q + 1) + 1.0)
+        return (EPS * (1.0 + self._least)).log(), torch.full_like(self.none, math.log(most))
+
+    def point(self, theta: Tensor, lam: Tensor, loss: Callable[[Tensor], LossSide]) -> AttackedPoint:
         """All variables, given what the loss makes of w."""
-        inner, V, lam = self.inner, self.V, self.lam(theta)
+        inner, V = self.inner, self.V
         at = self.data.primal(self.T, lam, self.none)
         w = at.s - inner / theta
         spread = (inner[:, None] if isinstance(inner, Tensor) else inner) / at.D
@@ -276,22 +296,20 @@ class _Centring:
 def _centred(
     data: AttackedData, T: Tensor, loss: InteriorLoss, goal: Tensor, N: Count, mu: Mu, inner: Mu
 ) -> AttackedPoint:
-    """For a given T, the samples' variables on the central path, by bisection in theta and, within it, in lam.
+    """For a given T, the samples' variables on the central path, by bisection in lam, which determines theta and w.
 
-    What the loss makes of w, its pairs at complementarity mu, falls as theta grows.
+    The theta of a lam falls as that grows, and so does w; what the loss makes of w, its pairs at complementarity mu,
+    rises.
     """
-    none, at = torch.zeros_like(data.y), _Centring(data, T, inner)
+    at = _Centring(data, T, inner)
+    most = TUNING.largest / N
 
-    def small(log_theta: Tensor) -> Tensor:
-        theta = torch.exp(log_theta)
-        return loss.side(at.margins(theta), goal, N, mu).theta > theta
+    def too_small(log_step: Tensor) -> Tensor:
+        theta, w = at.balanced(at.stepped(log_step))
+        return ~((theta <= loss.side(w, goal, N, mu).theta) & (theta <= most))
 
-    most = (
-        torch.log(TUNING.largest / N) if isinstance(N, Tensor) else torch.full_like(none, math.log(TUNING.largest / N))
-    )
-    lowest = inner.log() if isinstance(inner, Tensor) else torch.full_like(none, math.log(inner))
-    theta = torch.exp(_bisected(small, lowest - TUNING.range, most))
-    return at.point(theta, lambda w: loss.side(w, goal, N, mu))
+    lam = at.stepped(_bisected(too_small, *at.steps))
+    return at.point(at.balanced(lam)[0], lam, lambda w: loss.side(w, goal, N, mu))
 
 
 def _centred_pairs(
@@ -306,7 +324,7 @@ def _centred_pairs(
     theta = loss.attacked_side(torch.zeros_like(goal), goal, N, mu).theta
     for _ in range(TUNING.rounds):
         theta = torch.sqrt(theta * loss.attacked_side(at.margins(theta), goal, N, mu).theta)
-    return at.point(theta, lambda w: loss.attacked_side(w, goal, N, mu))
+    return at.point(theta, at.lam(theta), lambda w: loss.attacked_side(w, goal, N, mu))
 
 
 def _multipliers(data: AttackedData, T: Tensor) -> Tensor:

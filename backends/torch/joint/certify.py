@@ -93,6 +93,7 @@ class JointJudgement:
         upper: Its exact objective.
         multipliers: Multipliers.
         bound: What they prove.
+        feasible: What they would prove if no neuron violated them.
         hinge: By how much smoothing the loss parts the two, at most.
         attack: By how much smoothing the attacks does.
     """
@@ -101,6 +102,7 @@ class JointJudgement:
     upper: float
     multipliers: SmoothedJointMultipliers
     bound: JointBound
+    feasible: float
     hinge: float
     attack: float
 
@@ -134,7 +136,10 @@ def judged_jointly(objective: JointObjective, query: JointQuery, evaluation: Joi
     used, smoothed = theta > 0.0, samples.rows(evaluation.margins)
     attack = float(theta[used] @ (margins[used] - smoothed[used])) if samples.attacked else 0.0
     bound = bound_of_joint(program, multipliers)
-    return JointJudgement(network, upper, multipliers, bound, _smoothed_off(objective, evaluation), max(attack, 0.0))
+    summed = np.bincount(program.samples, theta.sum(axis=1), minlength=worst.size)
+    feasible = program.loss_function.bound(program.loss_function.clip(summed), np.ones_like(worst))
+    hinge = _smoothed_off(objective, evaluation)
+    return JointJudgement(network, upper, multipliers, bound, feasible, hinge, max(attack, 0.0))
 
 
 def _smoothed_off(objective: JointObjective, evaluation: JointEvaluation) -> float:

@@ -26,7 +26,7 @@ from cvxrobust.backends.torch.polynomial.samples import Block, Target
 from cvxrobust.core import Loss, PolynomialNetwork, PolynomialProgram, loss_by_name
 from cvxrobust.core.attacks.quadratic import Quadratic
 from cvxrobust.core.kit import network_of
-from cvxrobust.core.losses.base import output_signs, weighted
+from cvxrobust.core.losses.base import TwoSidedLoss, output_signs, weighted
 from cvxrobust.core.programs.polynomial.certificate import DualBound, dual_bound
 from cvxrobust.core.programs.polynomial.moments import SecondMoments, SidedMultipliers, repaired_sides
 
@@ -79,6 +79,7 @@ class Judgement:
         upper: Its exact objective.
         multipliers: Multipliers.
         bound: What they prove.
+        feasible: What they would prove if no neuron violated them, which is all that smoothing spoils of them.
         hinge: By how much smoothing the hinge parts the two, at most.
         attack: By how much smoothing the attacks does.
     """
@@ -88,6 +89,7 @@ class Judgement:
     upper: float
     multipliers: SmoothedMultipliers | SidedMultipliers
     bound: DualBound
+    feasible: float
     hinge: float
     attack: float
 
@@ -189,8 +191,11 @@ class _Case:
             theta, self.moments.matrix(), self.moments.mass,
             loss=self.loss, target=column, activation=program.activation, beta=program.beta, reach=reach,
         )  # fmt: skip
+        feasible = self.loss.bound(theta, column)
+        if isinstance(self.loss, TwoSidedLoss) and reach is not None:
+            feasible = self.loss.bound_apart(theta, reach, column)
         upper = losses + program.beta * self.network.penalty
-        return Judgement(self.query.neurons, self.network, upper, multipliers, bound, hinge, max(attack, 0.0))
+        return Judgement(self.query.neurons, self.network, upper, multipliers, bound, feasible, hinge, max(attack, 0.0))
 
     def _native(self, tensor: Tensor) -> Any:
         """A tensor, or the same memory as a NumPy array where that is faster."""

@@ -96,6 +96,11 @@ class RoundJudgement(Protocol):
         ...
 
     @property
+    def feasible(self) -> float:
+        """What they would prove if no neuron violated them."""
+        ...
+
+    @property
     def hinge(self) -> float:
         """By how much smoothing the hinge parts the two, at most."""
         ...
@@ -188,27 +193,37 @@ class Schedule:
         """Whether a better gap may still come."""
         return self.idle < self.patience
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether a network without neurons is taken for the optimum if it is the best so far."""
+        return self.certificates >= TUNING.doubt_after
+
     def share_for_nothing(self, gap: float) -> float:
         """Share of beta that descent aims at while the network without neurons is the best so far."""
-        if self.certificates < TUNING.doubt_after:
+        if not self.doubtful:
             return 1.0
         violated = min(self.violated, gap) if self._sharp else self.violated
         return 1.0 - min(TUNING.aim_ahead * violated, TUNING.most_ahead * 0.5 ** (self.idle // TUNING.yield_every))
 
-    def shares(self, judgement: RoundJudgement, penalty: float, gap: float) -> Shares:
+    def shares(self, judgement: RoundJudgement, penalty: float, gap: float, nothing: float = math.inf) -> Shares:
         """What is missing after another round.
 
         Args:
             judgement: Of the round's network.
             penalty: The share of beta that the round aimed at.
             gap: The best relative gap so far, this one's included.
+            nothing: The objective of the network without neurons where that is taken for the optimum, else infinite.
+                Nobody wants the round's network then, and smoothing costs no more than multipliers would fall short by
+                if they were feasible: not at all by hinges while every margin is below 1. With less smoothing the same
+                multipliers would belong to a network as much smaller, which descent would have to find again.
         """
         upper = max(abs(judgement.upper), 1e-300)
         missing = max(float(judgement.bound.violations.max()) / (self.program.beta * penalty) - 1.0, 0.0)
         self.violated = missing
         self.stage += 1
         self.idle, self.least = (0, gap) if gap < 0.99 * self.least else (self.idle + 1, self.least)
-        return Shares(missing, judgement.hinge / upper, judgement.attack / upper)
+        lost = max(nothing - judgement.feasible, 0.0)
+        return Shares(missing, min(judgement.hinge, lost) / upper, min(judgement.attack, lost) / upper)
 
     def sharpen(self, weights: Tensor, shares: Shares, gap: float) -> None:
         """Move the hinge's centre to the current multipliers and shrink what contributes most to the gap."""

@@ -4,6 +4,7 @@ A `Training` is a generator of requests, networks to evaluate and to judge, so t
 problem go through the data together.
 """
 
+import math
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import replace
@@ -183,7 +184,11 @@ class Training:
     @property
     def penalty(self) -> float:
         """Share of beta that descent aims at."""
-        return 1.0 if self.known[0].n_neurons > 0 else self.schedule.share_for_nothing(self.best.gap)
+        return self.schedule.share_for_nothing(self.best.gap) if self._empty_is_best else 1.0
+
+    @property
+    def _empty_is_best(self) -> bool:
+        return self.known[0].n_neurons == 0
 
     def judged(self, judgement: Judgement) -> None:
         """Take over what a judgement is better at."""
@@ -193,7 +198,8 @@ class Training:
     def _continue(self, descent: "Descent[ObjectiveEvaluation]", judgement: Judgement, penalty: float) -> None:
         """Decide what the next round needs, after one with this share of beta: descent, a neuron, or less smoothing."""
         schedule, bound = self.schedule, judgement.bound
-        shares = schedule.shares(judgement, penalty, self.best.gap)
+        nothing = self.best.upper if self._empty_is_best and schedule.doubtful else math.inf
+        shares = schedule.shares(judgement, penalty, self.best.gap, nothing)
         # What the neurons that are there could still gain; the rest takes another neuron.
         inside = float(descent.evaluation.gradient.norm() * self.neurons.norm()) / self.best.upper
         lacking = shares.unfinished and shares.descent > 5.0 * inside and schedule.stage <= TUNING.growing_rounds

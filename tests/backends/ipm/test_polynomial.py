@@ -1,5 +1,6 @@
 """The structured interior-point method on polynomial programmes: true optima, true bounds, honest ends."""
 
+import importlib
 import itertools
 import threading
 import time
@@ -166,6 +167,33 @@ def test_warm_starts_save_iterations_and_are_upper_bounds_from_the_first_moment(
         assert seen[0] <= problem.objective(near.network) * (1.0 + 1e-12)
         counts += cold.iterations, warm.iterations
     assert counts[1] < counts[0]
+
+
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "logistic"])
+def test_a_warm_start_finds_the_central_path_of_every_sample_at_little_expense(loss, monkeypatch):
+    """Bisections within bisections looked at all samples 1,640 times, a third of a warm solve."""
+    rooms = ("start", "samples", "certify")
+    starts, samples, certify = (importlib.import_module(f"cvxrobust.backends.ipm.polynomial.{room}") for room in rooms)
+    problem, looks, primal = adversarial(60, 6, loss=loss), [], samples.AttackedData.primal
+
+    def looked(*args, **choices):
+        looks.append(1)
+        return primal(*args, **choices)
+
+    monkeypatch.setattr(samples.AttackedData, "primal", looked)
+    program, near = problem.to_structured(), solved(problem, tolerance=1e-2).network
+    bounds = certify.Bounds(program, problem.X, torch.device("cpu"))
+    activation = samples.Activation(*program.activation)
+    looks.clear()
+    at = starts.warm_start(bounds, activation, near, starts.cold_start(bounds, activation))
+    assert len(looks) < 60
+    point, theta = at.point.attacked, at.point.attacked.moments.theta
+    data, T, _ = samples.in_own_frame(at.data.attacked, at.point.T)
+    slacks, inner = data.primal(T, point.lam.slack, point.w), point.lam.slack * point.lam.multiplier
+    assert torch.allclose(theta * slacks.s, inner, rtol=1e-6)
+    flat = theta * (1.0 - (slacks.attack**2).sum(1))
+    assert torch.allclose(flat, inner * (1.0 / point.lam.slack + (1.0 / slacks.D).sum(1)), rtol=1e-6)
+    assert torch.allclose(point.loss.theta, theta, rtol=1e-3)
 
 
 def test_a_warm_start_from_a_useless_network_does_no_harm():

@@ -444,3 +444,14 @@ def test_where_attacks_leave_nothing_to_learn_the_zero_network_is_certified(radi
     if radius > 1.5:
         assert result.network.n_neurons == 0
         assert result.iterations < 1000
+
+
+def test_attacks_are_smoothed_no_less_for_a_network_that_nobody_wants():
+    """With ever less smoothing multipliers had to be found again and again: a gap of 0.86 after 2,000 evaluations."""
+    rng = np.random.default_rng(1)
+    mixed = rng.standard_normal((20, 4))
+    X = rng.standard_normal((40, 4)) @ mixed.T + 0.1 * rng.standard_normal((40, 20))
+    problem = AdversarialSDP(X, np.where(X[:, 0] > 0.0, 1.0, -1.0), radius=8.0, beta=1e-3)
+    result = solve(problem, backend="torch", settings=Settings(threads=1, max_iterations=1000))
+    assert result.termination is Termination.CONVERGED
+    assert result.network.n_neurons == 0
