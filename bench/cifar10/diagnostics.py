@@ -76,7 +76,7 @@ def seek_points(run: CifarRun) -> None:
         if run.kept("oracle", name, str(run.terms.rounds)) is not None:
             continue
         prepared = prepare(run, name)
-        oracle = PixelOracle(prepared.network, run.terms.deciding_radius / LEVEL)
+        oracle = PixelOracle(prepared.network, run.terms.deciding_radius / LEVEL, run.terms.deciding_steps)
         points, head = PointSet.of(prepared.data.Z[: len(bank)], prepared.data.labels[: len(bank)]), None
         for number in range(run.terms.rounds + 1):
             head, found = _round(run, prepared, oracle, bank, points, number, head)
@@ -144,7 +144,7 @@ def _head_of_round(
     units = Standardised.of(features)
     file = run.store.path(*run.place("alternating", f"{name}.npz"))
     if run.kept("alternating", arm, str(number)) is None:
-        oracle = PixelOracle(network, run.terms.training_radius / LEVEL)
+        oracle = PixelOracle(network, run.terms.training_radius / LEVEL, run.terms.deciding_steps)
         clean_points = PointSet.of(units(features), points.labels.cpu().numpy())
         first = cut(oracle, points, clean_points, units, BETA, _solving(run))
         second = cut(oracle, points, clean_points.joined(first.found), units, BETA, _solving(run), first.network)

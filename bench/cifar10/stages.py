@@ -119,7 +119,10 @@ class CifarRun:
 
     def robust_share(self, module: nn.Module) -> tuple[float, float]:
         """Of the images that decide: right, and right under attack."""
-        bank, attack = self.deciding, PixelAttack(self.terms.deciding_radius / LEVEL, seed=self.seed)
+        bank, attack = (
+            self.deciding,
+            PixelAttack(self.terms.deciding_radius / LEVEL, self.terms.deciding_steps, seed=self.seed),
+        )
         clean, robust = 0, 0
         for rows in bank.blocks():
             x, labels = bank.plain(rows), bank.labels[rows]
@@ -195,7 +198,7 @@ def prepare(run: CifarRun, name: str) -> PreparedBackbone:
     units = Standardised.of(features)
     place = run.place("features", f"{name}-displacement.npz")
     if run.kept("displacement", name) is None:
-        attack = PixelAttack(run.terms.deciding_radius / LEVEL, seed=run.seed)
+        attack = PixelAttack(run.terms.deciding_radius / LEVEL, run.terms.deciding_steps, seed=run.seed)
         found = measure_displacement(network, run.bank(run.split.heads[: run.terms.displaced_images]), units, attack)
         run.store.keep_arrays({"covariance": found.covariance}, *place)
         run.keep(found.to_row(), "displacement", name)

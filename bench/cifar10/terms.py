@@ -31,6 +31,7 @@ class CifarTerms:
         training_radius: Of attacks in adversarial training, in levels of 255.
         radii: Of attacks on test images, in levels of 255.
         deciding_radius: Of attacks on the images that decide.
+        deciding_steps: Of these attacks, and of those that find points and displacements.
         deciding_images: How many of these are attacked.
         displaced_images: How many images the displacement of features is measured on.
         settings: How many settings of each head are tried, the first ones of its list; 0 for all. One is not tried.
@@ -56,6 +57,7 @@ class CifarTerms:
     training_radius: float = 4.0
     radii: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     deciding_radius: float = 2.0
+    deciding_steps: int = 10
     deciding_images: int = 500
     displaced_images: int = 1000
     settings: int = 0
@@ -87,9 +89,10 @@ class CifarTerms:
         """A study of some seconds on synthetic images: everything is tried, nothing is found out."""
         small: dict[str, Any] = {
             "width": 2, "epochs": 2, "subset": 400, "rhos": (0.05,), "radii": (4.0, 16.0), "deciding_radius": 8.0,
-            "deciding_images": 12, "displaced_images": 16, "settings": 1, "tuning_images": 60, "tuning_seconds": 1.0,
-            "head_seconds": 1.0, "tolerance": 0.5, "test_images": 12, "steps": 2, "restarts": 0, "outside_images": 4,
-            "collision_images": 10, "oracle_images": 40, "rounds": 1, "threads": 1,
+            "deciding_steps": 3, "deciding_images": 12, "displaced_images": 16, "settings": 1, "tuning_images": 60,
+            "tuning_seconds": 1.0, "head_seconds": 1.0, "tolerance": 0.5, "test_images": 12, "steps": 2,
+            "restarts": 0, "outside_images": 4, "collision_images": 10, "oracle_images": 40, "rounds": 1,
+            "threads": 1,
         }  # fmt: skip
         return cls(**(small | changes))
 
