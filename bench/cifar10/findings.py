@@ -10,7 +10,7 @@ from cvxrobust.bench.cifar10.evaluation import Alive, Paired, holm
 from cvxrobust.bench.cifar10.heads.methods import OWN
 from cvxrobust.bench.cifar10.stages import ADVERSARIAL, SGD, file_name, sam_name
 from cvxrobust.bench.cifar10.store import CifarStore
-from cvxrobust.bench.cifar10.terms import CifarTerms
+from cvxrobust.bench.cifar10.terms import TRIVIAL, CifarTerms
 from cvxrobust.bench.studies.common import Row
 
 
@@ -80,6 +80,10 @@ class CifarFindings:
         """
         rows = self.of("judged", backbone, head)
         return float(np.mean([row[name] if place is None else row[name][place] for row in rows]))
+
+    def trivial(self, backbone: str, head: str) -> bool:
+        """Whether a head is hardly better than a constant."""
+        return self.share(backbone, head, "clean") < TRIVIAL
 
     def alive(self, backbone: str, head: str, name: str, place: int) -> Alive | None:
         """Images that an attack left, of all seeds one after the other; None where a seed lacks the classifier."""

@@ -16,23 +16,23 @@ from cvxrobust.core.files import write_whole
 
 STEM = "cifar10"
 PROTOCOL = """\
-A PreAct ResNet-18 of width {width} (64 is the paper's) is trained on {shares[0]:.0%} of the training images: by SGD, by
-sharpness-aware minimisation with rho {rhos}, each {epochs} epochs, and by {half} adversarial epochs (one random step,
-{training:g}/255) that go on from SGD, so that in all they have cost as much as the latter. Heads are trained on
+A PreAct ResNet-18 of width {width} (64 is the paper's) is trained on {shares[0]:.0%} of the training images: by SGD,
+by sharpness-aware minimisation with rho {rhos}, each {epochs} epochs, and by {half} adversarial epochs (one random
+step, {training:g}/255) that go on from SGD, so that in all they have cost as much as the latter. Heads are trained on
 features of {shares[1]:.0%} of them, which no backbone has seen. The rest decides: every setting of a head is tried on
 {tuning} images, and the one of which projected steps on pixels at {deciding:g}/255 leave most of {deciders} images is
-trained on all. Of the sharpness-aware backbones, the one that is best there has heads. None of these choices sees a
-test image.
+trained on all. Settings with less than {trivial:.0%} without an attack are not chosen if there are others. Of the
+sharpness-aware backbones, the one that is best there has heads. None of these choices sees a test image.
 
-Features are standardised. Attacks on features are l2 balls, or the ellipsoid of what pixel attacks at {deciding:g}/255
-do to features, scaled so that half of the displacements lie in the one of radius 1. A head is called converged if the
-relative gap that was certified is at most {tolerance:g}, and nothing else is; the certificate is about the head's own
-programme on features, not about pixels.
+Features are standardised. Attacks on features are l2 balls, or the ellipsoid of what pixel attacks at
+{deciding:g}/255 do to features, scaled so that half of the displacements lie in the one of radius 1. A head is called
+converged if the relative gap that was certified is at most {tolerance:g}, and nothing else is; the certificate is
+about the head's own programme on features, not about pixels.
 
 {images} test images are attacked in the norm inf, pixels staying in [0, 1], by `cvxrobust.evaluate_robustness`:
 `{FGSM}` is one step on the margin, `{PGD}` {steps} steps from it and from {restarts} random starts. `{OF_THE_SUM}` is
-that of the published code, one step on the sum of the wrong classes' logits, pixels not clamped. `worst` is what every
-attack but that one left. None of these proves anything: accuracies are upper bounds."""
+that of the published code, one step on the sum of the wrong classes' logits, pixels not clamped. `worst` is what
+every attack but that one left. None of these proves anything: accuracies are upper bounds."""
 
 
 def write_cifar_report(store: CifarStore, folder: Path) -> list[Path]:
@@ -98,12 +98,12 @@ def _is_trial(found: CifarFindings) -> bool:
 
 
 def _protocol(found: CifarFindings) -> str:
-    from cvxrobust.bench.cifar10.terms import SHARES
+    from cvxrobust.bench.cifar10.terms import SHARES, TRIVIAL
 
     terms = found.terms
     return PROTOCOL.format(
         width=terms.width, shares=SHARES, rhos=", ".join(f"{rho:g}" for rho in terms.rhos), epochs=terms.epochs,
-        half=max(1, terms.epochs // 2), training=terms.training_radius, tuning=terms.tuning_images,
+        half=max(1, terms.epochs // 2), training=terms.training_radius, tuning=terms.tuning_images, trivial=TRIVIAL,
         deciding=terms.deciding_radius, deciders=terms.deciding_images, tolerance=terms.tolerance,
         images=terms.test_images, FGSM=FGSM, PGD=PGD, OF_THE_SUM=OF_THE_SUM, steps=terms.steps, restarts=terms.restarts,
     )  # fmt: skip

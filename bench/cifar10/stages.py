@@ -25,7 +25,7 @@ from cvxrobust.bench.cifar10.heads.convex import HeadData, SolvingTerms
 from cvxrobust.bench.cifar10.heads.methods import OWN, HeadMethod, Setting
 from cvxrobust.bench.cifar10.heads.splice import SplicedClassifier, load_head
 from cvxrobust.bench.cifar10.store import CifarStore
-from cvxrobust.bench.cifar10.terms import CifarTerms, Split, check_classes
+from cvxrobust.bench.cifar10.terms import TRIVIAL, CifarTerms, Split, check_classes
 from cvxrobust.bench.data.cifar import LabelledImages
 from cvxrobust.bench.studies.common import Row
 
@@ -215,7 +215,9 @@ def train_heads(run: CifarRun, prepared: PreparedBackbone) -> None:
             continue
         settings = method.settings[: run.terms.settings or None]
         tried = [_tried(run, prepared, method, one) for one in settings] if len(settings) > 1 else []
-        shares = [(row["deciding_robust"], row["deciding_clean"]) for row in tried] or [(0.0, 0.0)]
+        shares = [
+            (row["deciding_clean"] >= TRIVIAL, row["deciding_robust"], row["deciding_clean"]) for row in tried
+        ] or [(False, 0.0, 0.0)]
         setting = settings[shares.index(max(shares))]
         row = _fit(run, prepared, method, setting, run.terms.head_seconds, None)
         row["tried"] = [{name: one[name] for name in ("radius", "beta", "deciding_robust")} for one in tried]

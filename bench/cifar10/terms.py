@@ -14,6 +14,10 @@ STAGES = ("backbones", "features", "heads", "evaluation", "collisions", "oracle"
 SHARES = (0.54, 0.40)
 """Of the training images: those that train backbones, those that train heads; the rest decides."""
 
+TRIVIAL = 0.2
+"""Accuracy without an attack below which a head is hardly better than one that says the same of every image, and is
+right about a tenth of them whatever the attack: it is not chosen if there is another, and no gain of it counts."""
+
 FEWEST = 400
 """Training images."""
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from cvxrobust import InputError, UnknownNameError
-from cvxrobust.bench.cifar10.evaluation import PGD, WORST
+from cvxrobust.bench.cifar10.evaluation import FGSM, OF_THE_SUM, PGD, WORST
 from cvxrobust.bench.cifar10.findings import CifarFindings
+from cvxrobust.bench.cifar10.heads.methods import OWN
 from cvxrobust.bench.cifar10.report import make_cifar_report, write_cifar_report
+from cvxrobust.bench.cifar10.stages import CifarRun, file_name
 from cvxrobust.bench.cifar10.store import CifarStore, holds_cifar
 from cvxrobust.bench.cifar10.study import CifarRequest, run_cifar, terms_of
 from cvxrobust.bench.cifar10.terms import STAGES, CifarTerms, Split
@@ -96,6 +98,37 @@ def test_the_report_calls_trials_by_their_name(whole):
     assert "0 of 0 convex heads" in page
 
 
+def judged(store, backbone, head, clean, alive):
+    """A classifier of 100 images, of which the first so many are right, without an attack and under every attack."""
+    arrays = {name: np.arange(100)[None] < alive for name in (PGD, WORST, FGSM, OF_THE_SUM)}
+    store.keep_arrays(
+        {"clean": np.arange(100) < clean, **arrays}, "seed-0", "judged", f"{file_name(backbone, head)}.npz"
+    )
+    shares = {name: [alive / 100.0] for name in arrays}
+    store.keep(("0", "judged", backbone, head), {"images": 100, "clean": clean / 100.0, "seconds": 0.0, **shares})
+
+
+def test_sentences_say_what_the_figures_do(tmp_path):
+    """A head that always says the same is right about a tenth under any attack, and that is no gain."""
+    store = CifarStore(tmp_path)
+    terms = CifarTerms(radii=(2.0,), rhos=(0.1,))
+    store.begin(CifarRequest(tmp_path, "synthetic", terms).manifest())
+    for backbone, alive in (("sgd", 5), ("sam-0.1", 20), ("adversarial", 50)):
+        judged(store, backbone, OWN, 80, alive)
+    judged(store, "sgd", "polynomial, l2", 10, 10)
+    judged(store, "sgd", "polynomial", 78, 25)
+    judged(store, "sgd", "linear", 79, 24)
+    page = make_cifar_report(CifarFindings(store), [])
+    assert "sgd: **+20.0** at 2/255 (+20.0 by the paper's FGSM)" in page
+    assert (
+        "The best convex head on SGD's backbone has more: +5.0 at 2/255 (+5.0 by the paper's FGSM) than sam-0.1" in page
+    )
+    assert "sgd: polynomial +20.0, linear +19.0 at 2/255" in page
+    assert "at 2/255 from 5.0 to 50.0 %." in page
+    assert "left out of what is said here: sgd, polynomial, l2." in page
+    assert "| sgd | polynomial, l2 | +5.0 (5, 0) |" in page
+
+
 def test_all_stages_run_from_the_command_line(tmp_path, whole, capsys):
     """Convex heads, points in pixel space, and backbone and head in turn, on a backbone that there is."""
     out = tmp_path / "study"
@@ -139,8 +172,6 @@ def test_other_terms_or_none_are_refused_before_any_work(whole, tmp_path):
 
 def test_images_among_which_a_class_is_missing_are_refused(whole):
     few = CifarStore(whole.folder).manifest()["terms"] | {"oracle_images": 5}
-    from cvxrobust.bench.cifar10.stages import CifarRun
-
     asked = request(whole.folder)
     run = CifarRun(whole, CifarTerms.from_json(few), (), 0, *asked.images(), "cpu", say_nothing)
     with pytest.raises(InputError, match=r"5 images for points in pixel space show \d of 10 classes"):
