@@ -209,9 +209,9 @@ def test_without_images_or_others_of_their_class_nothing_meets(backbone, units):
 
 
 def test_images_come_nearer_with_larger_radii(backbone, bank, units):
-    lying = ImageBank(synthetic_images(30, 0), CPU)
+    lying = ImageBank(synthetic_images(12, 0), CPU)
     with torch.no_grad():
-        lying.labels = backbone(lying.plain(torch.arange(30))).argmax(dim=1)
+        lying.labels = backbone(lying.plain(torch.arange(12))).argmax(dim=1)
     if len(torch.unique(lying.labels)) < 2:
         lying.labels[::2] = 0
     small, large = sought(backbone, lying, units, (2.0, 16.0))
