@@ -20,9 +20,10 @@ A PreAct ResNet-18 of width {width} (64 is the paper's) is trained on {shares[0]
 by sharpness-aware minimisation with rho {rhos}, each {epochs} epochs, and by {half} adversarial epochs (one random
 step, {training:g}/255) that go on from SGD, so that in all they have cost as much as the latter. Heads are trained on
 features of {shares[1]:.0%} of them, which no backbone has seen. The rest decides: every setting of a head is tried on
-{tuning} images, and the one of which projected steps on pixels at {deciding:g}/255 leave most of {deciders} images is
-trained on all. Settings with less than {trivial:.0%} without an attack are not chosen if there are others. Of the
-sharpness-aware backbones, the one that is best there has heads. None of these choices sees a test image.
+up to {tuning} images, and the one of which projected steps on pixels at {deciding:g}/255 leave most of up to
+{deciders} images is trained on all. Settings with less than {trivial:.0%} without an attack are not chosen if there
+are others. Of the sharpness-aware backbones, the one that is best there has heads. None of these choices sees a test
+image.
 
 Features are standardised. Attacks on features are l2 balls, or the ellipsoid of what pixel attacks at
 {deciding:g}/255 do to features, scaled so that half of the displacements lie in the one of radius 1. A head is called
@@ -241,7 +242,7 @@ def _displacements(found: CifarFindings) -> Iterator[str]:
     ]  # fmt: skip
     if rows:
         yield (
-            f"Standardised features of {found.terms.displaced_images} images for heads, at "
+            f"Standardised features of up to {found.terms.displaced_images} images for heads, at "
             f"{found.terms.deciding_radius:g}/255; quantiles .1, .5 and .9."
         )
         yield markdown(
@@ -280,7 +281,7 @@ def _points(found: CifarFindings) -> Iterator[str]:
             rows += [(name, str(number), *_round(row)) for row in found.of("oracle", name, str(number))]
     if rows:
         yield (
-            f"Heads of {found.terms.oracle_images} images by the cutting-set method at "
+            f"Heads of up to {found.terms.oracle_images} images by the cutting-set method at "
             f"{found.terms.deciding_radius:g}/255: what attacks on pixels found is a point more for each image. The "
             "lower bound is proved for the points, and with them for robust training of the head on this backbone; "
             "*attacked* is what the head costs with what was found next, and proves nothing. Accuracies of the head on "
