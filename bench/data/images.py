@@ -1,4 +1,4 @@
-"""Images with what they show: scikit-learn's digits, MNIST and CIFAR-10, as their files hold them."""
+"""Images with what they show: scikit-learn's digits and MNIST, as their files hold them."""
 
 import os
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.bundled import load_digits
-from cvxrobust.bench.data.known import CIFAR10, MNIST, find_file
+from cvxrobust.bench.data.known import MNIST, find_file
 
 Bytes = NDArray[np.uint8]
 Classes = NDArray[np.int64]
@@ -31,23 +31,6 @@ def load_mnist(part: str = "train", folder: str | os.PathLike[str] | None = None
     """
     with np.load(find_file(MNIST, "mnist", folder)) as file:
         return file[f"{part}_images"].reshape(-1, 28, 28), file[f"{part}_labels"].astype(np.int64)
-
-
-def load_cifar(folder: str | os.PathLike[str] | None = None) -> tuple[Bytes, Classes, Bytes, Classes]:
-    """Training images of CIFAR-10, shape (50000, 3, 32, 32), their classes, test images and theirs.
-
-    Args:
-        folder: Data folder; None takes the environment variable ``CVXROBUST_DATA``.
-
-    Raises:
-        InputError: A file is missing, or is not the one expected.
-    """
-    images, labels = [], []
-    for known in CIFAR10:
-        with np.load(find_file(known, "cifar-10", folder)) as file:
-            images.append(file["images"])
-            labels.append(file["labels"].astype(np.int64))
-    return np.concatenate(images[:-1]), np.concatenate(labels[:-1]), images[-1], labels[-1]
 
 
 def small_images(images: Bytes) -> NDArray[np.uint16]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.bench.data.images import load_cifar
+from cvxrobust.bench.data.cifar import load_cifar
 from cvxrobust.bench.studies.mnist import images_parser, print_accuracies, trained
 
 PATCH, STRIDE, PARTS = 6, 2, 4
@@ -46,13 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = images_parser(__doc__, 50_000, "l2 attack radius on standardised features")
     parser.add_argument("--features", type=int, default=512, help="random features, a multiple of 4")
     asked = parser.parse_args(arguments)
-    images, labels, test_images, test_labels = load_cifar(asked.data_folder)
-    X = random_features(images[: asked.samples], asked.features)
+    train, test = load_cifar(asked.data_folder)
+    X = random_features(train.images[: asked.samples], asked.features)
     mean, scale = X.mean(axis=0), X.std(axis=0)
-    result = trained((X - mean) / scale, labels[: asked.samples], asked, {})
+    result = trained((X - mean) / scale, train.labels[: asked.samples], asked, {})
     print("per class:", "  ".join(f"{part.certificate.relative_gap:.1e}" for part in result.parts))
-    test = (random_features(test_images, asked.features) - mean) / scale
-    accuracies = result.network.robust_accuracy(test[:2000], test_labels[:2000], RADII)
+    Z = (random_features(test.images[:2000], asked.features) - mean) / scale
+    accuracies = result.network.robust_accuracy(Z, test.labels[:2000], RADII)
     print_accuracies("Exact robust accuracy, 2,000 test images", accuracies, RADII)
 
 

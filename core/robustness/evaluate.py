@@ -44,6 +44,7 @@ def evaluate_robustness(
     attacks: Mapping[str, Attack] | None = None,
     audit: int = AUDIT,
     batch: int | None = None,
+    double: bool = True,
 ) -> RobustnessReport:
     """For every radius a bracket ``certified <= true robust accuracy <= attacked``.
 
@@ -78,6 +79,9 @@ def evaluate_robustness(
         audit: How many of the rows, drawn at random, are attacked, too, at the largest radius at which they are
             certified.
         batch: Rows that a PyTorch module sees at a time; None for as many as are no burden.
+        double: Whether margins and slopes of PyTorch modules are those of a copy in double precision. Without, they are
+            those of the module as it is: of convolutions several times as fast, a little coarser, and factors on logits
+            can then drown the slopes of small differences. What counts as turned wrong is the same.
 
     Raises:
         InputError: Data, labels, radii or the threat do not fit each other or the model.
@@ -89,7 +93,7 @@ def evaluate_robustness(
     asked = np.unique(as_numbers(radii, "radii", "expected finite values of 0 or more"))
     if not (asked.size and np.isfinite(asked).all() and (asked >= 0.0).all()):
         raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more, at least one.")
-    view = as_model(model, y, classes, batch)
+    view = as_model(model, y, classes, batch, double)
     rows = view.inputs(X)
     if rows.shape[0] == 0:
         raise InputError("X has no rows; expected at least one.")

@@ -354,7 +354,9 @@ def linear_scores(model: Any) -> tuple[Array, Array]:
     return weights, offsets
 
 
-def as_model(model: Any, y: ArrayLike, classes: Sequence[Any] | None = None, batch: int | None = None) -> Model:
+def as_model(
+    model: Any, y: ArrayLike, classes: Sequence[Any] | None = None, batch: int | None = None, double: bool = True
+) -> Model:
     """The view of a classifier.
 
     Args:
@@ -362,6 +364,7 @@ def as_model(model: Any, y: ArrayLike, classes: Sequence[Any] | None = None, bat
         y: True labels, from which those of a module follow where `classes` do not say them.
         classes: Labels of a PyTorch module, in the order of its outputs.
         batch: Rows that a PyTorch module sees at a time; None for as many as are no burden.
+        double: Whether margins and slopes of a PyTorch module are those of a copy in double precision.
 
     Raises:
         InputError: It is none of these, or there are rows to see at a time, but none is.
@@ -372,7 +375,7 @@ def as_model(model: Any, y: ArrayLike, classes: Sequence[Any] | None = None, bat
         return NetworkModel(model)
     if "torch.nn.modules.module" in {kind.__module__ for kind in type(model).__mro__}:
         found = np.unique(label_array(y)).tolist() if classes is None else list(classes)
-        return TorchModel(model, tuple(found), batch)
+        return TorchModel(model, tuple(found), batch, double)
     if callable(getattr(model, "predict", None)):
         network = getattr(model, "network_", None)
         if isinstance(network, PolynomialNetwork | ReLUNetwork) and _predicts_as(model, "cvxrobust."):

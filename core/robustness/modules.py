@@ -40,6 +40,7 @@ class TorchModel:
         model: The module, in the mode that it is to be judged in (``module.eval()``).
         classes: Labels; of one logit the one that is predicted below 0 comes first.
         batch: Rows that the module sees at a time; None for as many as are no burden.
+        double: Whether there is a copy in double precision; margins and slopes are the module's own without.
 
     Attributes:
         shape: Of one input, known once `inputs` has seen some.
@@ -49,6 +50,7 @@ class TorchModel:
     model: "torch.nn.Module"
     classes: tuple[Any, ...]
     batch: int | None = None
+    double: bool = True
 
     def __post_init__(self) -> None:
         import torch
@@ -171,8 +173,11 @@ class TorchModel:
         return scores
 
     def _copy(self) -> tuple["torch.nn.Module", "torch.dtype"]:
-        """A copy in double precision; the module itself where it cannot be copied."""
+        """A copy in double precision; the module itself where it cannot be copied, or nobody wants one."""
         double = self.torch.float64
+        if not self.double:
+            self._note("is attacked as it is")
+            return self.model, self.dtype
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -42,10 +42,14 @@ ROOMS = {
     ),
     "bench": (
         "metrics, streams, display, data, baselines < pictures < workflows < harness < demo | studies "
-        "< gpu | reproduce < cli"
+        "< gpu | reproduce | cifar10 < cli"
     ),
     "bench.reproduce": (
         "tables, journal, stated < methods < fits < selection < run | analysis < pictures < report | study"
+    ),
+    "bench.cifar10": (
+        "terms, store, attacks < backbones < collisions | heads | evaluation < stages < findings, diagnostics "
+        "< conclusions, pictures < report | study"
     ),
     "bench.harness": "suite < results < run < analysis < report",
 }

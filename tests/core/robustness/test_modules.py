@@ -151,6 +151,15 @@ def test_modules_that_do_without_double_precision_are_attacked_in_their_own(kind
     assert report.to_json()["notes"] == list(report.notes)
 
 
+def test_a_module_is_attacked_as_it_is_where_nobody_asks_for_double_precision():
+    module = Stubborn(net()).eval()
+    X, y = images(module)
+    report = judged(module, X, y, double=False)
+    assert report.notes == ("the module is attacked as it is: margins and slopes are in torch.float32",)
+    np.testing.assert_array_equal(report.alive, judged(module, X, y).alive)
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
 class Detached(torch.nn.Module):
     """One without a graph."""
 

@@ -1,0 +1,1 @@
+"""What turns features into logits: convex programmes, gradient descent, and both spliced on a backbone."""
