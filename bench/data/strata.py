@@ -1,4 +1,4 @@
-"""Rows drawn at random, class by class where there are classes, to the row those that scikit-learn's `train_test_split` draws.
+"""Rows drawn at random, class by class if there are any: to the row those of scikit-learn's `train_test_split`.
 
 Importing scikit-learn for this took longer than everything else that `cvxrobust solve` does on a small table.
 """

@@ -9,7 +9,7 @@ import pytest
 
 from cvxrobust.bench.data import known as known_data
 from cvxrobust.bench.data.dataset import load_dataset, stratified_split
-from cvxrobust.bench.data.strata import drawn_rows
+from cvxrobust.bench.data.strata import drawn_rows, shuffled_rows
 from cvxrobust.bench.harness.suite.suite import load_suite
 from cvxrobust.core.errors import InputError, UnknownNameError
 
@@ -268,6 +268,8 @@ def test_rows_are_those_that_scikit_learn_draws():
         n_test = max(int(np.ceil(fraction * labels.size)), 1 + seed % 5)
         theirs = train_test_split(np.arange(labels.size), test_size=n_test, random_state=seed, stratify=labels)
         assert all(map(np.array_equal, drawn_rows(labels, n_test, seed), theirs))
+        theirs = train_test_split(np.arange(labels.size), test_size=n_test, random_state=seed)
+        assert all(map(np.array_equal, shuffled_rows(labels.size, n_test, seed), theirs))
 
 
 def test_the_same_seed_splits_alike_and_another_does_not(breast_cancer):

@@ -136,7 +136,8 @@ def judged_jointly(objective: JointObjective, query: JointQuery, evaluation: Joi
     used, smoothed = theta > 0.0, samples.rows(evaluation.margins)
     attack = float(theta[used] @ (margins[used] - smoothed[used])) if samples.attacked else 0.0
     bound = bound_of_joint(program, multipliers)
-    summed = np.bincount(program.samples, theta.sum(axis=1), minlength=worst.size)
+    summed = np.zeros_like(worst)
+    np.add.at(summed, program.samples, theta.sum(axis=1))
     feasible = program.loss_function.bound(program.loss_function.clip(summed), np.ones_like(worst))
     hinge = _smoothed_off(objective, evaluation)
     return JointJudgement(network, upper, multipliers, bound, feasible, hinge, max(attack, 0.0))
