@@ -206,8 +206,8 @@ class Quadratic:
         complement = self.neurons.complement
         if self.kappa is None or complement is None:
             return np.asarray(0.5 * (P + P.T))
-        basis = complement.basis[inputs]
-        return np.asarray(0.5 * (P + P.T) + self.kappa * (np.eye(len(inputs)) - basis @ basis.T))
+        outside = complement.mean_square_along(np.eye(complement.n_inputs)[:, inputs])
+        return np.asarray(0.5 * (P + P.T) + self.kappa * complement.dimension * outside)
 
     def in_inputs(self, half: Array, X: Array) -> Array:
         """Half gradients of `expand` at the rows of X as vectors of inputs, shape (n, d), in NumPy."""

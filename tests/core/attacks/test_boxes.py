@@ -120,12 +120,16 @@ def test_multipliers_of_factors_prove_what_interior_points_do():
     assert not (proved(margins, junk, 0.0) & (relaxed <= 0.0)).any()
 
 
-def test_neurons_that_are_spread_are_seen_as_a_whole():
+@pytest.mark.parametrize("some", [False, True])
+def test_neurons_that_are_spread_are_seen_as_a_whole(some):
     rng = np.random.default_rng(5)
     basis = np.linalg.qr(rng.standard_normal((5, 2)))[0]
+    if some:  # two directions of three inputs; nothing bends along the other two
+        basis[3:] = 0.0
+        basis[:3] = np.linalg.qr(rng.standard_normal((3, 2)))[0]
     inside = 0.7 * rng.standard_normal((4, 2))
     u = inside / np.maximum(np.linalg.norm(inside, axis=1, keepdims=True), 1.0) @ basis.T
-    f = Quadratic.of(u, rng.standard_normal(4), (1.0, 0.5, 0.47), Complement(basis))
+    f = Quadratic.of(u, rng.standard_normal(4), (1.0, 0.5, 0.47), Complement(basis, np.arange(3) if some else None))
     X, signs = rng.standard_normal((10, 5)), rng.choice([-1.0, 1.0], 10)
     boxes = Boxes.around(X, AttackBall("inf", np.full(10, 0.4), 5))
     margins = BoxMargins.of_quadratic(f, signs, boxes)
