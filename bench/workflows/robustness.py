@@ -86,7 +86,7 @@ class AccuracyBracket:
 
 def trained_norm(network: AnyNetwork) -> Norm:
     """The norm of the attacks that a network was trained against; inf for ReLU networks that saw none."""
-    return check_norm(network.metadata.get("norm", network.norm)) if isinstance(network, ReLUNetwork) else 2
+    return check_norm(network.metadata.get("norm", network.norm)) if isinstance(network, ReLUNetwork) else network.norm
 
 
 def exactly_judged(network: AnyNetwork, norm: Norm) -> bool:

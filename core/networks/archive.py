@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.files import reason
 
-FORMAT = 4
+FORMAT = 5
 """The newest that is read: 2 has the shape of attacks besides, 3 neurons that are spread over a complement, 4 over what
 some inputs have of it; nothing of that must be overlooked by whoever knows an older one alone."""
 

@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.complement import Complement
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
-from cvxrobust.core.attacks.norms import check_norm
+from cvxrobust.core.attacks.largest_radius import largest_certified
+from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.attacks.quadratic import Quadratic, lacking
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
+from cvxrobust.core.networks.box_answers import found_in_boxes, held_in_boxes, lower_in_boxes
 from cvxrobust.core.networks.fields import finite_numbers, numbers, stored_complement, stored_ellipsoid
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.validation import as_numbers
@@ -38,8 +40,8 @@ class WorstCase:
     Args:
         points: Attacked inputs, shape (n, d), in the units of the inputs.
         margins: Margins at those points, shape (n,).
-        lower: Rigorous lower bounds of the margins over the whole ball, shape (n,); they differ from `margins` by
-            rounding only.
+        lower: Rigorous lower bounds of the margins over the whole ball, shape (n,); in norm 2 they differ from
+            `margins` by rounding only, in boxes by what nobody knows.
     """
 
     points: Array
@@ -53,7 +55,8 @@ class PolynomialNetwork(TwoLayerNetwork):
 
     With one output the label is the sign of f; with K outputs it is the largest. Because f is a quadratic, the worst
     case of every margin inside an l2 ball or an ellipsoid, and the distance to the decision boundary, are exact
-    (trust-region subproblems).
+    (trust-region subproblems). Of a network for attacks in the norm inf they are what is proved of boxes
+    (`cvxrobust.core.attacks.boxes`), and attacks that were found.
 
     Neurons may be *spread*: those of wide data that were trained against attacks
     (`cvxrobust.problems.polynomial.coordinates`). Of the subspace that V spans and its complement, with
@@ -77,9 +80,11 @@ class PolynomialNetwork(TwoLayerNetwork):
         ellipsoid: What attacks of radius 1 are, in the network's units: the shape that it was trained for. None for l2
             balls. All radii and distances are multiples of it; ``replace(ellipsoid=None)`` answers about balls.
         complement: Where neurons are spread, in the network's units; None for unit neurons.
+        norm: Of the attacks that it was trained for, which all answers are about: 2 or "inf".
 
     Raises:
-        InputError: Shapes do not agree, or neurons that are spread are longer than 1 or outside the subspace.
+        InputError: Shapes do not agree, the norm is another or does not go with the ellipsoid, or neurons that are
+            spread are longer than 1 or outside the subspace.
     """
 
     u: Array
@@ -91,9 +96,10 @@ class PolynomialNetwork(TwoLayerNetwork):
     metadata: Mapping[str, str | int | float] = field(default_factory=dict)
     ellipsoid: Ellipsoid | None = None
     complement: Complement | None = None
+    norm: Norm = 2
 
     kind: ClassVar[str] = "polynomial"
-    own_fields: ClassVar[tuple[str, ...]] = ("activation",)
+    own_fields: ClassVar[tuple[str, ...]] = ("activation", "norm")
 
     def __post_init__(self) -> None:
         self._check_shapes()
@@ -101,6 +107,10 @@ class PolynomialNetwork(TwoLayerNetwork):
             raise InputError(f"the ellipsoid has {self.ellipsoid.n_inputs} inputs; expected {self.n_features}.")
         if self.complement is not None:
             self._check_spread(self.complement)
+        geometry = GEOMETRIES[check_norm(self.norm)]
+        if not (geometry.isotropic or geometry.separable):
+            raise InputError(f"norm is {self.norm!r}; polynomial networks answer about attacks in norm 2 and inf.")
+        self._attack(np.zeros(0))  # refuses a norm and an ellipsoid that do not belong together
 
     def _check_spread(self, complement: Complement) -> None:
         if complement.n_inputs != self.n_features:
@@ -149,6 +159,8 @@ class PolynomialNetwork(TwoLayerNetwork):
     def worst_case(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> WorstCase:
         """The attack, ``||D||_2 <= radius`` or within an ellipsoid, that makes each margin smallest, exactly.
 
+        In boxes the worst that was found, with bounds.
+
         Args:
             X: Inputs, shape (n, d).
             y: True labels, shape (n,).
@@ -160,7 +172,11 @@ class PolynomialNetwork(TwoLayerNetwork):
         inputs = self._inputs(X)
         n = inputs.shape[0]
         index = self._label_index(y, n)
-        attack = self._attack(self._radii(radius, n, "l2 radii"))
+        attack = self._attack(self._radii(radius, n))
+        if attack.geometry.separable:
+            points, margins = found_in_boxes(self.contests(index), inputs, attack)
+            lower = lower_in_boxes(self.contests(index), inputs, attack)
+            return WorstCase(self._in_units_of(X, inputs, points), margins, lower)
         best = WorstCase(inputs.copy(), np.full(n, np.inf), np.full(n, np.inf))
         for quadratic, rows, sign in self.contests(index):
             margins, lower, moves = quadratic.worst_case(inputs[rows], sign, attack.of(rows))
@@ -174,7 +190,9 @@ class PolynomialNetwork(TwoLayerNetwork):
         """``worst_case(X, y, radius).lower``, shape (n,), in less memory: no attacked points."""
         inputs = self._inputs(X)
         index = self._label_index(y, inputs.shape[0])
-        attack = self._attack(self._radii(radius, inputs.shape[0], "l2 radii"))
+        attack = self._attack(self._radii(radius, inputs.shape[0]))
+        if attack.geometry.separable:
+            return lower_in_boxes(self.contests(index), inputs, attack)
         lower = np.full(inputs.shape[0], np.inf)
         for quadratic, rows, sign in self.contests(index):
             # Most often the rows are all there are: no copy then.
@@ -186,26 +204,29 @@ class PolynomialNetwork(TwoLayerNetwork):
         """Exact l2 distance from each input to the nearest input with another label, shape (n,); inf if there is none.
 
         Distances are in the network's units; with an ellipsoid they are the radius of the smallest attack. Rounding is
-        on the safe side: distances are lower bounds from the dual.
+        on the safe side: distances are lower bounds from the dual. In boxes it is the largest radius, to one per cent,
+        that is certified.
         """
         inputs = self._inputs(X)
         f = self.inner.decision_function(inputs)
         index = np.argmax(f, axis=1) if f.ndim == 2 else (f >= 0.0).astype(np.intp)
         distance = np.full(inputs.shape[0], np.inf)
         attack = self._attack(distance)
+        if attack.geometry.separable:
+            return largest_certified(lambda rows, radii: self._held(inputs[rows], index[rows], radii), index.size)
         for quadratic, rows, _ in self.contests(index):
             distance[rows] = np.minimum(distance[rows], np.asarray(quadratic.distance(inputs[rows], attack)))
         return distance
 
     def robust_accuracy(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
-        """Exact fraction of samples that no attack within each radius can turn wrong.
+        """Exact fraction of samples that no attack within each radius can turn wrong; in boxes the certified fraction.
 
         One distance to the boundary per sample answers every radius.
 
         Args:
             X: Inputs, shape (n, d).
             y: True labels, shape (n,).
-            radii: l2 radii, shape (k,), in the network's units, or those of its ellipsoid.
+            radii: Of attacks, shape (k,), in the network's units, or those of its ellipsoid.
 
         Returns:
             Shape (k,). Radius 0 is the clean accuracy.
@@ -220,26 +241,39 @@ class PolynomialNetwork(TwoLayerNetwork):
             raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
         inputs = self._inputs(X)
         inner = self.inner
+        if GEOMETRIES[self.norm].separable:
+            return inner._certified_shares(inputs, self._label_index(y, inputs.shape[0]), asked)
         correct = np.asarray(inner.predict(inputs) == self._labels(self._label_index(y, inputs.shape[0])))
         distance = inner.distance_to_boundary(inputs)
         return np.asarray([np.mean(correct & ((distance > r) | (r == 0.0))) for r in asked])
 
-    def certified_radius(self, X: ArrayLike, norm: object = 2) -> Array:
+    def certified_radius(self, X: ArrayLike, norm: object = None) -> Array:
         """Radius within which no attack changes the label of an input, shape (n,): `distance_to_boundary`.
 
         Args:
             X: Inputs, shape (n, d).
-            norm: Norm of the attack: 2.
+            norm: Norm of the attack: 2 or "inf"; None for the network's own.
 
         Raises:
             InputError: The norm is another, or shapes do not fit.
             UnknownNameError: There is no such norm.
         """
-        if check_norm(norm) != 2:
-            raise InputError(
-                f"norm is {norm!r}, but certified radii of polynomial networks are for l2 attacks; give 2."
-            )
-        return self.distance_to_boundary(X)
+        return (self if norm is None else self.replace(norm=check_norm(norm))).distance_to_boundary(X)
+
+    def _held(self, inputs: Array, index: NDArray[np.intp], radii: Array) -> NDArray[np.bool_]:
+        """Which rows, in the network's units, surely keep their class in the box of a radius each, shape (n,)."""
+        return held_in_boxes(self.contests(index), inputs, self._attack(radii))
+
+    def _certified_shares(self, inputs: Array, index: NDArray[np.intp], radii: Array) -> Array:
+        """The share of rows that surely are right and stay so, at each radius, shape (k,): the largest radius last."""
+        held = self.predict(inputs) == self._labels(index)
+        found = np.empty(radii.size)
+        for k in np.argsort(radii, kind="stable"):
+            rows = np.flatnonzero(held)
+            if radii[k] > 0.0:
+                held[rows] = self._held(inputs[rows], index[rows], np.full(rows.size, radii[k]))
+            found[k] = held.mean()
+        return found
 
     def to_torch(self) -> "torch.nn.Module":
         """The same function as a ``torch.nn.Module`` in float64: inputs (n, d) to outputs (n,) or (n, K)."""
@@ -260,6 +294,8 @@ class PolynomialNetwork(TwoLayerNetwork):
         return arrays | {"subspace": self.complement.basis}
 
     def _oldest_format(self) -> int:
+        if not GEOMETRIES[self.norm].isotropic:
+            return 5
         if self.complement is not None and self.complement.inputs is not None:
             return 4
         return 3 if self.complement is not None else 2 if self.ellipsoid is not None else 1
@@ -271,11 +307,12 @@ class PolynomialNetwork(TwoLayerNetwork):
             raise InputError(f"activation is {activation}; expected a, b, c with a other than 0")
         width = numbers(arrays, "u", 2).shape[1]
         ellipsoid, complement = stored_ellipsoid(arrays, width), stored_complement(arrays, width)
-        return {"activation": activation, "ellipsoid": ellipsoid, "complement": complement}
+        norm = check_norm(header.get("norm", 2))
+        return {"activation": activation, "ellipsoid": ellipsoid, "complement": complement, "norm": norm}
 
     def _attack(self, radius: Array) -> AttackBall:
         """Attacks of these radii, shape (n,)."""
-        return AttackBall(2, radius, self.n_features, self.ellipsoid)
+        return AttackBall(self.norm, radius, self.n_features, self.ellipsoid)
 
     def quadratic(self, output: Array, attack: AttackBall | None = None) -> Quadratic:
         """The quadratic of a combination of outputs: of the only one by ``alpha``, of a contest by a difference.

@@ -72,7 +72,7 @@ class BoxCertifier:
     def _around(self, attacks: AttackSet) -> Array:
         """Radii of attacks, shape (n,), at which l2 balls or ellipsoids around them are certified."""
         ball = attacks.ball
-        network = self.network.replace(ellipsoid=ball.ellipsoid)
+        network = self.network.replace(norm=2, ellipsoid=ball.ellipsoid)
         factor = ball.geometry.euclidean_reach(max(ball.dimension, 1)) * (1.0 + 4.0 * EPS)
         return np.asarray(network.distance_to_boundary(attacks.X) / factor)
 

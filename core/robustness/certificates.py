@@ -90,7 +90,7 @@ class QuadraticCertifier(_Measured):
     def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """One distance answers every radius."""
         ball = attacks.ball
-        network, factor = replace(self.model, ellipsoid=ball.ellipsoid), 1.0
+        network, factor = replace(self.model, norm=2, ellipsoid=ball.ellipsoid), 1.0
         if not ball.geometry.isotropic:
             # ||e||_2 <= factor ||e||_p in as many coordinates as attacks have.
             factor = ball.geometry.euclidean_reach(max(ball.dimension, 1)) * (1.0 + 4.0 * EPS)

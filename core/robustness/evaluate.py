@@ -238,7 +238,7 @@ def _own_attacks(view: Model, attacks: AttackSet, seconds: float) -> dict[str, A
     labels = np.asarray(view.classes, dtype=object)
 
     def quadratic(model: Model, own: AttackSet, index: Index, best: Best, effort: Effort) -> None:
-        judged = inner.replace(ellipsoid=own.ball.ellipsoid)
+        judged = inner.replace(norm=own.ball.norm, ellipsoid=own.ball.ellipsoid)
         points = judged.worst_case(own.X, labels[index].tolist(), own.radius).points
         best.offer(points, model.margins(points, index))
 

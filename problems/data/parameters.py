@@ -27,7 +27,8 @@ def isotropic_attack_fields(threat: Threat, d: int) -> dict[str, Any]:
     if not GEOMETRIES[check_norm(threat.norm)].isotropic:
         raise InputError(
             f"norm is {threat.norm!r}, but the worst case of a polynomial network is exact for l2 attacks and their "
-            "ellipsoids only; give norm=2, or train a ReLU network (AdversarialReLU)."
+            'ellipsoids only; give norm=2, norm="inf" to AdversarialSDP (for classes: bounds of worst cases in boxes), '
+            "or train a ReLU network (AdversarialReLU)."
         )
     return attack_fields(threat, d)
 

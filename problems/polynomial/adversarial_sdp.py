@@ -1,15 +1,21 @@
 """Adversarial training of two-layer polynomial networks (Kuelbs, Lall and Pilanci, arXiv:2405.14033)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from numpy.typing import ArrayLike
 
+from cvxrobust.core.attacks.norms import GEOMETRIES, check_norm
 from cvxrobust.core.attacks.threat import Threat
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses.by_name import LOSSES
 from cvxrobust.core.weights import ClassWeight
+from cvxrobust.problems.data.ranges import OUTSIDE
 from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION, Activation
 from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
+
+if TYPE_CHECKING:
+    from cvxrobust.problems.polynomial.boxes.box_sdp import BoxSDP
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -48,10 +54,16 @@ class AdversarialSDP(PolynomialProblem):
         sample_weight: What each row counts, 0 or more, shape (n,); 2 is a row twice, 0 leaves it out. Means become
             weighted means.
         class_weight: By label, what the rows of a class count besides; ``"balanced"`` for classes that count alike.
-        norm: Norm of the attacks: 2.
+        norm: Norm of the attacks: 2, or "inf" (``np.inf``). With the latter the problem made is a
+            `cvxrobust.problems.polynomial.boxes.box_sdp.BoxSDP`, which trains against Shor's bound of worst cases in
+            boxes, with `scale` alone, and for classes only. For norm 1 nothing is offered: the worst case of a
+            quadratic that bends both ways is at no corner of the cross-polytope, and an l2 ball of the same radius
+            holds it.
         scale: By how much an attack of radius 1 may move each input alone, shape (d,); 0 for those it cannot touch.
         covariance: Shape (d, d), psd: attacks D are those with ``D' covariance^-1 D <= radius^2``.
         directions: Shape (d, q): attacks are ``directions @ e`` with ``||e||_2 <= radius``. At most one of the three.
+        bounds: With norm "inf" the least and the largest value of inputs, each a number or of shape (d,).
+        outside: What becomes of rows outside of it then: ``"refuse"`` or ``"clip"``.
 
     Raises:
         InputError: Data or parameters are unusable; the message says which and what was expected.
@@ -59,6 +71,12 @@ class AdversarialSDP(PolynomialProblem):
 
     losses: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     family: ClassVar[str] = "adversarial-sdp"
+
+    def __new__(cls, *args: Any, norm: object = 2, **kwargs: Any) -> Self:
+        """A problem of the norm's own kind."""
+        if cls is AdversarialSDP and GEOMETRIES[check_norm(norm)].separable:
+            return cast(Self, _boxed(*args, **kwargs))
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -73,8 +91,26 @@ class AdversarialSDP(PolynomialProblem):
         scale: ArrayLike | None = None,
         covariance: ArrayLike | None = None,
         directions: ArrayLike | None = None,
+        bounds: tuple[ArrayLike, ArrayLike] | None = None,
+        outside: str = OUTSIDE[0],
         sample_weight: ArrayLike | None = None,
         class_weight: ClassWeight = None,
     ) -> None:
+        if bounds is not None:
+            raise InputError(
+                "bounds are given, but worst cases of l2 attacks are exact without a range only; leave them out, or "
+                'give norm="inf".'
+            )
         threat = Threat(norm, scale, covariance, directions)
         super().__init__(X, y, radius, beta, loss, activation, sample_weight, class_weight, threat)
+
+
+def _boxed(*args: Any, covariance: object = None, directions: object = None, **kwargs: Any) -> "BoxSDP":
+    from cvxrobust.problems.polynomial.boxes.box_sdp import BoxSDP
+
+    if covariance is not None or directions is not None:
+        raise InputError(
+            'a covariance or directions are given with norm "inf", but attacks in these are in norm 2 only; give '
+            "norm=2, or a scale for each input."
+        )
+    return BoxSDP(*args, **kwargs)

@@ -126,7 +126,7 @@ class PolynomialTraining(PolynomialFamily):
 
     def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
         """One network with an output per part from the parts' networks, which knows what attacks it was trained for."""
-        return super().combine(self._alike(networks)).replace(ellipsoid=self.ellipsoid)
+        return super().combine(self._alike(networks)).replace(norm=2, ellipsoid=self.ellipsoid)
 
     def _alike(self, networks: list[PolynomialNetwork]) -> list[PolynomialNetwork]:
         """Networks that can be one: none of them is worse, and all are spread over one complement, or none is."""

@@ -229,7 +229,7 @@ class PolynomialProblem(PolynomialTraining):
             quadratic = network.quadratic(network.alpha, self.attack)
             outputs, moves = worst_outputs(quadratic, self.X, self.y, self.attack)
             return Attacks(quadratic.attacked(self.X, moves, self.attack), outputs)
-        own = network.replace(ellipsoid=self.attack.ellipsoid)
+        own = network.replace(norm=2, ellipsoid=self.attack.ellipsoid)
         worst = own.worst_case(self.X, self.y, self.attack.radius)
         return Attacks(worst.points, worst.lower)
 

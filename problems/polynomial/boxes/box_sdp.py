@@ -1,7 +1,7 @@
 """Adversarial training of two-layer polynomial networks against attacks in boxes: the norm inf, within a range."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -250,5 +250,5 @@ class BoxSDP(PolynomialFamily):
         return Certificate(upper, lower)
 
     def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
-        """One network with an output per part from the parts' networks."""
-        return replace(super().combine(networks), ellipsoid=None)
+        """One network with an output per part from the parts' networks, which knows what attacks it was trained for."""
+        return super().combine(networks).replace(norm=self.norm, ellipsoid=self.ellipsoid)

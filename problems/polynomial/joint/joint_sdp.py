@@ -267,7 +267,8 @@ class JointSDP:
 
     def combine(self, networks: list[PolynomialNetwork]) -> PolynomialNetwork:
         """The network of the only part, which knows what labels are called and what attacks it was trained for."""
-        return networks[0].replace(classes=self.classes, regression=False, ellipsoid=self.ellipsoid)
+        own = networks[0].replace(classes=self.classes, regression=False)
+        return own.replace(norm=2, ellipsoid=self.ellipsoid)
 
     def separate(self, network: TwoLayerNetwork) -> list[PolynomialNetwork]:
         """The same network, if it fits.

@@ -5,7 +5,7 @@ PYTHONPATH=tests/support python -m papers.attacks
 
 import numpy as np
 
-from cvxrobust import AdversarialReLU, AdversarialSDP, Batches, InputError, StreamedSDP
+from cvxrobust import AdversarialReLU, AdversarialSDP, Batches, BoxSDP, InputError, StreamedSDP
 from cvxrobust.core.attacks.norms import NORMS
 from cvxrobust.problems.relu.choices import FORMULATIONS
 
@@ -49,6 +49,8 @@ def answer(family, formulation, loss, norm, shape):
     except InputError:
         return REFUSED
     rules = getattr(problem, "rules", None)
+    if isinstance(problem, BoxSDP):
+        return BRACKETED
     return EXACT if rules is None or rules.constrains_gates else BRACKETED
 
 
