@@ -81,18 +81,21 @@ def run_here(tasks: Sequence[Task], terms: RunLimits, jobs: int, store: Store, l
         InputError: A row cannot be written.
     """
     run = _Run(tasks, terms, store, listener)
-    slots = [threading.Thread(target=run.work) for _ in range(min(jobs, len(tasks)))]
+    # Not `Thread.join`: one that Ctrl-C interrupts takes the thread for dead (python/cpython#90882), whose row would
+    # come after everything else.
+    done = [threading.Event() for _ in range(min(jobs, len(tasks)))]
+    slots = [threading.Thread(target=run.work, args=(one,)) for one in done]
     try:
         for slot in slots:
             slot.start()
-        for slot in slots:
-            while slot.is_alive():
-                slot.join(HEARTBEAT)
+        for one in done:
+            while not one.wait(HEARTBEAT):
+                pass
     finally:
         run.stop.set()
-        for slot in slots:
+        for slot, one in zip(slots, done, strict=True):
             if slot.ident is not None:
-                slot.join()
+                one.wait()
         run.pool.close()
     if run.error is not None:
         raise run.error
@@ -110,8 +113,12 @@ class _Run:
         self.pool = WorkerPool(terms, self.stop)
         self.error: BaseException | None = None
 
-    def work(self) -> None:
-        """Take cases as long as there are any; keep each row before the next case is begun."""
+    def work(self, done: threading.Event) -> None:
+        """Take cases as long as there are any; keep each row before the next case is begun.
+
+        Args:
+            done: Is set at the end, whatever the end is.
+        """
         try:
             while not self.stop.is_set():
                 key, case = self.waiting.get_nowait()
@@ -125,3 +132,5 @@ class _Run:
         except BaseException as error:
             self.error = error
             self.stop.set()
+        finally:
+            done.set()

@@ -146,7 +146,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(harness):
     _, said = child.communicate(timeout=PATIENCE)
     assert child.returncode == 130
     kept = harness.lines
-    assert f"{kept} of 8 rows are kept" in said
+    assert f"{kept} of 8 rows are kept" in said, said
     assert f"cvxrobust bench run {harness.suite} --out {harness.folder} --resume" in said
     assert all(is_gone(worker.pid) for worker in workers)
     assert harness.run("--resume").returncode == 0

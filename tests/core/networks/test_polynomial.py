@@ -372,7 +372,7 @@ def test_files_of_a_later_version_or_another_kind_are_refused(tmp_path):
     path = tmp_path / "network.npz"
     random_network(2).save(path)
     rewritten(path, format=99)
-    with pytest.raises(InputError, match="in format 99, but this version reads 'polynomial' up to format 4; upgrade"):
+    with pytest.raises(InputError, match="in format 99, but this version reads 'polynomial' up to format 5; upgrade"):
         PolynomialNetwork.load(path)
     rewritten(path, format=1, kind="relu")
     with pytest.raises(InputError, match=r"holds a ReLU network, not a polynomial one; read it with cvxrobust\.load"):
@@ -418,7 +418,7 @@ def test_inputs_and_labels_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match=r"y holds labels \[5\], but this network knows \[0, 1, 2\]"):
         random_network(3, 3).margins(X, [0, 1, 2, 5])
     for radius in (-0.1, np.nan, np.inf, [0.1, 0.1, -1.0, 0.1]):
-        with pytest.raises(InputError, match="expected l2 radii of 0 or more"):
+        with pytest.raises(InputError, match="expected radii of 0 or more"):
             network.worst_case(X, y, radius)
     for radii in ([0.1, -0.2], [np.nan], -1.0):
         with pytest.raises(InputError, match="expected finite values of 0 or more"):

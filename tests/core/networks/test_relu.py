@@ -525,7 +525,7 @@ def test_files_that_are_no_relu_networks_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"is not a network saved by cvxrobust.*allow_pickle"):
         ReLUNetwork.load(path)
     np.savez(path, **(arrays | {"header": np.array(json.dumps(header | {"format": 99}))}))
-    with pytest.raises(InputError, match="in format 99, but this version reads 'relu' up to format 4; upgrade"):
+    with pytest.raises(InputError, match="in format 99, but this version reads 'relu' up to format 5; upgrade"):
         ReLUNetwork.load(path)
     PolynomialNetwork(np.eye(2), np.ones(2)).save(path)
     with pytest.raises(InputError, match="holds a polynomial network, not a ReLU one"):

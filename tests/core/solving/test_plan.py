@@ -457,7 +457,7 @@ def seen_at_once(problem):
     return problem
 
 
-@pytest.mark.parametrize("name", ["mine", "ipm", "torch"])
+@pytest.mark.parametrize("name", ["mine", "ipm"])
 def test_classes_that_a_backend_would_train_otherwise_are_refused_by_name_before_work(name):
     backend = polynomial("mine", never) if name == "mine" else get_backend(name)
     problem = seen_at_once(AdversarialSDP(X, Y, radius=0.1))
