@@ -38,6 +38,7 @@ def test_every_study_says_what_it_takes(name, capsys):
         ("joint_classes", FOLDER / "reports" / "joint_classes.jsonl", "| iris | 0.6 | joint | 3 |"),
         ("raw_units", FOLDER / "reports" / "raw_units.jsonl", "| certified, raw |"),
         ("sdplib", FOLDER / "reports" / "sdplib.jsonl", "| mcp100 |"),
+        ("boxes", FOLDER / "reports" / "boxes.jsonl", "Certified and attacked accuracy differ by 0.0"),
         ("wide_data", FOLDER / "reports" / "wide_data.jsonl", "| half immutable | 200x20000 |"),
     ],
 )

@@ -223,7 +223,7 @@ def test_categories_of_patients_stay_what_they_are(run, tmp_path):
         (["--immutable", "size", "--feature-radius", "size=1"], "both name size; leave these out of one of them"),
         (["--immutable", "size", "--parameter", "scale=1"], "scale is given by --parameter, but so are --immutable or"),
         (["--feature-radius", "size=1", "--radius", "0"], "--feature-radius is about attacks, but --radius is 0"),
-        (["--norm", "1"], "exact for l2 attacks and their ellipsoids only; give norm=2, norm=\"inf\" to AdversarialSDP"),
+        (["--norm", "1"], 'exact for l2 attacks and their ellipsoids only; give norm=2, norm="inf" to AdversarialSDP'),
         (["--problem", "standard-sdp"], "problem 'standard-sdp' takes no --radius, --immutable; it takes"),
     ],
 )
