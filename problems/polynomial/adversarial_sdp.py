@@ -1,7 +1,8 @@
 """Adversarial training of two-layer polynomial networks (Kuelbs, Lall and Pilanci, arXiv:2405.14033)."""
 
+import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 from numpy.typing import ArrayLike
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from cvxrobust.problems.polynomial.boxes.box_sdp import BoxSDP
 
 
+Made = TypeVar("Made", bound=type)
+
+
+def _shown_as_made(family: Made) -> Made:
+    """The class, which says what `__init__` takes to whoever asks for its signature; `__new__` only reads the norm."""
+    own = inspect.signature(vars(family)["__init__"])
+    type.__setattr__(family, "__signature__", own.replace(parameters=list(own.parameters.values())[1:]))
+    return family
+
+
+@_shown_as_made
 @dataclass(frozen=True, eq=False, init=False)
 class AdversarialSDP(PolynomialProblem):
     """Train a two-layer network with polynomial activation against every l2 attack of a given radius.

@@ -29,7 +29,7 @@ ROOMS = {
     "core.attacks.boxes": "margins < shor < factors < attack | certify | bounds < exact",
     "core.programs": "rows < polynomial | gated < joint | boxes",
     "problems": "data < one_versus_all < polynomial | relu < sklearn_estimators < model_selection",
-    "problems.polynomial": "* < joint | boxes",
+    "problems.polynomial": "* < joint | boxes < adversarial_sdp",
     "problems.relu": "gates < *",
     "backends": "cvxopt_keeping < clarabel | scs | cvxpy | mosek | torch | ipm",
     "backends.torch": "process_group, stopping, checkpoint, lbfgs, losses < conic | polynomial | gated < joint",

@@ -312,9 +312,16 @@ class BoxedLinearised:
     def _eliminated(self, rows: slice, triangle: Triangle, one: Tensor, two: Tensor, end: Tensor) -> Tensor:
         """Rows whose squares eliminating lam and w subtracts, of some samples, shape (b, m, p)."""
         a, kappa = self.data.activation.a, self.data.activation.corner
-        sides = triangle.vector(_sym(one.mT[:, :, :, None] * two.mT[:, :, None, :])).mul_(a)
-        sides += kappa * (self.point.X[rows, -1] * self.inverse[rows, -1])[:, :, None] * end
-        sides = torch.cat([sides[:, :-1] - sides[:, -1:], -sides[:, -1:]], dim=1)
+        (p1, p2), (q1, q2) = (
+            (torch.index_select(part, 1, triangle.rows), torch.index_select(part, 1, triangle.columns))
+            for part in (one, two)
+        )
+        sides = p1.mul_(q2).addcmul_(p2, q1).mul_((0.5 * a * triangle.off)[:, None])
+        sides.addcmul_(end[:, None], kappa * (self.point.X[rows, -1] * self.inverse[rows, -1])[:, None, :])
+        # One column per coordinate, the corner's taken from all others.
+        sides = sides.mT.contiguous()
+        sides[:, :-1] -= sides[:, -1:]
+        sides[:, -1].neg_()
         sides *= self.data.y[rows, None, None]
         reduced: Tensor = torch.linalg.solve_triangular(self.factor[rows], sides, upper=False)
         return reduced

@@ -192,7 +192,7 @@ X, Y = np.random.default_rng(0).standard_normal((6, 3)), np.array([1.0, -1.0] * 
         ({"directions": np.ones(3)}, r"directions has shape \(3,\); expected \(3, q\), a direction in each column"),
         ({"directions": np.full((3, 1), 1e60)}, "directions holds numbers beyond 1e\\+50"),
         ({"scale": np.ones(3), "directions": np.ones((3, 1))}, "scale and directions are given; give one of"),
-        ({"norm": "inf"}, "norm is 'inf', but the worst case of a polynomial network is exact for l2 attacks"),
+        ({"norm": 1}, "norm is 1, but the worst case of a polynomial network is exact for l2 attacks"),
     ],
     ids=lambda value: str(value)[:30],
 )
