@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cvxrobust.bench.display import console, make_table, percent, presentable
 from cvxrobust.bench.workflows.evaluation import Evaluation
 from cvxrobust.bench.workflows.output_files import Saved
-from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy
+from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy, exactly_judged
 from cvxrobust.bench.workflows.training import CARRIERS, Training
 from cvxrobust.core.discovery.registry import metrics
 from cvxrobust.core.networks.relu import ReLUNetwork
@@ -66,10 +66,10 @@ def print_measurements(measured: "Measurements") -> None:
 
 
 def _bounds(training: Training) -> list[tuple[str, object]]:
-    """Of a polynomial network's objective, or of the gated programme behind a ReLU network."""
+    """Of a polynomial network's objective, or of a programme that bounds it: of boxes, or behind a ReLU network."""
     bounds = training.result.certificate
     words = ("training objective (upper bound)", "optimum is at least (lower bound)")
-    if isinstance(training.result.network, ReLUNetwork):
+    if not exactly_judged(training.result.network, training.norm):
         words = ("programme's objective (upper bound)", "programme's optimum is at least (lower bound)")
     return [
         (words[0], f"{bounds.upper:.10g}"),

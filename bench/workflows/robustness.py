@@ -121,8 +121,11 @@ def shares_at_own_radii(
     if isinstance(network, ReLUNetwork):
         lower = network.lower_bound(rows.X, rows.y, radii, norm)
         reached = network.attack(rows.X, rows.y, radii, norm).margins
-    else:
+    elif exactly_judged(network, norm):
         lower = reached = network.distance_to_boundary(rows.X) - radii
+    else:
+        worst = network.replace(norm=norm).worst_case(rows.X, rows.y, radii)
+        lower, reached = worst.lower, worst.margins
     # A row of margin 0 is right without an attack if its label is the one that zero counts as.
     right = np.asarray(network.predict(rows.X) == rows.y)
     certified, attacked = (np.mean(right & ((room > 0.0) | (radii == 0.0))) for room in (lower, reached))

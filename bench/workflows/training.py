@@ -15,6 +15,7 @@ from cvxrobust.bench.workflows.requests import TrainingRequest, completed, descr
 from cvxrobust.bench.workflows.robustness import (
     bracketed_accuracies,
     exact_accuracies,
+    exactly_judged,
     shares_at_own_radii,
     trained_norm,
 )
@@ -29,7 +30,6 @@ from cvxrobust.bench.workflows.weights import row_radius, row_weights, stated
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.networks.base import TRAINED_ON
-from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import constant_columns
 
 if TYPE_CHECKING:
@@ -85,8 +85,9 @@ class Training:
     def accuracies(self) -> dict[str, float]:
         """Clean accuracies and those under attack; without held-out rows, those of the training rows alone.
 
-        Under attack a polynomial network has an exact accuracy (``robust``), a ReLU network a lower and an upper bound
-        (``certified`` and ``attacked``). Rows with radii of their own are attacked by these.
+        Under l2 attacks a polynomial network has an exact accuracy (``robust``); in boxes, and of a ReLU network, there
+        are a lower and an upper bound (``certified`` and ``attacked``). Rows with radii of their own are attacked by
+        these.
         """
         if self.dataset.regression:
             return {}
@@ -96,7 +97,7 @@ class Training:
         if self.request.radius_column is not None:
             return found | self._by_own_radii(parts)
         for part, rows in parts.items() if self.radius else ():
-            if isinstance(network, ReLUNetwork):
+            if not exactly_judged(network, self.norm):
                 (bracket,) = bracketed_accuracies(network, rows, radii, self.norm)
                 found |= {f"{part}_certified": bracket.certified, f"{part}_attacked": bracket.attacked}
             else:
@@ -121,7 +122,7 @@ class Training:
         found: dict[str, float] = {}
         for part, rows in parts.items():
             certified, attacked = shares_at_own_radii(network, rows, self._radii(rows), self.norm)
-            if isinstance(network, ReLUNetwork):
+            if not exactly_judged(network, self.norm):
                 found |= {f"{part}_certified": certified, f"{part}_attacked": attacked}
             else:
                 found[f"{part}_robust"] = certified

@@ -242,3 +242,21 @@ def test_names_and_radii_are_read_as_people_write_them():
     assert parse_feature_radii([]) is None
     with pytest.raises(InputError, match="got 'bmi=nan'"):
         parse_feature_radii(["bmi=nan"])
+
+
+def test_networks_against_boxes_are_bracketed_and_never_called_exact(run, one_hot, tmp_path):
+    path, more = tmp_path / "box.npz", ["--data", one_hot, "--norm", "inf", "--immutable", "kind_blue"]
+    code, out, _ = run("solve", *more, "--radius", 0.2, "--save", path)
+    assert code == 0
+    assert "exact" not in out
+    assert "programme's optimum is at least" in out
+    code, out, _ = run("solve", *more, "--radius", 0.2, "--json")
+    said = json.loads(out)
+    assert said["threat"]["norm"] == "inf"
+    assert {"train_certified", "train_attacked"} <= set(said["accuracy"])
+    assert said["accuracy"]["train_certified"] <= said["accuracy"]["train_attacked"]
+    code, out, _ = run("evaluate", path, "--data", one_hot, "--radius", 0.2, "--json")
+    assert json.loads(out)["threat"]["norm"] == "inf"
+    code, out, _ = run("predict", path, "--data", one_hot)
+    assert code == 0
+    assert "certified_radius" in out
