@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from cvxrobust.core import InputError, Settings, WriteError, whole_file
 
 State = dict[str, NDArray[Any]]
+LARGEST = 1e50
+"""Numbers beyond are no neurons of anybody's."""
 FORMAT = 1
 EVERY = 30.0
 """Seconds between two writes, at least."""
@@ -99,6 +101,33 @@ class Checkpoint:
         if (owner, version) != (self.fingerprint, str(FORMAT)):
             raise InputError(f"checkpoint {self.path} belongs to another programme; choose another folder.")
         return state
+
+
+class CheckedState:
+    """What a checkpoint holds, each part checked where it is read.
+
+    Args:
+        state: Arrays and numbers by name.
+    """
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        self._state = dict(state)
+
+    def _positive(self, name: str) -> float:
+        found = float(self._numbers(name))
+        self._expect(name, found > 1e-50)
+        return found
+
+    def _numbers(self, name: str, *shape: int | None) -> NDArray[np.float64]:
+        found = np.asarray(self._state.get(name, ""))
+        self._expect(name, found.dtype.kind in "fi" and found.ndim == len(shape))
+        fits = all(wanted in (None, size) for wanted, size in zip(shape, found.shape, strict=True))
+        self._expect(name, fits and bool((np.abs(found) < LARGEST).all()))
+        return found.astype(np.float64)
+
+    def _expect(self, name: str, fine: "bool | np.bool_") -> None:
+        if not fine:
+            raise InputError(f"its {name!r} is missing or is not what was saved")
 
 
 def check_checkpoint(settings: Settings) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvxrobust.backends.torch.checkpoint import State
+from cvxrobust.backends.torch.checkpoint import CheckedState, State
 from cvxrobust.backends.torch.joint.certify import Multipliers, SmoothedJointMultipliers
 from cvxrobust.backends.torch.joint.objective import JointQuery
 from cvxrobust.backends.torch.joint.samples import JointSamples
 from cvxrobust.backends.torch.lbfgs import Memory
-from cvxrobust.backends.torch.polynomial.checkpoint import LARGEST, UNIT
+from cvxrobust.backends.torch.polynomial.checkpoint import UNIT
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing
 from cvxrobust.core import InputError, PolynomialNetwork
 
@@ -44,7 +44,7 @@ def joint_state(
     return state
 
 
-class RestoredJoint:
+class RestoredJoint(CheckedState):
     """What a checkpoint says, checked.
 
     Args:
@@ -65,7 +65,8 @@ class RestoredJoint:
     """
 
     def __init__(self, state: Mapping[str, Any], samples: JointSamples, pairs: int) -> None:
-        self._state, self._samples, program = dict(state), samples, samples.program
+        super().__init__(state)
+        self._samples, program = samples, samples.program
         (n, d), K = program.X.shape, program.n_classes
         self.neurons, self.signs, self.owners = self._network("", d, K)
         centre = samples.placed(self._numbers("centre", n, K))
@@ -102,22 +103,6 @@ class RestoredJoint:
         self._expect(f"{prefix}signs", bool((np.abs(signs) == 1.0).all()))
         self._expect(f"{prefix}owners", bool(np.isin(owners, np.arange(K)).all()) and owners.size > 0)
         return neurons, signs, owners.astype(np.intp)
-
-    def _positive(self, name: str) -> float:
-        found = float(self._numbers(name))
-        self._expect(name, found > 1e-50)
-        return found
-
-    def _numbers(self, name: str, *shape: int | None) -> Array:
-        found = np.asarray(self._state.get(name, ""))
-        self._expect(name, found.dtype.kind in "fi" and found.ndim == len(shape))
-        fits = all(wanted in (None, size) for wanted, size in zip(shape, found.shape, strict=True))
-        self._expect(name, fits and bool((np.abs(found) < LARGEST).all()))
-        return found.astype(np.float64)
-
-    def _expect(self, name: str, fine: "bool | np.bool_") -> None:
-        if not fine:
-            raise InputError(f"its {name!r} is missing or is not what was saved")
 
 
 def restored_jointly(state: State, samples: JointSamples, pairs: int, place: object) -> RestoredJoint:

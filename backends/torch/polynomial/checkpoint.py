@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cvxrobust.backends.torch.checkpoint import State
+from cvxrobust.backends.torch.checkpoint import CheckedState, State
 from cvxrobust.backends.torch.lbfgs import Memory
 from cvxrobust.backends.torch.polynomial.certify import SmoothedMultipliers, sided
 from cvxrobust.backends.torch.polynomial.objective import Array, Form, PolynomialSmoothing, Query
@@ -23,8 +23,6 @@ from cvxrobust.core.programs.rows import row_blocks
 
 PAIRS = 100
 """Pairs in the memory of a search: with few neurons left it nearly knows the whole Hessian matrix."""
-LARGEST = 1e50
-"""Numbers beyond are no neurons of anybody's."""
 UNIT = 1e-9
 """By how much the length of a network's neurons may differ from 1."""
 
@@ -56,7 +54,7 @@ def best_state(network: PolynomialNetwork, multipliers: AttackMultipliers | Side
     return state
 
 
-class Restored:
+class Restored(CheckedState):
     """What a checkpoint says about one column of a programme, checked.
 
     Args:
@@ -79,7 +77,8 @@ class Restored:
     """
 
     def __init__(self, state: Mapping[str, Any], program: PolynomialProgram, task: int, samples: LocalSamples) -> None:
-        self._state, self._program, self._task, self._samples = dict(state), program, task, samples
+        super().__init__(state)
+        self._program, self._task, self._samples = program, task, samples
         n, d = program.X.shape
         self.neurons, self.signs = self._signed("neurons", "signs", d)
         self.memory = self._memory()
@@ -149,22 +148,6 @@ class Restored:
         self._expect(kinds, signs.shape == neurons.shape[:1] and bool((np.abs(signs) == 1.0).all()))
         self._expect(name, neurons.shape[0] > 0)
         return neurons, signs
-
-    def _positive(self, name: str) -> float:
-        found = float(self._numbers(name))
-        self._expect(name, found > 1e-50)
-        return found
-
-    def _numbers(self, name: str, *shape: int | None) -> Array:
-        found = np.asarray(self._state.get(name, ""))
-        self._expect(name, found.dtype.kind in "fi" and found.ndim == len(shape))
-        fits = all(wanted in (None, size) for wanted, size in zip(shape, found.shape, strict=True))
-        self._expect(name, fits and bool((np.abs(found) < LARGEST).all()))
-        return found.astype(np.float64)
-
-    def _expect(self, name: str, fine: "bool | np.bool_") -> None:
-        if not fine:
-            raise InputError(f"its {name!r} is missing or is not what was saved")
 
 
 def restored(state: State, program: PolynomialProgram, task: int, samples: LocalSamples, place: object) -> Restored:
