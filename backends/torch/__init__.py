@@ -45,6 +45,9 @@ from cvxrobust.core import (
     unused_settings,
 )
 from cvxrobust.core.kit import in_own_axes, network_to_start_from, require_structured, resolve_device
+from cvxrobust.core.programs.boxes.program import BoxProgram
+
+Structured = PolynomialProgram | BoxProgram | GatedProgram | JointProgram
 
 if TYPE_CHECKING:
     from cvxrobust.backends.torch.polynomial.robust_gradient import RobustGradient
@@ -70,6 +73,12 @@ like the number, to `cvxrobust.bench.studies.ways`."""
 STALLED = 0.7
 """Seconds more, that small problems go to interior points: columns of very different sizes, say, are not for it."""
 
+BOXED, SWEEP = 300.0, (2e-4, 2e-7, 1e-7)
+"""Evaluations of networks in boxes, and the seconds of one: per coordinate, per sample and coordinate, and per sample
+and input."""
+MASTERS = 2.0
+"""Seconds more, because bounds from below are left to masters."""
+
 SHARES: dict[tuple[str, str | int | None], float] = {
     ("one-sided", None): 1.6, ("one-sided", "inf"): 2.5, ("one-sided", 2): 1.2, ("one-sided", 1): 2.0,
     ("cone", None): 0.6, ("cone", "inf"): 0.5, ("cone", 2): 0.5, ("cone", 1): 0.7,
@@ -91,7 +100,7 @@ class Torch:
     name = "torch"
     capabilities = Capabilities(
         cones=frozenset({Zero, NonNegative, SecondOrder, PSD, Exponential}),
-        structured=frozenset({"polynomial", "attacked targets", "gated"}),
+        structured=frozenset({"polynomial", "attacked targets", "boxed polynomial", "gated"}),
         losses=frozenset(LOSSES),
         weights=True,
         attacks=frozenset({"ball", "ellipsoid"}),
@@ -132,11 +141,13 @@ class Torch:
         if settings.device != "auto":
             resolve_device(settings, self.capabilities.devices)
 
-    def estimate(self, program: PolynomialProgram | GatedProgram | JointProgram | ConicSize) -> Estimate | None:
+    def estimate(self, program: Structured | ConicSize) -> Estimate | None:
         """What a solve would cost; None for conic programmes, where others are better by far."""
         if isinstance(program, ConicSize):
             return None
         n, d = program.X.shape
+        if isinstance(program, BoxProgram):
+            return _sweeping(n, d, program.inputs.size)
         if isinstance(program, JointProgram):
             # As many margins as one output has for each rival, in the same passes.
             return _descent(n, d, program.attack.present, program.n_classes - 1.0)
@@ -157,7 +168,7 @@ class Torch:
 
     def solve(
         self,
-        program: PolynomialProgram | GatedProgram | JointProgram | ConicProgram,
+        program: Structured | ConicProgram,
         settings: Settings,
         monitor: Monitor | None = None,
         warm_start: Solution | None = None,
@@ -228,19 +239,25 @@ class Torch:
         return RobustGradient(program, device, settings.dtype, settings.threads)
 
     @staticmethod
-    def _with_threads(program: PolynomialProgram | GatedProgram | JointProgram, settings: Settings) -> Settings:
+    def _with_threads(program: Structured, settings: Settings) -> Settings:
         # On a busy machine the threads of small products wait for each other: 45 s instead of 5 were seen.
         small = settings.threads is None and math.prod(program.X.shape) <= SMALL
         return settings.replace(threads=1) if small else settings
 
     def _solve(
         self,
-        program: PolynomialProgram | GatedProgram | JointProgram,
+        program: Structured,
         settings: Settings,
         monitor: Monitor | None,
         warm_start: Solution | None,
     ) -> Solution:
         device = resolve_device(settings, self.capabilities.devices)
+        if isinstance(program, BoxProgram):
+            from cvxrobust.backends.torch.boxes.solve import solve_boxes
+
+            start = network_to_start_from(warm_start, PolynomialNetwork)
+            found = solve_boxes(program, settings, monitor, start, device)
+            return replace(found, ignored={**unused_settings(settings, self.capabilities), **found.ignored})
         if isinstance(program, JointProgram):
             from cvxrobust.backends.torch.joint.solve import solve_joint
 
@@ -283,6 +300,12 @@ class Torch:
         with torch_defaults(), blas_threads(threads):
             found = solve_conic(program, settings, monitor, warm_start, device, settings.dtype)
         return replace(found, ignored={**ignored, **found.ignored})
+
+
+def _sweeping(n: int, d: int, q: int) -> Estimate:
+    """What training against boxes costs: sweeps over the coordinates."""
+    evaluation = SWEEP[0] * q + SWEEP[1] * n * q + SWEEP[2] * n * d
+    return Estimate(BOXED * evaluation + MASTERS, 8.0 * (30.0 * n * q + 6.0 * n * d) + 3e8, evaluation)
 
 
 def _descent(n: int, d: int, attacked: bool, faces: float) -> Estimate:

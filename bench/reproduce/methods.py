@@ -165,6 +165,7 @@ def _either_norm(betas: Sequence[float]) -> tuple[Setting, ...]:
 
 
 _SDP = _grid(beta=(0.1, 0.02, 0.003), radius=(1.0, 0.6, 0.3, 0.1))
+_BOX = _grid(beta=(0.1, 0.02, 0.003), radius=(0.3, 0.2, 0.1, 0.03), norm=("inf",))
 _RELU = _grid(beta=(0.1, 0.02, 0.003), radius=(0.3, 0.2, 0.1, 0.03), norm=("inf",), n_gates=(10,))
 _RELU_2 = _grid(beta=(0.1, 0.02, 0.003), radius=(1.0, 0.6, 0.3, 0.1), norm=(2,), n_gates=(10,))
 _MORE, _MORE_2 = {"norm": ("inf",), "n_gates": (20,)}, {"norm": (2,), "n_gates": (20,)}
@@ -179,6 +180,13 @@ METHODS = {
         Method("adversarial-sdp", True, "polynomial network against l2 attacks", _polynomial(False), _SDP),
         Method(
             "adversarial-sdp-mask", True, "the same, immutable columns out of reach", _polynomial(True), _SDP,
+            masked=True,
+        ),
+        Method(
+            "adversarial-sdp-box", True, "polynomial network against linf attacks", _polynomial(False), _BOX,
+        ),
+        Method(
+            "adversarial-sdp-box-mask", True, "the same, immutable columns out of reach", _polynomial(True), _BOX,
             masked=True,
         ),
         Method(

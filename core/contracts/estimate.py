@@ -82,3 +82,28 @@ class Sized(Protocol):
     def conic_size(self) -> ConicSize:
         """Sizes of `to_conic`, known before any assembly."""
         ...
+
+
+@dataclass(frozen=True)
+class MasterWork:
+    """What the cutting-set method would have to do from nothing.
+
+    Args:
+        size: Of a master.
+        rounds: Masters that it takes, about.
+        look: Seconds that each round takes besides.
+    """
+
+    size: ConicSize
+    rounds: float
+    look: float = 0.0
+
+
+@runtime_checkable
+class SizedMasters(Protocol):
+    """What a problem may offer besides, whose masters are not as large as its conic programme without inequalities."""
+
+    @property
+    def master_work(self) -> MasterWork:
+        """Sizes of masters, known before any assembly."""
+        ...

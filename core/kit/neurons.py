@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.programs.boxes.program import BoxProgram
 from cvxrobust.core.programs.polynomial.evaluation import evaluated
 from cvxrobust.core.programs.polynomial.program import PolynomialProgram
 
@@ -20,7 +21,7 @@ def scaled_neurons(network: PolynomialNetwork) -> tuple[Array, Array]:
     return np.sqrt(np.abs(network.alpha))[:, None] * network.u, np.where(network.alpha < 0.0, -1.0, 1.0)
 
 
-def network_of(program: PolynomialProgram, neurons: Array, signs: Array) -> PolynomialNetwork:
+def network_of(program: PolynomialProgram | BoxProgram, neurons: Array, signs: Array) -> PolynomialNetwork:
     """The network of neurons w, with unit neurons and without those that are as good as zero."""
     lengths = np.linalg.norm(neurons, axis=1)
     kept = lengths > NEGLIGIBLE * lengths.max(initial=0.0)

@@ -11,7 +11,15 @@ from typing import Any, Literal
 
 from cvxrobust.core.conic.program import require_cone_types
 from cvxrobust.core.contracts.backend import Backend, require_available, require_settings, why_unavailable
-from cvxrobust.core.contracts.estimate import Estimate, Estimates, Sized, estimated
+from cvxrobust.core.contracts.estimate import (
+    ConicSize,
+    Estimate,
+    Estimates,
+    MasterWork,
+    Sized,
+    SizedMasters,
+    estimated,
+)
 from cvxrobust.core.contracts.problem import Problem, RobustProblem
 from cvxrobust.core.contracts.structured import require_parts
 from cvxrobust.core.contracts.weight import Weighed
@@ -279,10 +287,19 @@ def _conic_ways(part: Problem[Any], method: str) -> list[Way]:
         methods = ["cutting-set", "direct"] if part.conic_rows > DIRECT_ROWS else ["direct", "cutting-set"]
     costs = {"direct": cost, "cutting-set": None}
     if "cutting-set" in methods and size is not None and size.orders:
-        master = estimated(chosen, replace(size, orders={max(size.orders): 2}))
-        if master is not None:
-            costs["cutting-set"] = Estimate(ROUNDS * master.seconds, master.memory, master.seconds)
+        costs["cutting-set"] = _masters(part, size, chosen)
     return [Way(chosen, name, isolated, costs[name]) for name in methods]
+
+
+def _masters(part: Problem[Any], size: ConicSize, backend: Backend) -> Estimate | None:
+    """What masters would cost, from nothing."""
+    work = MasterWork(replace(size, orders={max(size.orders): 2}), ROUNDS)
+    if isinstance(part, SizedMasters):
+        work = part.master_work
+    master = estimated(backend, work.size)
+    if master is None:
+        return None
+    return Estimate(work.rounds * (master.seconds + work.look), master.memory, master.seconds + work.look)
 
 
 def _said(ways: list[Way], structure: Structure[Any]) -> str:

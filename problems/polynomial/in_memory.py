@@ -19,9 +19,8 @@ from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.losses.weighted import loss_of_rows
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
-from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMultipliers, PointMultipliers, coefficients
+from cvxrobust.core.programs.polynomial.certificate import DualBound, MomentMultipliers, PointMultipliers
 from cvxrobust.core.programs.polynomial.evaluation import worst_outputs
-from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
 from cvxrobust.problems.data.attacked_span import directions_of_their_own
 from cvxrobust.problems.data.row_span import PAYS
 from cvxrobust.problems.polynomial.assembly import Task, attack_moments, lmi_program, points_program, sided_multipliers
@@ -35,24 +34,15 @@ from cvxrobust.problems.polynomial.coordinates import (
     points_within,
     span_of_ball,
 )
+from cvxrobust.problems.polynomial.family import Activation
 from cvxrobust.problems.polynomial.first_bounds import bound_at_once, seconds_of_a_look
-from cvxrobust.problems.polynomial.matrix_variables import (
-    COSTLY,
-    EvenFrame,
-    Frame,
-    FullFrame,
-    SpanFrame,
-    joined,
-    orthonormal,
-    principal_axes,
-    signature,
-)
+from cvxrobust.problems.polynomial.masters import Atoms, SpanMaster, atoms_of, atoms_with, blended, neurons_of
+from cvxrobust.problems.polynomial.matrix_variables import EvenFrame, Frame, FullFrame
 
 if TYPE_CHECKING:
     import cvxpy
 
 Array = NDArray[np.float64]
-Atoms = tuple[Array, Array]
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -146,9 +136,7 @@ class PolynomialProblem(PolynomialTraining):
         return self._network(*frame.matrices(x[: frame.size]))
 
     def _network(self, Z: Array, Zp: Array) -> PolynomialNetwork:
-        (up, positive), (down, negative) = neurons_from_matrix(Z), neurons_from_matrix(Zp)
-        u, alpha = np.vstack([up, down]), np.concatenate([positive, -negative])
-        return self.lifted(self._network_of(u, alpha))
+        return self.lifted(self._network_of(*neurons_of(Z, Zp)))
 
     def multipliers(self, solution: Solution) -> Multipliers:
         """Dual information of a solution of `to_conic`, for `lower_bound`."""
@@ -274,27 +262,16 @@ class PolynomialProblem(PolynomialTraining):
 
     def atoms_of(self, network: PolynomialNetwork) -> Atoms:
         """The principal axes of Z and of Z': orthonormal bases of the spans of ``[u; 1]``, the heaviest axis first."""
-        network = self.projected(network)
-        lifted = np.hstack([network.u, np.ones((network.n_neurons, 1))]).T * np.sqrt(np.abs(network.alpha))
-        return orthonormal(lifted[:, network.alpha > 0.0]), orthonormal(lifted[:, network.alpha < 0.0])
+        return atoms_of(self.projected(network))
 
     def extended(self, atoms: Atoms, bound: DualBound, threshold: float) -> Atoms:
         """The spans with the priced neurons added where they violate dual feasibility by more than `threshold` beta."""
-        grown = list(atoms)
         neurons = bound.neurons if self.span is None else neurons_within(self.span, bound.neurons)
-        for k, violation in enumerate(bound.violations):
-            if violation > self.beta * (1.0 + threshold) and np.isfinite(violation):
-                grown[k] = joined(atoms[k], np.append(neurons[k], 1.0))
-        return grown[0], grown[1]
+        return atoms_with(atoms, neurons, bound, self.beta * (1.0 + threshold))
 
     def blend(self, first: PolynomialNetwork, second: PolynomialNetwork, weight: float) -> PolynomialNetwork:
         """``weight * first + (1 - weight) * second``, refactored into at most 2 (d + 1) neurons."""
-        first, second = self.projected(first), self.projected(second)
-        u = np.vstack([first.u, second.u])
-        alpha = np.concatenate([weight * first.alpha, (1.0 - weight) * second.alpha])
-        lifted = np.hstack([u, np.ones((u.shape[0], 1))])
-        Z, Zp = ((lifted * np.maximum(sign * alpha, 0.0)[:, None]).T @ lifted for sign in (1.0, -1.0))
-        return self._network(Z, Zp)
+        return self._network(*blended(self.projected(first), self.projected(second), weight))
 
     def restricted(self, owners: NDArray[np.intp], points: Array, atoms: Atoms | None = None) -> "RestrictedSDP":
         """The same problem over finitely many attacked points and, optionally, neurons in the span of given atoms.
@@ -308,22 +285,27 @@ class PolynomialProblem(PolynomialTraining):
         if self.span is not None:
             inside = self.coordinates[owners] if not self.attack.present else None
             points = points_within(self.span, points, leaving=self.leaving) if inside is None else inside
-        return RestrictedSDP(self, owners, points, atoms)
+        return RestrictedSDP(owners, points, atoms, self)
 
 
 @dataclass(frozen=True, eq=False)
-class RestrictedSDP:
+class RestrictedSDP(SpanMaster):
     """A master programme of the cutting-set method; see `PolynomialProblem.restricted`."""
 
     base: PolynomialProblem
-    owners: NDArray[np.intp]
-    points: Array
-    atoms: Atoms | None
+
+    @property
+    def _penalty(self) -> tuple[float, Activation]:
+        return self.base.beta, self.base.activation
+
+    @property
+    def _inputs(self) -> int:
+        return int(self.points.shape[1])
 
     @cached_property
     def frame(self) -> Frame:
         """The matrix variables."""
-        frame = FullFrame(self.points.shape[1]) if self.atoms is None else SpanFrame(self.atoms)
+        frame = super().frame
         return EvenFrame(frame) if self._even else frame
 
     @property
@@ -334,12 +316,6 @@ class RestrictedSDP:
     def to_conic(self) -> ConicProgram:
         """The master in standard form."""
         return points_program(self.base.task, self.frame, self.owners, self.points)
-
-    def matrices(self, solution: Solution) -> tuple[Array, Array]:
-        """Z and Z' of a primal solution."""
-        if solution.x is None:
-            raise InputError("the solution holds no primal point.")
-        return self.frame.matrices(solution.x[: self.frame.size])
 
     def recover(self, solution: Solution) -> PolynomialNetwork:
         """A network from a primal solution."""
@@ -355,34 +331,8 @@ class RestrictedSDP:
             weights = solution.y[2 + count : 2 + 2 * count] - weights
         return PointMultipliers(weights, self.owners, self.points)
 
-    def turned(self, solution: Solution, *, violation: float | None, drop: bool) -> Atoms:
-        """The atoms turned to the principal axes of the solution; see `cvxrobust.core.contracts.masters.Turns`."""
-        if self.atoms is None:
-            raise InputError("a master without atoms has none to turn.")
-        turned, beta = [], self.base.beta
-        pairs = zip(self.atoms, self.matrices(solution), self.reduced_costs(solution), strict=True)
-        for basis, Z, costs in pairs:
-            axes = principal_axes(basis, Z, costs, COSTLY * beta if drop else np.inf)
-            if violation is not None:
-                values, vectors = np.linalg.eigh(costs)
-                # ||[u; 1]||^2 = 2.
-                for vector in vectors[:, values < -0.5 * violation * beta].T:
-                    axes = joined(axes, vector)
-            turned.append(axes)
-        return turned[0], turned[1]
-
-    def reduced_costs(self, solution: Solution) -> tuple[Array, Array]:
-        """``beta e e' + mu J -+ G`` for Z and Z': psd if the multipliers are feasible, zero along what is used."""
+    def _second_moments(self, solution: Solution) -> Array:
         found = self.multipliers(solution)
-        d = self.points.shape[1]
         lifted = np.hstack([found.points, np.ones((found.owners.size, 1))])
-        signed = found.weights * self.base.signs[found.owners]
-        S = (lifted * signed[:, None]).T @ lifted
-        G = coefficients(self.base.activation, d) * (evened(S) if self._even else S)
-        traces = np.zeros(2) if solution.y is None else solution.y[:2]
-        corner = np.zeros((d + 1, d + 1))
-        corner[d, d] = self.base.beta
-        positive, negative = (
-            corner + mu * signature(d) - sign * G for mu, sign in zip(traces, (1.0, -1.0), strict=True)
-        )
-        return positive, negative
+        S = (lifted * (found.weights * self.base.signs[found.owners])[:, None]).T @ lifted
+        return np.asarray(evened(S) if self._even else S)

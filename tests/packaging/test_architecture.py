@@ -32,7 +32,7 @@ ROOMS = {
     "problems.polynomial": "* < joint | boxes < adversarial_sdp",
     "problems.relu": "gates < *",
     "backends": "cvxopt_keeping < clarabel | scs | cvxpy | mosek | torch | ipm",
-    "backends.torch": "process_group, stopping, checkpoint, lbfgs, losses < conic | polynomial | gated < joint",
+    "backends.torch": "process_group, stopping, checkpoint, lbfgs, losses < conic | polynomial | gated < joint | boxes",
     "backends.torch.gated": (
         "sizes, tensors, smoothing, averages, best_so_far, balls < newton | multipliers | columns < solve"
     ),

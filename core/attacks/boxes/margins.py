@@ -102,7 +102,7 @@ class BoxMargins:
         """Coordinates of the boxes, q."""
         return int(self.inputs.size)
 
-    def rows(self, rows: NDArray[np.intp] | slice) -> Self:
+    def rows(self, rows: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Self:
         """Those of some samples."""
         own = {name: getattr(self, name)[rows] for name in ("signs", "widths", "half", "values", "allowance")}
         return replace(self, **own)

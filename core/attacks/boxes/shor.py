@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf
 
 from cvxrobust.core.attacks.boxes.margins import BoxMargins
 
@@ -271,10 +272,7 @@ def positive_definite(M: Array) -> NDArray[np.bool_]:
     try:
         np.linalg.cholesky(M)
     except np.linalg.LinAlgError:
-        if M.shape[0] == 1:
-            return np.zeros(1, dtype=np.bool_)
-        half = M.shape[0] // 2
-        return np.concatenate([positive_definite(M[:half]), positive_definite(M[half:])])
+        return np.array([dpotrf(own, lower=1, clean=0)[1] == 0 for own in M], dtype=np.bool_)
     return np.ones(M.shape[0], dtype=np.bool_)
 
 

@@ -35,13 +35,20 @@ class BoxMultipliers:
     """Multipliers of samples, and factors of the moments of their relaxed attacks.
 
     Args:
-        theta: Shape (n,).
-        factors: F_i with ``X_i = F_i F_i'`` in units of the widths, the constant last, shape (n, q + 1, p). Repaired to
+        theta: Shape (k,).
+        factors: F_i with ``X_i = F_i F_i'`` in units of the widths, the constant last, shape (k, q + 1, p). Repaired to
             a last row of length 1 and others no longer before use.
+        owners: The sample of each, of which there may be several, shape (k,); None for one each, in their order.
     """
 
     theta: Array
     factors: Array
+    owners: NDArray[np.intp] | None = None
+
+    @property
+    def weights(self) -> Array:
+        """What masters of the cutting-set method call theta."""
+        return self.theta
 
     @classmethod
     def of_moments(cls, moments: Array) -> "BoxMultipliers":
@@ -104,10 +111,13 @@ def bound_of_boxes(program: BoxProgram, multipliers: BoxMultipliers) -> DualBoun
         program: One column of labels.
         multipliers: Of any origin.
     """
-    labels, loss = program.labels[:, 0], program.loss_function
-    theta = repaired_theta(multipliers.theta, loss)
-    factors = repaired_factors(multipliers.factors)
-    S, mass = _second_moments(program, theta * labels, factors)
+    labels, loss, n = program.labels[:, 0], program.loss_function, program.labels.shape[0]
+    owners = np.arange(n) if multipliers.owners is None else multipliers.owners
+    weights = np.where(np.isfinite(multipliers.theta), np.maximum(multipliers.theta, 0.0), 0.0)
+    summed = np.bincount(owners, weights, minlength=n).astype(np.float64)
+    weights = weights * (repaired_theta(summed, loss) / np.where(summed > 0.0, summed, 1.0))[owners]
+    theta = np.bincount(owners, weights, minlength=n).astype(np.float64)
+    S, mass = second_moments(program, weights * labels[owners], repaired_factors(multipliers.factors), owners)
     return dual_bound(
         theta, S, mass, loss=loss, target=labels, activation=program.activation, beta=program.beta
     )  # fmt: skip
@@ -126,10 +136,12 @@ def repaired_factors(factors: Array) -> Array:
     return np.asarray(scaled / longest[:, :, None])
 
 
-def _second_moments(program: BoxProgram, weights: Array, factors: Array) -> tuple[Array, float]:
-    """``sum_i weights_i E_i X_i E_i'``, shape (d + 1, d + 1), and the size of the terms that were summed."""
+def second_moments(
+    program: BoxProgram, weights: Array, factors: Array, owners: NDArray[np.intp]
+) -> tuple[Array, float]:
+    """``sum_k weights_k E_i X_k E_i'``, i the owner of k, shape (d + 1, d + 1), and the size of the terms summed."""
     boxes, inputs = program.boxes, program.inputs
-    (n, d), p = boxes.centres.shape, factors.shape[2]
+    n, d, p = owners.size, boxes.centres.shape[1], factors.shape[2]
     S, mass = np.zeros((d + 1, d + 1)), 0.0
     step = max(1, BLOCK // max(p * (d + 1), 1))
     for start in range(0, n, step):
@@ -138,14 +150,14 @@ def _second_moments(program: BoxProgram, weights: Array, factors: Array) -> tupl
             chosen = rows[sign * weights[rows] > 0.0]
             if not chosen.size:
                 continue
-            last = factors[chosen, -1]
+            last, own = factors[chosen, -1], owners[chosen]
             points = np.empty((chosen.size, p, d + 1))
-            points[:, :, :d] = boxes.centres[chosen, None, :] * last[:, :, None]
-            moved = boxes.widths[np.ix_(chosen, inputs)][:, :, None] * factors[chosen, :-1]
+            points[:, :, :d] = boxes.centres[own, None, :] * last[:, :, None]
+            moved = boxes.widths[np.ix_(own, inputs)][:, :, None] * factors[chosen, :-1]
             points[:, :, inputs] += moved.transpose(0, 2, 1)
             points[:, :, d] = last
             flat = (points * np.sqrt(np.abs(weights[chosen]))[:, None, None]).reshape(-1, d + 1)
             S += sign * (flat.T @ flat)
-            far = 1.0 + np.linalg.norm(boxes.centres[chosen], axis=1) + np.linalg.norm(boxes.widths[chosen], axis=1)
+            far = 1.0 + np.linalg.norm(boxes.centres[own], axis=1) + np.linalg.norm(boxes.widths[own], axis=1)
             mass += float(np.abs(weights[chosen]) @ far**2)
     return S, mass

@@ -14,9 +14,11 @@ from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.cones import PSD, NonNegative, Zero
 from cvxrobust.core.conic.program import ConicProgram
-from cvxrobust.core.contracts.estimate import ConicSize
+from cvxrobust.core.contracts.estimate import ConicSize, MasterWork
+from cvxrobust.core.contracts.problem import Attacks
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
+from cvxrobust.core.losses.weighted import loss_of_rows
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.programs.boxes.certificate import (
     BoxMultipliers,
@@ -27,7 +29,6 @@ from cvxrobust.core.programs.boxes.certificate import (
 )
 from cvxrobust.core.programs.boxes.program import BoxProgram
 from cvxrobust.core.programs.polynomial.certificate import DualBound
-from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
 from cvxrobust.core.validation import checked_inputs, checked_labels
 from cvxrobust.core.weights import ClassWeight, weighing
 from cvxrobust.problems.data.parameters import (
@@ -39,16 +40,21 @@ from cvxrobust.problems.data.parameters import (
 )
 from cvxrobust.problems.data.ranges import checked_range, within_range
 from cvxrobust.problems.polynomial.boxes.assembly import BoxForm
+from cvxrobust.problems.polynomial.boxes.masters import Moves, RestrictedBoxSDP, moves_of
 from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION, Activation, PolynomialFamily
 from cvxrobust.problems.polynomial.first_bounds import bound_at_once
+from cvxrobust.problems.polynomial.masters import Atoms, atoms_of, atoms_with, blended, neurons_of
 
 if TYPE_CHECKING:
     import cvxpy
 
 Array = NDArray[np.float64]
 
-LOOK = 2e-8
-"""Seconds that judging a margin in a box takes, per order cubed of its inequality."""
+LOOK = 3e-6, 4e-8
+"""Seconds that judging a margin in a box takes: per order of its inequality, and per order squared."""
+
+ATOMS, ROUNDS = 12, 20
+"""Neurons that masters have of either sign, about, and the masters that it takes besides one for each input."""
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -187,8 +193,7 @@ class BoxSDP(PolynomialFamily):
 
     def _recovered(self, x: Array) -> PolynomialNetwork:
         frame = self._form.frame
-        (up, positive), (down, negative) = map(neurons_from_matrix, frame.matrices(x[: frame.size]))
-        return self._network_of(np.vstack([up, down]), np.concatenate([positive, -negative]))
+        return self._network_of(*neurons_of(*frame.matrices(x[: frame.size])))
 
     def multipliers(self, solution: Solution) -> BoxMultipliers:
         """Dual information of a solution of `to_conic`, for `lower_bound`."""
@@ -234,13 +239,71 @@ class BoxSDP(PolynomialFamily):
         """The lower bound together with the neurons that would improve the network most."""
         return bound_of_boxes(self._program, multipliers)
 
+    # -- finitely many relaxed attacks, few atoms ----------------------------------------------------------------
+
+    def pessimize(self, network: PolynomialNetwork) -> Attacks:
+        """The relaxed attacks on a network, one on every sample, and rigorous bounds of its margins.
+
+        Points are rows of `cvxrobust.problems.polynomial.boxes.masters.moves_of`.
+        """
+        found = evaluated(self._program, network)
+        return Attacks(moves_of(self._program, found.bounds.factors), found.bounds.lower)
+
+    def losses_at(self, values: Array) -> Array:
+        """Loss of each sample, times its weight, at its margin, shape (n,)."""
+        return self._loss.value(values, self.y)
+
+    def losses_at_points(self, network: PolynomialNetwork, owners: NDArray[np.intp], points: Array) -> Array:
+        """Loss of the samples `owners` names at given relaxed attacks, times their weights, shape (k,)."""
+        outputs = self.signs[owners] * Moves.of(self._program, owners, points).outputs(network)
+        return loss_of_rows(self._loss, owners).value(outputs, self.y[owners])
+
+    @property
+    def needs_every_sample(self) -> bool:
+        """Whether the loss only approaches its infimum, so that masters need an attack on every sample."""
+        return not self._loss.attains_infimum
+
+    def objective_at(self, network: PolynomialNetwork, attacks: Attacks) -> float:
+        """`objective`, given the relaxed attacks on the network."""
+        return float(np.mean(self.losses_at(attacks.values))) + self.beta * network.penalty
+
+    def atoms_of(self, network: PolynomialNetwork) -> Atoms:
+        """The principal axes of Z and of Z': orthonormal bases of the spans of ``[u; 1]``, the heaviest axis first."""
+        return atoms_of(network)
+
+    def extended(self, atoms: Atoms, bound: DualBound, threshold: float) -> Atoms:
+        """The spans with the priced neurons added where they violate dual feasibility by more than `threshold` beta."""
+        return atoms_with(atoms, bound.neurons, bound, self.beta * (1.0 + threshold))
+
+    def restricted(self, owners: NDArray[np.intp], points: Array, atoms: Atoms | None = None) -> RestrictedBoxSDP:
+        """The same problem over finitely many relaxed attacks and, optionally, neurons in the span of given atoms.
+
+        Args:
+            owners: The sample of each attack, shape (k,).
+            points: The attacks, as `pessimize` has them.
+            atoms: Orthonormal bases of spans of ``[u; 1]``, for positive and negative output weights; None for all.
+        """
+        return RestrictedBoxSDP(owners, points, atoms, self._program, self._network_of)
+
+    def blend(self, first: PolynomialNetwork, second: PolynomialNetwork, weight: float) -> PolynomialNetwork:
+        """``weight * first + (1 - weight) * second``, refactored into at most 2 (d + 1) neurons."""
+        return self._network_of(*neurons_of(*blended(first, second, weight)))
+
     # -- what a time limit needs --------------------------------------------------------------------------------
 
     @property
     def look(self) -> float:
         """Seconds that it takes to judge one network, about."""
         order = float(self.to_structured().inputs.size + 1)
-        return float(len(self.targets) * LOOK * self.X.shape[0] * order**3)
+        return float(len(self.targets) * self.X.shape[0] * order * (LOOK[0] + LOOK[1] * order))
+
+    @property
+    def master_work(self) -> MasterWork:
+        """What masters take from nothing: they have a row or two per sample that comes near its loss."""
+        (n, d), k = self.X.shape, min(self.X.shape[1] + 1, ATOMS)
+        columns = 2 * PSD(k).dim + n
+        size = ConicSize(n + columns, columns, n * PSD(k).dim, orders={k: 2})
+        return MasterWork(size, ROUNDS + d, self.look / len(self.targets))
 
     def at_once(self) -> Certificate:
         """Bounds of the network without neurons, without any eigendecomposition."""
