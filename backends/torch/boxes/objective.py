@@ -6,6 +6,15 @@ As for attacks in balls (`cvxrobust.backends.torch.polynomial.objective`), a neu
 next (`cvxrobust.core.attacks.boxes.factors` says how): all samples share the curvature, ``P = a sum_j s_j v_j v_j'``,
 so a coordinate costs as many products as there are neurons. Rows of V lie in a coordinate's order, shape (q, n, p).
 
+What a coordinate is worth has a kink where it pulls at nothing, as the norm 1 of slopes has where one of them is 0, and
+optimal networks have many such: without more, multipliers jump from one evaluation to the next, however near the
+optimum is. So each coordinate has a noise of its own besides, of variance s_k, for which a barrier pays,
+
+    w_i = min  <C_i, V V' + diag(s)> + 2 h_i'V r - nu sum_k log s_k    over  |v_k|^2 + s_k <= 1,
+
+whose minimiser in a coordinate has a formula as well, and is smooth. The moments are those of an attack, so what they
+prove is as good as any, and they fall short of the relaxation by no more than ``nu q``, about.
+
 Samples whose margin even a crude bound puts where their loss has no slope are left alone.
 """
 
@@ -22,8 +31,8 @@ from cvxrobust.core.programs.boxes.program import BoxProgram
 TINY = 1e-300
 COLUMNS = 3
 """Of factors; with two there are stationary points that are none of the relaxation."""
-SWEEPS = 2
-"""From one evaluation to the next."""
+SWEEPS = 1
+"""From one evaluation to the next: two take twice as long, and lead nowhere else."""
 FIRST = 10
 """Before the first."""
 ASTRAY = 0.1
@@ -41,7 +50,7 @@ class BoxQuery:
     Args:
         neurons: v_j in rows, shape (m, d), float64.
         signs: Signs of the output weights, shape (m,).
-        smoothing: The degree of smoothing; its centre has shape (n,).
+        smoothing: The degree of smoothing, that of attacks as ``nu q``; its centre has shape (n,).
     """
 
     neurons: Tensor
@@ -56,13 +65,13 @@ class BoxPoint:
     Args:
         value: The smoothed objective.
         gradient: With respect to the neurons, shape (m, d).
-        relaxed: Relaxed margins, from above, shape (n,).
+        reached: Margins at the relaxed attacks, without what the barrier adds, shape (n,).
         weights: Multipliers p without the weights of samples, shape (n,).
     """
 
     value: float
     gradient: Tensor
-    relaxed: Tensor
+    reached: Tensor
     weights: Tensor
 
 
@@ -86,7 +95,8 @@ class BoxObjective:
         self.widths = self.tensor(program.boxes.widths[:, program.inputs].T)
         self.shares = self.tensor(np.ones(n) if program.weights is None else program.weights) / n
         self.rows = torch.zeros(q, n, min(COLUMNS, q + 1), dtype=torch.float64, device=device)
-        self.fresh = True
+        self.noise = torch.zeros(q, n, dtype=torch.float64, device=device)
+        self.fresh, self.generator = True, torch.Generator().manual_seed(0)
 
     def tensor(self, array: object) -> Tensor:
         """An array on the device, in double precision."""
@@ -101,40 +111,53 @@ class BoxObjective:
         slopes = (products * a + 0.5 * b * lengths) * signs
         own = v[:, self.inputs]
         half = self.widths * (slopes @ own).T * self.labels
-        relaxed = self._relaxed(values, half, own, a * signs, query)
-        losses, p = self.loss.first_order(relaxed, lambda z: query.smoothing.relu(z, slice(None)))
+        reached, barrier = self._relaxed(values, half, own, a * signs, query)
+        losses, p = self.loss.first_order(reached + barrier, lambda z: query.smoothing.relu(z, slice(None)))
         theta = p * self.shares
         gradient = self._gradient(query, lengths, theta)
         penalty = self.program.beta * query.smoothing.penalty
         value = float((losses * self.shares).sum() + penalty * (lengths * lengths).sum())
-        return BoxPoint(value, 2.0 * penalty * v - gradient, relaxed, p)
+        return BoxPoint(value, 2.0 * penalty * v - gradient, reached, p)
 
     # -- relaxed attacks --------------------------------------------------------------------------------------------
 
-    def _relaxed(self, values: Tensor, half: Tensor, own: Tensor, curves: Tensor, query: BoxQuery) -> Tensor:
-        """Relaxed margins, shape (n,), and the attacks moved on."""
-        n = values.shape[0]
-        sweeps = SWEEPS
+    def _relaxed(
+        self, values: Tensor, half: Tensor, own: Tensor, curves: Tensor, query: BoxQuery
+    ) -> tuple[Tensor, Tensor]:
+        """Margins at the relaxed attacks, moved on, and what the barrier adds to them, both of shape (n,)."""
+        n, sweeps, nu = values.shape[0], SWEEPS, query.smoothing.attack / max(self.rows.shape[0], 1)
         if self.fresh:
             self._begin(half)
             sweeps = FIRST
         chosen = self._live(values, half, own, curves, query)
-        found = values - 2.0 * half.abs().sum(dim=0)  # of those that are left alone: below what is true, and no slope
+        # Of those that are left alone, something below what is true, where losses have no slope.
+        reached, barrier = values - 2.0 * half.abs().sum(dim=0), torch.zeros_like(values)
         entries = BLOCK if self.device.type == "cpu" else DEVICE_BLOCK
         block = max(16, entries // max(self.rows.shape[2] * own.shape[0], 1))
         for start in range(0, n if chosen is None else chosen.shape[0], block):
             some = slice(start, min(start + block, n)) if chosen is None else chosen[start : start + block]
-            rows, bent = self.rows[:, some].contiguous(), _Bent(own, curves, self.labels[some], self.widths[:, some])
-            found[some] = values[some] + bent.swept(rows, half[:, some].contiguous(), sweeps)
-            self.rows[:, some] = rows
-        return found
+            bent = _Bent(own, curves, self.labels[some], self.widths[:, some], nu)
+            rows, noise = self.rows[:, some].contiguous(), self.noise[:, some].contiguous()
+            change, barrier[some] = bent.swept(rows, noise, half[:, some].contiguous(), sweeps)
+            reached[some] = values[some] + change
+            self.rows[:, some], self.noise[:, some] = rows, noise
+        return reached, barrier
 
     def _begin(self, half: Tensor) -> None:
         """The linearised worst case, a little astray."""
-        generator = torch.Generator().manual_seed(0)
-        rows = ASTRAY * torch.randn(*self.rows.shape, dtype=torch.float64, generator=generator).to(self.device)
+        rows = ASTRAY * torch.randn(*self.rows.shape, dtype=torch.float64, generator=self.generator).to(self.device)
         rows[:, :, 0] = torch.where(half > 0.0, -1.0, 1.0)
         self.rows, self.fresh = rows / rows.norm(dim=2, keepdim=True), False
+
+    def stir(self) -> None:
+        """Give columns but the first some of the noise: with much of it they fade, and what is empty stays so."""
+        if self.fresh or self.rows.shape[2] < 2:
+            return
+        q, n, p = self.rows.shape
+        new = torch.randn(q, n, p - 1, dtype=torch.float64, generator=self.generator).to(self.device)
+        self.rows[:, :, 1:] += ASTRAY * self.noise.sqrt()[:, :, None] * new
+        length = (self.rows * self.rows).sum(dim=2) + self.noise
+        self.rows /= length.clamp(min=1.0).sqrt()[:, :, None]
 
     def _live(self, values: Tensor, half: Tensor, own: Tensor, curves: Tensor, query: BoxQuery) -> Tensor | None:
         """The samples that need sweeps; None for all."""
@@ -162,6 +185,7 @@ class BoxObjective:
         for k in range(1, moved.shape[2]):
             spread = moved[:, :, k].T
             second[:, self.inputs] += (spread @ v[:, self.inputs].T * w[:, None]).T @ spread
+        second[:, self.inputs] += v[:, self.inputs] * ((self.widths[:, used] ** 2 * self.noise[:, used]) @ w)
         units = v / lengths.clamp(min=TINY)[:, None]
         linear = lengths[:, None] * first + (units @ first)[:, None] * v
         return signs[:, None] * (2.0 * a * second + b * linear + 2.0 * c * w.sum() * v)
@@ -176,21 +200,29 @@ class _Bent:
         curves: Shape (m,).
         labels: Shape (b,).
         widths: Shape (q, b).
+        nu: What the barrier of noise weighs.
     """
 
     own: Tensor
     curves: Tensor
     labels: Tensor
     widths: Tensor
+    nu: float
 
-    def swept(self, rows: Tensor, half: Tensor, sweeps: int) -> Tensor:
-        """What attacks change of margins, shape (b,), after some sweeps of rows, shape (q, b, p), in place."""
+    def swept(self, rows: Tensor, noise: Tensor, half: Tensor, sweeps: int) -> tuple[Tensor, Tensor]:
+        """What attacks change of margins after some sweeps, and what the barrier adds, both of shape (b,).
+
+        Args:
+            rows: Shape (q, b, p), changed in place.
+            noise: Shape (q, b), changed in place.
+            half: Half gradients in units of the widths, shape (q, b).
+            sweeps: How many.
+        """
         q, n, p = rows.shape
         weighted = (self.curves[:, None] * self.own).T.contiguous()
         U = self.own.T.contiguous()
         curves = (U * weighted).sum(dim=1)[:, None] * self.labels * self.widths * self.widths
         signed = self.labels * self.widths
-        steepest = curves.clamp(min=TINY)
         seen = self.own @ (self.widths[:, :, None] * rows).view(q, n * p)
         for _ in range(sweeps):
             for k in range(q):
@@ -198,11 +230,21 @@ class _Bent:
                 pull = torch.mv(seen.T, weighted[k]).view(n, p) * signed[k, :, None]
                 pull -= curves[k, :, None] * old
                 pull[:, 0] += half[k]
-                length = pull.norm(dim=1)
-                inside = torch.where(curves[k] > 0.0, length / steepest[k], torch.inf)
-                factor = inside.clamp(max=1.0) / length
-                new = torch.where((length > TINY)[:, None], -factor[:, None] * pull, old)
+                length, curve = pull.norm(dim=1), curves[k]
+                t, noise[k] = _least(length, curve, self.nu)
+                new = torch.where((length > TINY)[:, None], (-t / length.clamp(min=TINY))[:, None] * pull, old)
                 seen.addr_(U[k], ((new - old) * self.widths[k, :, None]).view(n * p))
                 rows[k] = new
-        bent = self.labels * (self.curves @ (seen * seen)).view(n, p).sum(dim=1)
-        return bent + 2.0 * (half * rows[:, :, 0]).sum(dim=0)
+        bent = self.labels * (self.curves @ (seen * seen)).view(n, p).sum(dim=1) + (curves * noise).sum(dim=0)
+        barrier = -self.nu * noise.log().sum(dim=0)
+        return bent + 2.0 * (half * rows[:, :, 0]).sum(dim=0), barrier
+
+
+def _least(length: Tensor, curve: Tensor, nu: float) -> tuple[Tensor, Tensor]:
+    """The t and s with the least ``curve (t^2 + s) - 2 length t - nu log s`` over ``t^2 + s <= 1``."""
+    outer = nu + (nu * nu + 4.0 * length * length).sqrt()
+    t, s = 2.0 * length / outer, 2.0 * nu / outer
+    steep = curve.clamp(min=TINY)
+    inner_t, inner_s = length / steep, nu / steep
+    inside = (curve > 0.0) & (inner_t * inner_t + inner_s <= 1.0)
+    return torch.where(inside, inner_t, t), torch.where(inside, inner_s, s)

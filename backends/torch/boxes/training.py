@@ -1,13 +1,12 @@
 """The training of one network against boxes: rounds of descent, each followed by a certificate of `core`'s own.
 
-Networks come near the optimum fast. Multipliers do not: where the relaxed attack on a sample is not the only one, the
-last one is an arbitrary one of them, and no average over samples makes up for that. So bounds from below end some
-percent short, the mean over the evaluations of a round is one of the candidates, and masters of the cutting-set method,
-which mix the attacks of each sample as they need, go on from here (``polish=True``).
+As for attacks in balls (`cvxrobust.backends.torch.polynomial.training`), what a certificate says is missing decides
+whether the next round descends further, adds neurons, or smooths the loss or the attacks less.
 """
 
 import math
 import time
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,24 +17,74 @@ from cvxrobust.backends.torch.boxes.objective import BoxObjective, BoxPoint, Box
 from cvxrobust.backends.torch.lbfgs import Descent, Memory, descend
 from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, random_neurons, with_priced_neurons
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing
-from cvxrobust.backends.torch.polynomial.schedule import TUNING
+from cvxrobust.backends.torch.polynomial.schedule import TUNING, Schedule, Shares
 from cvxrobust.core import AttackBall, Monitor, PolynomialNetwork, Settings, Solution, Termination
 from cvxrobust.core.kit import BestSoFar, Deadline, network_of, scaled_neurons
 from cvxrobust.core.programs.boxes.certificate import BoxMultipliers, bound_of_boxes, evaluated
 from cvxrobust.core.programs.polynomial.certificate import DualBound
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
 
-SMOOTHING = (0.2, 0.03, 5e-3)
-"""Of the hinge, one after the other; losses without a kink have the last only."""
-ENOUGH = 4.0
-"""Smoothing no larger than so many times the tolerance is the last that is needed."""
-ROUNDS = 2
-"""Of one smoothing. Networks are certified after the last of them, multipliers after each."""
-BETTER = 0.9
-"""The share of the gap that a smoothing must leave at most for the last to be tried again."""
+FIRST = 0.3, 0.3
+"""Smoothing of the hinge and of attacks, in units of the margin."""
+PAIRS = 60
+"""In the memory of the descent."""
+NEEDED = 0.25
+"""The share of the tolerance that smoothing of attacks may take of the gap."""
+LONGEST = 6
+"""Rounds after which smoothing changes though descent is unfinished."""
+SETTLED = 0.03
+"""The gap below which neurons are merged."""
+PATIENCE = 6
+"""Rounds without a better gap after which the search gives up: kinks are left to masters."""
 KEPT, LARGEST = 8, 2**24
 """Evaluations of a round whose multipliers are averaged, and entries of their factors, at most."""
+LOOKS = 128
+"""Inputs that boxes move up to which every round certifies its network; beyond, those that promise a better gap."""
+PROMISE = 0.8
+"""What they must leave of the gap, by what their relaxed attacks have reached."""
+
+
+class BoxSchedule(Schedule):
+    """When a training against boxes smooths less."""
+
+    def _first(self, hinge: float, attack: float, centre: Tensor) -> PolynomialSmoothing:
+        return PolynomialSmoothing(*FIRST, centre)
+
+    def sharpen(self, weights: Tensor, shares: Shares, gap: float) -> None:
+        """As for balls, but attacks no sharper than the tolerance needs: descent is the slower for it."""
+        enough = shares.attack <= NEEDED * self.tolerance
+        super().sharpen(weights, replace(shares, attack=0.0) if enough else shares, gap)
+
+
+@dataclass(frozen=True)
+class BoxJudgement:
+    """What one network and its multipliers are worth.
+
+    Args:
+        upper: The network's objective, or what it is at least where nobody has certified it.
+        bound: What its multipliers prove.
+        feasible: What they would prove if no neuron violated them.
+        hinge: By how much smoothing the loss parts the two, at most.
+        attack: By how much smoothing the attacks does.
+    """
+
+    upper: float
+    bound: DualBound
+    feasible: float
+    hinge: float
+    attack: float
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """Multipliers of an evaluation: of the samples that have any."""
+
+    rows: Index
+    theta: Array
+    factors: Array
+    noise: Array
 
 
 class BoxTraining:
@@ -54,9 +103,7 @@ class BoxTraining:
         neurons: Scaled by the roots of their output weights, shape (m, d), float64; `_place` sets these three.
         signs: Of the output weights, shape (m,).
         memory: Of the descent.
-        stages: The smoothings to come, the present one first.
-        rounds: With the present one.
-        least: The gap when smoothing last changed.
+        schedule: The present smoothing, and what descent aims at.
         evaluations: Of the objective so far.
         recent: Multipliers of the last evaluations of a round.
     """
@@ -72,12 +119,11 @@ class BoxTraining:
         self.best: BestSoFar[PolynomialNetwork, BoxMultipliers] = BestSoFar(
             settings, monitor, deadline=Deadline(monitor)
         )
-        last = next((k for k, mu in enumerate(SMOOTHING) if mu <= ENOUGH * settings.tolerance), len(SMOOTHING) - 1)
-        self.stages = list(SMOOTHING[: last + 1]) if objective.loss.kinked else [SMOOTHING[-1]]
-        self.rounds, self.evaluations, self.least = 0, 0, math.inf
-        n = self.program.X.shape[0]
-        self.centre = torch.zeros(n, dtype=torch.float64, device=objective.device)
-        self.recent: list[tuple[Array, Array]] = []
+        centre = torch.zeros(self.program.X.shape[0], dtype=torch.float64, device=objective.device)
+        self.schedule = BoxSchedule(self.program, settings.tolerance, False, centre)
+        self.schedule.patience = PATIENCE
+        self.evaluations = 0
+        self.recent: list[_Remembered] = []
         self._take(self._empty())
         warm = start is not None and start.n_neurons > 0
         if start is not None and warm:
@@ -86,25 +132,34 @@ class BoxTraining:
 
     def run(self) -> Solution:
         """Rounds of descent, each followed by a certificate."""
-        while (ended := self.best.ended(self.evaluations)) is None and self.stages:
+        while (ended := self.best.ended(self.evaluations)) is None and self.schedule.patient:
+            penalty = self.penalty
             descent = self._descend()
-            self._continue(descent, self._bound())
-        if ended and self.rounds:
+            self._continue(descent, self._judge(descent), penalty)
+        if ended is None or self.program.inputs.size > LOOKS:
             self._take(self._network())
-        message = "" if ended else "bounds from below have stalled; masters go on from here: polish=True"
+        message = "" if ended else f"no better gap in {PATIENCE} rounds; masters go on from here: polish=True"
         return self.best.solution(
             ended or Termination.NUMERICAL, iterations=self.evaluations,
             solve_seconds=time.perf_counter() - self.clock, message=message,
         )  # fmt: skip
 
+    @property
+    def penalty(self) -> float:
+        """Share of beta that descent aims at."""
+        assert self.best.primal is not None
+        return 1.0 if self.best.primal.n_neurons else self.schedule.share_for_nothing(self.best.gap)
+
     # -- rounds -----------------------------------------------------------------------------------------------------
 
     def _descend(self) -> "Descent[BoxPoint]":
         self.recent, least = [], math.inf
+        self.objective.stir()
 
         def evaluate(point: Tensor) -> BoxPoint:
             nonlocal least
-            found = self.objective.evaluate(self._query(point))
+            smoothing = replace(self.schedule.smoothing, penalty=self.penalty)
+            found = self.objective.evaluate(BoxQuery(point, self.signs, smoothing))
             self.evaluations += 1
             if found.value < least:
                 least = found.value
@@ -113,68 +168,85 @@ class BoxTraining:
 
         limit = self.settings.max_iterations
         budget = TUNING.round_evaluations if limit is None else min(TUNING.round_evaluations, limit - self.evaluations)
-        flat = 1e-9 * self.program.beta * (1e-3 + float(self.neurons.norm()))
+        flat = 1e-13 * self.program.beta * (1e-3 + float(self.neurons.norm()))
         stopped = self.best.deadline
         found = descend(evaluate, self.neurons, self.memory, budget, lambda: stopped.reason is not None, flat)
         self.neurons = found.point
         return found
 
     def _remember(self, found: BoxPoint) -> None:
-        theta = (found.weights * self.objective.shares).cpu().numpy()
-        q, n, p = self.objective.rows.shape
-        most = max(1, min(KEPT, LARGEST // max(q * n * p, 1)))
-        factors = np.zeros((n, q + 1, p))
-        factors[:, :-1] = self.objective.rows.permute(1, 0, 2).cpu().numpy()
+        objective = self.objective
+        theta = (found.weights * objective.shares).cpu().numpy()
+        rows, (q, _, p) = np.flatnonzero(theta > 0.0), objective.rows.shape
+        chosen = torch.as_tensor(rows, device=objective.device)
+        factors = np.zeros((rows.size, q + 1, p))
+        factors[:, :-1] = objective.rows[:, chosen].permute(1, 0, 2).cpu().numpy()
         factors[:, -1, 0] = 1.0
-        self.recent = [*self.recent[1 - most :], (theta, factors)] if most > 1 else [(theta, factors)]
+        new = _Remembered(rows, theta[rows], factors, objective.noise[:, chosen].T.cpu().numpy().copy())
+        kept = self.recent[1 - KEPT :]
+        while kept and sum(one.factors.size for one in kept) + factors.size > LARGEST:
+            kept = kept[1:]
+        self.recent = [*kept, new]
 
-    def _query(self, neurons: Tensor) -> BoxQuery:
-        return BoxQuery(neurons, self.signs, PolynomialSmoothing(self.stages[0], 0.0, self.centre))
-
-    def _bound(self) -> DualBound:
-        """What the last multipliers prove, alone and with those before."""
+    def _judge(self, descent: "Descent[BoxPoint]") -> BoxJudgement:
+        """Certify the last multipliers, alone and with those before, and the network where that promises anything."""
+        program, evaluation, objective = self.program, descent.evaluation, self.objective
+        self.schedule.certificates += 1
         bound = self._bounded(self.recent[-1:])
         if len(self.recent) > 1:
             averaged = self._bounded(self.recent)
             bound = averaged if averaged.value > bound.value else bound
-        return bound
+        loss, labels, network = program.loss_function, program.labels[:, 0], self._network()
+        theta = (evaluation.weights * objective.shares).cpu().numpy()
+        reached = evaluation.reached.cpu().numpy()
+        upper = float(np.mean(loss.value(reached, labels))) + program.beta * network.penalty
+        attack = self.schedule.smoothing.attack * float(theta.sum())
+        gap = (upper - self.best.lower) / max(abs(upper), 1e-300)
+        if program.inputs.size <= LOOKS or gap < PROMISE * self.best.gap:
+            lower = self._take(network)
+            upper = float(np.mean(loss.value(lower, labels))) + program.beta * network.penalty
+            # Where margins are beyond what losses see, nobody looked how far.
+            attack = max(0.0, float(theta @ (reached - lower)))
+        off = objective.loss.smoothed_off(evaluation.reached, evaluation.weights) * objective.shares
+        feasible = float(loss.bound(loss.clip(theta), labels))
+        return BoxJudgement(upper, bound, feasible, max(0.0, float(off.sum())), attack)
 
-    def _network(self) -> PolynomialNetwork:
-        return network_of(self.program, self.neurons.cpu().numpy(), self.signs.cpu().numpy())
-
-    def _bounded(self, recent: list[tuple[Array, Array]]) -> DualBound:
+    def _bounded(self, recent: list[_Remembered]) -> DualBound:
         """What the mean of multipliers proves; it is kept where that is more than was known."""
-        live = [np.flatnonzero(theta > 0.0) for theta, _ in recent]
-        theta = np.concatenate([theta[rows] for (theta, _), rows in zip(recent, live, strict=True)]) / len(recent)
-        factors = np.concatenate([factors[rows] for (_, factors), rows in zip(recent, live, strict=True)])
-        multipliers = BoxMultipliers(theta, factors, np.concatenate(live))
+        theta, factors, noise, rows = (
+            np.concatenate([getattr(one, name) for one in recent]) for name in ("theta", "factors", "noise", "rows")
+        )
+        multipliers = BoxMultipliers(theta / len(recent), factors, rows, noise)
         bound = bound_of_boxes(self.program, multipliers)
         if self.best.offer_dual(multipliers, bound.value):
             self.best.report()
         return bound
 
-    def _take(self, network: PolynomialNetwork) -> None:
-        """Keep a network if it is better."""
+    def _network(self) -> PolynomialNetwork:
+        return network_of(self.program, self.neurons.cpu().numpy(), self.signs.cpu().numpy())
+
+    def _take(self, network: PolynomialNetwork) -> Array:
+        """Keep a network if it is better; bounds of its margins, shape (n,)."""
         began = time.perf_counter()
         found = evaluated(self.program, network)
         # The solver's own last certificate is followed by that of whoever does not trust it.
         self.best.deadline.reserve = 2.0 * (time.perf_counter() - began)
         if self.best.offer_primal(network, found.value):
             self.best.report()
+        return found.bounds.lower
 
-    def _continue(self, descent: "Descent[BoxPoint]", bound: DualBound) -> None:
-        """Decide what the next round needs: more neurons, less smoothing, or nothing."""
-        self.rounds += 1
-        if self.rounds == 1 and self._grow(bound):
+    def _continue(self, descent: "Descent[BoxPoint]", judgement: BoxJudgement, penalty: float) -> None:
+        """Decide what the next round needs: descent, neurons, or less smoothing."""
+        schedule, best = self.schedule, self.best
+        shares = schedule.shares(judgement, penalty, best.gap)
+        inside = float(descent.evaluation.gradient.norm() * self.neurons.norm()) / best.upper
+        lacking = shares.unfinished and shares.descent > 5.0 * inside and schedule.stage <= TUNING.growing_rounds
+        if lacking and self._grow(judgement.bound):
             return
-        if self.rounds < ROUNDS and not descent.stuck:
-            return
-        self._take(self._network())
-        self.centre, self.rounds = descent.evaluation.weights, 0
-        if len(self.stages) > 1 or self.best.gap > BETTER * self.least:
-            self.stages = self.stages[1:]
-        self.least = self.best.gap
-        if self.stages:
+        if not shares.unfinished or schedule.stage >= LONGEST or descent.stuck:
+            schedule.sharpen(descent.evaluation.weights, shares, best.gap)
+        # What is left out early has to be found again: few neurons find their way slowly.
+        if schedule.idle == 0 and not shares.unfinished and best.gap < SETTLED:
             self._merge()
 
     # -- neurons ----------------------------------------------------------------------------------------------------
@@ -186,7 +258,7 @@ class BoxTraining:
 
     def _place(self, neurons: Array, signs: Array) -> None:
         self.neurons, self.signs = self.objective.tensor(neurons), self.objective.tensor(signs)
-        self.memory = Memory(self.neurons.numel(), self.objective.device)
+        self.memory = Memory(self.neurons.numel(), self.objective.device, PAIRS)
 
     def _grow(self, bound: DualBound) -> bool:
         """Add the priced neuron of each sign where it would help and no neuron is near it."""

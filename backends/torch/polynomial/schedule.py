@@ -11,6 +11,7 @@ from torch import Tensor
 from cvxrobust.backends.torch.losses import torch_loss
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing
 from cvxrobust.core import JointProgram, PolynomialProgram
+from cvxrobust.core.programs.boxes.program import BoxProgram
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ class Schedule:
 
     def __init__(
         self,
-        program: PolynomialProgram | JointProgram,
+        program: PolynomialProgram | BoxProgram | JointProgram,
         tolerance: float,
         known: bool,
         centre: Tensor,

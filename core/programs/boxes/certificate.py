@@ -39,11 +39,14 @@ class BoxMultipliers:
         factors: F_i with ``X_i = F_i F_i'`` in units of the widths, the constant last, shape (k, q + 1, p). Repaired to
             a last row of length 1 and others no longer before use.
         owners: The sample of each, of which there may be several, shape (k,); None for one each, in their order.
+        noise: Variances that the inputs have besides, each for itself, in units of the squared widths, shape (k, q):
+            X_i has them on its diagonal, and is repaired as a whole. None for none.
     """
 
     theta: Array
     factors: Array
     owners: NDArray[np.intp] | None = None
+    noise: Array | None = None
 
     @property
     def weights(self) -> Array:
@@ -117,23 +120,34 @@ def bound_of_boxes(program: BoxProgram, multipliers: BoxMultipliers) -> DualBoun
     summed = np.bincount(owners, weights, minlength=n).astype(np.float64)
     weights = weights * (repaired_theta(summed, loss) / np.where(summed > 0.0, summed, 1.0))[owners]
     theta = np.bincount(owners, weights, minlength=n).astype(np.float64)
-    S, mass = second_moments(program, weights * labels[owners], repaired_factors(multipliers.factors), owners)
+    factors, noise = repaired_moments(multipliers.factors, multipliers.noise)
+    signed = weights * labels[owners]
+    S, mass = second_moments(program, signed, factors, owners)
+    if noise is not None:
+        spread = signed @ (program.boxes.widths[np.ix_(owners, program.inputs)] ** 2 * noise)
+        S[program.inputs, program.inputs] += spread
     return dual_bound(
         theta, S, mass, loss=loss, target=labels, activation=program.activation, beta=program.beta
     )  # fmt: skip
 
 
-def repaired_factors(factors: Array) -> Array:
-    """Factors whose last rows have length 1, and whose others are no longer; what is none is no attack."""
+def repaired_moments(factors: Array, noise: Array | None = None) -> tuple[Array, Array | None]:
+    """Factors whose last rows have length 1, and moments with diagonals of 1 at most; what is none is no attack."""
     length = np.linalg.norm(np.where(np.abs(factors[:, -1]) < HUGE, factors[:, -1], 0.0), axis=1)
     sane = (np.abs(factors) < HUGE).all(axis=(1, 2)) & (length > TINY)
+    if noise is not None:
+        sane &= ((noise >= 0.0) & (noise < HUGE)).all(axis=1)
     still = np.zeros_like(factors)
     still[:, -1, 0] = 1.0
     scaled = np.where(sane[:, None, None], factors / np.where(sane, length, 1.0)[:, None, None], still)
-    size = np.linalg.norm(scaled, axis=2)
-    longest = np.maximum(size * (1.0 + 8.0 * EPS), 1.0)
+    size = np.einsum("kip,kip->ki", scaled, scaled)
+    if noise is not None:
+        noise = np.where(sane[:, None], noise, 0.0)
+        size[:, :-1] += noise
+    longest = np.maximum(size * (1.0 + 32.0 * EPS), 1.0)
     longest[:, -1] = size[:, -1]
-    return np.asarray(scaled / longest[:, :, None])
+    fair = np.asarray(scaled / np.sqrt(longest)[:, :, None])
+    return fair, None if noise is None else noise / longest[:, :-1]
 
 
 def second_moments(
