@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cvxrobust.bench.display import presentable
 from cvxrobust.core.files import whole_file
+from cvxrobust.core.secrets import presentable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,6 +22,8 @@ from cvxrobust.core.networks.fields import (
     stored_standardizer,
 )
 from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.networks.words import network_summary
+from cvxrobust.core.summary import Summarised, Summary
 from cvxrobust.core.validation import as_numbers, check_sizes, checked_rows, label_array
 
 Array = NDArray[np.float64]
@@ -29,7 +31,7 @@ TRAINED_ON, STANDARDISED = "trained_on", "standardised rows"
 """What metadata says of a network whose rows had mean 0 and deviation 1."""
 
 
-class TwoLayerNetwork:
+class TwoLayerNetwork(Summarised):
     """Base of the network families, which are frozen dataclasses with at least the fields annotated here.
 
     With one output the label is the sign of f; with K outputs it is the largest.
@@ -51,6 +53,13 @@ class TwoLayerNetwork:
 
     own_fields: ClassVar[tuple[str, ...]]
     """Further fields that files keep: numbers, booleans or tuples of them."""
+
+    def _summary(self) -> Summary:
+        return network_summary(self, self._kind_words())
+
+    def _kind_words(self) -> str:
+        """What a family has besides: the activation, the attacks that it was trained for."""
+        return ""
 
     @property
     def n_neurons(self) -> int:

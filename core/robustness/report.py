@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.robustness.certificates import Kind
+from cvxrobust.core.summary import Bar, Summarised, Summary, counted
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class RobustnessReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class RobustnessReport(Summarised):
     """``certified <= true robust accuracy <= attacked`` at every radius.
 
     Args:
@@ -40,6 +41,19 @@ class RobustnessReport:
     units: str
     refused: dict[str, int]
     notes: tuple[str, ...] = ()
+
+    def _summary(self) -> Summary:
+        brackets = list(zip(self.radii.tolist(), self.certified.tolist(), self.attacked.tolist(), strict=True))
+        rows = f"{counted(int(self.held.shape[1]), 'row')}, {counted(self.radii.size, 'radius', 'radii')}"
+        words = [f"{radius:g}: {_share_words(low, high)}" for radius, low, high in brackets]
+        by = f"certified by {self.certificate}, turned wrong by {self.breakers}"
+        records = tuple(
+            (f"{radius:g}", Bar(low, _share_words(low, high), further=high)) for radius, low, high in brackets
+        )
+        facts = (("rows", rows), ("radii in", self.units), ("certified by", self.certificate),
+                 ("turned wrong by", self.breakers), ("notes", " ".join(self.notes)))  # fmt: skip
+        title = f"RobustnessReport: {rows}, in {self.units}"
+        return Summary(title, (f"accuracy at {', '.join(words)}", by), facts, ("radius", "accuracy"), records)
 
     @property
     def certified(self) -> Array:
@@ -98,3 +112,8 @@ class RobustnessReport:
             "refused": dict(self.refused),
             "notes": list(self.notes),
         }
+
+
+def _share_words(low: float, high: float) -> str:
+    """A bracket in per cent: ``93.0 %``, ``91.0 to 93.0 %``."""
+    return f"{100.0 * low:.1f} %" if low == high else f"{100.0 * low:.1f} to {100.0 * high:.1f} %"
