@@ -3,14 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.certificate import Certificate, interval_words
+from cvxrobust.core.doors import drawing
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
 from cvxrobust.core.summary import Cell, Summarised, Summary, counted, gap_bar
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 Callback = Callable[[float, float, float], object]
@@ -272,6 +276,18 @@ class Result(Summarised, Generic[N]):
             f"(relative gap {bounds.relative_gap:.1e}), {self.network.n_neurons} neurons, "
             f"{self.backend}/{self.method}, {self.termination} after {self.times.wall:.2f} s"
         )
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the certified relative gap against the seconds of the solve.
+
+        Args:
+            ax: Axes of matplotlib to draw into; None for a new figure.
+
+        Raises:
+            InputError: matplotlib is missing.
+        """
+        axes: Axes = drawing("gap", "plot_gap")(self, ax)
+        return axes
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, ready for JSON."""

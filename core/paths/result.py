@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 from cvxrobust.core.certificate import Certificate, interval_words
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.result import Quality, Termination
+from cvxrobust.core.doors import drawing
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.paths.grid import Index, ProblemGrid
 from cvxrobust.core.summary import Bar, Cell, Summarised, Summary, counted, gap_bar
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
@@ -217,6 +221,18 @@ class PathResult(Summarised, Generic[N]):
         if not scored:
             raise ValueError("no point of this path has a score.")
         return max(scored, key=lambda one: one[:3])[3]
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the optimum between its bounds along betas, a line per radius; along radii if there is one beta.
+
+        Args:
+            ax: Axes of matplotlib to draw into; None for a new figure.
+
+        Raises:
+            InputError: No point was reached, or matplotlib is missing.
+        """
+        axes: Axes = drawing("path", "plot_path")(self, ax)
+        return axes
 
     def problem_at(self, beta: int, radius: int) -> Problem[N]:
         """The problem of the given places among betas and radii, to be solved again, say."""

@@ -1,13 +1,17 @@
 """What an evaluation found: a bracket of the robust accuracy at every radius, and who proved or broke what."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.doors import drawing
 from cvxrobust.core.robustness.certificates import Kind
 from cvxrobust.core.summary import Bar, Summarised, Summary, counted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
@@ -97,6 +101,18 @@ class RobustnessReport(Summarised):
             found = ", ".join(f"{name} {count}" for name, count in self.refused.items())
             lines.append(f"claims that did not pass the check: {found}")
         return "\n".join([*lines, *self.notes])
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the brackets, and what lies between them at all radii.
+
+        Args:
+            ax: Axes of matplotlib to draw into; None for a new figure.
+
+        Raises:
+            InputError: There are fewer than two radii, or matplotlib is missing.
+        """
+        axes: Axes = drawing("band", "plot_band")(self, ax)
+        return axes
 
     def to_json(self) -> dict[str, Any]:
         """The brackets and who is behind them, ready for JSON; without rows."""

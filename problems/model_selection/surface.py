@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.errors import UnknownNameError
-from cvxrobust.core.summary import Bar, Summarised, Summary, counted
+from cvxrobust.core.summary import Bar, Cell, Summarised, Summary, counted
 from cvxrobust.problems.model_selection.grids import Candidates
 
 Array = NDArray[np.float64]
@@ -44,13 +44,7 @@ class ScoreSurface(Summarised):
         grid += f" x {counted(gates, 'number', 'numbers')} of gates" if self.candidates.gates else ""
         order = np.argsort(-self.means, axis=None, kind="stable")
         places = [tuple(int(part) for part in np.unravel_index(k, self.means.shape)) for k in order]
-        records = tuple(
-            (
-                *(f"{value:.4g}" for value in self.candidates.point(*at).values()),
-                _score_bar(self, at),
-            )
-            for at in places
-        )
+        records = tuple(_record(self, at) for at in places)
         heads = (*self.candidates.point(0, 0, 0), "certified accuracy")
         best = self.best()
         point = ", ".join(f"{name} {value:.4g}" for name, value in self.candidates.point(*best).items())
@@ -121,8 +115,10 @@ class ScoreSurface(Summarised):
         }
 
 
-def _score_bar(surface: ScoreSurface, place: tuple[int, ...]) -> Bar:
-    return Bar(float(surface.means[place]), _words(surface, place))
+def _record(surface: ScoreSurface, place: tuple[int, ...]) -> tuple[Cell, ...]:
+    b, r, g = place
+    values = [f"{value:.4g}" for value in surface.candidates.point(b, r, g).values()]
+    return (*values, Bar(float(surface.means[place]), _words(surface, place)))
 
 
 def _words(surface: ScoreSurface, place: tuple[int, ...]) -> str:

@@ -15,10 +15,10 @@ from cvxrobust.bench.display import (
     console,
     make_table,
     percent,
-    presentable,
     print_json,
     remark,
 )
+from cvxrobust.core.secrets import presentable
 
 if TYPE_CHECKING:
     from cvxrobust.bench.workflows.tuning import Tuning
