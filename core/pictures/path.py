@@ -35,10 +35,10 @@ def plot_path(path: PathResult[Any], ax: "Axes | None" = None) -> "Axes":
     lower, upper, gap = (table if along_betas else table.T for table in (path.lower, path.upper, path.gap))
     order, largest = np.argsort(x), max(float(others.max()), 1e-300)
     for place in np.argsort(others):
-        shade = _shade(float(others[place]) / largest)
-        axes.fill_between(x[order], lower[order, place], upper[order, place], color=shade, alpha=0.4, linewidth=0.0)
+        colour = shade(float(others[place]) / largest)
+        axes.fill_between(x[order], lower[order, place], upper[order, place], color=colour, alpha=0.4, linewidth=0.0)
         label = f"{others[place]:.3g}"
-        axes.plot(x[order], upper[order, place], color=shade, marker=".", linewidth=1.2, label=label)
+        axes.plot(x[order], upper[order, place], color=colour, marker=".", linewidth=1.2, label=label)
     missed = gap > path.tolerance
     if missed.any():
         at = np.argwhere(missed)
@@ -55,6 +55,6 @@ def plot_path(path: PathResult[Any], ax: "Axes | None" = None) -> "Axes":
     return axes
 
 
-def _shade(share: float) -> tuple[float, float, float]:
-    """From blue to red."""
+def shade(share: float) -> tuple[float, float, float]:
+    """Of a line for one of several radii: from blue to red."""
     return 0.15 + 0.7 * share, 0.25, 0.75 - 0.6 * share
