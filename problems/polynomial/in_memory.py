@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class PolynomialProblem(PolynomialTraining):
     """Base of `StandardSDP` and `AdversarialSDP`, whose data is in memory, so that solvers may have all of it."""
 

@@ -22,9 +22,9 @@ FLOORS = {
 # Inside a floor: what stands left of "<" knows nothing of what stands right of it, rooms divided by "|" never meet,
 # those divided by commas may. A star is all the others.
 ROOMS = {
-    "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets < validation < weights "
-    "< conic < losses < attacks < networks < robustness < programs < contracts < discovery < kit < formats < solving "
-    "< paths < testing",
+    "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets, summary, doors "
+    "< validation < weights < conic < losses < attacks < networks < robustness < programs < contracts < discovery "
+    "< kit < formats < solving < paths < pictures < testing",
     "core.attacks": "* < boxes",
     "core.attacks.boxes": "margins < shor < factors < attack | certify | bounds < exact",
     "core.programs": "rows < polynomial | gated < joint | boxes",
@@ -253,6 +253,15 @@ def test_no_file_imports_its_neighbours_by_relative_name():
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert relative == []
+
+
+def test_only_doors_lead_from_low_rooms_to_high_ones():
+    looking = [
+        str(path.relative_to(ROOT))
+        for path in source_files("core")
+        if re.search(rf"import_module\(\s*f?[\"']{PACKAGE}\.", path.read_text(encoding="utf-8"))
+    ]
+    assert looking == ["core/doors.py"], "what is imported by its name as text is a door, and stands there"
 
 
 def circles(imports: dict[str, set[str]]) -> list[tuple[str, ...]]:
