@@ -219,8 +219,12 @@ class BoxTraining:
         multipliers = BoxMultipliers(theta / len(recent), factors, rows, noise)
         bound = bound_of_boxes(self.program, multipliers)
         if self.best.offer_dual(multipliers, bound.value):
-            self.best.report()
+            self._report()
         return bound
+
+    def _report(self) -> None:
+        self.best.iterations = self.evaluations
+        self.best.report()
 
     def _network(self) -> PolynomialNetwork:
         return network_of(self.program, self.neurons.cpu().numpy(), self.signs.cpu().numpy())
@@ -232,7 +236,7 @@ class BoxTraining:
         # The solver's own last certificate is followed by that of whoever does not trust it.
         self.best.deadline.reserve = 2.0 * (time.perf_counter() - began)
         if self.best.offer_primal(network, found.value):
-            self.best.report()
+            self._report()
         return found.bounds.lower
 
     def _continue(self, descent: "Descent[BoxPoint]", judgement: BoxJudgement, penalty: float) -> None:
