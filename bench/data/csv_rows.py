@@ -6,20 +6,21 @@ Source: RFC 4180, section 2; lines may end in a line feed alone, and be shorter 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.errors import InputError
 
-TEXTS = np.dtypes.StringDType()
+TEXTS: Any = np.dtypes.StringDType()
 """Texts of any length in arrays: short ones, as numbers are, take sixteen bytes each."""
 
 BLOCK = 4096
 """Rows that are lists of texts at a time, which take several times as much memory as arrays."""
 
 
-def cells_of(path: Path, text: str, separator: str) -> tuple[list[str], NDArray[np.object_]]:
+def cells_of(path: Path, text: str, separator: str) -> tuple[list[str], NDArray[Any]]:
     """The cells of the header line, and those of the rows below, stripped of blanks, shape (n, columns), as `TEXTS`.
 
     Cells that a short row lacks are empty, and all those of a blank line.
@@ -35,7 +36,8 @@ def cells_of(path: Path, text: str, separator: str) -> tuple[list[str], NDArray[
     rows = _rows(path, text, separator)
     header = [cell.strip() for cell in next(rows)]
     width = len(header)
-    empty, blocks, block = [""] * width, [np.empty((0, width), dtype=TEXTS)], []
+    empty, block = [""] * width, []
+    blocks: list[NDArray[Any]] = [np.empty((0, width), dtype=TEXTS)]
     for number, row in enumerate(rows, 1):
         if len(row) > width:
             raise InputError(

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cvxrobust.bench.display import presentable
+from cvxrobust.core.extras import require
 from cvxrobust.core.files import whole_file
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ def new_picture(size: tuple[float, float] = (8.0, 5.0)) -> "tuple[Figure, Axes]"
 
 
 def new_figure(size: tuple[float, float]) -> "Figure":
-    """An empty figure of so many inches."""
+    """An empty figure of so many inches.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    require("matplotlib", "plot", "pictures")
     # Figure and canvas by hand: pyplot would choose a window system and keep global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

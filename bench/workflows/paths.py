@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.bench.workflows.requests import TrainingRequest, describe
 from cvxrobust.bench.workflows.targets import errors
 from cvxrobust.bench.workflows.training import Prepared, Training, clean_accuracy, finish, prepare
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.discovery.registry import problems
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.extras import has
 from cvxrobust.core.files import whole_file, write_whole
 
 if TYPE_CHECKING:
@@ -57,6 +59,11 @@ class TrainedPath:
     prepared: Prepared
     path: "PathResult[Any]"
     trainings: dict[tuple[int, int], Training]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the folder holds a picture: if there is something to draw, and matplotlib."""
+        return self.request.folder is not None and len(self.path) > 0 and has("matplotlib")
 
     @property
     def measure(self) -> str:
@@ -153,7 +160,7 @@ def _write(found: TrainedPath, folder: Path) -> None:
         name = f"beta={point.beta:.6g},radius={point.radius:.6g}.npz"
         found.trainings[point.index].result.network.save(networks / name, standardized=True)
     write_whole(folder / TABLE, json.dumps(found.to_dict(), indent=1))
-    if len(found.path):
+    if found.drawn:
         with whole_file(folder / PICTURE) as file:
             draw_surface(found.path, file)
 
@@ -165,9 +172,7 @@ def draw_surface(path: "PathResult[Any]", file: Any) -> None:
         path: What to draw.
         file: Where to, as matplotlib takes it; a PNG.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.0, 4.0), layout="constrained")
+    figure = new_figure((9.0, 4.0))
     optima, gaps = figure.subplots(1, 2)
     order, largest = np.argsort(path.betas), max(float(path.radii.max()), 1e-300)
     for place in np.argsort(path.radii):

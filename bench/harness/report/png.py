@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvxrobust.bench.display import presentable
 from cvxrobust.bench.harness.report.figures import Curve, Figure, Figures
+from cvxrobust.core.extras import require
 from cvxrobust.core.files import whole_file
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def write_pictures(figures: Figures, folder: Path, stem: str) -> dict[str, Path]
     Returns:
         Files by what they show: ``counts``, ``phases``, ``profile-1``, ``scaling-1``, ``gaps-1`` and so on.
     """
+    require("matplotlib", "plot", "pictures of reports")
     order = {name: number for number, name in enumerate(figures.backends)}
     files = {}
     for figure in (figures.counts, figures.phases, *figures.profiles, *figures.scalings):
