@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,18 +90,20 @@ class Cells:
     Args:
         names: The columns' names, stripped of blanks, all different.
         texts: The cells as text, stripped of blanks, shape (n, columns), of NumPy's `StringDType`.
+        plain: Whether none of them holds an underscore or a letter beyond ASCII, as far as that is known.
     """
 
     names: tuple[str, ...]
     texts: NDArray[Any]
+    plain: bool = False
 
     def take(self, columns: Sequence[int]) -> "Cells":
         """Some of the columns."""
-        return Cells(tuple(self.names[j] for j in columns), self.texts[:, list(columns)])
+        return replace(self, names=tuple(self.names[j] for j in columns), texts=self.texts[:, list(columns)])
 
     def rows(self, rows: NDArray[np.intp]) -> "Cells":
         """Some of the rows."""
-        return Cells(self.names, self.texts[rows])
+        return replace(self, texts=self.texts[rows])
 
     def missing(self, form: CsvFormat, label: int) -> NDArray[np.bool_]:
         """Which cells stand for missing values, shape (n, columns); those of labels in column `label`."""
@@ -131,9 +133,11 @@ def read_cells(path: Path, form: CsvFormat) -> Cells:
             line, or names that are empty or come twice.
     """
     # As text: a type inferred from the first rows would hide which cell is not a number.
-    names, texts = cells_of(path, _text(path, form), form.separator)
+    text = _text(path, form)
+    names, texts = cells_of(path, text, form.separator)
     _check_names(path, names)
-    return Cells(tuple(names), texts)
+    rows = text.partition("\n")[2]
+    return Cells(tuple(names), texts, "_" not in rows and rows.isascii())
 
 
 def _text(path: Path, form: CsvFormat) -> str:
@@ -219,7 +223,7 @@ def numbers(path: Path, cells: Cells, form: CsvFormat) -> NDArray[np.float64]:
     if form.decimal == ",":
         # A point would be a thousands separator, or a second decimal sign: nobody can tell, so it makes no number.
         written = np.strings.replace(np.strings.replace(written, ".", "?"), ",", ".", count=1)
-    if (found := _all_numbers(written)) is not None:
+    if (found := _all_numbers(written, cells.plain)) is not None:
         return found
     wrong = np.array([NUMBER.fullmatch(text) is None for text in written.ravel().tolist()]).reshape(written.shape)
     bad = np.flatnonzero(wrong.any(axis=0))
@@ -231,9 +235,9 @@ def numbers(path: Path, cells: Cells, form: CsvFormat) -> NDArray[np.float64]:
     )
 
 
-def _all_numbers(texts: NDArray[Any]) -> NDArray[np.float64] | None:
+def _all_numbers(texts: NDArray[Any], plain: bool) -> NDArray[np.float64] | None:
     """Texts as the numbers that they are; None where one is none, as of `NUMBER`."""
-    together = "".join(texts.ravel().tolist())
+    together = "" if plain else "".join(texts.ravel().tolist())
     if "_" in together or not together.isascii():
         return None
     try:

@@ -5,6 +5,7 @@ Source: RFC 4180, section 2; lines may end in a line feed alone, and be shorter 
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +36,19 @@ def cells_of(path: Path, text: str, separator: str) -> tuple[list[str], NDArray[
     """
     rows = _rows(path, text, separator)
     header = [cell.strip() for cell in next(rows)]
-    width = len(header)
-    empty, block = [""] * width, []
-    blocks: list[NDArray[Any]] = [np.empty((0, width), dtype=TEXTS)]
-    for number, row in enumerate(rows, 1):
-        if len(row) > width:
-            raise InputError(
-                f"{path} cannot be read as CSV: data row {number} has {len(row)} cells, but the header line has "
-                f"{width}."
-            )
-        block.append([*(cell.strip() for cell in row), *empty[len(row) :]])
-        if len(block) == BLOCK:
-            blocks.append(np.array(block, dtype=TEXTS))
-            block = []
-    if block:
-        blocks.append(np.array(block, dtype=TEXTS))
-    return header, np.concatenate(blocks)
+    width, n = len(header), 0
+    texts = np.empty((text.count("\n"), width), dtype=TEXTS)
+    while block := list(islice(rows, BLOCK)):
+        for number, row in enumerate(block, n + 1):
+            if len(row) > width:
+                raise InputError(
+                    f"{path} cannot be read as CSV: data row {number} has {len(row)} cells, but the header line has "
+                    f"{width}."
+                )
+            row += [""] * (width - len(row))
+        texts[n : n + len(block)] = np.strings.strip(np.array(block, dtype=TEXTS))
+        n += len(block)
+    return header, texts[:n]
 
 
 def _rows(path: Path, text: str, separator: str) -> Iterator[list[str]]:
