@@ -20,7 +20,7 @@ from cvxrobust.core.extras import has, require
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-LEAN = ("matplotlib", "polars", "plotly", "jinja2", "pydantic", "pandas", "skops", "distributed", "groot", "foolbox")
+LEAN = (*"matplotlib polars plotly jinja2 pydantic pandas skops distributed groot foolbox pytest".split(),)
 """What brings features that not everybody wants. Others need some of it (PyTorch jinja2, typer pydantic): we do not."""
 
 HIDE = f"""
@@ -131,6 +131,7 @@ def test_every_command_explains_itself_without_the_extras(tmp_path):
 
 
 API = {
+    "from cvxrobust.core.testing import BackendContract": ("pytest", "testing"),
     "from cvxrobust.bench.harness.suite.suite import load_suite": ("pydantic", "bench"),
     "from cvxrobust.bench.harness.analysis.analysis import analyse": ("polars", "bench"),
     "from cvxrobust.bench.harness.report.page import write_html": ("polars", "bench"),
