@@ -93,8 +93,9 @@ REFUSED = [
     ("bench report out", "polars", "bench"),
     ("bench compare out out", "polars", "bench"),
     ("bench export out --csv out.csv", "polars", "bench"),
-    ("reproduce tables --out out", "pydantic", "bench"),
-    ("reproduce cifar10 --data synthetic --out out", "pydantic", "bench"),
+    ("reproduce tables --out out", "matplotlib", "all"),
+    ("reproduce cifar10 --data synthetic --out out", "matplotlib", "all"),
+    ("reproduce report out", "matplotlib", "all"),
     ("evaluate classifier.skops --data small.csv --radius 0.1", "skops", "skops"),
 ]
 
