@@ -1,4 +1,4 @@
-"""What an installed package does, seen from outside: `python .ci/smoke.py brief|lean|all CHECKOUT`, with its own Python.
+"""What an installed package does, seen from outside: `python .ci/smoke.py brief|lean|all CHECKOUT`, by its own Python.
 
 Nothing here imports from the checkout, which is given to be told apart from what is installed.
 """
