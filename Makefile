@@ -10,7 +10,7 @@ INPUTS ?= gpu-inputs
 # Where pytest-benchmark keeps baselines, one folder per system and Python.
 KERNELS := bench/kernels --benchmark-storage=file://bench/kernels/baseline --benchmark-columns=min,median,rounds
 
-.PHONY: help install demo test lint bench bench-baseline gpu gpu-inputs gpu-rehearse clean
+.PHONY: help install demo test lint bench bench-baseline gpu gpu-inputs gpu-rehearse release-check clean
 
 help:
 	@echo "make demo   create the environment and run the main job (pictures and numbers in $(OUT)/)"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench  time our own kernels and compare them with the baseline (bench-baseline saves a new one)"
 	@echo "make gpu    what a GPU is worth to us, in eight minutes, with the PyTorch that $(PYTHON) has (report in OUT)"
 	@echo "            (gpu-inputs prepares what it brings along, gpu-rehearse does the same on the CPU, in small)"
+	@echo "make release-check  build sdist and wheel, look them over, install and try both on every Python that is here"
 	@echo "make clean  remove the environment and build outputs"
 
 install: $(INSTALLED)
@@ -26,6 +27,7 @@ install: $(INSTALLED)
 # The stamp makes the second run quick; a change of either file installs again.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cvxrobust needs Python 3.11 or later; name one with: make PYTHON=python3.12 ...")'
+	@test -e .typepath/cvxrobust || ln -s .. .typepath/cvxrobust  # an sdist cannot hold links to folders
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --constraint constraints.txt --editable ".[dev]"
 	touch $@
@@ -59,6 +61,9 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+release-check:
+	.ci/release-check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

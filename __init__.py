@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         CvxRobustError,
         InputError,
         LicenceError,
+        MissingExtraError,
         PluginError,
         UnknownNameError,
         UnsupportedProgramError,
@@ -69,6 +70,7 @@ __all__ = [
     "InputError",
     "JointSDP",
     "LicenceError",
+    "MissingExtraError",
     "PathPoint",
     "PathResult",
     "PluginError",
@@ -109,8 +111,8 @@ _NAMES = {
     "core.certificate": "Certificate",
     "core.contracts.result": "Quality Result Termination",
     "core.discovery.registry": "backends plugins",
-    "core.errors": "BackendUnavailableError CvxRobustError InputError LicenceError PluginError UnknownNameError "
-    "UnsupportedProgramError WriteError",
+    "core.errors": "BackendUnavailableError CvxRobustError InputError LicenceError MissingExtraError PluginError "
+    "UnknownNameError UnsupportedProgramError WriteError",
     "core.networks.load": "load",
     "core.networks.polynomial": "PolynomialNetwork",
     "core.networks.relu": "ReLUNetwork",

@@ -58,6 +58,23 @@ class BackendUnavailableError(CvxRobustError, RuntimeError):
     """The backend is known, but its package, licence or device is missing here."""
 
 
+class MissingExtraError(CvxRobustError, ImportError):
+    """A package is not installed that only some features need; an extra of this package brings it.
+
+    Args:
+        what: What needs it, in the plural, e.g. ``"pictures"``.
+        module: The package, as it is imported.
+        extra: The extra that brings it.
+    """
+
+    def __init__(self, what: str, module: str, extra: str) -> None:
+        super().__init__(f'{what} need {module}, which is not installed: pip install "cvxrobust[{extra}]"', name=module)
+        self.what, self.module, self.extra = what, module, extra
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str, str]]:
+        return type(self), (self.what, self.module, self.extra)
+
+
 class UnsupportedProgramError(CvxRobustError, TypeError):
     """The backend cannot read this programme, for example because it lacks a cone."""
 

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from cvxrobust.core.attacks.threat import Threat
-from cvxrobust.core.errors import BackendUnavailableError, InputError
+from cvxrobust.core.errors import InputError
+from cvxrobust.core.extras import require
 from cvxrobust.core.robustness.contest import Index
 from cvxrobust.core.validation import as_numbers, label_array
 
@@ -57,7 +58,7 @@ class RobustTree(ClassifierMixin, BaseEstimator):
             y: Labels of two classes, shape (n,).
 
         Raises:
-            BackendUnavailableError: `groot-trees` is not installed.
+            MissingExtraError: `groot-trees` is not installed.
             InputError: There are not two classes, or attacks have directions of their own.
         """
         inputs = as_numbers(X, "X")
@@ -110,15 +111,11 @@ def groot_tree() -> Any:
     """The tree of `groot-trees`, which asks NumPy for a name that NumPy 2 has elsewhere.
 
     Raises:
-        BackendUnavailableError: It is not installed.
+        MissingExtraError: It is not installed.
     """
+    require("groot", "baselines", "robust trees")
     name = "numpy.lib.function_base"
     if name not in sys.modules and not hasattr(np.lib, "function_base"):
         sys.modules[name] = types.ModuleType(name)
         sys.modules[name].iterable = np.iterable  # type: ignore[attr-defined]
-    try:
-        return importlib.import_module("groot.model").GrootTreeClassifier
-    except ImportError as error:
-        raise BackendUnavailableError(
-            f'robust trees need groot-trees ({error}); run pip install "cvxrobust[baselines]".'
-        ) from error
+    return importlib.import_module("groot.model").GrootTreeClassifier

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from cvxrobust.bench.cifar10.findings import CifarFindings
 from cvxrobust.bench.cifar10.heads.methods import OWN
 from cvxrobust.bench.harness.report.png import COLORS
+from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.core.files import whole_file
 
 if TYPE_CHECKING:
@@ -20,13 +21,9 @@ def draw_accuracies(found: CifarFindings, attack: str, path: Path) -> None:
         attack: Which shares are drawn.
         path: The PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     backbones = [name for name in found.backbones if found.heads_of(name, "judged")]
     heads = list(dict.fromkeys(head for name in backbones for head in found.heads_of(name, "judged")))
-    canvas = Figure(figsize=(3.6 * len(backbones) + 0.6, 4.6), layout="constrained")
-    FigureCanvasAgg(canvas)
+    canvas = new_figure((3.6 * len(backbones) + 0.6, 4.6))
     grid = canvas.subplots(1, len(backbones), sharey=True, squeeze=False)[0]
     for axes, backbone in zip(grid, backbones, strict=True):
         _draw(axes, found, backbone, heads, attack)

@@ -15,6 +15,7 @@ from cvxrobust.bench.cifar10.store import CifarStore, holds_cifar
 from cvxrobust.bench.cifar10.terms import FEWEST, STAGES, CifarTerms
 from cvxrobust.bench.data.cifar import SYNTHETIC, LabelledImages, load_cifar, synthetic_images
 from cvxrobust.bench.harness.run.machine import commit, machine, now, versions
+from cvxrobust.bench.studies.common import require_reporting
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.kit.devices import resolve_device
 from cvxrobust.core.kit.threads import blas_threads, torch_threads
@@ -122,7 +123,9 @@ def run_cifar(request: CifarRequest, told: Callable[[str], None]) -> CifarStore:
 
     Raises:
         InputError: The request cannot be met.
+        MissingExtraError: The report could not be drawn.
     """
+    require_reporting()
     if request.seeds < 1:
         raise InputError(f"seeds are {request.seeds}; expected 1 or more.")
     asked, methods = request.chosen_stages(), request.chosen_methods()

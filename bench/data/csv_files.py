@@ -1,20 +1,17 @@
 """CSV files as they are found: read as text, cell by cell, so that nothing is guessed, renamed or merged."""
 
-import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.csv_rows import cells_of
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.validation import look_continuous
-
-if TYPE_CHECKING:
-    import polars as pl
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
 """What a missing number looks like, in lower case."""
@@ -44,6 +41,9 @@ SEPARATOR_LINE = re.compile(rb"sep=.", re.IGNORECASE)
 UTF8_MARK = b"\xef\xbb\xbf"
 LONGEST_LABEL = 1000
 """Longer ones are texts, not names of classes."""
+
+NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|nan)", re.ASCII | re.IGNORECASE)
+"""How numbers are written: what Python reads as one, but for underscores and digits of other scripts."""
 
 WHOLE = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
 """How whole numbers write themselves."""
@@ -83,34 +83,46 @@ class CsvFormat:
             raise InputError(f"{sign!r} cannot separate cells and be the decimal sign; give another separator.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cells:
     """What stands below a header line.
 
     Args:
         names: The columns' names, stripped of blanks, all different.
-        columns: The cells as text, stripped of blanks. Columns are told apart by their places: polars would read names
-            such as ``^a$`` as patterns.
+        texts: The cells as text, stripped of blanks, shape (n, columns), of NumPy's `StringDType`.
+        plain: Whether none of them holds an underscore or a letter beyond ASCII, as far as that is known.
     """
 
     names: tuple[str, ...]
-    columns: "pl.DataFrame"
+    texts: NDArray[Any]
+    plain: bool = False
 
     def take(self, columns: Sequence[int]) -> "Cells":
         """Some of the columns."""
-        return Cells(tuple(self.names[j] for j in columns), self.columns[:, list(columns)])
+        return replace(self, names=tuple(self.names[j] for j in columns), texts=self.texts[:, list(columns)])
+
+    def rows(self, rows: NDArray[np.intp]) -> "Cells":
+        """Some of the rows."""
+        return replace(self, texts=self.texts[rows])
 
     def missing(self, form: CsvFormat, label: int) -> NDArray[np.bool_]:
         """Which cells stand for missing values, shape (n, columns); those of labels in column `label`."""
-        found = []
-        for column, cells in enumerate(self.columns.get_columns()):
-            if form.missing is not None:
-                texts = ["", *(text.strip() for text in form.missing)]
-            else:
-                texts = list(MISSING_LABELS if column == label else MISSING)
-                cells = cells if column == label else cells.str.to_lowercase()
-            found.append(cells.is_in(texts).to_numpy())
-        return np.array(np.stack(found, axis=1), dtype=np.bool_)
+        if form.missing is not None:
+            return _among(self.texts, ("", *(text.strip() for text in form.missing)))
+        found = _among(self.texts, MISSING)
+        # Lower case, which takes longer than all else here, only where it can matter: at words with this letter.
+        words = np.strings.startswith(self.texts, "n") | np.strings.startswith(self.texts, "N")
+        found[words] = _among(np.strings.lower(self.texts[words]), MISSING)
+        if label >= 0:
+            found[:, label] = _among(self.texts[:, label], MISSING_LABELS)
+        return found
+
+
+def _among(texts: NDArray[Any], known: Sequence[str]) -> NDArray[np.bool_]:
+    found = np.zeros(texts.shape, dtype=np.bool_)
+    for text in known:
+        found |= texts == text
+    return found
 
 
 def read_cells(path: Path, form: CsvFormat) -> Cells:
@@ -120,22 +132,16 @@ def read_cells(path: Path, form: CsvFormat) -> Cells:
         InputError: The file cannot be read, is no UTF-8 text (with or without a mark), has rows longer than its header
             line, or names that are empty or come twice.
     """
-    import polars as pl
-
-    data = _text(path, form)
-    try:
-        # As text: a type inferred from the first rows would hide which cell is not a number.
-        frame = pl.read_csv(data, has_header=False, infer_schema=False, separator=form.separator)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeError) as error:
-        raise InputError(f"{path} cannot be read as CSV: {_trouble(data, form)}.") from error
-    frame = frame.select(pl.all().fill_null("").str.strip_chars())
-    names = [str(name).strip() for name in frame.row(0)]
+    # As text: a type inferred from the first rows would hide which cell is not a number.
+    text = _text(path, form)
+    names, texts = cells_of(path, text, form.separator)
     _check_names(path, names)
-    return Cells(tuple(names), frame[1:])
+    rows = text.partition("\n")[2]
+    return Cells(tuple(names), texts, "_" not in rows and rows.isascii())
 
 
-def _text(path: Path, form: CsvFormat) -> bytes:
-    """The file's bytes from the header line to the last line that is not blank, all of them UTF-8."""
+def _text(path: Path, form: CsvFormat) -> str:
+    """The file's text from the header line to the last line that is not blank."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -166,7 +172,7 @@ def _text(path: Path, form: CsvFormat) -> bytes:
     if SEPARATOR_LINE.fullmatch(first.strip()):
         data = rest  # Excel's own line; what it says is found out anyway
     _check_separator(path, data, form)
-    return data
+    return data.decode("utf-8")
 
 
 def _check_separator(path: Path, data: bytes, form: CsvFormat) -> None:
@@ -186,19 +192,6 @@ def _check_separator(path: Path, data: bytes, form: CsvFormat) -> None:
         f"{path} has a header line with {SEPARATORS[found]}, {some_text(header)}, but no "
         f"{SEPARATORS.get(form.separator, repr(form.separator))}; give --separator {sign}{hint}."
     )
-
-
-def _trouble(data: bytes, form: CsvFormat) -> str:
-    """What is wrong with the form of a file that polars does not read."""
-    lines = csv.reader(data.decode("utf-8").splitlines(keepends=True), delimiter=form.separator)
-    try:
-        width = len(next(lines))
-        for number, row in enumerate(lines, 1):
-            if len(row) > width:
-                return f"data row {number} has {len(row)} cells, but the header line has {width}"
-    except csv.Error:
-        pass
-    return "a quotation mark is not closed, or stands inside a cell; quote whole cells, and marks within by two"
 
 
 def _check_names(path: Path, names: Sequence[str]) -> None:
@@ -226,22 +219,31 @@ def numbers(path: Path, cells: Cells, form: CsvFormat) -> NDArray[np.float64]:
     Raises:
         InputError: A cell is none.
     """
-    import polars as pl
-
-    written = pl.all()
+    written = cells.texts
     if form.decimal == ",":
         # A point would be a thousands separator, or a second decimal sign: nobody can tell, so it makes no number.
-        written = written.str.replace_all(".", "?", literal=True).str.replace(",", ".", literal=True)
-    found = cells.columns.select(written.cast(pl.Float64, strict=False))
-    bad = [column for column, series in enumerate(found.get_columns()) if series.null_count()]
-    if bad:
-        row = int(np.flatnonzero(found[:, bad[0]].is_null().to_numpy())[0])
-        cell, name = str(cells.columns[row, bad[0]]), cells.names[bad[0]]
-        raise InputError(
-            f"{path} has columns that are not numbers: {some([cells.names[j] for j in bad])} (for example "
-            f"{some_text(cell)} in column {name!r}, data row {row + 1}); {_advice(cell, form)}."
-        )
-    return np.asarray(found.to_numpy().astype(np.float64).reshape(cells.columns.shape))
+        written = np.strings.replace(np.strings.replace(written, ".", "?"), ",", ".", count=1)
+    if (found := _all_numbers(written, cells.plain)) is not None:
+        return found
+    wrong = np.array([NUMBER.fullmatch(text) is None for text in written.ravel().tolist()]).reshape(written.shape)
+    bad = np.flatnonzero(wrong.any(axis=0))
+    row = int(np.flatnonzero(wrong[:, bad[0]])[0])
+    cell, name = str(cells.texts[row, bad[0]]), cells.names[bad[0]]
+    raise InputError(
+        f"{path} has columns that are not numbers: {some([cells.names[j] for j in bad])} (for example "
+        f"{some_text(cell)} in column {name!r}, data row {row + 1}); {_advice(cell, form)}."
+    )
+
+
+def _all_numbers(texts: NDArray[Any], plain: bool) -> NDArray[np.float64] | None:
+    """Texts as the numbers that they are; None where one is none, as of `NUMBER`."""
+    together = "" if plain else "".join(texts.ravel().tolist())
+    if "_" in together or not together.isascii():
+        return None
+    try:
+        return np.asarray(texts.astype(np.float64))
+    except ValueError:
+        return None
 
 
 def _advice(cell: str, form: CsvFormat) -> str:

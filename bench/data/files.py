@@ -169,7 +169,7 @@ def read_csv(path: Path, label: str | None, form: CsvFormat, columns: RowColumns
     if form.drop_incomplete and missing.any():
         complete = np.flatnonzero(~np.any(missing, axis=1))
         notes = (f"left out {len(missing) - len(complete)} rows with missing values",)
-        cells, missing = Cells(cells.names, cells.columns[complete]), missing[complete]
+        cells, missing = cells.rows(complete), missing[complete]
     _refuse_missing(path, cells.names, missing)
     table = cells.take(features)
     X = numbers(path, table, form)
@@ -178,7 +178,7 @@ def read_csv(path: Path, label: str | None, form: CsvFormat, columns: RowColumns
     if columns.targets is not False:
         targets = parse_targets(path, cells.take([place]), form, certain)
     if targets is None:
-        found = Table(X, parse_labels(path, cells.columns[:, place].to_list()), table.names, notes)
+        found = Table(X, parse_labels(path, cells.texts[:, place].tolist()), table.names, notes)
     else:
         _refuse_infinite(path, (column,), targets[:, None])
         found = Table(X, targets, table.names, notes, targets=True)

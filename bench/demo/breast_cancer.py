@@ -22,6 +22,7 @@ from cvxrobust.bench.workflows.output_files import make_folder
 from cvxrobust.bench.workflows.threats import STANDARDISED_UNIT
 from cvxrobust.bench.workflows.training import Training
 from cvxrobust.core.contracts.result import Quality
+from cvxrobust.core.extras import require
 from cvxrobust.core.files import write_whole
 from cvxrobust.core.pictures.canvas import COLOURS, new_picture
 
@@ -66,7 +67,9 @@ def run(out: Path, quiet: bool = False) -> bool:
 
     Raises:
         InputError: Nothing can be written to `out`.
+        MissingExtraError: Nothing here draws.
     """
+    require("matplotlib", "plot", "the pictures of the main job")
     make_folder(out, "--out")
     entries = [train_for(radius, out, quiet) for radius in TRAINING_RADII]
     numbers = to_dict(entries)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cvxrobust.bench.harness.report.png import COLORS
+from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.bench.reproduce.analysis import OURS, TableFindings
 from cvxrobust.bench.reproduce.tables import Question
 from cvxrobust.core.files import whole_file
@@ -21,12 +22,8 @@ def draw_table(found: TableFindings, path: Path) -> None:
         found: What was found, on one complete split at least.
         path: The PNG.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     questions = found.table.questions
-    canvas = Figure(figsize=(4.3 * len(questions), 4.6), layout="constrained")
-    FigureCanvasAgg(canvas)
+    canvas = new_figure((4.3 * len(questions), 4.6))
     grid = canvas.subplots(1, len(questions), sharey=True, squeeze=False)[0]
     for axes, question in zip(grid, questions, strict=True):
         _draw(axes, found, question)

@@ -15,6 +15,7 @@ from cvxrobust.bench.reproduce.fits import FAILED, LATE, Fit, StudyTerms, carry_
 from cvxrobust.bench.reproduce.selection import Cell
 from cvxrobust.bench.studies.common import Apart, Row
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.extras import require
 
 GRACE = 120.0
 """Seconds after the time limit of a fit, for judging it, at which its process is ended."""
@@ -146,12 +147,12 @@ def hands_of_dask(address: str) -> Iterator[Hands]:
         address: Of the scheduler.
 
     Raises:
-        InputError: Nobody answers there, ``distributed`` is not installed, or there are no workers.
+        InputError: Nobody answers there, or there are no workers.
+        MissingExtraError: ``distributed`` is not installed.
     """
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise InputError("--dask needs dask.distributed; run `pip install 'cvxrobust[dask]'`.") from error
+    require("distributed", "dask", "workers on other machines")
+    from distributed import Client
+
     try:
         client: Any = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:

@@ -15,7 +15,7 @@ from cvxrobust.bench.reproduce.methods import BUDGET, METHODS, Method, methods_n
 from cvxrobust.bench.reproduce.run import carry_out_all, hands_here, hands_of_dask
 from cvxrobust.bench.reproduce.selection import Cell, cells_of
 from cvxrobust.bench.reproduce.tables import TABLES, StudyTable, read_rows_of, table_named
-from cvxrobust.bench.studies.common import Row
+from cvxrobust.bench.studies.common import Row, require_reporting
 from cvxrobust.core.errors import InputError
 
 
@@ -109,7 +109,9 @@ def run_study(request: StudyRequest, told: Callable[[Row, int], None]) -> list[l
 
     Raises:
         InputError: The request cannot be met.
+        MissingExtraError: The report could not be drawn.
     """
+    require_reporting()
     request.check()
     journal = Journal(request.out)
     journal.begin(request.manifest(), request.resume)

@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from cvxrobust.core.extras import require
+
 Row = dict[str, Any]
 Answer = TypeVar("Answer")
 
@@ -57,6 +59,16 @@ def study_parser(about: str | None, **options: Any) -> argparse.ArgumentParser:
                 kind = {"type": type(default), "default": default, "choices": DTYPES if name == "dtype" else None}
         parser.add_argument(f"--{name.replace('_', '-')}", help=HELP.get(name), **kind)
     return parser
+
+
+def require_reporting() -> None:
+    """Refuse a long study whose report could not be written in the end.
+
+    Raises:
+        MissingExtraError: A package that draws or tabulates is not installed.
+    """
+    for module in ("matplotlib", "polars", "jinja2", "plotly"):
+        require(module, "all", "studies and their reports")
 
 
 def numbers_of(size: str) -> list[int]:

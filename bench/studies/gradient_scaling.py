@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.bench.studies.common import print_table, study_parser, timed
 from cvxrobust.core.environment import peak_memory
 from cvxrobust.core.kit.threads import blas_threads
@@ -91,9 +92,7 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 def plot(costs: Sequence[Cost], path: Path) -> None:
     """Cost against n and d."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = new_figure((9, 4))
     for axes, (name, fixed) in zip(figure.subplots(1, 2), (("n", "d"), ("d", "n")), strict=True):
         largest = max(getattr(cost, fixed) for cost in costs)
         shown = [cost for cost in costs if getattr(cost, fixed) == largest]

@@ -16,6 +16,7 @@ import numpy as np
 
 from cvxrobust.bench.data.dataset import load_dataset, stratified_split
 from cvxrobust.bench.data.known import BREAST_CANCER
+from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.bench.studies.common import print_table, study_parser
 from cvxrobust.core.errors import InputError
 
@@ -137,13 +138,8 @@ def sampled(instance: Instance, threads: int) -> Curve:
 
 def draw(curves: Sequence[Curve], path: Path) -> None:
     """Objective against slots, one panel per data set."""
-    # Figure and canvas by hand: pyplot would choose a window system and keep global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = list(dict.fromkeys(curve.instance for curve in curves))
-    figure = Figure(figsize=(5.5 * len(names), 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((5.5 * len(names), 4.2))
     for index, name in enumerate(names):
         axes = figure.add_subplot(1, len(names), index + 1)
         for curve in (curve for curve in curves if curve.instance == name):

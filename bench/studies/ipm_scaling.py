@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvxrobust.bench.data.teachers import quadratic_teacher
+from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.bench.studies.common import print_rows, study_parser
 from cvxrobust.bench.studies.gradient_scaling import slope
 
@@ -60,9 +61,7 @@ def measure(n: int, d: int, threads: int, device: str) -> Cost:
 
 def plot(costs: Sequence[Cost], path: Path) -> None:
     """Seconds of a solve and of an iteration against n and d."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = new_figure((9, 4))
     for axes, (name, fixed, at) in zip(figure.subplots(1, 2), (("n", "d", INPUTS), ("d", "n", ROWS)), strict=True):
         shown = sorted((cost for cost in costs if getattr(cost, fixed) == at), key=lambda cost: getattr(cost, name))
         sizes = [getattr(cost, name) for cost in shown]

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.bench.studies.common import Row, markdown, measure_or_show, number, study_parser, timed
 
 BETAS = (0.3, 1e-3)
@@ -131,9 +132,7 @@ def _origins(points: Sequence[Row]) -> str:
 
 def plot(rows: Sequence[Row], cases: Sequence[str], path: Path) -> None:
     """For every case the optimum over betas, a line per radius; and seconds, those of points solved alone beside."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.6 * len(cases), 6.4), layout="constrained")
+    figure = new_figure((3.6 * len(cases), 6.4))
     axes = figure.subplots(2, len(cases), squeeze=False)
     for column, case in enumerate(cases):
         points = _of(rows, case, "point")

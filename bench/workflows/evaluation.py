@@ -13,7 +13,7 @@ import numpy as np
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.display import spreadsheet_cell
-from cvxrobust.bench.workflows.output_files import check_writable
+from cvxrobust.bench.workflows.output_files import check_picture, check_writable
 from cvxrobust.bench.workflows.requests import describe
 from cvxrobust.bench.workflows.robustness import (
     AccuracyBracket,
@@ -242,9 +242,10 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     Raises:
         InputError: The model or the data cannot be used, do not belong together, or a file cannot be written.
     """
-    for path, option in ((request.rows_file, "--rows"), (request.picture, "--picture")):
-        if path is not None:
-            check_writable(path, option, request.network, Path(request.data))
+    if request.rows_file is not None:
+        check_writable(request.rows_file, "--rows", request.network, Path(request.data))
+    if request.picture is not None:
+        check_picture(request.picture, "--picture", request.network, Path(request.data))
     subject = find_subject(request.subject)
     if request.exact and not isinstance(subject.model, ReLUNetwork):
         raise _nothing_to_settle(request, subject.model)

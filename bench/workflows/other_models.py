@@ -4,7 +4,6 @@ import importlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from cvxrobust.bench.data.csv_files import some
 from cvxrobust.bench.data.files import is_file
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.extras import require
 
 TRUST = "--trust-code"
 
@@ -69,8 +69,7 @@ def load_other(path: Path, trusted: bool) -> OtherModel:
 
 
 def _skops(path: Path, trusted: bool) -> Any:
-    if find_spec("skops") is None:
-        raise InputError(f"{path} is read by the package skops, which is not installed; run `pip install skops`.")
+    require("skops", "skops", f"classifiers from files such as {path}")
     io = importlib.import_module("skops.io")
     try:
         unknown = sorted(map(str, io.get_untrusted_types(file=path)))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cvxrobust.core.errors import InputError, WriteError
+from cvxrobust.core.extras import require
 from cvxrobust.core.files import check_folder, check_room, write_whole
 from cvxrobust.core.networks.base import TwoLayerNetwork
 
@@ -43,6 +44,17 @@ class Saved:
         return WriteError(
             f"{self.failure} No other folder took it, so it is printed as base64: decode that into a file."
         )
+
+
+def check_picture(path: Path, option: str, *sources: Path) -> None:
+    """Find out whether a picture can be drawn, and written to a file; see `check_writable`.
+
+    Raises:
+        InputError: It cannot be written.
+        MissingExtraError: Nothing here draws.
+    """
+    require("matplotlib", "plot", "pictures")
+    check_writable(path, option, *sources)
 
 
 def save_somewhere(network: TwoLayerNetwork, path: Path) -> Saved:

@@ -14,7 +14,9 @@ from cvxrobust.bench.workflows.training import Prepared, Training, clean_accurac
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.discovery.registry import problems
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.extras import has
 from cvxrobust.core.files import whole_file, write_whole
+from cvxrobust.core.pictures.canvas import new_figure
 
 if TYPE_CHECKING:
     from cvxrobust.core.paths.result import PathPoint, PathResult
@@ -57,6 +59,11 @@ class TrainedPath:
     prepared: Prepared
     path: "PathResult[Any]"
     trainings: dict[tuple[int, int], Training]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the folder holds a picture: if there is something to draw, and matplotlib."""
+        return self.request.folder is not None and len(self.path) > 0 and has("matplotlib")
 
     @property
     def measure(self) -> str:
@@ -153,7 +160,7 @@ def _write(found: TrainedPath, folder: Path) -> None:
         name = f"beta={point.beta:.6g},radius={point.radius:.6g}.npz"
         found.trainings[point.index].result.network.save(networks / name, standardized=True)
     write_whole(folder / TABLE, json.dumps(found.to_dict(), indent=1))
-    if len(found.path):
+    if found.drawn:
         with whole_file(folder / PICTURE) as file:
             draw_surface(found.path, file)
 
@@ -165,7 +172,6 @@ def draw_surface(path: "PathResult[Any]", file: Any) -> None:
         path: What to draw.
         file: Where to, as matplotlib takes it; a PNG.
     """
-    from cvxrobust.core.pictures.canvas import new_figure
     from cvxrobust.core.pictures.path import plot_path, shade
 
     figure = new_figure((9.0, 4.0))

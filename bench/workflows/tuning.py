@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.bench.workflows.output_files import check_writable
+from cvxrobust.bench.workflows.output_files import check_picture
 from cvxrobust.bench.workflows.requests import TrainingRequest
 from cvxrobust.bench.workflows.threats import BY_FEATURE, scale_of
 from cvxrobust.bench.workflows.training import Prepared, Training, finish, prepare
@@ -188,7 +188,7 @@ def _check(request: TuningRequest) -> None:
         )
     for path, option in ((request.picture, "--picture"), (request.surface, "--surface")):
         if path is not None:
-            check_writable(path, option, Path(request.training.data))
+            check_picture(path, option, Path(request.training.data))
 
 
 def _with(request: TuningRequest, chosen: Mapping[str, float | int]) -> TrainingRequest:

@@ -1,10 +1,9 @@
 """Figures and axes, and files of them."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cvxrobust.core.errors import InputError
+from cvxrobust.core.extras import require
 from cvxrobust.core.files import whole_file
 from cvxrobust.core.secrets import presentable
 
@@ -24,7 +23,7 @@ def axes_or_new(ax: "Axes | None", size: tuple[float, float] | None = None) -> "
         size: Inches of a new figure; None for what matplotlib is set to.
 
     Raises:
-        InputError: matplotlib is missing.
+        MissingExtraError: matplotlib is not installed.
     """
     if ax is not None:
         return ax
@@ -38,10 +37,9 @@ def require_matplotlib() -> None:
     """Refuse to draw where nothing can.
 
     Raises:
-        InputError: matplotlib is missing.
+        MissingExtraError: matplotlib is not installed.
     """
-    if find_spec("matplotlib") is None:
-        raise InputError('plots need matplotlib, which is not installed: pip install "cvxrobust[plot]".')
+    require("matplotlib", "plot", "pictures")
 
 
 def new_picture(size: tuple[float, float] = (8.0, 5.0)) -> "tuple[Figure, Axes]":
@@ -51,7 +49,11 @@ def new_picture(size: tuple[float, float] = (8.0, 5.0)) -> "tuple[Figure, Axes]"
 
 
 def new_figure(size: tuple[float, float]) -> "Figure":
-    """An empty figure of so many inches, for a file."""
+    """An empty figure of so many inches, for a file.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
     require_matplotlib()
     # Figure and canvas by hand: pyplot would choose a window system and keep global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg

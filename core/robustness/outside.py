@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cvxrobust.core.attacks.threat import AttackSet
-from cvxrobust.core.errors import BackendUnavailableError, InputError, UnknownNameError
+from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.extras import require
 from cvxrobust.core.robustness.attacks import Attack, Best, Effort
 from cvxrobust.core.robustness.contest import Array, Index
 from cvxrobust.core.robustness.models import Model
@@ -41,7 +42,7 @@ def foolbox_attack(name: str, options: Mapping[str, Any] | None = None) -> Attac
         options: What it is made with, such as ``{"steps": 100}``.
 
     Raises:
-        BackendUnavailableError: Foolbox is not installed.
+        MissingExtraError: Foolbox is not installed.
         UnknownNameError: It has no such attack.
         InputError: The attack is made with something else.
     """
@@ -101,7 +102,7 @@ def autoattack(version: str = "standard", attacks: Sequence[str] | None = None) 
         attacks: Such as ``["apgd-ce", "fab"]``; None for those of the version.
 
     Raises:
-        BackendUnavailableError: pyautoattack is not installed.
+        MissingExtraError: pyautoattack is not installed.
         InputError, when attacking: The classifier is none of these, or attacks are of another shape.
     """
     package = _package("pyautoattack", "attacks-images")
@@ -178,9 +179,5 @@ def _range_of(attacks: AttackSet, centre: Array, radius: float) -> tuple[float, 
 
 
 def _package(name: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise BackendUnavailableError(
-            f"attacks of {name} need that package ({error}); run `pip install 'cvxrobust[{extra}]'`."
-        ) from error
+    require(name, extra, "attacks of others")
+    return importlib.import_module(name)

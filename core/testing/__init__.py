@@ -8,7 +8,11 @@
 Needs pytest (``pip install "cvxrobust[testing]"``). Nothing else in the package imports this.
 """
 
-import pytest
+from cvxrobust.core.extras import require
+
+require("pytest", "testing", "contracts")
+
+import pytest  # noqa: E402 - after the line above
 
 CHECKED = (
     "checks",

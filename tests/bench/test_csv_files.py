@@ -1,10 +1,12 @@
 """CSV files as people have them: what a name, a label and a number is, and what is said of all else."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from cvxrobust.bench.cli import main
-from cvxrobust.bench.data.csv_files import CsvFormat
+from cvxrobust.bench.data import csv_rows
+from cvxrobust.bench.data.csv_files import CsvFormat, numbers, read_cells
 from cvxrobust.bench.data.dataset import load_dataset
 from cvxrobust.bench.workflows.evaluation import EvaluationRequest, evaluate
 from cvxrobust.bench.workflows.requests import TrainingRequest
@@ -149,6 +151,73 @@ def test_separators_and_decimal_commas_are_read_where_they_are_given(write, sepa
 def test_signs_that_are_none_are_refused(signs):
     with pytest.raises(InputError, match=r"separator|decimal"):
         CsvFormat(*signs)
+
+
+# -- cells ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("below", "cells"),
+    [
+        ('"1,5",x', [["1,5", "x"]]),
+        ('"say ""no""",""', [['say "no"', ""]]),
+        ('"two\nlines",1\n"",2', [["two\nlines", "1"], ["", "2"]]),
+        ('"a"\r\n\r\nb,"c"\r', [["a", ""], ["", ""], ["b", "c"]]),
+        ("short\n  \n , spaced ", [["short", ""], ["", ""], ["", "spaced"]]),
+        ("1,\n,2", [["1", ""], ["", "2"]]),
+        ("x\ry,\x0b2", [["x\ry", "2"]]),
+        ('"\n\n",1', [["", "1"]]),
+    ],
+)
+@pytest.mark.parametrize("block", [1, 2, csv_rows.BLOCK])
+def test_cells_are_what_stands_between_separators_or_marks(write, monkeypatch, below, cells, block):
+    monkeypatch.setattr(csv_rows, "BLOCK", block)
+    found = read_cells(write(f'a,"b"\n{below}\n'), CsvFormat())
+    assert (found.names, found.texts.tolist()) == (("a", "b"), cells)
+
+
+@pytest.mark.parametrize(
+    ("below", "where"),
+    [('5",x', "1"), ('1,2\n"5"x,y', "2"), ('1,2\n3,4\n"5,6\n7,8', "3"), ('a "b",c', "1"), ('"x" ,y', "1")],
+)
+def test_a_mark_that_is_out_of_place_is_found(write, below, where):
+    with pytest.raises(InputError, match=rf"not closed, or stands inside a cell, in data row {where}; quote whole"):
+        read_cells(write(f"a,b\n{below}\n"), CsvFormat())
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_tables_are_read_as_polars_reads_them(write, seed):
+    """Text of any kind in quotes, numbers of any size without: to the cell, and to the last bit."""
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((40, 2)) * 10.0 ** rng.integers(-320, 308, (40, 2))
+    signs = list('ab ,;"\n\r\t_äλ\u20281.é')
+    texts = ["x" + "".join(rng.choice(signs, rng.integers(0, 9))) + "y" for _ in range(40)]
+    quoted = ['"' + text.replace('"', '""') + '"' for text in texts]
+    rows = [f"{a!r},{text},{b:.3g}" for (a, b), text in zip(values.tolist(), quoted, strict=True)]
+    path = write("\n".join(["a,text,b", *rows]) + "\n")
+    expected = pl.read_csv(path, infer_schema=False)
+    found = read_cells(path, CsvFormat())
+    assert found.texts.tolist() == [list(row) for row in expected.rows()]
+    exact = expected.select(pl.col("a", "b").cast(pl.Float64)).to_numpy()
+    np.testing.assert_array_equal(numbers(path, found.take([0, 2]), CsvFormat()), exact)
+    np.testing.assert_array_equal(exact[:, 0], values[:, 0])
+
+
+@pytest.mark.parametrize(
+    "text", ["1", "+1.", "-.5", "1e5", "1E-05", "00012", "1e999", "-inf", "nan", "Infinity", "9" * 400, "1e-400"]
+)
+def test_numbers_are_those_of_polars(write, text):
+    path = write(f"a\n{text}\n")
+    expected = pl.Series([text]).cast(pl.Float64).to_numpy()
+    np.testing.assert_array_equal(numbers(path, read_cells(path, CsvFormat()), CsvFormat())[:, 0], expected)
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0661", "0x1", "1e", "--1", "1d5", "true", "infin", "1 2", "1e5.0", "."])
+def test_nothing_else_is_a_number(write, text):
+    assert pl.Series([text]).cast(pl.Float64, strict=False).to_list() == [None]
+    path = write(f"a,b\n1,2\n3,{text}\n")
+    with pytest.raises(InputError, match=r"not numbers: b \(for example .* data row 2\)"):
+        numbers(path, read_cells(path, CsvFormat()), CsvFormat())
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------

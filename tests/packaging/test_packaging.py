@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from papers import blocks, name_of, papers, python_blocks, read
+from papers import blocks, name_of, papers, prose, python_blocks, read
 
 import cvxrobust
 from cvxrobust.core.discovery.registry import backends
@@ -37,8 +37,15 @@ def run_python(code, *, path=None, **environment):
 def test_all_places_name_the_same_version():
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     releases = re.findall(r"^## \[(\d[^\]]*)\]", changelog, flags=re.MULTILINE)
-    assert PROJECT["project"]["version"] == cvxrobust.__version__ == version("cvxrobust") == releases[0]
+    assert cvxrobust.__version__ == version("cvxrobust") == releases[0]
     assert "## [Unreleased]" in changelog
+
+
+def test_the_version_stands_in_one_place():
+    assert "version" in PROJECT["project"]["dynamic"]
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "cvxrobust.__version__"}
+    for name in ("pyproject.toml", "CITATION.cff", "README.md", "Makefile"):
+        assert cvxrobust.__version__ not in (ROOT / name).read_text(encoding="utf-8"), name
 
 
 def test_types_are_announced_to_type_checkers():
@@ -103,10 +110,26 @@ def test_a_small_table_is_trained_on_without_what_it_does_not_need(tmp_path):
     rows = [f"{i % 7},{i % 5},{'yes' if i % 7 > 2 else 'no'}" for i in range(40)]
     (tmp_path / "small.csv").write_text("\n".join(["width,height,label", *rows]), encoding="utf-8")
     asked = ["solve", "--data", str(tmp_path / "small.csv"), "--radius", "0.1", "--backend", "clarabel", "--json"]
-    unneeded = ("sklearn", "scipy.stats", "pandas", "torch", "cvxpy", "matplotlib", "jinja2", "plotly")
+    unneeded = ("sklearn", "scipy.stats", "pandas", "polars", "torch", "cvxpy", "matplotlib", "jinja2", "plotly")
     report = f"print('LOADED', *(name for name in {unneeded!r} if name in sys.modules))"
     code = f"import sys; from cvxrobust.bench.cli import app; app({asked!r}, standalone_mode=False); {report}"
     assert run_python(code).splitlines()[-1].split() == ["LOADED"]
+
+
+TINY = """
+import numpy, sys
+from cvxrobust import AdversarialSDP, solve
+
+X = numpy.random.default_rng(0).normal(size=(40, 3))
+result = solve(AdversarialSDP(X, numpy.sign(X[:, 0] + 0.1), radius=0.1, beta=0.05))
+assert (result.backend, str(result.quality)) == ("clarabel", "certified"), result
+"""
+
+
+def test_a_first_tiny_problem_is_solved_before_any_large_package_is_imported():
+    unneeded = ("torch", "cvxpy", "sklearn", "scs", "scipy.stats", "polars", "pydantic", "matplotlib", "plotly")
+    report = f"print('LOADED', *(name for name in {unneeded!r} if name in sys.modules))"
+    assert run_python(TINY + report).splitlines()[-1].split() == ["LOADED"]
 
 
 def test_every_dependency_is_pinned():
@@ -116,8 +139,51 @@ def test_every_dependency_is_pinned():
             name, exact, _ = line.partition("==")
             assert exact, line
             pinned.add(canonical(name))
-    wanted = PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"]
-    assert {canonical(re.match(r"[\w.-]+", line)[0]) for line in wanted} <= pinned
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = PROJECT["project"]["dependencies"] + [line for extra in PINNED for line in extras[extra]]
+    names = {canonical(re.match(r"[\w.-]+", line)[0]) for line in wanted}
+    assert names - {"cvxrobust"} <= pinned
+
+
+PINNED = ("bench", "plot", "dev", "release")
+"""Extras that we install ourselves."""
+
+
+def setup_script():
+    """The functions of setup.py, without what it does."""
+    found = {"__file__": str(ROOT / "setup.py"), "__name__": "looked_at"}
+    exec(compile((ROOT / "setup.py").read_text(encoding="utf-8"), "setup.py", "exec"), found)
+    return found
+
+
+def test_links_of_the_page_that_an_index_shows_lead_into_the_repository():
+    address, text = "https://example.org/ours", read(ROOT / "README.md")
+    shown = setup_script()["with_absolute_links"](text, address)
+    links = [re.findall(r"\]\(([^)\s]+)\)", prose(page)) for page in (text, shown)]
+    assert len(links[0]) == len(links[1]) > 10
+    for ours, theirs in zip(*links, strict=True):
+        if ours.startswith(("https://", "#")):
+            assert theirs == ours
+        else:
+            assert re.fullmatch(rf"{address}/(blob|raw)/main/{re.escape(ours)}", theirs)
+            assert (ROOT / ours.partition("#")[0]).is_file()
+    assert f"]({address}/raw/main/bench/studies/reports/adversarial-gaps-1.png)" in shown
+    for kind in ("python", "sh", "text"):
+        assert blocks(shown, kind) == blocks(text, kind)
+
+
+def test_addresses_of_the_project_stand_in_one_place():
+    home = PROJECT["project"]["urls"]["Repository"]
+    assert not home.endswith("/")
+    assert all(address.startswith("https://") for address in PROJECT["project"]["urls"].values())
+    assert f"repository-code: {home}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_whoever_cites_us_names_the_article_and_the_licence():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert "value: arXiv:2405.14033\n" in text
+    assert f"license: {PROJECT['project']['license']}\n" in text
+    assert "title: cvxrobust\n" in text
 
 
 def canonical(name):

@@ -102,7 +102,7 @@ class Environment:
 
 @cache
 def fresh_environment(base: Path) -> Environment:
-    """The environment of this test session, with ``cvxrobust[testing]`` and nothing else in it.
+    """The environment of this test session, with ``cvxrobust[bench,testing]`` and nothing else in it.
 
     Args:
         base: The session's temporary folder.
@@ -121,7 +121,7 @@ def fresh_environment(base: Path) -> Environment:
         _link(metadata.distribution(tool), site, environment.scripts)
     environment.install("--no-deps", wheel)
     (ours,) = metadata.distributions(name="cvxrobust", path=[str(site)])
-    for needed in sorted(_closure(ours.requires or (), ("testing",))):
+    for needed in sorted(_closure(ours.requires or (), ("bench", "testing"))):
         _link(metadata.distribution(needed), site, environment.scripts)
     return environment
 

@@ -143,9 +143,11 @@ def _targets(
 
     Raises:
         InputError: Nothing can be written there.
+        MissingExtraError: Nothing here draws what Markdown shows.
     """
     from cvxrobust.bench.workflows.output_files import check_writable, make_folder
     from cvxrobust.core.errors import InputError
+    from cvxrobust.core.extras import require
 
     if html is None and markdown is None:
         folder = first if out is None else out
@@ -153,6 +155,8 @@ def _targets(
         html, markdown = folder / "report.html", folder / "report.md"
     elif out is not None:
         raise InputError("give --out, or --html and --markdown, not both.")
+    if markdown is not None:
+        require("matplotlib", "plot", "pictures beside Markdown")
     for path, option in ((html, "--html"), (markdown, "--markdown")):
         if path is not None:
             check_writable(path, option)

@@ -17,6 +17,7 @@ from cvxrobust.bench.display import (
     percent,
     print_json,
 )
+from cvxrobust.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from cvxrobust.bench.workflows.paths import TrainedPath
@@ -104,4 +105,7 @@ def _print_path(found: "TrainedPath") -> None:
     print(found.path)
     console().print(make_table(f"{found.request.training.problem} on {found.prepared.dataset.name}", columns, rows, 0))
     if found.request.folder is not None:
-        print(f"Networks, table and picture are in {found.request.folder}")
+        kept = "Networks, table and picture" if found.drawn else "Networks and table"
+        print(f"{kept} are in {found.request.folder}")
+        if len(found.path) and not found.drawn:
+            print(f"No picture was drawn: {MissingExtraError('pictures', 'matplotlib', 'plot')}")

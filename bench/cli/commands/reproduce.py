@@ -52,6 +52,9 @@ def tables(
     splits that are complete, comes last.
     """
     with clean_errors():
+        from cvxrobust.bench.studies.common import require_reporting
+
+        require_reporting()
         from cvxrobust.bench.reproduce.fits import StudyTerms
         from cvxrobust.bench.reproduce.methods import TrainingTerms
         from cvxrobust.bench.reproduce.study import StudyRequest
@@ -154,6 +157,9 @@ def cifar10(
     of what there is, comes last.
     """
     with clean_errors():
+        from cvxrobust.bench.studies.common import require_reporting
+
+        require_reporting()
         from cvxrobust.bench.cifar10.study import CifarRequest, terms_of
 
         asked = {
@@ -197,6 +203,9 @@ def report(
     Of tables figures are over the splits on which every method is complete, and the page says how many these are.
     """
     with clean_errors():
+        from cvxrobust.bench.studies.common import require_reporting
+
+        require_reporting()
         from cvxrobust.bench.cifar10.store import CifarStore, holds_cifar
         from cvxrobust.bench.reproduce.journal import Journal
 

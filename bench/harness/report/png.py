@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvxrobust.bench.harness.report.figures import Curve, Figure, Figures
+from cvxrobust.core.extras import require
 from cvxrobust.core.files import whole_file
 from cvxrobust.core.secrets import presentable
 
@@ -54,6 +55,7 @@ def write_pictures(figures: Figures, folder: Path, stem: str) -> dict[str, Path]
     Returns:
         Files by what they show: ``counts``, ``phases``, ``profile-1``, ``scaling-1``, ``gaps-1`` and so on.
     """
+    require("matplotlib", "plot", "pictures of reports")
     order = {name: number for number, name in enumerate(figures.backends)}
     files = {}
     for figure in (figures.counts, figures.phases, *figures.profiles, *figures.scalings):

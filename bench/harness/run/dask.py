@@ -19,6 +19,7 @@ from cvxrobust.bench.harness.run.runner import Task
 from cvxrobust.bench.harness.run.worker_pool import WorkerPool
 from cvxrobust.bench.harness.suite.cases import Case
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.extras import require
 
 CONNECT_SECONDS = 30
 
@@ -32,14 +33,14 @@ class Cluster:
         address: Its address, such as ``tcp://10.0.0.1:8786``.
 
     Raises:
-        InputError: Nobody answers there, or ``distributed`` is not installed.
+        InputError: Nobody answers there.
+        MissingExtraError: ``distributed`` is not installed.
     """
 
     def __init__(self, address: str) -> None:
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise InputError("--dask needs dask.distributed; run `pip install 'cvxrobust[dask]'`.") from error
+        require("distributed", "dask", "workers on other machines")
+        from distributed import Client
+
         try:
             self._client: Any = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:

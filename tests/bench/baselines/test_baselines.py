@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.ensemble import RandomForestClassifier
 
-from cvxrobust import BackendUnavailableError, CvxRobustError, InputError
+from cvxrobust import CvxRobustError, InputError, MissingExtraError
 from cvxrobust.bench.baselines.adversarial_network import AdversarialNetwork
 from cvxrobust.bench.baselines.forest import Forest
 from cvxrobust.bench.baselines.kernels import QuadraticSVC
@@ -132,7 +132,7 @@ def test_a_quick_forest_is_the_forest():
 def test_without_the_package_of_trees_the_message_says_what_to_install():
     X, y = data()
     missing = mock.patch.dict(sys.modules, {"groot": None, "groot.model": None})
-    with missing, pytest.raises(BackendUnavailableError, match="baselines"):
+    with missing, pytest.raises(MissingExtraError, match="baselines"):
         RobustTree().fit(X, y)
 
 

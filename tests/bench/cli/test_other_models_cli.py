@@ -169,7 +169,7 @@ def test_files_of_skops_need_no_trust_but_for_types_that_it_does_not_know(run, d
     monkeypatch.setitem(sys.modules, "skops", None)
     code, _, err = run("evaluate", path, "--data", data, "--radius", 0.1)
     assert code == 2
-    assert "run `pip install skops`" in err
+    assert 'need skops, which is not installed: pip install "cvxrobust[skops]"' in err
     for unknown, more in (([], ()), (["os.system"], ("--trust-code",))):
         for name, module in fake_skops(unknown).items():
             monkeypatch.setitem(sys.modules, name, module)
