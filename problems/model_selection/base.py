@@ -129,7 +129,9 @@ class CrossValidated(NetworkEstimator):
         candidates = self._candidates(single, rows.take(counted), norm, radius)
         folds = splits(self.cv, rows.inputs, strata, counted, groups, of_folds, targets=of_targets)
         kept = None if self.folder is None else Path(self.folder)
-        search = Search(single, candidates, norm, judge, self.search_tolerance, bool(self.verbose), self.warm, kept)
+        search = Search(
+            single, candidates, norm, self.bounds, judge, self.search_tolerance, bool(self.verbose), self.warm, kept
+        )
         self._keep(search.surface(rows, folds, self.n_jobs))
         return self._refitted(single, rows.take(counted), norm, radius) if self.refit else self
 
@@ -162,6 +164,7 @@ class CrossValidated(NetworkEstimator):
 
     def _candidates(self, single: Any, rows: TrainingRows, norm: Norm, radius: float) -> Candidates:
         stated = single._stated(single._meant(rows))
+        self._range(rows.inputs.shape[1], None)  # which is that of judgements, not of trainings
         movable = stated.threat(norm).on(stated.rows.inputs[:1]).ball.dimension
         usual = FACTORS if self._training_norm(norm) == norm else factors_in_l2(GEOMETRIES[norm], movable)
         radii = checked_radii(self.radii, self.radius_factors, radius, usual)

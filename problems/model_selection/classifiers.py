@@ -13,7 +13,7 @@ from cvxrobust.problems.model_selection.base import Array, CrossValidatedClassif
 from cvxrobust.problems.model_selection.grids import BETAS, checked_gates
 from cvxrobust.problems.model_selection.surface import BEST
 from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION
-from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Shape
+from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Range, Shape
 from cvxrobust.problems.sklearn_estimators.classifiers import PolynomialClassifier, ReLUClassifier
 
 
@@ -63,6 +63,8 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
         attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
             units without `standardize`), or ``"data"``, the data's units.
+        bounds: With norm "inf" the range that inputs stay in under attack, whatever `attack_units`: the least and the
+            largest values, each a number or one for each feature, in the data's units; None for none.
         calibration: How outputs of the last network become the probabilities of `predict_proba`, as for
             `PolynomialClassifier`.
 
@@ -114,6 +116,7 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         immutable: object = None,
         attack_units: str = STANDARDIZED,
         calibration: str | None = None,
+        bounds: Range = None,
     ) -> None:
         self.threat_radius = threat_radius
         self.norm: Norm = norm
@@ -144,6 +147,7 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         self.immutable = immutable
         self.attack_units = attack_units
         self.calibration = calibration
+        self.bounds = bounds
 
     def _single(self, seed: int) -> PolynomialClassifier:
         return PolynomialClassifier(

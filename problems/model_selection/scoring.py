@@ -108,7 +108,7 @@ def withstands(network: Any, X: Array, labels: NDArray[Any], threat: Threat, rad
         network: With its standardizer and its labels.
         X: Inputs in the units of the data, shape (n, d).
         labels: Shape (n,).
-        threat: The attacks, in the network's units.
+        threat: The attacks, in the network's units, but for the range of inputs.
         radii: Of the attacks, shape (k,), each finite and 0 or more; 0 for none.
     """
     view = NetworkModel(network)
@@ -117,7 +117,7 @@ def withstands(network: Any, X: Array, labels: NDArray[Any], threat: Threat, rad
     if known.size == 0:
         return found
     rows, index = view.inputs(X[known]), places(view.classes, labels[known], known.size)
-    attacks = threat.on(rows)
+    attacks = view.stated(threat).on(rows)
     certifier = certifier_of(view, attacks.ball, attacks.ranged, 0.0)
     held = certifier.held(attacks, index, np.array([attacks.reaching(radius) for radius in radii]))
     # Without an attack nothing need be proved, not even of a row on the boundary.

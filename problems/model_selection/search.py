@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from cvxrobust.problems.model_selection.grids import Candidates
 from cvxrobust.problems.model_selection.paths import Way, along_grid
 from cvxrobust.problems.model_selection.scoring import Judge
 from cvxrobust.problems.model_selection.surface import ScoreSurface
+from cvxrobust.problems.sklearn_estimators.base import Range
 from cvxrobust.problems.sklearn_estimators.rows import TrainingRows
 
 Array = NDArray[np.float64]
@@ -40,6 +41,7 @@ class Search:
         single: The estimator that is trained at each point; its beta, radius and number of gates are set.
         candidates: The grid.
         norm: Of the threat.
+        bounds: Of inputs under attack, in the data's units; None for no range.
         judge: Scores rows held out.
         tolerance: Certified gap at each point.
         verbose: Say on standard error how far it is.
@@ -50,6 +52,7 @@ class Search:
     single: Any
     candidates: Candidates
     norm: Norm
+    bounds: Range
     judge: Judge
     tolerance: float
     verbose: bool
@@ -89,7 +92,7 @@ class Search:
         if gates is not None:
             single.set_params(n_gates=gates)
         stated = single._stated(single._meant(train, part=True))
-        threat = stated.threat(self.norm)
+        threat = replace(stated.threat(self.norm), bounds=self.bounds)
 
         def problem_at(beta: float, radius: float) -> Any:
             single.set_params(beta=beta)

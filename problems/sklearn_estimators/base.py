@@ -17,7 +17,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from cvxrobust.core.attacks.norms import Norm, check_norm
+from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.result import Result
@@ -30,12 +30,14 @@ from cvxrobust.core.validation import check_finite_labels, checked_inputs
 from cvxrobust.core.weights import together
 from cvxrobust.problems.data.features import AskedShape, Features, ShapeArrays
 from cvxrobust.problems.data.parameters import checked_radius
+from cvxrobust.problems.data.ranges import checked_range
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
 from cvxrobust.problems.sklearn_estimators.rows import Stated, TrainingRows, radii_of_rows
 
 Array = NDArray[np.float64]
 Shape = ArrayLike | Mapping[Any, float] | None
+Range = tuple[ArrayLike, ArrayLike] | None
 
 DATA, STANDARDIZED = "data", "standardized"
 ATTACK_UNITS = (STANDARDIZED, DATA)
@@ -68,6 +70,7 @@ class NetworkEstimator(BaseEstimator):
     time_limit: float | None
     random_state: Any
     polish: bool | str | None = None
+    bounds: Range = None
 
     result_: Result[Any]
     network_: Any
@@ -147,7 +150,7 @@ class NetworkEstimator(BaseEstimator):
     def _judged_by(self, stated: Stated, norm: Norm, radius: float | Array) -> None:
         """Keep what attacks the answers are about."""
         norm = check_norm(norm)
-        self._threat = stated.threat(norm)
+        self._threat = replace(stated.threat(norm), bounds=self.bounds)
         self._radii = float(np.min(radius)), float(np.max(radius))
         self.attack_reach_ = stated.reach(norm, self._radii[1])
 
@@ -168,7 +171,22 @@ class NetworkEstimator(BaseEstimator):
             raise UnknownNameError("attack_units", self.attack_units, ATTACK_UNITS)
         asked = AskedShape(self.scale, self.covariance, self.directions, self.immutable)
         own = None if standardizer is None or self.attack_units == STANDARDIZED else standardizer.scale
-        return asked.arrays(features, own)
+        return replace(asked.arrays(features, own), bounds=self._range(features.count, standardizer))
+
+    def _range(self, d: int, standardizer: Standardizer | None) -> tuple[Array, Array] | None:
+        """The range of d inputs that are standardised, from that of the data."""
+        if self.bounds is None:
+            return None
+        if not GEOMETRIES[check_norm(self.norm)].separable:
+            raise InputError(
+                f"bounds are given, which proofs make use of in boxes alone, but norm is {self.norm!r}; expected "
+                'norm="inf", or bounds=None.'
+            )
+        low, high = (np.asarray(end) for end in checked_range(self.bounds, d))
+        if standardizer is None:
+            return low, high
+        # As rows are, so that those at the ends of the range stay there.
+        return (low - standardizer.mean) / standardizer.scale, (high - standardizer.mean) / standardizer.scale
 
     def _seed(self) -> int:
         """Of everything random; a whole number is itself."""
@@ -238,7 +256,7 @@ class PolynomialEstimator(NetworkEstimator):
         return AdversarialSDP(
             rows.inputs, rows.targets, radius=rows.radius, beta=self.beta, loss=self.loss, activation=self.activation,
             norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
-            sample_weight=rows.weights,
+            bounds=shape.bounds, sample_weight=rows.weights,
         )  # fmt: skip
 
 

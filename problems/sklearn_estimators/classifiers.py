@@ -9,11 +9,19 @@ from numpy.typing import ArrayLike
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import UnknownNameError
 from cvxrobust.core.programs.gated.program import Formulation
+from cvxrobust.core.robustness.label_proofs import LabelProofs
 from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.data.features import ShapeArrays
 from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION
 from cvxrobust.problems.polynomial.joint.joint_sdp import JointSDP
-from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Array, PolynomialEstimator, ReLUEstimator, Shape
+from cvxrobust.problems.sklearn_estimators.base import (
+    STANDARDIZED,
+    Array,
+    PolynomialEstimator,
+    Range,
+    ReLUEstimator,
+    Shape,
+)
 from cvxrobust.problems.sklearn_estimators.classifying import NetworkClassifier
 from cvxrobust.problems.sklearn_estimators.rows import TrainingRows
 
@@ -51,6 +59,8 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
         attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
             units without `standardize`), or ``"data"``, the data's units.
+        bounds: With norm "inf" the range that inputs stay in under attack, whatever `attack_units`: the least and the
+            largest values, each a number or one for each feature, in the data's units; None for none.
         multiclass: For more than two classes ``"one-versus-all"``, a problem for each, or ``"joint"``, one problem
             whose loss sees the smallest margin of every row. Two classes are the same problem either way.
         calibration: How outputs become the probabilities of `predict_proba`: ``"sigmoid"`` or ``"isotonic"``, learned
@@ -93,6 +103,7 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         multiclass: str = ONE_VERSUS_ALL,
         calibration: str | None = None,
         random_state: Any = 0,
+        bounds: Range = None,
     ) -> None:
         self.radius = radius
         self.beta = beta
@@ -114,6 +125,7 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         self.multiclass = multiclass
         self.calibration = calibration
         self.random_state = random_state
+        self.bounds = bounds
 
     def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> Any:
         if self.multiclass not in MULTICLASS:
@@ -132,10 +144,17 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         return alone and super()._has_likelihood()
 
     def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
-        """Exact accuracy under every attack of each radius, shape (k,); shape and units are those of `radius`."""
+        """Accuracy that no attack of each radius can take, shape (k,): exact in norm 2, a bound in boxes.
+
+        Shape and units are those of `radius`.
+        """
         inputs = self._inputs(X)
         accuracies: Array = self.network_.robust_accuracy(inputs, y, radii)
-        return accuracies
+        if self.bounds is None:
+            return accuracies
+        proofs, labels = LabelProofs.of(self.network_, inputs, self.threat_), self._labels(y)
+        right = self.classes_[proofs.index] == labels
+        return np.array([np.mean(right & proofs.held(np.full(right.size, r))) for r in np.atleast_1d(radii)])
 
 
 class ReLUClassifier(NetworkClassifier, ReLUEstimator):

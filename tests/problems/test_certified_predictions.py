@@ -267,3 +267,45 @@ def test_what_is_random_is_said_by_random_state_and_for_a_release_by_seed():
     ReLURegressor(random_state=None, **RELU).fit(X, score)
     with pytest.raises(InputError, match="random_state is 'zero'; expected a whole number of 0 or more, None"):
         PolynomialClassifier(random_state="zero").fit(X, y)
+
+
+@pytest.mark.parametrize("units", ["data", "standardized"])
+def test_inputs_stay_in_their_range_which_is_the_datas_whatever_the_units(units):
+    rng = np.random.default_rng(5)
+    X = np.minimum(rng.exponential(1.0, (50, 3)), 2.0) * [1.0, 100.0, 1e-7]  # many rows at an end of the range
+    y = np.where(X @ [1.0, 0.01, -1e7] > 0.2, "yes", "no")
+    bounds, radius = ([0.0, 0.0, 0.0], [2.0, 200.0, 2e-7]), 0.1
+    scale = [1.0, 100.0, 1e-7] if units == "data" else None
+    given = QUICK | {"radius": radius, "norm": "inf", "attack_units": units, "scale": scale}
+    free, ranged = (PolynomialClassifier(bounds=bounds if k else None, **given).fit(X, y) for k in range(2))
+    assert ranged.certificate_.lower < free.certificate_.upper
+    assert ranged.threat_.bounds == bounds
+    wide = free.predict_certified(X, 0.3)
+    free._threat = ranged.threat_  # the same network, judged in the range
+    inside = free.predict_certified(X, 0.3)
+    assert (inside.certified >= wide.certified).all()
+    labels, certified = ranged.predict_certified(X, 0.3)
+    step = 0.3 * (np.array(scale) if scale else ranged.network_.standardizer.scale)
+    for move in moves("inf", rng, X.shape):
+        points = np.clip(X + move * step, *bounds)
+        np.testing.assert_array_equal(ranged.predict(points)[certified], labels[certified])
+    right = labels == y
+    assert ranged.robust_score(X, y, [0.3]) == (certified & right).mean()
+    assert ranged.evaluate_robustness(X, y, [0.3], steps=5).certified == (certified & right).mean()
+    with pytest.raises(InputError, match="rows of X, the first of them row 0, lie outside of bounds"):
+        ranged.predict_certified(X + 1e3, 0.3)
+    quick = QUICK | {"search_tolerance": 1e-1, "warm": False, "betas": 0.1, "radii": 0.1, "cv": 2}
+    search = PolynomialClassifierCV(threat_radius=0.3, norm="inf", bounds=bounds, **quick).fit(X, y)
+    assert search.threat_.bounds == bounds
+    assert search.score(X, y, sample_radius=np.full(50, 0.3)) == search.robust_score(X, y, 0.3)
+
+
+def test_ranges_are_for_boxes():
+    X, y, _ = data()
+    for make in (PolynomialClassifier, PolynomialClassifierCV):
+        with pytest.raises(InputError, match=r'bounds are given, which proofs .* norm is 2; expected norm="inf"'):
+            make(bounds=(0, 1)).fit(X, y)
+        with pytest.raises(InputError, match="bounds are empty at column 0"):
+            make(bounds=(9, 1), norm="inf").fit(X, y)
+    with pytest.raises(InputError, match="lie outside of bounds; give the range that inputs really have"):
+        PolynomialClassifier(bounds=(0, 1), norm="inf").fit(X, y)
