@@ -108,9 +108,7 @@ def test_radii_are_in_the_datas_units_where_these_are_asked_for(kind, radius):
 def test_of_several_classes_every_rival_counts(load, how):
     X, y = load(return_X_y=True)
     X, y = X[::4, :5], y[::4]
-    model = PolynomialClassifier(
-        radius=0.2, multiclass=how, tolerance=0.1, backend="torch" if how == "joint" else "clarabel"
-    )
+    model = PolynomialClassifier(radius=0.2, multiclass=how, **QUICK)
     model.fit(X, y)
     radius, labels = model.certified_radius(X), model.predict(X)
     assert model.predict_certified(X, radius).certified.all()
