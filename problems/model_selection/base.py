@@ -114,10 +114,8 @@ class CrossValidated(NetworkEstimator):
             self.__dict__.pop(name, None)
         if self.rule not in RULES:
             raise UnknownNameError("rule", self.rule, RULES)
-        norm, radius = (
-            check_norm(self.norm),
-            checked_threat_radius(self.threat_radius, float(sample_radius is not None)),
-        )
+        norm = check_norm(self.norm)
+        radius = checked_threat_radius(self.threat_radius, usual=0.0 if sample_radius is None else 1.0)
         judge = self._judge(radius)
         rows = self._given(X, y, sample_weight, sample_radius)
         units = 1.0 if sample_radius is None else radii_of_rows(None, sample_radius, rows.targets.size)

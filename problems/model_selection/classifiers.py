@@ -66,7 +66,7 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         bounds: With norm "inf" the range that inputs stay in under attack, whatever `attack_units`: the least and the
             largest values, each a number or one for each feature, in the data's units; None for none.
         calibration: How outputs of the last network become the probabilities of `predict_proba`, as for
-            `PolynomialClassifier`.
+            `PolynomialClassifier`. Its folds keep rows together that come again, but no groups.
 
     Attributes:
         best_params_: What was chosen: beta and radius, also as `beta_` and `radius_`.
@@ -207,7 +207,7 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
             units without `standardize`), or ``"data"``, the data's units.
         calibration: How outputs of the last network become the probabilities of `predict_proba`, as for
-            `PolynomialClassifier`.
+            `PolynomialClassifier`. Its folds keep rows together that come again, but no groups.
 
     Attributes:
         best_params_: What was chosen: beta, radius and n_gates, also as `beta_`, `radius_` and `n_gates_`.

@@ -48,7 +48,7 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         backend: See `solve`.
         method: See `solve`.
         tolerance: Relative certified gap to reach.
-        time_limit: Seconds for the whole fit, or None.
+        time_limit: Seconds for each training, of which `fit` has one, and `calibration` up to five more; or None.
         polish: See `solve`.
         class_weight: By label, what the rows of a class count, or ``"balanced"``, as in scikit-learn.
         norm: Norm of the attacks: 2, in which worst cases are exact, or "inf", in which they are bounded (`BoxSDP`).
@@ -179,7 +179,7 @@ class ReLUClassifier(NetworkClassifier, ReLUEstimator):
         backend: See `solve`.
         method: See `solve`.
         tolerance: Relative certified gap to reach.
-        time_limit: Seconds for the whole fit, or None.
+        time_limit: Seconds for each training, of which `fit` has one, and `calibration` up to five more; or None.
         class_weight: By label, what the rows of a class count, or ``"balanced"``, as in scikit-learn.
         scale: By how much an attack of radius 1 may move each feature if it moves no other, shape (d,), or by name or
             number of the feature, 1 for others; 0 for features that attacks cannot touch.

@@ -131,6 +131,12 @@ def one_radius(radius: ArrayLike, n: int) -> float | Array:
     Raises:
         InputError: It is neither, or negative or not finite.
     """
+    shape = np.shape(radius)
+    if len(shape) == 1 and shape[0] not in (1, n):
+        raise InputError(
+            f"radius has shape {shape}; expected one number, or one per row of X, shape ({n},). Radii of rows that are "
+            "divided among folds are given to fit, as sample_radius."
+        )
     found = checked_radius(radius, n)
     return float(found[0]) if np.ndim(radius) == 0 and n else found
 

@@ -106,6 +106,14 @@ def test_routing_brings_them_to_training_and_to_scores(data, name):
     np.testing.assert_array_equal(line.predict(X), plain.predict(StandardScaler().fit_transform(X)))
 
 
+def test_radii_of_the_constructor_cannot_be_divided_and_the_message_says_what_can(data):
+    X, score, radii = data
+    with pytest.raises(
+        InputError, match=r"radius has shape \(40,\); expected .*, shape \(20,\)\. .* to fit, as sample_radius"
+    ):
+        PolynomialClassifier(radius=radii).fit(X[:20], labels(MAKES["polynomial"], score)[:20])
+
+
 def test_scores_with_radii_are_certified(data):
     X, score, radii = data
     y = labels(MAKES["polynomial"], score)
