@@ -25,7 +25,8 @@ FOLDS = 5
 """Of the rows whose outputs calibration learns from; fewer where a class has fewer rows."""
 
 _made_available: Any = available_if
-"""It ships no types."""
+_calibrated: Any = CalibratedClassifierCV
+"""scikit-learn ships no types, and what type checkers guess from its defaults is wrong."""
 
 
 def where(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
@@ -102,7 +103,7 @@ class Calibrator:
     def __init__(self, method: str, outputs: Array, index: NDArray[np.intp], weights: Array | None) -> None:
         frozen = FrozenEstimator(ScoresThemselves(2 if outputs.ndim == 1 else outputs.shape[1]))
         everything = np.arange(index.size)
-        self.model: Any = CalibratedClassifierCV(frozen, method=method, cv=[(everything, everything)], ensemble=False)
+        self.model: Any = _calibrated(frozen, method=method, cv=[(everything, everything)], ensemble=False)
         with warnings.catch_warnings():
             # The scores are what they are; weights are for the curve alone.
             warnings.filterwarnings("ignore", "Since FrozenEstimator does not appear to accept sample_weight")
