@@ -1,7 +1,7 @@
 """What hyperparameters are chosen by: what is proved of rows that were held out, under attack."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,11 @@ ERRORS = (SQUARED, ABSOLUTE)
 
 class Judge(Protocol):
     """Scores every row held out; larger is better."""
+
+    @property
+    def of_errors(self) -> bool:
+        """Whether scores are minus errors, and no shares."""
+        ...
 
     def __call__(self, network: Any, held: TrainingRows, threat: Threat) -> Array:
         """Scores, shape (n,).
@@ -48,6 +53,8 @@ class CertifiedAccuracy:
     """
 
     radius: float
+
+    of_errors: ClassVar[bool] = False
 
     def __call__(self, network: Any, held: TrainingRows, threat: Threat) -> Array:
         """See `Judge`; rows of a class that the network has never seen do not count as withstanding."""
@@ -77,6 +84,8 @@ class WorstError:
 
     radius: float
     error: str = SQUARED
+
+    of_errors: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.error not in ERRORS:

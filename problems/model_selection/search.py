@@ -81,7 +81,7 @@ class Search:
             for part in (0, 1)
         )
         seconds = np.array([one[2] for one in found]).reshape(shape).T
-        return ScoreSurface(self.candidates, scores, gaps, self.tolerance, seconds)
+        return ScoreSurface(self.candidates, scores, gaps, self.tolerance, seconds, self.judge.of_errors)
 
     def fold(
         self, train: TrainingRows, held: TrainingRows, gates: int | None, number: int

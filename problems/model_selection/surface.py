@@ -30,6 +30,7 @@ class ScoreSurface:
         gaps: Certified relative gaps of training, of the same shape.
         tolerance: The gap that was asked for.
         seconds: That each fold took for each number of gates, shape (G, F).
+        of_errors: Whether scores are minus the errors of a regressor, and no shares.
     """
 
     candidates: Candidates
@@ -37,6 +38,7 @@ class ScoreSurface:
     gaps: Array
     tolerance: float
     seconds: Array
+    of_errors: bool = False
 
     @property
     def means(self) -> Array:

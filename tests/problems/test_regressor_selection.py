@@ -22,6 +22,7 @@ from cvxrobust import (
     load,
     solve,
 )
+from cvxrobust.bench.pictures.surface import draw_surface
 from cvxrobust.problems.data.folds import splits
 
 QUICK = {"search_tolerance": 1e-2, "tolerance": 1e-2, "backend": "clarabel", "warm": False}
@@ -80,6 +81,18 @@ def test_it_is_the_regressor_of_what_it_chose(data, fitted, tmp_path):
     outputs = found.metadata["target_mean"] + found.metadata["target_scale"] * found.predict(X)
     np.testing.assert_array_equal(outputs, fitted.predict(X))
     assert fitted.score(X, y) > 0.5
+
+
+def test_pictures_of_the_search_show_errors_as_they_are(fitted, tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    shown = []
+    monkeypatch.setattr(Axes, "text", lambda self, x, y, words, **more: shown.append((y, x, words)))
+    draw_surface(fitted.surface_, tmp_path / "surface.png", "errors under attack", fitted.best_index_)
+    assert (tmp_path / "surface.png").stat().st_size > 1000
+    means = {(b, r): float(words.split(" ± ")[0]) for b, r, words in shown}
+    assert means[fitted.best_index_[:2]] == min(means.values())
+    assert min(means.values()) == pytest.approx(-fitted.best_score_, rel=1e-2)
 
 
 def test_training_against_the_threat_is_chosen_where_it_pays(data):
