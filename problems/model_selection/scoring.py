@@ -22,12 +22,13 @@ ERRORS = (SQUARED, ABSOLUTE)
 
 
 class Judge(Protocol):
-    """Scores every row held out; larger is better."""
+    """Scores every row held out; larger is better.
 
-    @property
-    def of_errors(self) -> bool:
-        """Whether scores are minus errors, and no shares."""
-        ...
+    Attributes:
+        of_errors: Whether scores are minus errors, and no shares.
+    """
+
+    of_errors: ClassVar[bool]
 
     def __call__(self, network: Any, held: TrainingRows, threat: Threat) -> Array:
         """Scores, shape (n,).
