@@ -59,6 +59,11 @@ class Scores(Protocol):
         ...
 
     @property
+    def of_errors(self) -> bool:
+        """Whether scores are minus errors, of regression, and no shares."""
+        ...
+
+    @property
     def tolerance(self) -> float:
         """The gap that was asked for."""
         ...
@@ -76,7 +81,7 @@ def draw_surface(surface: Scores, path: str | Path, title: str = "", chosen: Pla
     """Draw mean scores and their standard errors by beta and training radius, a panel for each number of gates.
 
     Args:
-        surface: `surface_` of a fitted classifier.
+        surface: `surface_` of a fitted classifier, in per cent, or of a regressor, in errors.
         path: Where to, as a PNG.
         title: Above the picture; "" for none.
         chosen: The place that was chosen, `best_index_`; None for the best.
@@ -120,20 +125,26 @@ def plot_surface(
     return axes
 
 
+def _factor(surface: Scores) -> float:
+    """What scores are multiplied by: shares make per cent, and minus errors make errors."""
+    return -1.0 if surface.of_errors else 100.0
+
+
 def _scale(surface: Scores) -> tuple[float, float]:
-    """The least and the largest score in per cent, not the same."""
-    low, high = (100.0 * float(bound) for bound in (surface.means.min(), surface.means.max()))
+    """The least and the largest score, as they are shown, not the same."""
+    low, high = sorted(_factor(surface) * float(bound) for bound in (surface.means.min(), surface.means.max()))
     return low, max(high, low + 1e-9)
 
 
 def _draw(axes: "Axes", surface: Scores, number: int, scale: tuple[float, float], chosen: Place) -> None:
     grid = surface.candidates
-    means, errors = 100.0 * surface.means[..., number], 100.0 * surface.standard_errors[..., number]
+    factor, places = _factor(surface), ".3g" if surface.of_errors else ".1f"
+    means, errors = factor * surface.means[..., number], abs(factor) * surface.standard_errors[..., number]
     axes.imshow(means, cmap="viridis", vmin=scale[0], vmax=scale[1], aspect="auto")
     missed = np.asarray(surface.gaps[:, :, number].max(axis=-1) > surface.tolerance)
     middle = 0.5 * (scale[0] + scale[1])
     for b, r in np.ndindex(means.shape):
-        words = f"{means[b, r]:.1f} ± {errors[b, r]:.1f}{' *' if missed[b, r] else ''}"
+        words = f"{means[b, r]:{places}} ± {errors[b, r]:{places}}{' *' if missed[b, r] else ''}"
         axes.text(r, b, words, ha="center", va="center", fontsize=8, color="white" if means[b, r] < middle else "black")
     if chosen[2] == number:
         from matplotlib.patches import Rectangle

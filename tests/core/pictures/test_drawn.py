@@ -26,6 +26,7 @@ from cvxrobust import (
     solve_path,
 )
 from cvxrobust.core.contracts.result import Phase, Quality, Round, Termination, Times, TracePoint
+from cvxrobust.core import extras
 from cvxrobust.core.pictures import canvas
 from cvxrobust.core.pictures.balls import shadow
 from cvxrobust.core.pictures.surface import plot_surface
@@ -348,7 +349,7 @@ def test_what_cannot_be_drawn_is_refused_and_no_figure_is_left(changes, words):
 
 
 def test_where_matplotlib_is_missing_it_is_said_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(canvas, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
     for draw in (
         lambda: result().plot(),
         lambda: path().plot(),
@@ -356,5 +357,5 @@ def test_where_matplotlib_is_missing_it_is_said_how_to_get_it(monkeypatch):
         lambda: NETWORK.plot_robustness(X, Y),
         lambda: canvas.new_figure((1.0, 1.0)),
     ):
-        with pytest.raises(InputError, match=r'plots need matplotlib, .*: pip install "cvxrobust\[plot\]"'):
+        with pytest.raises(MissingExtraError, match=r'pictures need matplotlib, .*: pip install "cvxrobust\[plot\]"'):
             draw()
