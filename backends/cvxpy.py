@@ -310,7 +310,9 @@ def _readable_cones(solver: str) -> frozenset[type]:
     from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC
 
     if solver not in SOLVER_MAP_CONIC:
-        raise UnknownNameError("CVXPY solver", solver, SOLVER_MAP_CONIC)
+        installed = {name for name, interface in SOLVER_MAP_CONIC.items() if interface.is_installed()}
+        others = ", ".join(sorted(set(SOLVER_MAP_CONIC) - installed))
+        raise UnknownNameError("CVXPY solver", solver, installed, f"Those that would have to be installed: {others}.")
     supported = {constraint.__name__ for constraint in SOLVER_MAP_CONIC[solver].SUPPORTED_CONSTRAINTS}
     return frozenset(cone for cone, names in CONES.items() if names & supported)
 

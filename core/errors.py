@@ -38,6 +38,12 @@ class UnknownNameError(InputError):
         return type(self), (self.kind, self.name, self.known, self.hint)
 
 
+class UnknownKeyError(UnknownNameError, KeyError):
+    """The same where a mapping is asked for the name."""
+
+    __str__ = Exception.__str__  # of a KeyError it would be quoted
+
+
 class WriteError(CvxRobustError, OSError):
     """A file that could not be written; what belongs into it is still there.
 

@@ -264,7 +264,13 @@ def _array(values: Any, name: str, advice: str, what: str = "as numbers ") -> tu
         # Tensors come to the host; a frame's own conversion is the one that knows its columns.
         return np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values), None
     except Exception as error:  # what is handed over converts itself, and may fail in its own ways
-        raise InputError(f"{name} cannot be read {what}({error}); {advice}.") from error
+        raise InputError(f"{name} cannot be read {what}({_said(error)}); {advice}.") from error
+
+
+def _said(error: Exception) -> str:
+    """What went wrong; of lists that make no table in our own words."""
+    text = str(error).rstrip(".")
+    return "its rows are not all of one length" if "inhomogeneous" in text else text
 
 
 def _table(values: Any, name: str) -> NDArray[Any]:

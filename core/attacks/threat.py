@@ -1,11 +1,13 @@
 """What attackers may do to inputs: a norm, a shape, and the range that inputs stay in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.arguments import instance, shown
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import check_norm
@@ -31,6 +33,10 @@ class Threat:
         directions: Instead of it, with norm 2: S itself, shape (d, q).
         bounds: The least and the largest value of inputs, each a number or of shape (d,): attacked inputs stay between.
             Only where S is a diagonal.
+
+    Raises:
+        InputError: Several shapes are given, or bounds are no pair.
+        UnknownNameError: There is no such norm.
     """
 
     norm: object = 2
@@ -38,6 +44,17 @@ class Threat:
     covariance: ArrayLike | None = None
     directions: ArrayLike | None = None
     bounds: tuple[ArrayLike, ArrayLike] | None = None
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
+        given = [name for name in ("scale", "covariance", "directions") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)} are given; give one of scale, covariance and directions.")
+        if self.bounds is not None and not (isinstance(self.bounds, Sequence | np.ndarray) and len(self.bounds) == 2):
+            raise InputError(
+                f"bounds is {shown(self.bounds)}; expected a pair: the least and the largest value of inputs, for "
+                "example (0, 1)."
+            )
 
     def on(self, X: Array) -> "AttackSet":
         """The attacks on inputs of shape (n, d), of radius 0 for now.
@@ -144,6 +161,15 @@ class AttackSet:
         else:
             fits = (np.abs(self.ball.shortened(D) - D) <= room).all(axis=1)
         return np.asarray(inside & fits)
+
+
+def checked_threat(threat: object) -> Threat:
+    """A threat as it was passed.
+
+    Raises:
+        InputError: It is something else.
+    """
+    return instance(threat, "threat", Threat, 'a Threat, for example Threat(norm=2) or Threat("inf", bounds=(0, 1))')
 
 
 def _bound(value: ArrayLike, d: int) -> Array:

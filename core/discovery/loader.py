@@ -273,7 +273,7 @@ class Registry:
     def _raise_for(self, records: Iterable[PluginRecord]) -> None:
         bad = [f"{_label(r)} is {r.status} ({r.reason})" for r in records if r.status in _FATAL_IF_STRICT]
         if bad:
-            raise PluginError("; ".join(bad))
+            raise PluginError(f"{'; '.join(bad)}.")
 
 
 class _Refusal(Exception):

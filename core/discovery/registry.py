@@ -13,7 +13,7 @@ from types import MappingProxyType
 from cvxrobust.core.contracts.backend import Backend
 from cvxrobust.core.discovery.hookspecs import PROJECT, BackendDescription, MetricDescription, ProblemDescription
 from cvxrobust.core.discovery.loader import PluginRecord, PluginStatus, Registry
-from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.errors import InputError, UnknownKeyError, UnknownNameError
 
 __all__ = [
     "PluginRecord",
@@ -37,7 +37,7 @@ class _LazyBackends(Mapping[str, Backend]):
 
     def __getitem__(self, name: str) -> Backend:
         if name not in self._registry.backends:
-            raise KeyError(name)
+            raise UnknownKeyError("backend", name, self._registry.backends)
         return self._registry.instance(name)
 
     def __contains__(self, name: object) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.arguments import whole
 from cvxrobust.core.attacks.threat import AttackSet
 from cvxrobust.core.robustness.contest import Index
 from cvxrobust.core.robustness.models import Guise, Model
@@ -27,11 +28,18 @@ class Effort:
         steps: Steps from each start.
         restarts: Random starts besides the input itself.
         seed: Of everything random.
+
+    Raises:
+        InputError: One is no whole number, or too small.
     """
 
     steps: int = 40
     restarts: int = 2
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("restarts", 0), ("seed", 0)):
+            whole(getattr(self, name), name, least)
 
 
 @dataclass

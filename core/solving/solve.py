@@ -5,8 +5,15 @@ from contextlib import suppress
 
 import numpy as np
 
+from cvxrobust.core.arguments import listener, shown
 from cvxrobust.core.contracts.backend import Backend, Monitor, harmless_options
-from cvxrobust.core.contracts.problem import Problem, RefinableProblem, RobustProblem, offers
+from cvxrobust.core.contracts.problem import (
+    Problem,
+    RefinableProblem,
+    RobustProblem,
+    check_problem,
+    offers,
+)
 from cvxrobust.core.contracts.provenance import with_provenance
 from cvxrobust.core.contracts.result import Callback, Result
 from cvxrobust.core.discovery.registry import get_backend
@@ -14,7 +21,7 @@ from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
 from cvxrobust.core.kit.interrupt import sigint_stops
 from cvxrobust.core.kit.threads import blas_threads
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
-from cvxrobust.core.settings import Settings
+from cvxrobust.core.settings import Settings, checked_settings
 from cvxrobust.core.solving.call import Audience, Call
 from cvxrobust.core.solving.child import NoChildError
 from cvxrobust.core.solving.judging.sanitize import clean_error
@@ -72,11 +79,11 @@ def solve(
             has no gates to grow, or it has no masters to polish with.
     """
     clock = time.perf_counter()  # first: asking a problem what it is may make it think
-    settings = settings or Settings()
+    settings = checked_settings(settings)
+    listener(callback, "callback", "(elapsed seconds, upper, lower)")
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
-    if not offers(problem, Problem):
-        raise InputError(f"problem is {type(problem).__name__}; expected e.g. StandardSDP or AdversarialSDP.")
+    check_problem(problem)
     if method == "cutting-set" and not offers(problem, RobustProblem):
         raise InputError(
             f"{type(problem).__name__} offers no exact worst case, so method 'cutting-set' does not apply."
@@ -139,7 +146,7 @@ def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> tuple[N, .
         return None
     network = warm_start.network if isinstance(warm_start, Result) else warm_start
     if not isinstance(network, TwoLayerNetwork):
-        raise InputError(f"warm_start is {type(warm_start).__name__}; expected a Result or a network.")
+        raise InputError(f"warm_start is {shown(warm_start)}; expected a Result or a network.")
     try:
         network.check_inner()
         return tuple(problem.separate(network))

@@ -28,6 +28,7 @@ from cvxrobust.problems.model_selection.grids import (
     checked_threat_radius,
     factors_in_l2,
 )
+from cvxrobust.problems.model_selection.parameters import check_search
 from cvxrobust.problems.model_selection.scoring import threat_of_shape, withstands
 from cvxrobust.problems.model_selection.search import Search, named_like, stated_for
 from cvxrobust.problems.model_selection.surface import RULES, ScoreSurface
@@ -87,6 +88,7 @@ class CrossValidatedClassifier(NetworkClassifier):
         """
         for name in ("network_", "best_estimator_", "result_", "threat_"):  # of an earlier fit
             self.__dict__.pop(name, None)
+        check_search(self.refit, self.warm, self.verbose, self.folder, self.n_jobs, self.random_state)
         if self.rule not in RULES:
             raise UnknownNameError("rule", self.rule, RULES)
         norm, radius = check_norm(self.norm), checked_threat_radius(self.threat_radius)

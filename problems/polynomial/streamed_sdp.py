@@ -5,6 +5,7 @@ from typing import ClassVar, NoReturn
 
 from numpy.typing import ArrayLike
 
+from cvxrobust.core.arguments import shown
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
@@ -62,7 +63,7 @@ class StreamedSDP(PolynomialTraining):
         class_weight: ClassWeight = None,
     ) -> None:
         if not isinstance(data, Batches):
-            raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
+            raise InputError(f"data is {shown(data)}; expected Batches (arrays go to AdversarialSDP).")
         threat = Threat(norm, scale, covariance, directions)
         super().__init__(data.X, data.y, radius, beta, loss, activation, sample_weight, class_weight, threat)
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
+from cvxrobust.core.arguments import flag
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.contracts.result import Result
 from cvxrobust.core.errors import TooLargeError, UnknownNameError
@@ -26,6 +27,9 @@ Array = NDArray[np.float64]
 Shape = ArrayLike | Mapping[Any, float] | None
 
 DATA, STANDARDIZED = "data", "standardized"
+NUMPYS = ("could not convert", "setting an array element")
+"""Of what scikit-learn says, how that begins which is NumPy's: ours says more."""
+
 ATTACK_UNITS = (STANDARDIZED, DATA)
 """In what radii and shapes of attacks are given."""
 
@@ -163,6 +167,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _shape(self, features: Features, standardizer: Standardizer | None) -> ShapeArrays:
         """The shape of attacks on inputs that are standardised, as problems take it."""
+        flag(self.standardize, "standardize")
         if self.attack_units not in ATTACK_UNITS:
             raise UnknownNameError("attack_units", self.attack_units, ATTACK_UNITS)
         asked = AskedShape(self.scale, self.covariance, self.directions, self.immutable)
@@ -190,7 +195,7 @@ class NetworkEstimator(BaseEstimator):
                 warnings.simplefilter("ignore")
                 _validated(self, X, *y, dtype=np.float64, accept_sparse=True, reset=bool(y))
         except (TypeError, ValueError) as error:
-            return error
+            return None if str(error).startswith(NUMPYS) else error
         except Exception:  # what it does not foresee has no words of its own
             return None
         return None
