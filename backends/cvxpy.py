@@ -311,8 +311,8 @@ def _readable_cones(solver: str) -> frozenset[type]:
 
     if solver not in SOLVER_MAP_CONIC:
         installed = {name for name, interface in SOLVER_MAP_CONIC.items() if interface.is_installed()}
-        others = ", ".join(sorted(set(SOLVER_MAP_CONIC) - installed))
-        raise UnknownNameError("CVXPY solver", solver, installed, f"Those that would have to be installed: {others}.")
+        more = f"CVXPY knows {len(SOLVER_MAP_CONIC) - len(installed)} more that are not installed here."
+        raise UnknownNameError("CVXPY solver", solver, installed, more)
     supported = {constraint.__name__ for constraint in SOLVER_MAP_CONIC[solver].SUPPORTED_CONSTRAINTS}
     return frozenset(cone for cone, names in CONES.items() if names & supported)
 

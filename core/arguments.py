@@ -1,7 +1,6 @@
 """Numbers, flags, paths and functions as callers pass them: whoever takes one asks here, so that all refuse the same.
 
-Tables and labels are read by `cvxrobust.core.validation`. What is refused is shown in few words, by `shown`: never as
-the page that an array would print, and without the name of another library's type where plainer words do.
+Tables and labels are read by `cvxrobust.core.validation`.
 """
 
 import math
@@ -13,27 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 
 T = TypeVar("T")
-
-LONGEST = 60
-"""Characters of a value that messages repeat."""
-
-
-def shown(value: object) -> str:
-    """A value for a message: itself where it is short, else what it is."""
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and shape:
-        return f"an array of shape {tuple(shape)}"
-    try:
-        text = repr(value)
-    except Exception:  # anything may be passed
-        text = ""
-    if text and len(text) <= LONGEST and "\n" not in text and " at 0x" not in text:
-        return text
-    return f"of type {type(value).__name__}"
 
 
 def whole(value: object, name: str, least: int, *, otherwise: str = "") -> int:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cvxrobust.core.arguments import flag, number, shown, whole
+from cvxrobust.core.arguments import flag, number, whole
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.strangers import shown
 
 DTYPES = ("float64", "float32")
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -7,11 +7,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.arguments import instance, shown
+from cvxrobust.core.arguments import instance
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import check_norm
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers
 
 Array = NDArray[np.float64]
@@ -75,7 +76,10 @@ class Threat:
         low, high = (_bound(value, d) for value in self.bounds)
         if not (low <= high).all():
             column = int(np.argmin(low <= high))
-            raise InputError(f"bounds are empty at column {column}: from {low[column]:g} to {high[column]:g}.")
+            raise InputError(
+                f"bounds are empty at column {column}: from {low[column]:g} to {high[column]:g}; give the least "
+                "value before the largest."
+            )
         outside = ((low > X) | (high < X)).any(axis=1)
         if outside.any():
             raise InputError(

@@ -8,12 +8,12 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.arguments import shown
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N, N_co, N_contra, TwoLayerNetwork
 from cvxrobust.core.programs.polynomial.certificate import DualBound
+from cvxrobust.core.strangers import shown
 
 Array = NDArray[np.float64]
 

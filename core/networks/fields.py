@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.arguments import shown
 from cvxrobust.core.attacks.complement import Complement
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers
 
 Array = NDArray[np.float64]
@@ -74,7 +74,10 @@ def check_classes(classes: Any, expected: int) -> None:
     if isinstance(classes, str) or not isinstance(classes, Sequence):
         raise InputError(f"classes is {shown(classes)}; expected a tuple of {expected} labels, or None.")
     if len(classes) != expected:
-        raise InputError(f"{len(classes)} classes given for a network that tells {expected} apart: {shown(classes)}.")
+        raise InputError(
+            f"{len(classes)} classes given for a network that tells {expected} apart: {shown(classes)}; expected "
+            f"{expected}."
+        )
     if len(set(classes)) < len(classes):
         raise InputError(f"classes {shown(classes)} are not distinct; expected {expected} labels that are.")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.arguments import flag, instance
+from cvxrobust.core.arguments import flag, instance, whole
 from cvxrobust.core.attacks import relu_bounds, relu_exact
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
@@ -131,8 +131,8 @@ class ReLUNetwork(TwoLayerNetwork):
         Raises:
             InputError: A radius is negative, the norm is unknown, or shapes or labels do not fit.
         """
-        if steps < 1 or restarts < 0:
-            raise InputError(f"steps is {steps} and restarts {restarts}; expected at least 1 and at least 0.")
+        for name, value, least in (("steps", steps, 1), ("restarts", restarts, 0), ("seed", seed, 0)):
+            whole(value, name, least)
         inputs, index, ball = self._attackable(X, y, radius, norm)
         inner = self.inner
         points, margins = inputs.copy(), inner.margins(inputs, y)

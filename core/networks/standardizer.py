@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.arguments import shown
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, check_finite, checked_rows
 from cvxrobust.core.weights import checked_sample_weight
 
@@ -75,7 +75,7 @@ class Standardizer:
         """
         rows, counted = _rows(X), None
         if weights is not None:
-            given = checked_sample_weight(weights, rows.shape[0])
+            given = checked_sample_weight(weights, rows.shape[0], "weights")
             rows, counted = rows[given > 0.0], given[given > 0.0]
         named = _checked_names(() if names is None else names, rows.shape[1])
         centre, scale = _deviations(rows, counted)

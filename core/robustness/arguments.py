@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.core.arguments import flag, shown, whole
+from cvxrobust.core.arguments import flag, whole
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 
 
 def check_viewing(model: Any, is_module: bool, classes: Any, batch: int | None, double: bool) -> None:

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cvxrobust.core.arguments import shown
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
@@ -21,6 +20,7 @@ from cvxrobust.core.robustness import kernels
 from cvxrobust.core.robustness.arguments import check_viewing
 from cvxrobust.core.robustness.contest import Array, Index, contest
 from cvxrobust.core.robustness.modules import TorchModel
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, check_finite, checked_rows, label_array
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from cvxrobust.core.arguments import listener, shown
+from cvxrobust.core.arguments import listener
 from cvxrobust.core.contracts.backend import Backend, Monitor, harmless_options
 from cvxrobust.core.contracts.problem import (
     Problem,
@@ -28,6 +28,7 @@ from cvxrobust.core.solving.judging.sanitize import clean_error
 from cvxrobust.core.solving.plan import Plan
 from cvxrobust.core.solving.refinement import GATES
 from cvxrobust.core.solving.supervision import has_long_steps, in_child, is_heavy
+from cvxrobust.core.strangers import shown
 
 METHODS = ("auto", "direct", "cutting-set")
 
@@ -86,7 +87,7 @@ def solve(
     check_problem(problem)
     if method == "cutting-set" and not offers(problem, RobustProblem):
         raise InputError(
-            f"{type(problem).__name__} offers no exact worst case, so method 'cutting-set' does not apply."
+            f"{type(problem).__name__} offers no exact worst case, so method 'cutting-set' does not apply; use 'auto'."
         )
     if gates not in GATES:
         raise UnknownNameError("gates", gates, GATES)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.arguments import shown
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.programs.rows import Rows
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, check_finite, check_sizes, label_array
 from cvxrobust.core.weights import Weighing
 
@@ -54,7 +54,7 @@ class Batches:
                     f"{place} has X of shape {inputs.shape} and y of shape {target.shape}; "
                     f"expected (b, {width or 'd'}) and (b,)."
                 )
-            check_finite(inputs, f"X of {place}", "rows are counted within the batch")
+            check_finite(inputs, f"X of {place}", "drop or impute missing values (rows are counted within the batch)")
             check_sizes(inputs)
             digest.update(inputs.data)
             # A copy: whoever reads files may fill the same arrays again and again.
@@ -72,10 +72,9 @@ class Batches:
         opened = callable(self._batches)
         source = self._batches() if callable(self._batches) else self._batches
         if not isinstance(source, Iterable) or isinstance(source, str | bytes | Mapping):
-            what = "batches returns what is" if opened else "batches is"
             raise InputError(
-                f"{what} {shown(source)}; expected pairs (X, y) that can be read again and again, for example a list, "
-                "or a function that opens them."
+                f"batches {'returns' if opened else 'is'} {shown(source)}; expected pairs "
+                "(X, y) that can be read again and again, for example a list, or a function that opens them."
             )
         for number, pair in enumerate(source):
             X, y = _pair(pair, number)
@@ -91,7 +90,7 @@ def _pair(pair: Any, number: int) -> tuple[Any, Any]:
     """
     if isinstance(pair, tuple | list) and len(pair) == 2:
         return pair[0], pair[1]
-    what = f"{len(pair)} things" if isinstance(pair, tuple | list) else shown(pair)
+    what = f"of {len(pair)} parts" if isinstance(pair, tuple | list) else shown(pair)
     raise InputError(f"batches does not yield pairs (X, y): number {number} is {what}; expected (X, y) for each.")
 
 

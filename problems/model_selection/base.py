@@ -88,6 +88,7 @@ class CrossValidatedClassifier(NetworkClassifier):
         """
         for name in ("network_", "best_estimator_", "result_", "threat_"):  # of an earlier fit
             self.__dict__.pop(name, None)
+        self._settings()  # refused before the search, which has a tolerance of its own
         check_search(self.refit, self.warm, self.verbose, self.folder, self.n_jobs, self.random_state)
         if self.rule not in RULES:
             raise UnknownNameError("rule", self.rule, RULES)

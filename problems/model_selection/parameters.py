@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.core.arguments import flag, place, shown, whole
+from cvxrobust.core.arguments import flag, place, whole
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 
 MOST = 2**32
 """Seeds are below."""

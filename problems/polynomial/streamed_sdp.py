@@ -5,11 +5,11 @@ from typing import ClassVar, NoReturn
 
 from numpy.typing import ArrayLike
 
-from cvxrobust.core.arguments import shown
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
 from cvxrobust.core.losses.by_name import LOSSES
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.data.batches import Batches
 from cvxrobust.problems.polynomial.base import PolynomialTraining

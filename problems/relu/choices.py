@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.arguments import flag, number, shown, whole
+from cvxrobust.core.arguments import flag, number, whole
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, checked_inputs, checked_labels
 from cvxrobust.core.weights import Weighing, weighing
 from cvxrobust.problems.data.parameters import attack_fields, checked_beta, checked_class_weight, checked_radius
@@ -141,7 +142,9 @@ def _formulation(problem: ReLUArguments, margin: bool) -> dict[str, object]:
     if problem.bound is not None and problem.bound not in BOUNDS:
         raise UnknownNameError("bound", problem.bound, BOUNDS)
     if problem.bound is not None and not one_sided:
-        raise InputError(f"bound={problem.bound!r} belongs to the one-sided formulation; this is {formulation!r}.")
+        raise InputError(
+            f"bound={problem.bound!r} belongs to the one-sided formulation, and this is {formulation!r}; leave it out."
+        )
     if problem.regate and not one_sided:
         raise InputError(
             f"regate={problem.regate} belongs to the one-sided formulation; {formulation!r} keeps its gates (use 0)."
@@ -178,7 +181,7 @@ def _targets(y: ArrayLike, n: int, loss: str) -> Array:
         targets = np.array(as_numbers(y, "y"))
     except InputError as error:
         raise InputError(
-            f"y cannot be read as numbers, but {loss} loss needs real targets ({error}); for labels pass "
+            f"{str(error).partition(';')[0]}, but {loss} loss needs real targets; for labels pass "
             "multiclass='one-versus-all' or 'vector-output'."
         ) from error
     if targets.ndim == 1:

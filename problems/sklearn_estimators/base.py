@@ -145,13 +145,20 @@ class NetworkEstimator(BaseEstimator):
         return self._solved(self._stated(given), **about)
 
     def _solved(self, stated: "Stated", **about: Any) -> Self:
-        settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
         self.result_: Result[Any] = solve(
-            stated.problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
+            stated.problem, backend=self.backend, method=self.method, settings=self._settings(), polish=self.polish
         )
         self.attack_reach_ = stated.reach()
         self.network_: Any = self.result_.network.replace(standardizer=stated.standardizer, **about)
         return self
+
+    def _settings(self) -> Settings:
+        """How to solve.
+
+        Raises:
+            InputError: The tolerance or the time limit is none.
+        """
+        return Settings(tolerance=self.tolerance, time_limit=self.time_limit)
 
     def _stated(self, given: TrainingRows) -> "Stated":
         """The problem of rows all of which count, with inputs in the data's units."""

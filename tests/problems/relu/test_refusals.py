@@ -49,7 +49,7 @@ PATTERNS = X @ np.random.default_rng(0).standard_normal((2, 3)) >= 0.0
         ({"loss": "hing"}, "unknown loss 'hing'.*Did you mean 'hinge'"),
         ({"formulation": "cones"}, "unknown formulation 'cones'.*Did you mean 'cone'"),
         ({"bound": "soft"}, "unknown bound 'soft'.*soft-cone"),
-        ({"bound": "separate", "formulation": "cone"}, "bound='separate' belongs to the one-sided .*; this is 'cone'"),
+        ({"bound": "separate", "formulation": "cone"}, "bound='separate' belongs to the one-sided .*; leave it out"),
         ({"bound": "mixed", "patterns": PATTERNS}, "bound='mixed' needs to know where balls cross .*, not patterns="),
         ({"multiclass": "ova"}, "unknown multiclass 'ova'"),
         ({"multiclass": "vector-output"}, "fits all classes at once with a loss of targets, not with 'hinge'"),
