@@ -44,6 +44,7 @@ class TrainingRequest:
         radius_column: Name of the column of the rows' attack radii, on which the radius among the parameters is then a
             factor; None for none.
         regression: Whether labels are numbers to be fitted, even if they do not look like it.
+        resume: Whether to go on from what an earlier try left where `save` says.
     """
 
     data: str
@@ -64,6 +65,7 @@ class TrainingRequest:
     weight_column: str | None = None
     radius_column: str | None = None
     regression: bool = False
+    resume: bool = False
 
     @property
     def targets(self) -> bool | None:

@@ -41,7 +41,7 @@ ROOMS = {
         "< polynomial < boxes | gated"
     ),
     "bench": (
-        "metrics, streams, display, data, baselines < pictures < workflows < harness < demo | studies "
+        "metrics, interrupts, streams, display, data, baselines < pictures < workflows < harness < demo | studies "
         "< gpu | reproduce | cifar10 < cli"
     ),
     "bench.reproduce": (

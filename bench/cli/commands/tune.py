@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.cli.arguments import TrainingOptions, fields_as_options
+from cvxrobust.bench.cli.arguments import TrainingOptions
+from cvxrobust.bench.cli.fields import fields_as_options
 from cvxrobust.bench.display import (
     EXIT_UNUSABLE,
     Progress,
@@ -23,7 +24,7 @@ from cvxrobust.bench.display import (
 if TYPE_CHECKING:
     from cvxrobust.bench.workflows.tuning import Tuning
 
-SEARCH = "Options of the search"
+SEARCH = "Search"
 """The panel of the help that they stand in."""
 
 NOT_OF_CLASSIFIERS = (
@@ -36,75 +37,67 @@ NOT_OF_CLASSIFIERS = (
 @fields_as_options(*NOT_OF_CLASSIFIERS)
 def tune(
     training: TrainingOptions,
-    threat_radius: Annotated[
-        float,
-        typer.Option(
-            help="Radius of the attacks to withstand, in standard deviations of the training features (or units of the "
-            "data with --no-standardize), in the norm --norm."
-        ),
-    ],
-    family: Annotated[str, typer.Option(help="polynomial or relu networks.")] = "polynomial",
+    threat_radius: Annotated[float, typer.Option(help="Of the attacks to withstand.", metavar="R")],
+    family: Annotated[str, typer.Option(help="polynomial or relu networks.", metavar="NAME")] = "polynomial",
     betas: Annotated[
         str | None,
         typer.Option(
-            help="Weights of the penalty to try: 0.1,0.01 or, geometrically, FROM:TO:COUNT. (default: 0.1,0.03,0.01)",
-            rich_help_panel=SEARCH,
+            help="To try: 0.1,0.01 or FROM:TO:COUNT. (default: 0.1,0.03,0.01)", metavar="BETAS", rich_help_panel=SEARCH
         ),
     ] = None,
     radii: Annotated[
         str | None,
         typer.Option(
-            help="Radii to train at: 0,0.1,0.3 or, evenly, FROM:TO:COUNT. (default: 0, 1 and 2 radii of the threat)",
-            rich_help_panel=SEARCH,
+            help="To train at. (default: 0, 1 and 2 radii of the threat)", metavar="RADII", rich_help_panel=SEARCH
         ),
     ] = None,
     gates: Annotated[
         str | None,
-        typer.Option(
-            help="Numbers of gates to try: 10,20 or FROM:TO:COUNT; relu only. (default: as for solve)",
-            rich_help_panel=SEARCH,
-        ),
+        typer.Option(help="To try, of relu: 10,20 or FROM:TO:COUNT.", metavar="NUMBERS", rich_help_panel=SEARCH),
     ] = None,
-    folds: Annotated[int, typer.Option(help="Folds of the training rows.", rich_help_panel=SEARCH)] = 5,
+    folds: Annotated[int, typer.Option(help="Of the training rows.", metavar="N", rich_help_panel=SEARCH)] = 5,
     rule: Annotated[
         str,
-        typer.Option(
-            help="best, or one-standard-error for the simplest network within that of the best.", rich_help_panel=SEARCH
-        ),
+        typer.Option(help="best or one-standard-error.", metavar="NAME", rich_help_panel=SEARCH),
     ] = "best",
-    jobs: Annotated[int, typer.Option(help="Folds at a time.", min=1, rich_help_panel=SEARCH)] = 1,
+    jobs: Annotated[int, typer.Option(help="Folds at a time.", metavar="N", min=1, rich_help_panel=SEARCH)] = 1,
     search_tolerance: Annotated[
-        float, typer.Option(help="Certified relative gap at every point tried.", rich_help_panel=SEARCH)
+        float, typer.Option(help="Certified gap at every point tried.", metavar="GAP", rich_help_panel=SEARCH)
     ] = 1e-3,
     folder: Annotated[
         Path | None,
         typer.Option(
-            help="Keep every point tried in this folder; a search of the same rows goes on from there.",
-            rich_help_panel=SEARCH,
+            help="Keep points here; a search of the same rows goes on.", metavar="DIR", rich_help_panel=SEARCH
         ),
     ] = None,
-    backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
-    method: Annotated[str, typer.Option(help="auto, direct or cutting-set.")] = "auto",
+    backend: arguments.Backend = "auto",
+    method: arguments.Method = "auto",
     tolerance: arguments.Tolerance = 1e-6,
     time_limit: Annotated[
-        float | None, typer.Option(help="Seconds for each training; what it cuts short is scored, and named.")
+        float | None,
+        typer.Option(help="For each training.", metavar="SECONDS", rich_help_panel=arguments.SOLVER),
     ] = None,
     save: arguments.Save = None,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Draw the band of the accuracy under attack, of the rows held out, to this PNG file."),
+        typer.Option(
+            help="PNG of the accuracy under attack, of rows held out.", metavar="FILE", rich_help_panel=arguments.OUTPUT
+        ),
     ] = None,
     surface: Annotated[
-        Path | None, typer.Option(help="Draw the scores of all hyperparameters tried to this PNG file.")
+        Path | None,
+        typer.Option(
+            help="PNG of the scores of all hyperparameters tried.", metavar="FILE", rich_help_panel=arguments.OUTPUT
+        ),
     ] = None,
     as_json: arguments.Json = False,
     quiet: arguments.Quiet = False,
 ) -> None:
     """Choose beta, training radius and gates for a threat, train with them, certify and judge.
 
-    Choice and training use the training rows alone: every combination is trained in every fold, and scored by the
-    share of the fold's other rows that are proved to withstand the threat. The accuracies printed at the end are those
-    of the rows held out (--test-fraction), which had no part in it.
+    Every combination is trained in every fold of the training rows, and scored by the share of
+    the others that are proved to withstand the threat. What is printed at the end is about the
+    rows held out (--test-fraction), which had no part in it.
     """
     with clean_errors(as_json):
         from cvxrobust.bench.workflows.tuning import TuningRequest

@@ -81,7 +81,7 @@ PATTERNS = X @ np.random.default_rng(0).standard_normal((2, 3)) >= 0.0
         ({"y": np.array([1, 2, 3, np.inf, 0, 0]), "loss": "squared"}, "y holds NaN or inf at position 3"),
         ({"X": np.where(X > 1, np.nan, X) * np.nan}, "X.*NaN"),
         ({"X": X[:, 0]}, "X"),
-        ({"slots": PATTERNS}, r"slots is ndarray; expected .*Slots\(gates, signs\)"),
+        ({"slots": PATTERNS}, r"slots is an array of shape .*; expected .*Slots\(gates, signs\)"),
         ({"slots": Slots(PATTERNS[:4], np.ones(3))}, r"slots has gates of shape \(4, 3\) .* expected \(6, K\), bool"),
         ({"slots": Slots(PATTERNS * 1.0, np.ones(3))}, "slots has gates of shape .* dtype float64"),
         ({"slots": Slots(PATTERNS, np.ones(2))}, "slots has signs"),
@@ -112,7 +112,7 @@ def test_gates_grow_only_where_there_are_gates():
         (ReLUNetwork(np.ones((1, 3)), np.ones(1), bias=True), "bias=True; this problem has bias=False"),
         (ReLUNetwork(np.ones((1, 2)), np.ones((1, 3))), r"outputs of shape \(3,\)"),
         (PolynomialNetwork(np.array([[1.0, 0.0]]), np.ones(1), (1.0, 1.0, 1.0)), "the network is a PolynomialNetwork"),
-        ("hello", "warm_start is str; expected a Result or a network"),
+        ("hello", "warm_start is .hello.; expected a Result or a network"),
     ],
 )
 def test_starts_that_do_not_fit_are_refused(start, message):
