@@ -255,9 +255,10 @@ def evaluate(
     --immutable or --feature-radius describe another.
     """
     with clean_errors(as_json):
-        from cvxrobust.bench.cli.printing import print_evaluation
+        from cvxrobust.bench.cli.printing import print_evaluation, print_numbers
         from cvxrobust.bench.workflows.evaluation import EvaluationRequest
         from cvxrobust.bench.workflows.evaluation import evaluate as evaluate_network
+        from cvxrobust.bench.workflows.numbers import evaluate_numbers, predicts_numbers
         from cvxrobust.core.attacks.norms import check_norm
 
         request = EvaluationRequest(
@@ -276,6 +277,9 @@ def evaluate(
             feature_radius=parse_feature_radii(feature_radius) or {},
             **judging.parsed(),
         )
+        if predicts_numbers(request):
+            numbers = evaluate_numbers(request)
+            return print_json(numbers.to_dict()) if as_json else print_numbers(numbers)
         evaluation = evaluate_network(request)
         if as_json:
             print_json(evaluation.to_dict())

@@ -148,8 +148,8 @@ def network_metadata(request: TrainingRequest, dataset: Dataset, training: Datas
     }
     if request.radius_column is not None and "radius" in parameters:
         parameters["radius_factor"] = parameters.pop("radius")  # no radius of any row
-    if dataset.regression and request.label is not None:
-        parameters["target"] = request.label
+    if request.label is not None:
+        parameters["target" if dataset.regression else "label"] = request.label
     return {
         "data": dataset.name,
         "data_fingerprint": dataset.fingerprint,
