@@ -1,5 +1,6 @@
 """A call of `solve` whose arguments have been checked: what is done with it, here or in a child."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Generic, Self
@@ -34,12 +35,16 @@ class Audience:
         self.raised: BaseException | None = None
 
     def __call__(self, elapsed: float, upper: float, lower: float) -> None:
-        """Tell the caller, unless he has raised something before."""
+        """Tell the caller of bounds, unless he has raised something before."""
+        self.call(lambda: self._callback(elapsed, upper, lower))
+
+    def call(self, what: Callable[[], object]) -> None:
+        """Call something of the caller's, unless he has raised something before."""
         if self.raised is not None:
             return
         try:
             with self._modes.restored():
-                self._callback(elapsed, upper, lower)
+                what()
         except BaseException as error:
             self.raised = error
             self._monitor.stop()
@@ -70,6 +75,7 @@ class Call(Generic[N]):
         grow: Whether a problem may add gates.
         polish: As for `solve`.
         callback: As for `solve`.
+        keep: Hears of better networks; None for nobody.
         starts: The parts' networks to start from; None for none.
         solution: A raw solution to start from, of the only part's programme.
         clock: When the call began, on `time.perf_counter`.
@@ -82,6 +88,7 @@ class Call(Generic[N]):
     grow: bool
     polish: bool | str | Backend | None
     callback: Callback | None
+    keep: Callable[[Callable[[], N]], None] | None
     starts: tuple[N, ...] | None
     solution: Solution | None
     clock: float
@@ -97,10 +104,13 @@ class Call(Generic[N]):
         """The session, with the bounds to begin with."""
         starts = self.starts or [None] * len(self.problem.parts)
         ledger = Ledger(self.problem.parts, starts, self.callback, self.clock, hurried=hurried)
-        return Session(
+        session = Session(
             self.problem, plan, self.settings, ledger, monitor, self._plan_of, grow=self.grow, solution=self.solution
         )
+        if (keep := self.keep) is not None:
+            ledger.be_kept(lambda: keep(lambda: session.so_far().network))
+        return session
 
     def heard_by(self, callback: Callback) -> "Call[N]":
         """The same call, one thread, in a process whose bounds somebody else hears of."""
-        return replace(self, callback=callback, settings=self.settings.replace(threads=1))
+        return replace(self, callback=callback, keep=None, settings=self.settings.replace(threads=1))

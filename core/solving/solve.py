@@ -1,6 +1,7 @@
 """The front door: any problem, any backend, one judge."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -25,6 +26,7 @@ from cvxrobust.core.settings import Settings, checked_settings
 from cvxrobust.core.solving.call import Audience, Call
 from cvxrobust.core.solving.child import NoChildError
 from cvxrobust.core.solving.judging.sanitize import clean_error
+from cvxrobust.core.solving.keeping import Keeper
 from cvxrobust.core.solving.plan import Plan
 from cvxrobust.core.solving.refinement import GATES
 from cvxrobust.core.solving.supervision import has_long_steps, in_child, is_heavy
@@ -42,6 +44,7 @@ def solve(
     gates: str = "fixed",
     polish: bool | str | Backend | None = None,
     callback: Callback | None = None,
+    keep: Callable[[N], object] | None = None,
     warm_start: Result[N] | N | None = None,
 ) -> Result[N]:
     """Train to certified global optimality.
@@ -65,6 +68,9 @@ def solve(
         callback: Called with (elapsed seconds, upper, lower) whenever a certified bound improves; where gates are
             refined the bounds are those of the programme being solved. What it raises ends the solve, and is raised
             here as it is.
+        keep: Called with the best network so far, the first at once, later ones every ten seconds at most, for whoever
+            saves it: a solve that is killed goes on from it, as its `warm_start`. Backends that report no iterates have
+            none before the end. What it raises is treated like what `callback` raises.
         warm_start: A previous result, or a network, to start from; its objective is an upper bound from the first
             moment.
 
@@ -82,6 +88,7 @@ def solve(
     clock = time.perf_counter()  # first: asking a problem what it is may make it think
     settings = checked_settings(settings)
     listener(callback, "callback", "(elapsed seconds, upper, lower)")
+    listener(keep, "keep", "a network")
     if method not in METHODS:
         raise UnknownNameError("method", method, METHODS)
     check_problem(problem)
@@ -100,8 +107,8 @@ def solve(
     audience = Audience(callback or _nobody, monitor)
     heard = None if callback is None else audience
     call = Call(
-        problem, backend, method, settings, grow=gates == "grow", polish=polish, callback=heard, starts=starts,
-        solution=solution, clock=clock,
+        problem, backend, method, settings, grow=gates == "grow", polish=polish, callback=heard,
+        keep=_keeping(keep, audience), starts=starts, solution=solution, clock=clock,
     )  # fmt: skip
     # What a backend returns may be anything; overflow in judging it is not worth a warning.
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -125,6 +132,14 @@ def _solved(call: Call[N], plan: Plan | None, monitor: Monitor, audience: Audien
     results = session.run()
     audience.check()
     return with_provenance(session.finish(results), call.problem)
+
+
+def _keeping(keep: Callable[[N], object] | None, audience: Audience) -> Callable[[Callable[[], N]], None] | None:
+    """What hears of better networks where somebody keeps them."""
+    if keep is None:
+        return None
+    keeper = Keeper(keep)
+    return lambda network: audience.call(lambda: keeper(network))
 
 
 def _nobody(elapsed: float, upper: float, lower: float) -> None:
