@@ -28,6 +28,7 @@ from cvxrobust.bench.cli.options import (
     parse_radii,
     spread_values,
 )
+from cvxrobust.bench.cli.usage import usage_message
 from cvxrobust.bench.display import (
     EXIT_FULL,
     EXIT_INPUT,
@@ -385,10 +386,11 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         return 0  # somebody else's reader has left
     except Exception as error:
-        describe = getattr(error, "format_message", None)
-        if describe is None:
+        if not hasattr(error, "format_message"):
             raise
-        return fail(f"{str(describe()).rstrip('.')}. See `cvxrobust --help`.", EXIT_INPUT).exit_code
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+            return EXIT_INPUT
+        return fail(usage_message(error, sys.argv[1:] if arguments is None else arguments), EXIT_INPUT).exit_code
     return code if isinstance(code, int) else 0
 
 

@@ -18,6 +18,7 @@ from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.problems.data.features import Features
@@ -175,6 +176,12 @@ def draw(found: Tuning) -> None:
 def _check(request: TuningRequest) -> None:
     if request.family not in FAMILIES:
         raise UnknownNameError("family", request.family, FAMILIES)
+    loss = request.training.parameters.get("loss")
+    if loss is not None and not loss_by_name(str(loss)).margin:
+        raise InputError(
+            f"tune chooses classifiers by their accuracy, and the loss {loss!r} fits numbers; give one of "
+            f"{', '.join(MARGIN_LOSSES)}, or fit numbers with solve, or along a path."
+        )
     if not (np.isfinite(request.threat_radius) and request.threat_radius > 0.0):
         raise InputError(
             f"the radius of the threat is {request.threat_radius}; expected a finite number above 0: by how much "

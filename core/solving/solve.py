@@ -27,12 +27,10 @@ from cvxrobust.core.solving.call import Audience, Call
 from cvxrobust.core.solving.child import NoChildError
 from cvxrobust.core.solving.judging.sanitize import clean_error
 from cvxrobust.core.solving.keeping import Keeper
-from cvxrobust.core.solving.plan import Plan
+from cvxrobust.core.solving.plan import Plan, check_method
 from cvxrobust.core.solving.refinement import GATES
 from cvxrobust.core.solving.supervision import has_long_steps, in_child, is_heavy
 from cvxrobust.core.strangers import shown
-
-METHODS = ("auto", "direct", "cutting-set")
 
 
 def solve(
@@ -89,8 +87,7 @@ def solve(
     settings = checked_settings(settings)
     listener(callback, "callback", "(elapsed seconds, upper, lower)")
     listener(keep, "keep", "a network")
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    check_method(method)
     check_problem(problem)
     if method == "cutting-set" and not offers(problem, RobustProblem):
         raise InputError(
