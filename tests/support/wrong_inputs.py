@@ -20,10 +20,12 @@ FOREIGN = (
 """Words of Python's and of libraries that callers need not know."""
 
 ADVICE = (
-    "expected", "known:", "needs", "pass ", "give ", "leave ", "use ", "choose", "write ", "takes", "knows", "drop ", "fill ", "name ", "keep ", "expects", "is it the answer", "no solution", "reads it", "which is read", "correct it", "there are", "its columns are", "write it anew",
-    "check ", "did you mean", "add ", "save ", "fit ", "try ", "upgrade", "read it with", "say ", "see ", "go on",
-    "divide", "install", "put ", "turn ", "set ", "numbers from", "has to", "mark ", "never loaded",
-    "impute", "saved by cvxrobust", "the labels are", "trains", "answer about",
+    "expected", "known:", "needs", "pass ", "give ", "leave ", "use ", "choose", "write ", "takes", "knows", "drop ",
+    "fill ", "name ", "keep ", "expects", "is it the answer", "no solution", "reads it", "which is read",
+    "correct it", "there are", "its columns are", "write it anew", "check ", "did you mean", "add ", "save ", "fit ",
+    "try ", "upgrade", "read it with", "say ", "see ", "go on", "divide", "install", "put ", "turn ", "set ",
+    "numbers from", "has to", "mark ", "never loaded", "impute", "saved by cvxrobust", "the labels are", "trains",
+    "answer about",
 )  # fmt: skip
 """One of these says what was expected, or what to do."""
 
