@@ -50,10 +50,7 @@ def data_names(incomplete: str) -> list[str]:
 
 def suite_names(incomplete: str) -> list[str]:
     """Of suites that ship."""
-    import cvxrobust.bench
-
-    shipped = Path(cvxrobust.bench.__file__).parent / "suites"
-    return _beginning(incomplete, (path.stem for path in shipped.glob("*.toml")))
+    return _beginning(incomplete, (path.stem for path in (Path(__file__).parents[1] / "suites").glob("*.toml")))
 
 
 def method_names(incomplete: str) -> list[str]:

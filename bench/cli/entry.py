@@ -257,9 +257,8 @@ def evaluate(
     """
     with clean_errors(as_json):
         from cvxrobust.bench.cli.printing import print_evaluation, print_numbers
-        from cvxrobust.bench.workflows.evaluation import EvaluationRequest
+        from cvxrobust.bench.workflows.evaluation import EvaluationRequest, evaluate_numbers, predicts_numbers
         from cvxrobust.bench.workflows.evaluation import evaluate as evaluate_network
-        from cvxrobust.bench.workflows.numbers import evaluate_numbers, predicts_numbers
         from cvxrobust.core.attacks.norms import check_norm
 
         request = EvaluationRequest(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvxrobust.bench.display import console, make_table, percent, presentable
-from cvxrobust.bench.workflows.evaluation import Evaluation
+from cvxrobust.bench.workflows.evaluation import Evaluation, NumbersEvaluation
 from cvxrobust.bench.workflows.output_files import Saved
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy, exactly_judged
 from cvxrobust.bench.workflows.training import CARRIERS, Training
@@ -12,7 +12,6 @@ from cvxrobust.core.discovery.registry import metrics
 from cvxrobust.core.networks.relu import ReLUNetwork
 
 if TYPE_CHECKING:
-    from cvxrobust.bench.workflows.numbers import NumbersEvaluation
     from cvxrobust.core.contracts.result import Result
     from cvxrobust.core.discovery.measurement import Measurements
 
@@ -219,7 +218,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         out.print(str(evaluation.sanity), markup=False)
 
 
-def print_numbers(evaluation: "NumbersEvaluation") -> None:
+def print_numbers(evaluation: NumbersEvaluation) -> None:
     """A table of how far predictions are off, and how far attacks can push them."""
     out = console()
     kinds = [name for name in UNDER_ATTACK if any(name in found for found in evaluation.attacked)]
