@@ -7,14 +7,12 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.strangers import shown
-
-T = TypeVar("T")
 
 
 def whole(value: object, name: str, least: int, *, otherwise: str = "") -> int:
@@ -96,13 +94,13 @@ def listener(value: object, name: str, hears: str) -> None:
         raise InputError(f"{name} is {shown(value)}; expected a function of {hears}, or None.")
 
 
-def instance(value: Any, name: str, kind: type[T], expected: str) -> T:
+def instance(value: Any, name: str, kind: Any, expected: str) -> Any:
     """An object of a class.
 
     Args:
         value: What was passed.
         name: What messages call it.
-        kind: The class.
+        kind: The class, abstract or not.
         expected: What will do, for messages.
 
     Raises:

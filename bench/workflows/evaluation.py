@@ -46,6 +46,7 @@ from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.core.robustness.sanity import SanityReport, check_sanity
+from cvxrobust.core.settings import checked_time_limit
 
 SPLITS = ("auto", "train", "test", "all")
 
@@ -64,8 +65,7 @@ class EvaluationRequest:
         network: File of the network, or of a classifier of others.
         data: Name or path of the data.
         radii: Attack radii, in the network's unit.
-        split: ``"auto"`` (held-out rows of the network's own data, else all), ``"train"``, ``"test"``,
-            ``"all"``.
+        split: ``"auto"`` (held-out rows of the network's own data, else all), ``"train"``, ``"test"``, ``"all"``.
         data_folder: Where known sets lie.
         label: Name of the label column.
         norm: Of the attacks; None for the norm that the network was trained against.
@@ -139,8 +139,7 @@ class EvaluationRequest:
                 raise InputError(f"the radius {radius!r} is no radius; expected finite numbers, 0 or more.")
         if self.time_limit is not None and not self.exact:
             raise InputError("--time-limit limits the proofs of --exact; give both, or neither.")
-        if self.time_limit is not None and not self.time_limit > 0:
-            raise InputError(f"time_limit is {self.time_limit!r}; expected seconds above 0.")
+        checked_time_limit(self.time_limit)
         if self.exact and self.bounds is not None:
             raise InputError("--exact proves worst cases of inputs without a range; leave --bounds out, or --exact.")
         if self.picture is not None and np.unique(self.judged_radii).size < 2:
@@ -397,6 +396,5 @@ def evaluate_numbers(request: EvaluationRequest) -> NumbersEvaluation:
 def _under_attack(network: AnyNetwork, rows: Dataset, radii: Any, norm: Any) -> dict[str, float]:
     """What only attacks make of the errors; of radius 0 the errors as they are."""
     found = errors(network, rows, radii, norm)
-    return {name: found[name] for name in ("worst", "certified", "attacked") if name in found} or {
-        "worst": found["mean_absolute"]
-    }
+    worst = {"worst": found["mean_absolute"]}
+    return {name: found[name] for name in ("worst", "certified", "attacked") if name in found} or worst

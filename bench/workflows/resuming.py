@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvxrobust.bench.workflows.requests import TrainingRequest
-from cvxrobust.core.contracts.provenance import TRAINED_ON, about_problem
+from cvxrobust.core.contracts.provenance import about_problem
 from cvxrobust.core.discovery.registry import problems
 from cvxrobust.core.errors import InputError, WriteError
+from cvxrobust.core.networks.base import TRAINED_ON
 from cvxrobust.core.networks.load import load
 
 if TYPE_CHECKING:

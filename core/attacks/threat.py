@@ -173,7 +173,9 @@ def checked_threat(threat: object) -> Threat:
     Raises:
         InputError: It is something else.
     """
-    return instance(threat, "threat", Threat, 'a Threat, for example Threat(norm=2) or Threat("inf", bounds=(0, 1))')
+    expected = 'a Threat, for example Threat(norm=2) or Threat("inf", bounds=(0, 1))'
+    found: Threat = instance(threat, "threat", Threat, expected)
+    return found
 
 
 def _bound(value: ArrayLike, d: int) -> Array:
