@@ -531,3 +531,19 @@ def test_polish_reaches_the_solve(run, csv):
     code, _, err = run(*common[:3], "--problem", "convex-relu", "--backend", "clarabel", "--polish", "clarabel")
     assert code == 2
     assert "leave polish out" in err
+
+
+def test_evaluate_remembers_the_label_column(run, csv, tmp_path):
+    text, path = csv.read_text(encoding="utf-8"), tmp_path / "net.npz"
+    for name in ("group", "kind"):
+        (tmp_path / f"{name}.csv").write_text(text.replace("label", name), encoding="utf-8")
+    code, _, err = run(*SOLVE, "--data", tmp_path / "group.csv", "--label", "group", "--radius", 0.2, "--save", path)
+    assert (code, err) == (0, "")
+    judged = ["evaluate", path, "--radius", 0.1, "--json", "--data"]
+    found = pure_json(run(*judged, tmp_path / "group.csv")[1])
+    assert (found["split"], found["rows"]) == ("test", 6)
+    code, _, err = run(*judged, tmp_path / "kind.csv")
+    assert code == 2
+    assert "kind.csv has no column 'group' to take labels from" in err
+    assert "Name the label column with --label" in err
+    assert pure_json(run(*judged, tmp_path / "kind.csv", "--label", "kind")[1])["rows"] == 6
