@@ -96,8 +96,8 @@ def keeping(
         return None
 
     def keep(network: "TwoLayerNetwork") -> None:
-        # The end of the training is soon enough to complain of a disk that is full.
-        with suppress(WriteError):
+        # The end of the training is soon enough to complain of a full disk, or of what no file can hold.
+        with suppress(WriteError, InputError):
             finished(network).save(unfinished(save), standardized=True)
 
     return keep
