@@ -77,7 +77,7 @@ PATTERNS = X @ np.random.default_rng(0).standard_normal((2, 3)) >= 0.0
         ({"y": Y[:5], "loss": "squared"}, r"y has shape \(5,\); expected \(6,\) targets"),
         ({"y": np.ones((6, 2, 2)), "loss": "squared"}, r"y has shape \(6, 2, 2\); expected \(6,\) targets"),
         ({"y": np.ones((6, 0)), "loss": "squared"}, r"y has shape \(6, 0\); expected"),
-        ({"y": np.array(list("abcabc")), "loss": "squared"}, "y cannot be read as numbers, .*multiclass="),
+        ({"y": np.array(list("abcabc")), "loss": "squared"}, "y cannot be read as numbers .*multiclass="),
         ({"y": np.array([1, 2, 3, np.inf, 0, 0]), "loss": "squared"}, "y holds NaN or inf at position 3"),
         ({"X": np.where(X > 1, np.nan, X) * np.nan}, "X.*NaN"),
         ({"X": X[:, 0]}, "X"),
