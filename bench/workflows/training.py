@@ -231,8 +231,8 @@ def train(request: TrainingRequest, callback: "Callback | None" = None) -> Train
         warm_start=start,
     )
     training = finish(prepared, result)
-    if training.saved is not None and not training.saved.failure:
-        forget(training.saved.path or training.saved.asked)
+    if training.saved is not None and training.saved.path is not None:
+        forget(training.saved.asked)
     return training
 
 
