@@ -23,7 +23,7 @@ def draw_surface(
     """Draw mean scores and their standard errors by beta and training radius, a panel for each number of gates.
 
     Args:
-        surface: `surface_` of a fitted classifier.
+        surface: `surface_` of a fitted classifier, in per cent, or of a regressor, in errors.
         path: Where to, as a PNG.
         title: Above the picture; "" for none.
         chosen: The place that was chosen, `best_index_`; None for the best.
@@ -35,7 +35,8 @@ def draw_surface(
     panels = max(1, len(grid.gates))
     width = max(NARROW, 1.5 + 0.9 * len(grid.radii))
     figure = new_figure((0.8 + width * panels, 1.9 + HIGH * len(grid.betas)))
-    low, high = (100.0 * float(bound) for bound in (surface.means.min(), surface.means.max()))
+    means = _factor(surface) * surface.means
+    low, high = float(means.min()), float(means.max())
     place = surface.best() if chosen is None else chosen
     for number, axes in enumerate(figure.subplots(1, panels, squeeze=False)[0]):
         _draw(axes, surface, number, (low, max(high, low + 1e-9)), place)
@@ -43,16 +44,22 @@ def draw_surface(
     write_picture(figure, Path(path))
 
 
+def _factor(surface: "ScoreSurface") -> float:
+    """What scores are multiplied by: shares make per cent, and minus errors make errors."""
+    return -1.0 if surface.of_errors else 100.0
+
+
 def _draw(
     axes: "Axes", surface: "ScoreSurface", number: int, scale: tuple[float, float], chosen: tuple[int, int, int]
 ) -> None:
     grid = surface.candidates
-    means, errors = 100.0 * surface.means[..., number], 100.0 * surface.standard_errors[..., number]
+    factor, places = _factor(surface), ".3g" if surface.of_errors else ".1f"
+    means, errors = factor * surface.means[..., number], abs(factor) * surface.standard_errors[..., number]
     axes.imshow(means, cmap="viridis", vmin=scale[0], vmax=scale[1], aspect="auto")
     missed = np.asarray(surface.gaps[:, :, number].max(axis=-1) > surface.tolerance)
     middle = 0.5 * (scale[0] + scale[1])
     for b, r in np.ndindex(means.shape):
-        words = f"{means[b, r]:.1f} ± {errors[b, r]:.1f}{' *' if missed[b, r] else ''}"
+        words = f"{means[b, r]:{places}} ± {errors[b, r]:{places}}{' *' if missed[b, r] else ''}"
         axes.text(r, b, words, ha="center", va="center", fontsize=8, color="white" if means[b, r] < middle else "black")
     if chosen[2] == number:
         from matplotlib.patches import Rectangle

@@ -13,8 +13,7 @@ from cvxrobust.core.errors import CvxRobustError, InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import trees
-from cvxrobust.core.robustness.arguments import named_attacks
-from cvxrobust.core.robustness.attacks import ATTACKS, Attack, Best, Effort
+from cvxrobust.core.robustness.attacks import Attack, Best, Effort, named_attacks
 from cvxrobust.core.robustness.boxes import CoordinateDescent, judges_boxes
 from cvxrobust.core.robustness.certificates import Certifier, Held, certifier_of
 from cvxrobust.core.robustness.contest import Array, Index
@@ -92,7 +91,7 @@ def evaluate_robustness(
     effort, threat = Effort(steps, restarts, seed), checked_threat(threat)
     whole(audit, "audit", 0)
     exact_seconds = number(exact_seconds, "exact_seconds", "seconds of 0 or more", lambda seconds: seconds >= 0.0)
-    ours: dict[str, Attack] = named_attacks(attacks, ATTACKS)
+    ours = named_attacks(attacks)
     asked = np.unique(as_numbers(radii, "radii", "expected finite values of 0 or more"))
     if not (asked.size and np.isfinite(asked).all() and (asked >= 0.0).all()):
         raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more, at least one.")

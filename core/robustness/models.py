@@ -17,9 +17,8 @@ from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import kernels
-from cvxrobust.core.robustness.arguments import check_viewing
 from cvxrobust.core.robustness.contest import Array, Index, contest
-from cvxrobust.core.robustness.modules import TorchModel
+from cvxrobust.core.robustness.modules import TorchModel, check_viewing
 from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, check_finite, checked_rows, label_array
 

@@ -25,10 +25,12 @@ class ScoreSurface:
 
     Args:
         candidates: The grid.
-        scores: Certified accuracies under the threat of rows not trained on, shape (B, R, G, F).
+        scores: Means over rows not trained on, shape (B, R, G, F), larger is better: of classifiers the certified
+            accuracy under the threat, of regressors minus the largest errors, or their squares, that it may make.
         gaps: Certified relative gaps of training, of the same shape.
         tolerance: The gap that was asked for.
         seconds: That each fold took for each number of gates, shape (G, F).
+        of_errors: Whether scores are minus the errors of a regressor, and no shares.
     """
 
     candidates: Candidates
@@ -36,6 +38,7 @@ class ScoreSurface:
     gaps: Array
     tolerance: float
     seconds: Array
+    of_errors: bool = False
 
     @property
     def means(self) -> Array:

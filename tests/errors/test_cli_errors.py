@@ -215,8 +215,8 @@ COMMANDS = {
         ("--data rows.csv --threat-radius .1 --loss x", "unknown loss 'x'"),
         ("--data rows.csv --threat-radius .1 --norm x", "unknown norm 'x'"),
         (
-            "--data prices.csv --label price --loss squared --threat-radius .1",
-            "tune chooses classifiers by their accuracy, and",
+            "--data prices.csv --label price --loss squared --threat-radius .1 --picture p.png",
+            "--picture draws accuracies",
         ),
         ("--data rows.csv --threat-radius .1 --immutable age", "there is no feature 'age'"),
         ("--data rows.csv --threat-radius .1 --folder net.npz", "folder net.npz/fold-0 cannot be made: Not a"),

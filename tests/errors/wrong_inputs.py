@@ -14,7 +14,7 @@ from cvxrobust import CvxRobustError
 FOREIGN = (
     "ndarray", "NoneType", "dtype('", "object has no", "not subscriptable", "unpack", "positional argument",
     "unexpected keyword", "not supported between", "invalid literal", "could not convert", "must be real number",
-    "not iterable", "inhomogeneous", "ufunc", "numpy.", "pandas", "pydantic", "polars", "torch.nn", "typer",
+    "not iterable", "inhomogeneous", "ufunc", "numpy.core", "pandas", "pydantic", "polars", "torch.nn", "typer",
     "Traceback", "Errno", "<class", " at 0x", "np.float",
 )  # fmt: skip
 """Words of Python's and of libraries that callers need not know."""

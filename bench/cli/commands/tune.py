@@ -29,7 +29,6 @@ SEARCH = "Search"
 
 NOT_OF_CLASSIFIERS = (
     "problem", "radius", "radius_column", "beta", "n_gates", "gate_seed", "bound", "resample", "multiclass",
-    "regression",
 )  # fmt: skip
 """Options of training that are left out: what is chosen here, and what these classifiers do not take."""
 
@@ -152,19 +151,34 @@ def _print(found: "Tuning", quiet: bool) -> None:
             for b, beta in enumerate(grid.betas)
         ]
         head = ("", *(f"radius {radius:.3g}" for radius in grid.radii))
-        console().print(make_table(f"certified accuracy (%) at radius {threat:g}, {folds}", head, cells))
+        what = "largest errors" if surface.of_errors else "certified accuracy (%)"
+        console().print(make_table(f"{what} at radius {threat:g}, {folds}", head, cells))
     print("Chosen: " + ", ".join(f"{name} {value:g}" for name, value in found.chosen.items()))
     print_training(found.training, quiet)
-    certified, attacked = found.bracket
-    print(
-        f"Of the rows held out, at least {percent(certified)} and at most {percent(attacked)} withstand "
-        f"l{found.request.norm} attacks of radius {threat:g} (by {found.report.certificate})."
-    )
+    _print_held_out(found)
     for path in (found.request.picture, found.request.surface):
         if path is not None:
             print(f"Picture: {presentable(str(path))}")
 
 
+def _print_held_out(found: "Tuning") -> None:
+    """What the network is worth on rows that had no part in the choice."""
+    from cvxrobust.bench.cli.printing import ERROR_NAMES
+
+    threat, known = found.request.threat_radius, found.held_out
+    if found.report is None:
+        for name, value in found.errors.items():
+            print(f"{ERROR_NAMES[name]}, held-out rows, l{found.request.norm} radius {threat:g}: {value:.6g}")
+        return
+    print(
+        f"Of the rows held out, at least {percent(known['certified_at_threat'])} and at most "
+        f"{percent(known['attacked_at_threat'])} withstand l{found.request.norm} attacks of radius {threat:g} (by "
+        f"{found.report.certificate})."
+    )
+
+
 def _cell(found: "Tuning", b: int, r: int, g: int) -> str:
-    mean, error = (100.0 * part[b, r, g] for part in (found.surface.means, found.surface.standard_errors))
-    return f"{'> ' if found.place == (b, r, g) else ''}{mean:.1f} ± {error:.1f}"
+    surface = found.surface
+    mean, error = (float(part[b, r, g]) for part in (surface.means, surface.standard_errors))
+    shown = f"{-mean:.4g} ± {error:.2g}" if surface.of_errors else f"{100.0 * mean:.1f} ± {100.0 * error:.1f}"
+    return f"{'> ' if found.place == (b, r, g) else ''}{shown}"
