@@ -310,7 +310,9 @@ def _readable_cones(solver: str) -> frozenset[type]:
     from cvxpy.reductions.solvers.defines import SOLVER_MAP_CONIC
 
     if solver not in SOLVER_MAP_CONIC:
-        raise UnknownNameError("CVXPY solver", solver, SOLVER_MAP_CONIC)
+        installed = {name for name, interface in SOLVER_MAP_CONIC.items() if interface.is_installed()}
+        more = f"CVXPY knows {len(SOLVER_MAP_CONIC) - len(installed)} more that are not installed here."
+        raise UnknownNameError("CVXPY solver", solver, installed, more)
     supported = {constraint.__name__ for constraint in SOLVER_MAP_CONIC[solver].SUPPORTED_CONSTRAINTS}
     return frozenset(cone for cone, names in CONES.items() if names & supported)
 

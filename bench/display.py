@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cvxrobust.bench.interrupts import EXIT_INTERRUPTED, SAID, is_interrupt
 from cvxrobust.bench.streams import OutputLostError, output, reserved
 from cvxrobust.core.errors import CvxRobustError, WriteError
 from cvxrobust.core.secrets import cleaned, presentable
@@ -33,8 +34,6 @@ EXIT_UNEXPECTED = 70
 
 EXIT_FULL = 74
 """Nothing more can be written to standard output or to a disk; again sysexits' number."""
-
-EXIT_INTERRUPTED = 130
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """What the system says of a disk that takes no more."""
@@ -96,7 +95,7 @@ def clean_errors(as_json: bool = False) -> Iterator[None]:
     except CvxRobustError as error:
         raise fail(error, EXIT_INPUT) from error
     except KeyboardInterrupt as error:
-        raise fail("interrupted before there was a result.", EXIT_INTERRUPTED) from error
+        raise fail(SAID, EXIT_INTERRUPTED) from error
     except SystemExit as error:
         # Nobody here calls it.
         said = (
@@ -104,6 +103,8 @@ def clean_errors(as_json: bool = False) -> Iterator[None]:
         )
         raise fail(said, EXIT_INPUT) from error
     except Exception as error:
+        if is_interrupt(error):
+            raise fail(SAID, EXIT_INTERRUPTED) from error
         if os.environ.get(DEBUG_VARIABLE):
             raise
         if isinstance(error, OSError) and error.errno in FULL:

@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from cvxrobust.core.strangers import described, worded
+from cvxrobust.core.strangers import described, shown, worded
 
 
 class CvxRobustError(Exception):
@@ -27,15 +27,22 @@ class UnknownNameError(InputError):
 
     def __init__(self, kind: str, name: object, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
-        close = get_close_matches(str(name), names, n=1)
-        guess = f" Did you mean {close[0]!r}?" if close else ""
+        lowered = {one.lower(): one for one in names}
+        close = get_close_matches(str(name).lower(), lowered, n=1)
+        guess = f" Did you mean {lowered[close[0]]!r}?" if close else ""
         listed = ", ".join(names) if names else "none"
-        super().__init__(f"unknown {kind} {name!r}; known: {listed}.{guess}{' ' + hint if hint else ''}")
+        super().__init__(f"unknown {kind} {shown(name)}; known: {listed}.{guess}{' ' + hint if hint else ''}")
         self.kind, self.name, self.known, self.hint = kind, name, names, hint
 
     def __reduce__(self) -> tuple[type["UnknownNameError"], tuple[str, object, list[str], str]]:
         # Exceptions are pickled by their message alone, which this constructor does not take.
         return type(self), (self.kind, self.name, self.known, self.hint)
+
+
+class UnknownKeyError(UnknownNameError, KeyError):
+    """The same where a mapping is asked for the name."""
+
+    __str__ = Exception.__str__  # of a KeyError it would be quoted
 
 
 class WriteError(CvxRobustError, OSError):

@@ -1,12 +1,13 @@
 """Settings: one vocabulary for every backend."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cvxrobust.core.arguments import flag, number, whole
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.strangers import shown
 
 DTYPES = ("float64", "float32")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -49,26 +50,62 @@ class Settings:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not (0 < self.tolerance < 1):
-            raise InputError(f"tolerance is {self.tolerance!r}; expected a relative gap between 0 and 1.")
-        if self.max_iterations is not None and self.max_iterations < 1:
-            raise InputError(f"max_iterations is {self.max_iterations!r}; expected 1 or more, or None.")
-        if self.time_limit is not None and not (self.time_limit > 0 and math.isfinite(self.time_limit)):
-            raise InputError(f"time_limit is {self.time_limit!r}; expected seconds above 0, or None.")
-        if self.threads is not None and self.threads < 1:
-            raise InputError(f"threads is {self.threads!r}; expected 1 or more, or None.")
-        if not re.fullmatch(r"auto|mps|cpu|cuda(:\d+)?", self.device):
+        number(self.tolerance, "tolerance", "a relative gap between 0 and 1", lambda gap: 0.0 < gap < 1.0)
+        checked_time_limit(self.time_limit)
+        for name in ("max_iterations", "threads"):
+            if (count := getattr(self, name)) is not None:
+                whole(count, name, 1, otherwise=", or None")
+        whole(self.seed, "seed", 0)
+        if not isinstance(self.device, str) or not re.fullmatch(r"auto|mps|cpu|cuda(:\d+)?", self.device):
             raise UnknownNameError("device", self.device, DEVICES, "A CUDA device may be numbered, as in 'cuda:1'.")
-        if self.dtype not in DTYPES:
+        if not isinstance(self.dtype, str) or self.dtype not in DTYPES:
             raise UnknownNameError("dtype", self.dtype, DTYPES)
-        if not all(isinstance(name, str) for name in self.options):
-            raise InputError(f"options must be named by strings, got {list(self.options)!r}.")
+        flag(self.verbose, "verbose")
         # A copy, so that nobody changes it behind our back; a plain dict, so that settings can be sent to workers.
-        object.__setattr__(self, "options", dict(self.options))
+        object.__setattr__(self, "options", _named(self.options))
 
     def replace(self, **changes: Any) -> "Settings":
         """The same settings with some fields changed."""
         return replace(self, **changes)
+
+
+def checked_settings(settings: Settings | None) -> Settings:
+    """Settings as they were passed; the defaults for None.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if settings is None or isinstance(settings, Settings):
+        return settings or Settings()
+    example = "Settings(tolerance=1e-3)"
+    if isinstance(settings, Mapping):
+        example = f"Settings({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+    elif isinstance(settings, float) and 0.0 < settings < 1.0:
+        example = f"Settings(tolerance={settings!r})"
+    raise InputError(f"settings is {shown(settings)}; expected Settings, for example {example}, or None.")
+
+
+def checked_time_limit(seconds: object) -> float | None:
+    """Seconds, or None for no limit.
+
+    Raises:
+        InputError: It is something else, or not above 0.
+    """
+    if seconds is None:
+        return None
+    return number(seconds, "time_limit", "seconds above 0, or None", lambda limit: limit > 0.0)
+
+
+def _named(options: object) -> dict[str, Any]:
+    """Options by name.
+
+    Raises:
+        InputError: They are not, or a name is no text.
+    """
+    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
+        given = list(options) if isinstance(options, Mapping) else options
+        raise InputError(f"options are {shown(given)}; expected values by name, for example {{'max_iter': 50}}.")
+    return dict(options)
 
 
 def check_options(settings: Settings, known: Mapping[str, Any] | set[str], backend: str) -> None:

@@ -16,6 +16,25 @@ from typing import Any
 LONGEST = 2_000
 """Characters of what others say that are kept: solvers may say whole pages."""
 
+SHORT = 60
+"""Characters of a caller's value that messages repeat."""
+
+
+def shown(value: object) -> str:
+    """A caller's value for a message: itself where it is short, else what it is, in plain words."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"an array of shape {tuple(shape)}"
+    try:
+        text = repr(value)
+    except Exception:  # anything may be passed
+        text = ""
+    if text and len(text) <= SHORT and "\n" not in text and " at 0x" not in text:
+        return text
+    return f"of type {type(value).__name__}"
+
 
 def described(error: BaseException) -> str:
     """The kind of an exception and its text, whatever happens when it is asked for that."""

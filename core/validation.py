@@ -5,6 +5,7 @@ What is no real number is refused, never turned into one: text (also text that l
 dates, NaT, what a masked array hides.
 """
 
+import os
 from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
@@ -16,6 +17,7 @@ from scipy import sparse
 
 from cvxrobust.core.environment import total_memory
 from cvxrobust.core.errors import InputError, TooLargeError
+from cvxrobust.core.strangers import shown
 
 Array = NDArray[np.float64]
 
@@ -86,6 +88,8 @@ def checked_inputs(X: ArrayLike, largest: float = LARGEST) -> Array:
     Raises:
         InputError: X is not a finite numeric table with at least one row and one column, or too large to compute with.
     """
+    if isinstance(X, str | bytes | os.PathLike):
+        raise InputError(f"X is {shown(X)}; expected a table of numbers (n, d): read the file first.")
     if isinstance(X, np.ndarray) and X.dtype == np.float64 and X.flags.owndata and not X.flags.writeable:
         # Nobody else can change it: the parts of a one-versus-all problem share one copy.
         inputs = as_numbers(X, "X")
@@ -96,12 +100,21 @@ def checked_inputs(X: ArrayLike, largest: float = LARGEST) -> Array:
         ours = isinstance(X, list | np.ndarray) or sparse.issparse(X)
         inputs = numbers if ours and not shared else numbers.copy()
     if inputs.ndim != 2:
-        raise InputError(f"X has {inputs.ndim} dimension(s); expected a table (n, d): use X.reshape(n, -1) for images.")
+        raise _no_table(X, inputs.ndim)
     if inputs.shape[0] < 1 or inputs.shape[1] < 1:
         raise InputError(f"X has shape {inputs.shape}; expected at least one row and one column.")
     check_finite(inputs, "X", "drop or impute missing values first")
     check_sizes(inputs, largest)
     return frozen(inputs)
+
+
+def _no_table(X: Any, dimensions: int) -> InputError:
+    """What numbers are that are no table."""
+    if dimensions == 0:
+        return InputError(f"X is {shown(X)}; expected a table (n, d).")
+    if dimensions > 1:
+        return InputError(f"X has {dimensions} dimensions; expected a table (n, d): use X.reshape(n, -1) for images.")
+    return InputError("X has 1 dimension; expected a table (n, d): use X.reshape(-1, 1), or (1, -1) for one row.")
 
 
 def checked_rows(X: ArrayLike, width: int, taker: str) -> Array:
@@ -116,6 +129,8 @@ def checked_rows(X: ArrayLike, width: int, taker: str) -> Array:
         InputError: X is not a finite numeric table of that width.
     """
     rows = as_numbers(X, "X")
+    if rows.ndim == 0:
+        raise InputError(f"X is {shown(X)}; {taker} (n, {width}).")
     if rows.ndim != 2 or rows.shape[1] != width:
         raise InputError(f"X has shape {rows.shape}; {taker} (n, {width}).")
     check_finite(rows, "X", "impute missing values first")
@@ -264,7 +279,13 @@ def _array(values: Any, name: str, advice: str, what: str = "as numbers ") -> tu
         # Tensors come to the host; a frame's own conversion is the one that knows its columns.
         return np.asarray(values.detach().cpu().numpy() if hasattr(values, "detach") else values), None
     except Exception as error:  # what is handed over converts itself, and may fail in its own ways
-        raise InputError(f"{name} cannot be read {what}({error}); {advice}.") from error
+        raise InputError(f"{name} cannot be read {what}({_said(error)}); {advice}.") from error
+
+
+def _said(error: Exception) -> str:
+    """What went wrong; of lists that make no table in our own words."""
+    text = str(error).rstrip(".")
+    return "its rows are not all of one length" if "inhomogeneous" in text else text
 
 
 def _table(values: Any, name: str) -> NDArray[Any]:

@@ -99,22 +99,27 @@ def together(sample_weight: ArrayLike | None, class_weight: ClassWeight, y: Arra
     return weights
 
 
-def checked_sample_weight(sample_weight: ArrayLike, n: int) -> Array:
+def checked_sample_weight(sample_weight: ArrayLike, n: int, name: str = "sample_weight") -> Array:
     """Weights of n rows, as they are given, shape (n,).
+
+    Args:
+        sample_weight: The weights.
+        n: How many rows there are.
+        name: What messages call them.
 
     Raises:
         InputError: Not one finite number of 0 or more for each row, or all of them 0.
     """
     expected = "expected one number of 0 or more per row of X"
-    weights = np.array(as_numbers(sample_weight, "sample_weight", expected))
+    weights = np.array(as_numbers(sample_weight, name, expected))
     if weights.shape != (n,):
-        raise InputError(f"sample_weight has shape {weights.shape}; expected ({n},), one weight per row of X.")
+        raise InputError(f"{name} has shape {weights.shape}; expected ({n},), one weight per row of X.")
     bad = ~(np.isfinite(weights) & (weights >= 0.0))
     if bad.any():
         place = int(np.argmax(bad))
-        raise InputError(f"sample_weight holds {weights[place]:.6g} at position {place}; {expected}.")
+        raise InputError(f"{name} holds {weights[place]:.6g} at position {place}; {expected}.")
     if not weights.any():
-        raise InputError("sample_weight is zero for every row; at least one row has to count.")
+        raise InputError(f"{name} is zero for every row; at least one row has to count.")
     return weights
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from cvxrobust.bench.cifar10.findings import CifarFindings
 from cvxrobust.bench.cifar10.heads.methods import OWN
 from cvxrobust.bench.harness.report.png import COLORS
-from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.core.files import whole_file
+from cvxrobust.core.pictures.canvas import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -61,7 +61,9 @@ class CifarStore:
         try:
             content: dict[str, Any] = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.folder} holds no study: {MANIFEST} cannot be read ({error}).") from error
+            why = error.strerror if isinstance(error, OSError) else error
+            said = f"{MANIFEST} cannot be read ({why})"
+            raise InputError(f"{self.folder} holds no study: {said}; give the folder of one.") from error
         if content.get("kind") != KIND:
             raise InputError(f"{self.folder} holds another study than one of CIFAR-10; name another folder.")
         return content

@@ -1,107 +1,152 @@
 """Options that several commands share; those that go together as the fields of one object."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
-from functools import wraps
-from inspect import Parameter, Signature, signature
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from cvxrobust.bench.cli.completion import (
+    backend_names,
+    data_names,
+    loss_names,
+    method_names,
+    norm_names,
+    problem_names,
+)
 
 if TYPE_CHECKING:
     from cvxrobust.bench.data.csv_files import CsvFormat
     from cvxrobust.bench.workflows.requests import TrainingRequest
     from cvxrobust.core.settings import Settings
 
+ATTACKS, FILES = "Training", "Data"
+SOLVER, GATES, OUTPUT = "Solver", "ReLU problems", "Output"
+JUDGING, OTHERS = "How hard to try", "Classifiers of others"
+"""Panels of the help that options stand in; those that everybody needs stand before them."""
+
 Data = Annotated[
     str,
     typer.Option(
         "--data",
-        help="breast-cancer, ionosphere, pima_diabetes, heart_statlog, breast_cancer_wisconsin_original, "
-        "or the path of a CSV or NPZ file.",
+        help="A named set, a CSV or an NPZ file.",
+        metavar="NAME|FILE",
+        autocompletion=data_names,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.", rich_help_panel=OUTPUT)]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="A line for every report, and what solvers print themselves.")
+    bool, typer.Option("--verbose", "-v", help="A line per report, and what solvers print.", rich_help_panel=OUTPUT)
 ]
-Save = Annotated[Path | None, typer.Option(help="Write the network to this .npz file.")]
-Tolerance = Annotated[float, typer.Option(help="Relative certified gap to reach.")]
+Save = Annotated[Path | None, typer.Option(help="Write the network to this .npz file.", metavar="FILE")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        help="As `cvxrobust backends list` names them.",
+        metavar="NAME",
+        autocompletion=backend_names,
+        rich_help_panel=SOLVER,
+    ),
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        help="auto, direct or cutting-set.", metavar="NAME", autocompletion=method_names, rich_help_panel=SOLVER
+    ),
+]
+Tolerance = Annotated[
+    float, typer.Option(help="Relative certified gap to reach.", metavar="GAP", rich_help_panel=SOLVER)
+]
+Threads = Annotated[int | None, typer.Option(help="Of solver and BLAS.", metavar="N", rich_help_panel=SOLVER)]
 Immutable = Annotated[
     list[str] | None,
     typer.Option(
         "--immutable",
-        help="Columns that attacks cannot touch, by name, with commas between them; repeatable.",
+        help="Columns that attacks cannot touch; repeatable.",
         metavar="NAME,...",
+        rich_help_panel=ATTACKS,
     ),
 ]
 FeatureRadius = Annotated[
     list[str] | None,
     typer.Option(
         "--feature-radius",
-        help="By how much an attack of the (largest) --radius may move this column by itself, in units of the data; "
-        "repeatable.",
-        metavar="NAME=NUMBER",
+        help="Reach in this column; repeatable.",
+        metavar="NAME=R",
+        rich_help_panel=ATTACKS,
+    ),
+]
+AskedNorm = Annotated[
+    str | None,
+    typer.Option(
+        "--norm",
+        help="Norm of attacks: inf, 2 or 1. (default: trained against)",
+        metavar="P",
+        autocompletion=norm_names,
     ),
 ]
 SavedNetwork = Annotated[Path, typer.Argument(help="A network written by `solve --save`.")]
 
 SavedModel = Annotated[
     Path,
-    typer.Argument(
-        help="A network written by `solve --save`, or another's classifier: .skops, .joblib or .pkl of scikit-learn, "
-        ".pt (TorchScript) or .pt2 (torch.export)."
-    ),
+    typer.Argument(help="A network of `solve --save`, or another's classifier (.skops, .joblib, .pkl, .pt, .pt2)."),
 ]
-
-GATES = "Options of the ReLU problems"
-"""The panel of the help that they stand in."""
 
 
 @dataclass(frozen=True)
 class SourceOptions:
     """Where data is found, and how a file of it is to be read."""
 
-    data_folder: Annotated[
-        Path | None, typer.Option("--data-folder", help="Folder of the named sets. (default: $CVXROBUST_DATA)")
-    ] = None
     label: Annotated[
-        str | None, typer.Option("--label", help="Label column of a CSV file, or label array of an NPZ file.")
+        str | None,
+        typer.Option("--label", help="Label column. (default: label; a network's own)", metavar="NAME"),
+    ] = None
+    data_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-folder",
+            help="Of the named sets. (default: $CVXROBUST_DATA)",
+            metavar="DIR",
+            rich_help_panel=FILES,
+        ),
     ] = None
     weight_column: Annotated[
         str | None,
         typer.Option(
-            "--weight-column",
-            help="Column of a CSV file, or array of an NPZ file, with what each row counts; 0 leaves it out.",
+            "--weight-column", help="Column (array) with what each row counts.", metavar="NAME", rich_help_panel=FILES
         ),
     ] = None
     radius_column: Annotated[
         str | None,
         typer.Option(
             "--radius-column",
-            help="Column of a CSV file, or array of an NPZ file, with the attack radius of each row; what radii are "
-            "given besides multiply it.",
+            help="Column with each row's radius, on which radii are factors.",
+            metavar="NAME",
+            rich_help_panel=FILES,
         ),
     ] = None
     separator: Annotated[
         str,
-        typer.Option("--separator", help="What stands between cells of a CSV file: a character, or tab.", metavar="C"),
+        typer.Option(
+            "--separator", help="Between cells of a CSV file: a character or tab.", metavar="C", rich_help_panel=FILES
+        ),
     ] = ","
-    decimal: Annotated[str, typer.Option("--decimal", help="Decimal sign of a CSV file: . or ,", metavar="C")] = "."
+    decimal: Annotated[
+        str, typer.Option("--decimal", help="Decimal sign of a CSV file: . or ,", metavar="C", rich_help_panel=FILES)
+    ] = "."
     missing: Annotated[
         list[str] | None,
         typer.Option(
             "--missing",
-            help="Text that stands for a missing value in a CSV file, labels included; repeatable. (default: an empty "
-            "cell or ?, and among numbers NA, N/A, nan, null, none)",
+            help="Text of a missing value in a CSV file; repeatable.",
             metavar="TEXT",
+            rich_help_panel=FILES,
         ),
     ] = None
     drop_incomplete: Annotated[
-        bool,
-        typer.Option("--drop-incomplete", help="Leave rows of a CSV file with missing values out, and say how many."),
+        bool, typer.Option("--drop-incomplete", help="Leave rows with missing values out.", rich_help_panel=FILES)
     ] = False
 
     def form(self) -> "CsvFormat | None":
@@ -124,47 +169,62 @@ class JudgingOptions:
     sanity: Annotated[
         bool,
         typer.Option(
-            "--sanity", help="Check the evaluation itself, at one radius; 1 is the exit code if a check fails."
+            "--sanity",
+            help="Check the evaluation itself at one radius; exit code 1 if it fails.",
+            rich_help_panel=JUDGING,
         ),
     ] = False
     rows: Annotated[
         Path | None,
         typer.Option(
-            "--rows", help="Write a CSV file with what was found about every row: what it holds, what broke it."
+            "--rows", help="CSV file with what was found about every row.", metavar="FILE", rich_help_panel=OUTPUT
         ),
     ] = None
     picture: Annotated[
         Path | None,
-        typer.Option("--picture", help="Draw the bracket against the radius, from 0 on, as a PNG."),
+        typer.Option(
+            "--picture", help="PNG of the bracket against the radius.", metavar="FILE", rich_help_panel=OUTPUT
+        ),
     ] = None
     bounds: Annotated[
         tuple[float, float] | None,
         typer.Option(
-            "--bounds", help="The range of inputs, in units of the data: attacks stay in it.", metavar="LOW HIGH"
+            "--bounds",
+            help="Range of inputs, in units of the data: attacks stay in it.",
+            metavar="LOW HIGH",
+            rich_help_panel=ATTACKS,
         ),
     ] = None
-    steps: Annotated[int, typer.Option("--steps", help="Steps of iterative attacks from each start.")] = 40
-    restarts: Annotated[int, typer.Option("--restarts", help="Random starts of attacks.")] = 2
+    steps: Annotated[
+        int,
+        typer.Option("--steps", help="Of iterative attacks, from each start.", metavar="N", rich_help_panel=JUDGING),
+    ] = 40
+    restarts: Annotated[
+        int, typer.Option("--restarts", help="Random starts of attacks.", metavar="N", rich_help_panel=JUDGING)
+    ] = 2
     trust_code: Annotated[
         bool,
         typer.Option(
-            "--trust-code",
-            help="Load a file that may run any code as it is loaded (a pickle, TorchScript, an exported programme), as "
-            "its writer is trusted.",
+            "--trust-code", help="Load a file that may run any code (a pickle, TorchScript).", rich_help_panel=OTHERS
         ),
     ] = False
     classes: Annotated[
         str | None,
         typer.Option(
             "--classes",
-            help="Labels of the data in the order of a classifier's own, with commas between them. (default: its own; "
-            "of a PyTorch module those of the data, sorted)",
+            help="Labels of the data, in the order of the classifier's own.",
             metavar="LABEL,...",
+            rich_help_panel=OTHERS,
         ),
     ] = None
     input_shape: Annotated[
         str | None,
-        typer.Option("--input-shape", help="Shape of one input of a PyTorch module, such as 3,32,32.", metavar="C,H,W"),
+        typer.Option(
+            "--input-shape",
+            help="Of one input of a PyTorch module, such as 3,32,32.",
+            metavar="C,H,W",
+            rich_help_panel=OTHERS,
+        ),
     ] = None
 
     def parsed(self) -> dict[str, Any]:
@@ -188,70 +248,66 @@ class TrainingOptions:
     """What is trained on what: data, problem and split, whoever solves it then."""
 
     data: Data
+    source: SourceOptions
     problem: Annotated[
-        str,
-        typer.Option(help="standard-sdp, adversarial-sdp, convex-relu, adversarial-relu, or a plugin's."),
+        str, typer.Option(help="See `cvxrobust problems list`.", metavar="NAME", autocompletion=problem_names)
     ] = "adversarial-sdp"
     radius: Annotated[
         float | None,
-        typer.Option(
-            help="Attack radius, in standard deviations of the training features (or units of the data with "
-            "--no-standardize), in the norm --norm; with --radius-column a factor on it. (default with it: 1)"
-        ),
+        typer.Option(help="Of attacks, in deviations of the training features.", metavar="R"),
     ] = None
     norm: Annotated[
         str | None,
-        typer.Option(
-            "--norm",
-            help="Norm of the attacks: inf, 2 or 1; 2 alone for adversarial-sdp. (default: inf; 2 for adversarial-sdp)",
-        ),
+        typer.Option(help="Of attacks: inf, 2 or 1. (default: the problem's)", metavar="P", autocompletion=norm_names),
     ] = None
-    immutable: Immutable = None
-    feature_radius: FeatureRadius = None
-    beta: Annotated[float | None, typer.Option(help="Weight of the penalty. (default: the problem's)")] = None
+    beta: Annotated[
+        float | None, typer.Option(help="Weight of the penalty. (default: the problem's)", metavar="BETA")
+    ] = None
     loss: Annotated[
         str | None,
-        typer.Option(help="hinge, squared_hinge, logistic, squared, absolute or huber. (default: the problem's)"),
+        typer.Option(
+            help="hinge, ..., or of numbers: squared, absolute, huber.",
+            metavar="NAME",
+            autocompletion=loss_names,
+        ),
     ] = None
+    regression: Annotated[
+        bool, typer.Option("--regression", help="Labels are numbers to be fitted, whatever they look like.")
+    ] = False
+    immutable: Immutable = None
+    feature_radius: FeatureRadius = None
     class_weight: Annotated[
         list[str] | None,
         typer.Option(
             "--class-weight",
-            help="What the rows of a class count: balanced, or LABEL=NUMBER, repeatable. (default: 1)",
-            metavar="balanced|LABEL=NUMBER",
+            help="What a class counts: balanced, or by label.",
+            metavar="LABEL=W",
+            rich_help_panel=ATTACKS,
         ),
     ] = None
     activation: Annotated[
         tuple[float, float, float] | None,
-        typer.Option(help="Coefficients a b c of the activation a t^2 + b t + c.", metavar="A B C"),
+        typer.Option(help="a b c of the activation a t^2 + b t + c.", metavar="A B C", rich_help_panel=ATTACKS),
     ] = None
     formulation: Annotated[
         str | None,
         typer.Option(
-            help="one-sided, cone or gated. (default: one-sided; cone with losses of targets)", rich_help_panel=GATES
+            help="one-sided, cone or gated. (default: by the loss)",
+            metavar="NAME",
+            rich_help_panel=GATES,
         ),
     ] = None
     bound: Annotated[
         str | None,
-        typer.Option(
-            help="Neurons that can only hurt, one-sided formulation under attack: soft-cone, separate or mixed. "
-            "(default: soft-cone)",
-            rich_help_panel=GATES,
-        ),
+        typer.Option(help="Of one-sided: soft-cone, separate or mixed.", metavar="NAME", rich_help_panel=GATES),
     ] = None
     n_gates: Annotated[
         int | None,
-        typer.Option(
-            help="Gates to sample. (default: one for every five samples per input, from 10 to 50)",
-            rich_help_panel=GATES,
-        ),
+        typer.Option(help="Gates to sample. (default: by rows per input)", metavar="N", rich_help_panel=GATES),
     ] = None
     gate_seed: Annotated[
         int | None,
-        typer.Option(
-            help="Seed of the sampled gates, for other gates on the same split. (default: that of --seed)",
-            rich_help_panel=GATES,
-        ),
+        typer.Option(help="Other gates on the same split. (default: --seed)", metavar="N", rich_help_panel=GATES),
     ] = None
     bias: Annotated[
         bool | None,
@@ -260,37 +316,34 @@ class TrainingOptions:
     regate: Annotated[
         int | None,
         typer.Option(
-            help="Rounds of better gates for the network found, one-sided formulation. (default: 0)",
-            rich_help_panel=GATES,
+            help="Rounds of better gates for the network found. (default: 0)", metavar="N", rich_help_panel=GATES
         ),
     ] = None
     resample: Annotated[
         bool | None,
-        typer.Option(
-            "--resample", help="Keep only gates that can carry a neuron under the attack.", rich_help_panel=GATES
-        ),
+        typer.Option("--resample", help="Only gates that can carry a neuron under attack.", rich_help_panel=GATES),
     ] = None
     multiclass: Annotated[
         str | None,
         typer.Option(
-            help="More than two classes: one-versus-all, or vector-output with a loss of targets. "
-            "(default: one-versus-all; losses of targets need a choice)",
-            rich_help_panel=GATES,
+            help="one-versus-all, or vector-output with a loss of numbers.", metavar="NAME", rich_help_panel=GATES
         ),
     ] = None
-    regression: Annotated[
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of rows held out; 0 for none.", metavar="SHARE", rich_help_panel=FILES)
+    ] = 0.2
+    seed: Annotated[
+        int, typer.Option(help="Of the split, and of sampled gates.", metavar="N", rich_help_panel=FILES)
+    ] = 0
+    standardize: Annotated[
         bool,
         typer.Option(
-            "--regression",
-            help="Labels are numbers to be fitted by a loss of targets, even if they do not look like measurements.",
+            "--standardize/--no-standardize",
+            help="By the training rows' statistics, or not.",
+            rich_help_panel=ATTACKS,
+            show_default=False,
         ),
-    ] = False
-    test_fraction: Annotated[float, typer.Option(help="Share of rows held out; 0 trains on all.")] = 0.2
-    seed: Annotated[int, typer.Option(help="Seed of the split and, without --gate-seed, of sampled gates.")] = 0
-    standardize: Annotated[
-        bool, typer.Option("--standardize/--no-standardize", help="Use the training rows' statistics.")
     ] = True
-    source: SourceOptions
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of the problem that are given, by the problem's own names.
@@ -338,46 +391,3 @@ class TrainingOptions:
             radius_column=self.source.radius_column,
             regression=self.regression,
         )
-
-
-def fields_as_options(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """For commands: a parameter that is one of the objects above becomes an option for each of its fields.
-
-    Args:
-        *without: Fields that the command has no option for; they are what they are by default.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = signature(command).parameters.values()
-
-        @wraps(command)
-        def call(**given: Any) -> None:
-            command(**_gathered(own, given))
-
-        call.__signature__ = Signature(list(_spread(own, without)))  # type: ignore[attr-defined]
-        return call
-
-    return decorate
-
-
-def _spread(parameters: Iterable[Parameter], without: tuple[str, ...]) -> Iterator[Parameter]:
-    for one in parameters:
-        if _is_object(one):
-            yield from _spread(signature(one.annotation).parameters.values(), without)
-        elif one.name not in without:
-            # Keywords alone, because those without a default need not come first.
-            yield one.replace(kind=Parameter.KEYWORD_ONLY)
-
-
-def _gathered(parameters: Iterable[Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
-    found = {}
-    for one in parameters:
-        if _is_object(one):
-            found[one.name] = one.annotation(**_gathered(signature(one.annotation).parameters.values(), given))
-        elif one.name in given:
-            found[one.name] = given[one.name]
-    return found
-
-
-def _is_object(one: Parameter) -> bool:
-    return is_dataclass(one.annotation)

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.cli.arguments import JudgingOptions, SourceOptions, TrainingOptions, fields_as_options
+from cvxrobust.bench.cli.arguments import JudgingOptions, SourceOptions, TrainingOptions
 from cvxrobust.bench.cli.commands.backends import backends_app
 from cvxrobust.bench.cli.commands.bench import bench_app
 from cvxrobust.bench.cli.commands.exchange import export, import_solution
@@ -18,6 +18,8 @@ from cvxrobust.bench.cli.commands.paths import path
 from cvxrobust.bench.cli.commands.plugins import metrics_app, plugins_app, problems_app
 from cvxrobust.bench.cli.commands.reproduce import reproduce_app
 from cvxrobust.bench.cli.commands.tune import tune
+from cvxrobust.bench.cli.completion import metric_names
+from cvxrobust.bench.cli.fields import fields_as_options
 from cvxrobust.bench.cli.options import (
     name_optional_values,
     parse_feature_radii,
@@ -26,16 +28,17 @@ from cvxrobust.bench.cli.options import (
     parse_radii,
     spread_values,
 )
+from cvxrobust.bench.cli.usage import usage_message
 from cvxrobust.bench.display import (
     EXIT_FULL,
     EXIT_INPUT,
-    EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     Progress,
     clean_errors,
     fail,
     print_json,
 )
+from cvxrobust.bench.interrupts import EXIT_INTERRUPTED, SAID
 from cvxrobust.bench.streams import OutputLostError, mended
 
 if TYPE_CHECKING:
@@ -101,43 +104,66 @@ def solve(
         list[str] | None,
         typer.Option(
             "--parameter",
-            help="Any parameter that the problem takes (`cvxrobust problems list`), such as a plugin's own; "
-            "repeatable.",
+            help="Any parameter that the problem takes; repeatable.",
             metavar="NAME=VALUE",
+            rich_help_panel=arguments.ATTACKS,
         ),
     ] = None,
     grow: Annotated[
         bool,
         typer.Option(
-            "--grow",
-            help="Add gates as long as a round of them lowers the programme's optimum by a hundredth.",
-            rich_help_panel=arguments.GATES,
+            "--grow", help="Add gates while a round of them lowers the optimum.", rich_help_panel=arguments.GATES
         ),
     ] = False,
-    backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
-    method: Annotated[str, typer.Option(help="auto, direct or cutting-set.")] = "auto",
+    backend: arguments.Backend = "auto",
+    method: arguments.Method = "auto",
     polish: Annotated[
         str | None,
         typer.Option(
             "--polish",
-            help="Go on with masters on this conic backend where the first one is slow; alone or as auto it picks one. "
-            "Polynomial networks only.",
+            help="Hand over to masters on this conic backend, or any.",
+            metavar="[NAME]",
+            rich_help_panel=arguments.SOLVER,
         ),
     ] = None,
     tolerance: arguments.Tolerance = 1e-6,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds; the best network so far is kept.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of solver and BLAS.")] = None,
-    max_iterations: Annotated[int | None, typer.Option(help="Solver iterations or rounds.")] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(help="The best network by then is kept.", metavar="SECONDS", rich_help_panel=arguments.SOLVER),
+    ] = None,
+    threads: arguments.Threads = None,
+    max_iterations: Annotated[
+        int | None,
+        typer.Option(help="Of the solver, or rounds.", metavar="N", rich_help_panel=arguments.SOLVER),
+    ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", help="Native option of the backend; repeatable.", metavar="NAME=VALUE"),
+        typer.Option(
+            "--option",
+            help="Native option of the backend; repeatable.",
+            metavar="NAME=VALUE",
+            rich_help_panel=arguments.SOLVER,
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto, for backends that have a choice.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="Precision of the iterates, float64 or float32.")] = "float64",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, mps or auto.", metavar="NAME", rich_help_panel=arguments.SOLVER)
+    ] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="Of iterates: float64 or float32.", metavar="NAME", rich_help_panel=arguments.SOLVER)
+    ] = "float64",
     save: arguments.Save = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from what an earlier try left where --save says.")
+    ] = False,
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", help="Also print this metric (`cvxrobust metrics list`); repeatable.", metavar="NAME"),
+        typer.Option(
+            "--metric",
+            help="Print this metric, too; repeatable.",
+            metavar="NAME",
+            autocompletion=metric_names,
+            rich_help_panel=arguments.OUTPUT,
+        ),
     ] = None,
     as_json: arguments.Json = False,
     quiet: arguments.Quiet = False,
@@ -145,7 +171,7 @@ def solve(
 ) -> None:
     """Train a network and certify how far it can be from the best of its kind.
 
-    Ctrl-C and the time limit return (and save) the best certified network found so far.
+    Ctrl-C and the time limit return and save the best network so far; killed, --resume goes on.
     """
     with clean_errors(as_json):
         from cvxrobust.core.settings import Settings
@@ -169,6 +195,7 @@ def solve(
             grow=grow,
             polish=True if polish == "auto" else polish,
             save=save,
+            resume=resume,
         )
         _solve(request, metric or [], as_json, quiet)
 
@@ -203,41 +230,36 @@ def evaluate(
         list[str],
         typer.Option("--radius", help="Radii, in the network's unit; several may follow.", metavar="R ..."),
     ],
-    norm: Annotated[
-        str | None,
-        typer.Option(
-            help="Norm of the attacks: inf, 2 or 1. (default: the one the network was trained against, else inf; 2 for "
-            "polynomial networks)"
-        ),
-    ] = None,
-    immutable: arguments.Immutable = None,
-    feature_radius: arguments.FeatureRadius = None,
+    norm: arguments.AskedNorm = None,
+    split: Annotated[
+        str,
+        typer.Option(help="auto (rows held out of its own data, else all), train, test, all.", metavar="PART"),
+    ] = "auto",
+    source: SourceOptions,
     exact: Annotated[
         bool,
         typer.Option(
-            "--exact", help="Settle what the bounds of a small ReLU network leave open, by mixed-integer programming."
+            "--exact", help="Settle what bounds of a small ReLU network leave open.", rich_help_panel=arguments.JUDGING
         ),
     ] = False,
     time_limit: Annotated[
-        float | None, typer.Option(help="Seconds for --exact; rows not proven by then count as such.")
+        float | None, typer.Option(help="For --exact.", metavar="SECONDS", rich_help_panel=arguments.JUDGING)
     ] = None,
-    split: Annotated[
-        str,
-        typer.Option(help="auto (the held-out rows of the network's own data, else all), train, test, all."),
-    ] = "auto",
+    immutable: arguments.Immutable = None,
+    feature_radius: arguments.FeatureRadius = None,
     judging: JudgingOptions,
-    source: SourceOptions,
     as_json: arguments.Json = False,
 ) -> None:
     """Accuracy of a saved network, or of another's classifier, under attacks of each radius.
 
-    It lies between the certified accuracy, which no attack can lower, and the attacked accuracy, which an attack that
-    was found and checked reaches; both are one for polynomial networks under l2 attacks, linear classifiers and trees.
-    Attacks have the shape that the network was trained for, unless --immutable or --feature-radius describe another.
+    It lies between the certified accuracy, which no attack can lower, and the attacked accuracy,
+    which an attack that was found and checked reaches. Of a network that predicts numbers: how far
+    they are off, and by how much more under attack. Attacks have the shape trained against, unless
+    --immutable or --feature-radius describe another.
     """
     with clean_errors(as_json):
-        from cvxrobust.bench.cli.printing import print_evaluation
-        from cvxrobust.bench.workflows.evaluation import EvaluationRequest
+        from cvxrobust.bench.cli.printing import print_evaluation, print_numbers
+        from cvxrobust.bench.workflows.evaluation import EvaluationRequest, evaluate_numbers, predicts_numbers
         from cvxrobust.bench.workflows.evaluation import evaluate as evaluate_network
         from cvxrobust.core.attacks.norms import check_norm
 
@@ -257,6 +279,9 @@ def evaluate(
             feature_radius=parse_feature_radii(feature_radius) or {},
             **judging.parsed(),
         )
+        if predicts_numbers(request):
+            numbers = evaluate_numbers(request)
+            return print_json(numbers.to_dict()) if as_json else print_numbers(numbers)
         evaluation = evaluate_network(request)
         if as_json:
             print_json(evaluation.to_dict())
@@ -272,32 +297,24 @@ def predict(
     *,
     network: arguments.SavedNetwork,
     data: arguments.Data,
-    out: Annotated[Path | None, typer.Option(help="Write the CSV to this file. (default: standard output)")] = None,
-    norm: Annotated[
-        str | None,
-        typer.Option(
-            help="Norm of the attacks that radii are certified against: inf, 2 or 1. (default: the one the network was "
-            "trained against, else inf; polynomial networks answer 2 only)"
-        ),
+    out: Annotated[
+        Path | None, typer.Option(help="Write the CSV to this file. (default: standard output)", metavar="FILE")
     ] = None,
-    immutable: arguments.Immutable = None,
+    norm: arguments.AskedNorm = None,
     radius: Annotated[
         float | None,
-        typer.Option(
-            help="Of a network that predicts numbers: radius of the attacks, in the network's unit, under which they "
-            "are bounded; with --radius-column a factor on it. (default: the one trained against)"
-        ),
+        typer.Option(help="That predicted numbers are bounded under. (default: trained against)", metavar="R"),
     ] = None,
+    immutable: arguments.Immutable = None,
     source: SourceOptions,
     quiet: arguments.Quiet = False,
 ) -> None:
     """Label, margin and certified radius of every row of new data, as CSV.
 
-    No attack within the certified radius changes a row's label; attacks have the shape that the network was trained
-    for, or that of --immutable. The data needs no labels; columns are found by the
-    names that the network was trained on, and others are left aside. Of a network that predicts numbers: the value,
-    between what attacks cannot move it out of, and, where the data holds the true number, the largest error they can
-    cause.
+    No attack within the certified radius changes a row's label. The data needs no labels; columns
+    are found by the names that the network was trained on, others are left aside. Of a network that
+    predicts numbers: the value, what attacks cannot move it out of, and, where the data holds the
+    true number, the largest error they can cause.
     """
     with clean_errors():
         from cvxrobust.bench.workflows.prediction import PredictionRequest
@@ -331,7 +348,7 @@ def predict(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the picture, the numbers and the networks.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for pictures, numbers and networks.", metavar="DIR")] = Path("demo"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Standard against adversarial training on Breast Cancer Wisconsin: a table and a picture for each activation."""
@@ -364,16 +381,17 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
-        return EXIT_INTERRUPTED
+        return fail(SAID, EXIT_INTERRUPTED).exit_code
     except OutputLostError:
         raise
     except BrokenPipeError:
         return 0  # somebody else's reader has left
     except Exception as error:
-        describe = getattr(error, "format_message", None)
-        if describe is None:
+        if not hasattr(error, "format_message"):
             raise
-        return fail(f"{str(describe()).rstrip('.')}. See `cvxrobust --help`.", EXIT_INPUT).exit_code
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+            return EXIT_INPUT
+        return fail(usage_message(error, sys.argv[1:] if arguments is None else arguments), EXIT_INPUT).exit_code
     return code if isinstance(code, int) else 0
 
 

@@ -161,6 +161,8 @@ def parse_values(text: str, flag: str, *, geometric: bool) -> list[float]:
         if geometric and min(float(first), float(last)) <= 0.0:
             raise InputError(expected)
         spread = np.geomspace if geometric else np.linspace
+        if int(count) < 1:
+            raise InputError(expected)
         found: list[float] = spread(float(first), float(last), int(count)).tolist()
     except ValueError as error:
         raise InputError(expected) from error

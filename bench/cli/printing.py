@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cvxrobust.bench.display import console, make_table, percent
-from cvxrobust.bench.workflows.evaluation import Evaluation
+from cvxrobust.bench.workflows.evaluation import Evaluation, NumbersEvaluation
 from cvxrobust.bench.workflows.output_files import Saved
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy, exactly_judged
 from cvxrobust.bench.workflows.training import CARRIERS, Training
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 
 ROWS = {"train": "training rows", "test": "held-out rows"}
+
+UNDER_ATTACK = {
+    "worst": "mean of the largest errors under attack (exact)",
+    "certified": "mean of the largest errors under attack (upper bound)",
+    "attacked": "mean of the errors that attacks reached (lower bound)",
+}
+ERROR_NAMES = {
+    "mean_absolute": "mean absolute error",
+    "root_mean_square": "root mean square error",
+    "explained": "share of the variance explained (R^2)",
+    **UNDER_ATTACK,
+}
+"""What errors of predicted numbers are called, by their names in `cvxrobust.bench.workflows.targets.errors`."""
 
 
 def print_training(training: Training, quiet: bool) -> None:
@@ -104,16 +117,8 @@ def _about_gates(report: Mapping[str, Any]) -> list[tuple[str, object]]:
 
 def _error_name(training: Training, name: str) -> str:
     part, kind = name.split("_", 1)
-    words = {
-        "mean_absolute": "mean absolute error",
-        "root_mean_square": "root mean square error",
-        "explained": "share of the variance explained (R^2)",
-        "worst": "mean of the largest errors under attack (exact)",
-        "certified": "mean of the largest errors under attack (upper bound)",
-        "attacked": "mean of the errors that attacks reached (lower bound)",
-    }
-    about = f", {_radius_name(training)}" if kind in ("worst", "certified", "attacked") else ""
-    return f"{words[kind]}{about}, {ROWS[part]}"
+    about = f", {_radius_name(training)}" if kind in UNDER_ATTACK else ""
+    return f"{ERROR_NAMES[kind]}{about}, {ROWS[part]}"
 
 
 def _radius_name(training: Training) -> str:
@@ -212,6 +217,23 @@ def print_evaluation(evaluation: Evaluation) -> None:
     if evaluation.sanity is not None:
         out.print(f"Is that to be believed? At radius {evaluation.sanity_radius:g}:", markup=False)
         out.print(str(evaluation.sanity), markup=False)
+
+
+def print_numbers(evaluation: NumbersEvaluation) -> None:
+    """A table of how far predictions are off, and how far attacks can push them."""
+    out = console()
+    kinds = [name for name in UNDER_ATTACK if any(name in found for found in evaluation.attacked)]
+    cells = [
+        (f"{radius:g}", *(f"{found[name]:.6g}" if name in found else "" for name in kinds))
+        for radius, found in zip(evaluation.request.radii, evaluation.attacked, strict=True)
+    ]
+    title = f"{evaluation.request.network.name} on {evaluation.dataset.name}: {evaluation.rows.n_rows} rows"
+    out.print(make_table(title, (f"l{evaluation.threat.norm} radius", *(UNDER_ATTACK[name] for name in kinds)), cells))
+    for name, value in evaluation.clean.items():
+        print(f"{ERROR_NAMES[name]}: {value:.6g}")
+    for note in evaluation.notes:
+        out.print(presentable(note), markup=False)
+    out.print(f"Radii are in {presentable(str(evaluation.threat))}.", markup=False)
 
 
 def _accuracy_columns(evaluation: Evaluation) -> tuple[str, ...]:

@@ -64,7 +64,9 @@ class Journal:
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.folder} holds no study: {path.name} cannot be read ({error}).") from error
+            why = error.strerror if isinstance(error, OSError) else error
+            said = f"{path.name} cannot be read ({why})"
+            raise InputError(f"{self.folder} holds no study: {said}; give the folder of one.") from error
         return content
 
     def keep(self, row: Row) -> None:

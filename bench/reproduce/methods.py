@@ -15,6 +15,7 @@ import numpy as np
 from cvxrobust.bench.reproduce.tables import Lesson, StudyTable
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import UnknownNameError
+from cvxrobust.core.settings import Settings
 
 BUDGET = 12
 """Settings of every method."""
@@ -35,6 +36,9 @@ class TrainingTerms:
     tolerance: float = 1e-3
     time_limit: float = 60.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        Settings(tolerance=self.tolerance, time_limit=self.time_limit, seed=self.seed)  # refuses what is none
 
 
 Maker = Callable[[Setting, Lesson, TrainingTerms], Any]

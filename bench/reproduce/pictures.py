@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cvxrobust.bench.harness.report.png import COLORS
-from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.bench.reproduce.analysis import OURS, TableFindings
 from cvxrobust.bench.reproduce.tables import Question
 from cvxrobust.core.files import whole_file
+from cvxrobust.core.pictures.canvas import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

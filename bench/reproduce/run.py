@@ -156,7 +156,7 @@ def hands_of_dask(address: str) -> Iterator[Hands]:
     try:
         client: Any = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
-        raise InputError(f"no dask scheduler answers at {address}: {error}.") from error
+        raise InputError(f"no dask scheduler answers at {address}: {error}; give HOST:PORT.") from error
     with client:
         slots = sum(client.nthreads().values())
         if not slots:

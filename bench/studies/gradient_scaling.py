@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.bench.studies.common import print_table, study_parser, timed
 from cvxrobust.core.environment import peak_memory
 from cvxrobust.core.kit.threads import blas_threads
+from cvxrobust.core.pictures.canvas import new_figure
 
 if TYPE_CHECKING:
     from cvxrobust import Settings

@@ -16,9 +16,9 @@ import numpy as np
 
 from cvxrobust.bench.data.dataset import load_dataset, stratified_split
 from cvxrobust.bench.data.known import BREAST_CANCER
-from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.bench.studies.common import print_table, study_parser
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.pictures.canvas import new_figure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

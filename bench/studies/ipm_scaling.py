@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cvxrobust.bench.data.teachers import quadratic_teacher
-from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.bench.studies.common import print_rows, study_parser
 from cvxrobust.bench.studies.gradient_scaling import slope
+from cvxrobust.core.pictures.canvas import new_figure
 
 SAMPLES, INPUTS = (250, 500, 1000, 2000, 4000, 8000), 20
 SIZES, ROWS = (8, 16, 32, 64), 500

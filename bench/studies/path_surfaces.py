@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from cvxrobust.bench.pictures.canvas import new_figure
 from cvxrobust.bench.studies.common import Row, markdown, measure_or_show, number, study_parser, timed
+from cvxrobust.core.pictures.canvas import new_figure
 
 BETAS = (0.3, 1e-3)
 CASES = {

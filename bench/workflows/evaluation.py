@@ -1,4 +1,4 @@
-"""Accuracy of a saved model under attack, on the rows it has not seen where they can be told."""
+"""Accuracy of a saved model under attack, or errors of numbers, on the rows it has not seen where they can be told."""
 
 import csv
 import io
@@ -13,17 +13,30 @@ import numpy as np
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.display import spreadsheet_cell
+from cvxrobust.bench.workflows.other_models import is_other
 from cvxrobust.bench.workflows.output_files import check_picture, check_writable
 from cvxrobust.bench.workflows.requests import describe
 from cvxrobust.bench.workflows.robustness import (
     AccuracyBracket,
+    AnyNetwork,
     ExactAccuracy,
     brackets,
     exactly_judged,
+    load_network,
     settled,
+    trained_norm,
 )
-from cvxrobust.bench.workflows.subjects import AskedSubject, Subject, find_subject
-from cvxrobust.bench.workflows.threats import AttackReach
+from cvxrobust.bench.workflows.subjects import (
+    AskedSubject,
+    Subject,
+    aligned,
+    chosen_rows,
+    feature_names,
+    find_subject,
+    label_of,
+)
+from cvxrobust.bench.workflows.targets import errors
+from cvxrobust.bench.workflows.threats import AttackReach, asked_of, threat_of
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.files import write_whole
@@ -33,6 +46,7 @@ from cvxrobust.core.pictures.band import draw_band
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.core.robustness.sanity import SanityReport, check_sanity
+from cvxrobust.core.settings import checked_time_limit
 
 SPLITS = ("auto", "train", "test", "all")
 
@@ -51,8 +65,7 @@ class EvaluationRequest:
         network: File of the network, or of a classifier of others.
         data: Name or path of the data.
         radii: Attack radii, in the network's unit.
-        split: ``"auto"`` (held-out rows of the network's own data, else all), ``"train"``, ``"test"``,
-            ``"all"``.
+        split: ``"auto"`` (held-out rows of the network's own data, else all), ``"train"``, ``"test"``, ``"all"``.
         data_folder: Where known sets lie.
         label: Name of the label column.
         norm: Of the attacks; None for the norm that the network was trained against.
@@ -126,8 +139,7 @@ class EvaluationRequest:
                 raise InputError(f"the radius {radius!r} is no radius; expected finite numbers, 0 or more.")
         if self.time_limit is not None and not self.exact:
             raise InputError("--time-limit limits the proofs of --exact; give both, or neither.")
-        if self.time_limit is not None and not self.time_limit > 0:
-            raise InputError(f"time_limit is {self.time_limit!r}; expected seconds above 0.")
+        checked_time_limit(self.time_limit)
         if self.exact and self.bounds is not None:
             raise InputError("--exact proves worst cases of inputs without a range; leave --bounds out, or --exact.")
         if self.picture is not None and np.unique(self.judged_radii).size < 2:
@@ -303,3 +315,87 @@ def _checked(evaluation: Evaluation) -> Evaluation:
         steps=request.steps, restarts=request.restarts,
     )  # fmt: skip
     return replace(evaluation, sanity=sanity, sanity_radius=radius)
+
+
+OF_CLASSES = {
+    "exact": "--exact", "sanity": "--sanity", "picture": "--picture", "rows_file": "--rows", "bounds": "--bounds",
+    "trusted": "--trust-code", "classes": "--classes", "input_shape": "--input-shape",
+}  # fmt: skip
+"""What can be asked of classifiers alone, by field of the request."""
+
+
+@dataclass(frozen=True)
+class NumbersEvaluation:
+    """Errors on the rows named by `part`, in the units of the targets.
+
+    Args:
+        request: What was asked for.
+        dataset: The data, before the split.
+        rows: Those that were evaluated.
+        part: Which these are: ``"train"``, ``"test"`` or ``"all"``.
+        threat: The attacks: their norm, the unit of radii, and what radius 1 stands for.
+        notes: What a reader should know, one sentence each.
+        clean: Errors without an attack, see `cvxrobust.bench.workflows.targets.errors`.
+        attacked: The same under the attacks of each radius.
+    """
+
+    request: EvaluationRequest
+    dataset: Dataset
+    rows: Dataset
+    part: str
+    threat: AttackReach
+    notes: tuple[str, ...]
+    clean: Mapping[str, float]
+    attacked: tuple[Mapping[str, float], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        under = [{"radius": r, **found} for r, found in zip(self.request.radii, self.attacked, strict=True)]
+        return {
+            "network": str(self.request.network), "data": describe(self.dataset), "split": self.part,
+            "rows": self.rows.n_rows, "errors": dict(self.clean), "norm": self.threat.norm,
+            "errors_under_attack": under, "radius_unit": self.threat.unit, "threat": self.threat.to_dict(),
+            "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def predicts_numbers(request: EvaluationRequest) -> bool:
+    """Whether what is to be evaluated is a network that predicts numbers.
+
+    Raises:
+        InputError: The file holds no network.
+    """
+    return not is_other(request.network) and bool(load_network(request.network).regression)
+
+
+def evaluate_numbers(request: EvaluationRequest) -> NumbersEvaluation:
+    """Evaluate a saved network that predicts numbers.
+
+    Raises:
+        InputError: The data cannot be used, does not belong to the network, or something of classifiers is asked for.
+    """
+    if asked := [option for name, option in OF_CLASSES.items() if getattr(request, name)]:
+        raise InputError(
+            f"{request.network} predicts numbers, and {', '.join(asked)} can be asked of classifiers alone; leave it "
+            "out (`cvxrobust predict --radius` has what attacks can do to every row)."
+        )
+    network = load_network(request.network)
+    norm = trained_norm(network) if request.norm is None else request.norm
+    label = request.label or label_of(network, request.data)
+    dataset = replace(request.subject, label=label).load(None, targets=True)
+    dataset = aligned(dataset, feature_names(network), network.n_features)
+    network = asked_of(network, dataset.feature_names, request.subject.shape)
+    rows, part, note = chosen_rows(dataset, network, request.split)
+    none = np.zeros(rows.n_rows)
+    return NumbersEvaluation(
+        request, dataset, rows, part, threat_of(network, dataset.feature_names, norm), (*dataset.notes, note),
+        errors(network, rows, none, norm),
+        tuple(_under_attack(network, rows, none + radius, norm) for radius in request.radii),
+    )  # fmt: skip
+
+
+def _under_attack(network: AnyNetwork, rows: Dataset, radii: Any, norm: Any) -> dict[str, float]:
+    """What only attacks make of the errors; of radius 0 the errors as they are."""
+    found = errors(network, rows, radii, norm)
+    worst = {"worst": found["mean_absolute"]}
+    return {name: found[name] for name in ("worst", "certified", "attacked") if name in found} or worst

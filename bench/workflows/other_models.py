@@ -122,7 +122,7 @@ def _exported(path: Path, trusted: bool) -> Any:
 
 def _unreadable(path: Path, expected: str, error: Exception) -> InputError:
     said = next(iter(str(error).strip().splitlines()), "")
-    return InputError(f"{path} cannot be read as {expected} ({type(error).__name__}: {said:.160}).")
+    return InputError(f"{path} cannot be read as {expected} ({type(error).__name__}: {said:.160}); write it anew.")
 
 
 LOADERS: dict[str, Callable[[Path, bool], Any]] = {

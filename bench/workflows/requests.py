@@ -44,6 +44,7 @@ class TrainingRequest:
         radius_column: Name of the column of the rows' attack radii, on which the radius among the parameters is then a
             factor; None for none.
         regression: Whether labels are numbers to be fitted, even if they do not look like it.
+        resume: Whether to go on from what an earlier try left where `save` says.
     """
 
     data: str
@@ -64,6 +65,7 @@ class TrainingRequest:
     weight_column: str | None = None
     radius_column: str | None = None
     regression: bool = False
+    resume: bool = False
 
     @property
     def targets(self) -> bool | None:
@@ -146,8 +148,8 @@ def network_metadata(request: TrainingRequest, dataset: Dataset, training: Datas
     }
     if request.radius_column is not None and "radius" in parameters:
         parameters["radius_factor"] = parameters.pop("radius")  # no radius of any row
-    if dataset.regression and request.label is not None:
-        parameters["target"] = request.label
+    if request.label is not None:
+        parameters["target" if dataset.regression else "label"] = request.label
     return {
         "data": dataset.name,
         "data_fingerprint": dataset.fingerprint,

@@ -10,6 +10,7 @@ import numpy as np
 
 from cvxrobust.bench.data.csv_files import CsvFormat, some
 from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
+from cvxrobust.bench.data.known import canonical_name
 from cvxrobust.bench.workflows.other_models import TRUST, OtherModel, is_other, labels_for, load_other
 from cvxrobust.bench.workflows.robustness import AnyNetwork, load_network, own_threat, trained_norm
 from cvxrobust.bench.workflows.threats import AttackReach, asked_of, check_by_feature, reach_of, scale_of, threat_of
@@ -58,9 +59,11 @@ class AskedSubject:
     classes: tuple[str, ...] = ()
     input_shape: tuple[int, ...] = ()
 
-    def load(self, classes: Sequence[Any] | None) -> Dataset:
-        """The data, with the labels that are expected."""
-        return load_dataset(self.data, self.data_folder, self.label, classes, self.form, self.weight_column)
+    def load(self, classes: Sequence[Any] | None, targets: bool = False) -> Dataset:
+        """The data, with the labels that are expected, or numbers to be predicted."""
+        return load_dataset(
+            self.data, self.data_folder, self.label, classes, self.form, self.weight_column, targets=targets
+        )
 
 
 @dataclass(frozen=True)
@@ -111,16 +114,12 @@ def _network(asked: AskedSubject) -> Subject:
             f"{TRUST}, --classes and --input-shape."
         )
     network = load_network(asked.network)
-    if network.regression:
-        raise InputError(
-            f"{asked.network} predicts numbers, which are neither right nor wrong; `cvxrobust predict --radius` says "
-            "how far attacks can move them, and how large errors can become."
-        )
+    asked = replace(asked, label=asked.label or label_of(network, asked.data))
     norm = trained_norm(network) if asked.norm is None else asked.norm
     dataset = asked.load(_expected_classes(network))
-    dataset = _align(dataset, feature_names(network), network.n_features)
+    dataset = aligned(dataset, feature_names(network), network.n_features)
     network = asked_of(network, dataset.feature_names, asked.shape)
-    chosen, part, note = _choose_rows(dataset, network, asked.split)
+    chosen, part, note = chosen_rows(dataset, network, asked.split)
     reach = threat_of(network, dataset.feature_names, norm)
     threat = own_threat(network, norm, asked.bounds)
     return Subject(network, dataset, in_network_terms(chosen, network), part, threat, reach, (*dataset.notes, note))
@@ -133,7 +132,7 @@ def _other(asked: AskedSubject) -> Subject:
     found = load_other(asked.network, asked.trusted)
     dataset = asked.load(labels_for(found, asked.classes, asked.network))
     width = found.width or (int(np.prod(asked.input_shape)) if asked.input_shape else dataset.n_features)
-    dataset = _align(dataset, found.names, width)
+    dataset = aligned(dataset, found.names, width)
     scale = scale_of(asked.shape, Features(width, dataset.feature_names), None)
     norm: Norm = "inf" if asked.norm is None else asked.norm
     return Subject(
@@ -167,6 +166,17 @@ def _expected_classes(network: AnyNetwork) -> Sequence[Any] | None:
     return _listed(network, "class_labels") or None  # earlier versions kept those of two classes there
 
 
+def label_of(network: AnyNetwork, data: str) -> str | None:
+    """The label column that a network was trained on, where a file is asked about; None for the usual one.
+
+    Args:
+        network: The network.
+        data: Name or path of the data; named sets have labels of their own.
+    """
+    stored = network.metadata.get("label", network.metadata.get("target"))
+    return None if stored is None or canonical_name(data) is not None else str(stored)
+
+
 def feature_names(network: AnyNetwork) -> tuple[str, ...]:
     """Names of the inputs that the network was trained on; none where its file holds none."""
     if network.standardizer is not None and network.standardizer.names:
@@ -189,7 +199,7 @@ def _listed(network: AnyNetwork, name: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _align(dataset: Dataset, names: tuple[str, ...], width: int) -> Dataset:
+def aligned(dataset: Dataset, names: tuple[str, ...], width: int) -> Dataset:
     """The columns that a model was trained on, by name where both have names, whatever these are."""
     own = dataset.feature_names
     counted = tuple(f"x{j + 1}" for j in range(width))
@@ -218,7 +228,7 @@ def _align(dataset: Dataset, names: tuple[str, ...], width: int) -> Dataset:
     )
 
 
-def _choose_rows(dataset: Dataset, network: AnyNetwork, split: str) -> tuple[Dataset, str, str]:
+def chosen_rows(dataset: Dataset, network: AnyNetwork, split: str) -> tuple[Dataset, str, str]:
     """The rows to evaluate, which part they are, and a sentence that says why."""
     stored = network.metadata
     if split == "all":

@@ -12,6 +12,7 @@ from cvxrobust.bench.data.csv_files import some
 from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import Saved, check_network_file, save_somewhere
 from cvxrobust.bench.workflows.requests import TrainingRequest, completed, describe, network_metadata, problem_class
+from cvxrobust.bench.workflows.resuming import forget, keeping, start_of
 from cvxrobust.bench.workflows.robustness import (
     bracketed_accuracies,
     exact_accuracies,
@@ -217,6 +218,7 @@ def train(request: TrainingRequest, callback: "Callback | None" = None) -> Train
     from cvxrobust import solve
 
     prepared = prepare(request)
+    start = start_of(prepared.request, _about(prepared), prepared.problem)
     result = solve(
         prepared.problem,
         backend=request.backend,
@@ -225,26 +227,42 @@ def train(request: TrainingRequest, callback: "Callback | None" = None) -> Train
         gates="grow" if request.grow else "fixed",
         polish=request.polish,
         callback=callback,
+        keep=keeping(request.save, lambda network: _with_data(prepared, network)),
+        warm_start=start,
     )
-    return finish(prepared, result)
+    training = finish(prepared, result)
+    if training.saved is not None and training.saved.path is not None:
+        forget(training.saved.asked)
+    return training
 
 
 def finish(prepared: Prepared, result: "Result[Any]") -> Training:
     """A result together with its data; its network knows units and labels of the data, and is saved if asked."""
     request, dataset = prepared.request, prepared.dataset
-    own, about = result.network, network_metadata(prepared.request, prepared.dataset, prepared.train)
-    if dataset.regression:
-        about |= {"target_mean": prepared.units.mean, "target_scale": prepared.units.scale}
-    classless = own.classes is None and own.alpha.ndim == 1 and not dataset.regression
-    network = own.replace(
-        regression=dataset.regression,  # losses of targets fit -1 and +1, too: labels, by sign or by size
-        classes=tuple(dataset.classes) if classless else own.classes,
-        standardizer=prepared.standardizer,
-        metadata={name: value for name, value in {**own.metadata, **about}.items() if name != TRAINED_ON},
-    )
+    network = _with_data(prepared, result.network)
     train, test = (in_network_terms(rows, network) for rows in (prepared.train, prepared.test))
     saved = None if request.save is None else save_somewhere(network, request.save)
     return Training(request, dataset, train, test, replace(result, network=network), saved)
+
+
+def _about(prepared: Prepared) -> dict[str, str | int | float]:
+    """What is saved with a network."""
+    about = network_metadata(prepared.request, prepared.dataset, prepared.train)
+    if prepared.dataset.regression:
+        about |= {"target_mean": prepared.units.mean, "target_scale": prepared.units.scale}
+    return about
+
+
+def _with_data(prepared: Prepared, own: "TwoLayerNetwork") -> "TwoLayerNetwork":
+    """A problem's network, which from now on knows units and labels of the data."""
+    dataset = prepared.dataset
+    classless = own.classes is None and own.alpha.ndim == 1 and not dataset.regression
+    return own.replace(
+        regression=dataset.regression,  # losses of targets fit -1 and +1, too: labels, by sign or by size
+        classes=tuple(dataset.classes) if classless else own.classes,
+        standardizer=prepared.standardizer,
+        metadata={name: value for name, value in {**own.metadata, **_about(prepared)}.items() if name != TRAINED_ON},
+    )
 
 
 def _check_loss_fits(request: TrainingRequest, dataset: Dataset) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.workflows.output_files import check_picture
 from cvxrobust.bench.workflows.requests import TrainingRequest
+from cvxrobust.bench.workflows.targets import errors
 from cvxrobust.bench.workflows.threats import BY_FEATURE, scale_of
 from cvxrobust.bench.workflows.training import Prepared, Training, finish, prepare
 from cvxrobust.bench.workflows.weights import own_class_weight
@@ -18,6 +20,7 @@ from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.problems.data.features import Features
@@ -77,8 +80,10 @@ class Tuning:
         surface: What every point scored in every fold of the training rows.
         remarks: On points that were not certified.
         training: The last training, on all training rows.
-        report: The bracket of the robust accuracy on the rows held out, which had no part in the choice.
+        report: The bracket of the robust accuracy on the rows held out, which had no part in the choice; None of a
+            network that predicts numbers.
         threat_row: Which of the report's radii is that of the threat.
+        errors: Of a network that predicts numbers, on these rows, under attacks of the threat.
     """
 
     request: TuningRequest
@@ -87,18 +92,22 @@ class Tuning:
     surface: "ScoreSurface"
     remarks: tuple[str, ...]
     training: Training
-    report: RobustnessReport
+    report: RobustnessReport | None
     threat_row: int
+    errors: Mapping[str, float]
 
     @property
-    def bracket(self) -> tuple[float, float]:
-        """Certified and attacked accuracy of the rows held out at the radius of the threat."""
-        return float(self.report.certified[self.threat_row]), float(self.report.attacked[self.threat_row])
+    def held_out(self) -> dict[str, Any]:
+        """What the network is worth on the rows held out, at the radius of the threat and at others."""
+        if self.report is None:
+            return {"errors": dict(self.errors)}
+        certified, attacked = (shares[self.threat_row] for shares in (self.report.certified, self.report.attacked))
+        at_threat = {"certified_at_threat": float(certified), "attacked_at_threat": float(attacked)}
+        return at_threat | self.report.to_json()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays of rows, ready for JSON."""
         request = self.request
-        certified, attacked = self.bracket
         pictures = {name: getattr(request, name) for name in ("picture", "surface")}
         return {
             "family": request.family,
@@ -106,11 +115,7 @@ class Tuning:
             "threat_norm": request.norm,
             "chosen": dict(self.chosen),
             "cross_validation": self.surface.to_dict(),
-            "held_out": {
-                "certified_at_threat": certified,
-                "attacked_at_threat": attacked,
-                **self.report.to_json(),
-            },
+            "held_out": self.held_out,
             "pictures": {name: None if path is None else str(path) for name, path in pictures.items()},
             "training": self.training.to_dict(),
         }
@@ -132,11 +137,7 @@ def tune(request: TuningRequest, verbose: bool = False, callback: "Callback | No
 
     _check(request)
     first = prepare(_with(request, {"beta": 1.0, "radius": request.threat_radius}))
-    if first.dataset.regression:
-        raise InputError(
-            f"tune chooses classifiers by their accuracy, but the labels of data set {first.dataset.name!r} look like "
-            "real numbers; fit these with solve, or along a path."
-        )
+    _check_kind(request, first.dataset)
     model, remarks = _searched(request, first, verbose)
     chosen = model.best_params_
     prepared = prepare(_with(request, chosen))
@@ -148,13 +149,23 @@ def tune(request: TuningRequest, verbose: bool = False, callback: "Callback | No
     scale = _scale(request, first)
     shape = None if scale is None or not scale.any() else Ellipsoid.of(scale.size, scale=scale)
     training = finish(prepared, replace(result, network=result.network.replace(ellipsoid=shape)))
-    radii = np.unique([*np.linspace(0.0, 2.0 * request.threat_radius, BAND), request.threat_radius])
-    threat, test = Threat(request.norm, scale=scale), training.test
-    report = evaluate_robustness(training.result.network, test.X, test.y, threat, radii)
-    row = int(np.searchsorted(radii, request.threat_radius))
-    found = Tuning(request, chosen, model.best_index_, model.surface_, remarks, training, report, row)
+    found = Tuning(
+        request, chosen, model.best_index_, model.surface_, remarks, training, *_judged(training, scale, request)
+    )
     draw(found)
     return found
+
+
+def _judged(
+    training: Training, scale: NDArray[np.float64] | None, request: TuningRequest
+) -> tuple[RobustnessReport | None, int, Mapping[str, float]]:
+    """What the network is worth on the rows held out: a bracket by radius and the threat's place in it, or errors."""
+    network, test = training.result.network, training.test
+    if training.dataset.regression:
+        return None, 0, errors(network, test, np.full(test.n_rows, request.threat_radius), request.norm)
+    radii = np.unique([*np.linspace(0.0, 2.0 * request.threat_radius, BAND), request.threat_radius])
+    report = evaluate_robustness(network, test.X, test.y, Threat(request.norm, scale=scale), radii)
+    return report, int(np.searchsorted(radii, request.threat_radius)), {}
 
 
 def draw(found: Tuning) -> None:
@@ -163,13 +174,39 @@ def draw(found: Tuning) -> None:
     from cvxrobust.core.pictures.surface import draw_surface
 
     request, name = found.request, found.training.dataset.name
-    if request.picture is not None:
+    if request.picture is not None and found.report is not None:
         marks = {"radius of the threat": request.threat_radius}
         title = f"{name}: rows held out, l{request.norm} attacks, trained at radius {float(found.chosen['radius']):.3g}"
         draw_band(found.report, request.picture, title, marks)
     if request.surface is not None:
-        title = f"{name}: certified accuracy (%) at radius {request.threat_radius:g} of rows not trained on"
+        what = "largest errors" if found.surface.of_errors else "certified accuracy (%)"
+        title = f"{name}: {what} at radius {request.threat_radius:g} of rows not trained on"
         draw_surface(found.surface, request.surface, title, found.place)
+
+
+def _check_kind(request: TuningRequest, dataset: Dataset) -> None:
+    """Refuse what does not go with classes, or with numbers.
+
+    Raises:
+        InputError: There is something.
+    """
+    loss = request.training.parameters.get("loss")
+    if not dataset.regression:
+        if loss is not None and not loss_by_name(str(loss)).margin:
+            raise InputError(
+                f"tune chooses classifiers by their accuracy, and the loss {loss!r} fits numbers; give one of "
+                f"{', '.join(MARGIN_LOSSES)}, or add --regression if the labels are numbers."
+            )
+        return
+    if request.picture is not None:
+        raise InputError(
+            "--picture draws accuracies, and numbers have none; leave it out (--surface draws the scores)."
+        )
+    if request.family != RELU and not GEOMETRIES[request.norm].isotropic:
+        raise InputError(
+            f"the norm is {request.norm!r}, but errors of polynomial networks are for l2 attacks; leave --norm out, or "
+            "choose --family relu."
+        )
 
 
 def _check(request: TuningRequest) -> None:
@@ -220,15 +257,18 @@ def _searched(request: TuningRequest, prepared: Prepared, verbose: bool) -> tupl
     """The classifier after its search, without a network, and what it warned of."""
     from sklearn.exceptions import ConvergenceWarning
 
-    from cvxrobust.problems.model_selection import PolynomialClassifierCV, ReLUClassifierCV
+    from cvxrobust.problems import model_selection
 
     asked, rows = request.training, prepared.train
-    kinds: dict[str, Callable[..., Any]] = {"polynomial": PolynomialClassifierCV, "relu": ReLUClassifierCV}
+    sort = "Regressor" if rows.regression else "Classifier"
+    kinds = {family: f"{name}{sort}CV" for family, name in (("polynomial", "Polynomial"), (RELU, "ReLU"))}
+    make: Callable[..., Any] = getattr(model_selection, kinds[request.family])
+    weights = {} if rows.regression else {"class_weight": own_class_weight(asked.parameters, rows)}
     own = {name: value for name, value in asked.parameters.items() if name not in (*NOT_OF_CLASSIFIERS, *CHOSEN)}
-    model = kinds[request.family](
+    model = make(
         threat_radius=request.threat_radius, norm=request.norm, scale=_scale(request, prepared), refit=False,
         standardize=asked.standardize, backend=asked.backend, method=asked.method, verbose=int(verbose),
-        time_limit=asked.settings.time_limit, class_weight=own_class_weight(asked.parameters, rows),
+        time_limit=asked.settings.time_limit, **weights,
         random_state=int(prepared.request.parameters.get("seed", asked.seed)), **own, **(request.search or {}),
     )  # fmt: skip
     with warnings.catch_warnings(record=True) as caught:

@@ -90,7 +90,8 @@ class Ellipsoid:
         noise = 8.0 * d * EPS * max(float(values[-1]), 1.0)
         if values[0] < -noise:
             raise InputError(
-                f"covariance is not positive semidefinite: its correlations have an eigenvalue of {values[0]:.3g}."
+                f"covariance is not positive semidefinite: its correlations have an eigenvalue of {values[0]:.3g}; "
+                "expected none below 0."
             )
         kept = values > noise
         found = unit[:, None] * vectors[:, kept] * np.sqrt(values[kept])

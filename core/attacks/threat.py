@@ -1,15 +1,18 @@
 """What attackers may do to inputs: a norm, a shape, and the range that inputs stay in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.arguments import instance
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import check_norm
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.summary import Summarised, Summary
 from cvxrobust.core.validation import as_numbers
 
@@ -32,6 +35,10 @@ class Threat(Summarised):
         directions: Instead of it, with norm 2: S itself, shape (d, q).
         bounds: The least and the largest value of inputs, each a number or of shape (d,): attacked inputs stay between.
             Only where S is a diagonal.
+
+    Raises:
+        InputError: Several shapes are given, or bounds are no pair.
+        UnknownNameError: There is no such norm.
     """
 
     norm: object = 2
@@ -39,6 +46,17 @@ class Threat(Summarised):
     covariance: ArrayLike | None = None
     directions: ArrayLike | None = None
     bounds: tuple[ArrayLike, ArrayLike] | None = None
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm)
+        given = [name for name in ("scale", "covariance", "directions") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(f"{' and '.join(given)} are given; give one of scale, covariance and directions.")
+        if self.bounds is not None and not (isinstance(self.bounds, Sequence | np.ndarray) and len(self.bounds) == 2):
+            raise InputError(
+                f"bounds is {shown(self.bounds)}; expected a pair: the least and the largest value of inputs, for "
+                "example (0, 1)."
+            )
 
     def _summary(self) -> Summary:
         shapes = {"scale": self.scale, "covariance": self.covariance, "directions": self.directions}
@@ -68,7 +86,10 @@ class Threat(Summarised):
         low, high = (_bound(value, d) for value in self.bounds)
         if not (low <= high).all():
             column = int(np.argmin(low <= high))
-            raise InputError(f"bounds are empty at column {column}: from {low[column]:g} to {high[column]:g}.")
+            raise InputError(
+                f"bounds are empty at column {column}: from {low[column]:g} to {high[column]:g}; give the least "
+                "value before the largest."
+            )
         outside = ((low > X) | (high < X)).any(axis=1)
         if outside.any():
             raise InputError(
@@ -163,6 +184,17 @@ class AttackSet:
 def _range_words(bound: ArrayLike) -> str:
     given = np.asarray(bound)
     return str(bound) if given.ndim == 0 else f"bounds of shape {given.shape}"
+
+
+def checked_threat(threat: object) -> Threat:
+    """A threat as it was passed.
+
+    Raises:
+        InputError: It is something else.
+    """
+    expected = 'a Threat, for example Threat(norm=2) or Threat("inf", bounds=(0, 1))'
+    found: Threat = instance(threat, "threat", Threat, expected)
+    return found
 
 
 def _bound(value: ArrayLike, d: int) -> Array:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.conic.program import ConicProgram
 from cvxrobust.core.contracts.result import Solution
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N, N_co, N_contra, TwoLayerNetwork
 from cvxrobust.core.programs.polynomial.certificate import DualBound
+from cvxrobust.core.strangers import shown
 
 Array = NDArray[np.float64]
 
@@ -21,6 +23,21 @@ def offers(problem: object, ability: type) -> bool:
     missing = object()
     names = (name for name in dir(ability) if not name.startswith("_"))
     return all(getattr_static(problem, name, missing) is not missing for name in names)
+
+
+def check_problem(problem: object) -> None:
+    """Refuse what is no problem.
+
+    Raises:
+        InputError: It lacks what every problem offers, or is a class of problems instead of one.
+    """
+    if isinstance(problem, type):
+        raise InputError(f"problem is {shown(problem)}; expected one of them: {problem.__name__}(X, y, ...).")
+    if not offers(problem, Problem):
+        raise InputError(
+            f"problem is {shown(problem)}; expected a problem, for example StandardSDP(X, y) or AdversarialSDP(X, y, "
+            "radius)."
+        )
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,6 @@ def with_provenance(result: Result[N], problem: Any) -> Result[N]:
         return result
     bounds = result.certificate
     found: dict[str, Any] = {
-        "problem": type(problem).__name__,
-        "beta": _number(getattr(problem, "beta", None)),
-        **_radii(getattr(problem, "radius", None)),
-        **{name: _word(getattr(problem, name, None)) for name in ("norm", "loss", "formulation")},
-        "immutable_inputs": _immutable(getattr(problem, "ellipsoid", None)),
         "certificate_upper": _number(bounds.upper),
         "certificate_lower": _number(bounds.lower),
         "certificate_relative_gap": _number(bounds.relative_gap),
@@ -48,14 +43,27 @@ def with_provenance(result: Result[N], problem: Any) -> Result[N]:
         "termination": str(result.termination),
         "backend": result.backend,
         "version": installed_version("cvxrobust"),
-        TRAINED_ON: STANDARDISED if looks_standardised(getattr(problem, "X", None)) else None,
-        "training_fingerprint": data_fingerprint(getattr(problem, "X", None), getattr(problem, "y", None)),
-        "weights_fingerprint": _hash(getattr(problem, "sample_weight", None)),
     }
-    known = {name: value for name, value in found.items() if value is not None}
+    known = about_problem(problem) | {name: value for name, value in found.items() if value is not None}
     # A network to start from may have come back as it was.
     before = {name: value for name, value in result.network.metadata.items() if name != TRAINED_ON}
     return replace(result, network=result.network.replace(metadata=before | known))
+
+
+def about_problem(problem: Any) -> dict[str, Any]:
+    """What a file says of the problem that a network was trained on; what it does not have is left out."""
+    X = getattr(problem, "X", None)
+    found: dict[str, Any] = {
+        "problem": type(problem).__name__,
+        "beta": _number(getattr(problem, "beta", None)),
+        **_radii(getattr(problem, "radius", None)),
+        **{name: _word(getattr(problem, name, None)) for name in ("norm", "loss", "formulation")},
+        "immutable_inputs": _immutable(getattr(problem, "ellipsoid", None)),
+        TRAINED_ON: STANDARDISED if looks_standardised(X) else None,
+        "training_fingerprint": data_fingerprint(X, getattr(problem, "y", None)),
+        "weights_fingerprint": _hash(getattr(problem, "sample_weight", None)),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def data_fingerprint(X: Any, y: Any) -> str | None:

@@ -121,7 +121,8 @@ class Registry:
 
     def register(self, plugin: object) -> PluginRecord:
         """Add one more plugin; see the function `register`."""
-        name = str(getattr(plugin, "__name__", type(plugin).__qualname__))
+        kind = "None" if plugin is None else type(plugin).__qualname__
+        name = str(getattr(plugin, "__name__", kind))
         record = self._add(PluginRecord(name, repr(plugin)), lambda: plugin)
         self._raise_for([record])
         return record
@@ -273,7 +274,7 @@ class Registry:
     def _raise_for(self, records: Iterable[PluginRecord]) -> None:
         bad = [f"{_label(r)} is {r.status} ({r.reason})" for r in records if r.status in _FATAL_IF_STRICT]
         if bad:
-            raise PluginError("; ".join(bad))
+            raise PluginError(f"{'; '.join(bad)}.")
 
 
 class _Refusal(Exception):

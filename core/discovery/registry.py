@@ -13,7 +13,8 @@ from types import MappingProxyType
 from cvxrobust.core.contracts.backend import Backend
 from cvxrobust.core.discovery.hookspecs import PROJECT, BackendDescription, MetricDescription, ProblemDescription
 from cvxrobust.core.discovery.loader import PluginRecord, PluginStatus, Registry
-from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.errors import InputError, UnknownKeyError, UnknownNameError
+from cvxrobust.core.strangers import shown
 
 __all__ = [
     "PluginRecord",
@@ -37,7 +38,7 @@ class _LazyBackends(Mapping[str, Backend]):
 
     def __getitem__(self, name: str) -> Backend:
         if name not in self._registry.backends:
-            raise KeyError(name)
+            raise UnknownKeyError("backend", name, self._registry.backends)
         return self._registry.instance(name)
 
     def __contains__(self, name: object) -> bool:
@@ -141,7 +142,7 @@ def get_backend(spec: str | Backend) -> Backend:
 def _checked(backend: object) -> Backend:
     if not isinstance(backend, Backend):
         raise InputError(
-            f"backend is {backend!r}; expected a name ({', '.join(_registry().backends)}) or an object with "
+            f"backend is {shown(backend)}; expected a name ({', '.join(_registry().backends)}) or an object with "
             "name, capabilities, unavailable and solve."
         )
     return backend

@@ -84,7 +84,9 @@ def read_solution(path: str | os.PathLike[str], program: ConicProgram, written_a
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"the solution file {file} cannot be read ({error.strerror or error}).") from error
+        raise InputError(
+            f"the solution file {file} cannot be read ({error.strerror or error}); check the path."
+        ) from error
     except Exception as error:  # whatever the parsers of other people raise: it is the file's fault
         raise InputError(f"{file} cannot be read ({described(error)}); expected {KINDS}.") from error
     x = _checked(file, "x", answer.x, program.q.size)

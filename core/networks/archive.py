@@ -12,6 +12,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.arguments import place
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.files import reason
 
@@ -86,6 +87,7 @@ def unpack(path: str | os.PathLike[str], known: Mapping[str, str]) -> tuple[dict
     Raises:
         InputError: It cannot be read, or holds something else; the message says what.
     """
+    place(path, "path", "a network's file")
     found: tuple[dict[str, Any], Arrays] = _guarded(path, lambda file: _read(file, path, known))
     return found
 

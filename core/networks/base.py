@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.arguments import flag, instance, place
 from cvxrobust.core.doors import drawing
 from cvxrobust.core.environment import installed_version
 from cvxrobust.core.errors import InputError, WriteError
 from cvxrobust.core.files import write_whole
 from cvxrobust.core.networks.archive import NAMES, checked, pack, plain, unpack
 from cvxrobust.core.networks.fields import (
+    check_classes,
     classes_to_store,
-    flag,
     numbers,
     stored_classes,
+    stored_flag,
     stored_metadata,
     stored_standardizer,
 )
@@ -97,13 +99,21 @@ class TwoLayerNetwork(Summarised):
         raise NotImplementedError
 
     def _check_shapes(self) -> None:
+        for name in ("u", "alpha"):
+            object.__setattr__(self, name, as_numbers(getattr(self, name), name, "expected numbers"))
+        flag(self.regression, "regression")
+        if self.standardizer is not None:
+            instance(self.standardizer, "standardizer", Standardizer, "a Standardizer, or None")
+        instance(self.metadata, "metadata", Mapping, "strings and numbers by name")
         if self.u.ndim != 2 or self.alpha.shape[:1] != self.u.shape[:1] or self.alpha.ndim not in (1, 2):
             raise InputError(
                 f"u has shape {self.u.shape} and alpha {self.alpha.shape}; expected (m, d) with (m,) or (m, K)."
             )
         expected = 2 if self.alpha.ndim == 1 else self.alpha.shape[1]
-        if self.classes is not None and len(self.classes) != expected:
-            raise InputError(f"{len(self.classes)} classes given for a network that tells {expected} apart.")
+        if isinstance(self.classes, np.ndarray):
+            object.__setattr__(self, "classes", tuple(self.classes.tolist()))
+        if self.classes is not None:
+            check_classes(self.classes, expected)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Labels, shape (n,); outputs for regression. Zero counts as positive."""
@@ -166,10 +176,13 @@ class TwoLayerNetwork(Summarised):
                 standardises rows before every prediction.
 
         Raises:
-            InputError: The network was trained on standardised rows and has no standardizer, so it would misread raw
-                data; or some field cannot be read back, such as weights of NaN or labels of mixed types.
+            InputError: The path is none; the network was trained on standardised rows and has no standardizer, so it
+                would misread raw data; or some field cannot be read back, such as weights of NaN or labels of mixed
+                types.
             WriteError: The file cannot be written, for want of room or permission; try another path.
         """
+        target = place(path, "path")
+        flag(standardized, "standardized")
         if self.standardizer is None and not standardized and self.metadata.get(TRAINED_ON) == STANDARDISED:
             raise InputError(
                 "the network was trained on standardised rows but has no standardizer, so that it would misread data "
@@ -178,7 +191,7 @@ class TwoLayerNetwork(Summarised):
             )
         content = self.to_bytes()
         try:
-            write_whole(path, content)
+            write_whole(target, content)
         except WriteError as error:
             raise WriteError(
                 f"{error}. The network ({len(content):,} bytes) is still in memory: save it to another path.",
@@ -252,7 +265,7 @@ class TwoLayerNetwork(Summarised):
             numbers(arrays, "u", 2),
             numbers(arrays, "alpha", 1, 2),
             classes=stored_classes(arrays),
-            regression=flag(header, "regression"),
+            regression=stored_flag(header, "regression"),
             metadata=stored_metadata(header),
             **cls._own_stored(header, arrays),
         )
@@ -293,7 +306,8 @@ class TwoLayerNetwork(Summarised):
             raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X.")
         radii = np.broadcast_to(given, (n,))
         if not (np.isfinite(radii).all() and (radii >= 0.0).all()):
-            raise InputError(f"radius holds negative or non-finite values; expected {expected} of 0 or more.")
+            wrong = radii[~(np.isfinite(radii) & (radii >= 0.0))][0]
+            raise InputError(f"radius holds {wrong:g}; expected {expected} of 0 or more.")
         return radii
 
     def _labels(self, index: NDArray[np.intp]) -> NDArray[Any]:

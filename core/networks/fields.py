@@ -1,7 +1,7 @@
 """From what a file holds to the fields of a network, each checked, and back."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from cvxrobust.core.attacks.complement import Complement
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.strangers import shown
+from cvxrobust.core.validation import as_numbers
 
 Array = NDArray[np.float64]
 
@@ -57,6 +59,42 @@ def stored_classes(arrays: Mapping[str, Any]) -> tuple[Any, ...] | None:
     if len(set(labels)) < len(labels):
         raise InputError(f"classes {labels[:10]!r} are not distinct")
     return labels
+
+
+def check_classes(classes: Any, expected: int) -> None:
+    """Refuse labels of a network that are not as many as it tells apart.
+
+    Args:
+        classes: The labels.
+        expected: How many there have to be.
+
+    Raises:
+        InputError: They are more or fewer, no sequence, or not distinct.
+    """
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise InputError(f"classes is {shown(classes)}; expected a tuple of {expected} labels, or None.")
+    if len(classes) != expected:
+        raise InputError(
+            f"{len(classes)} classes given for a network that tells {expected} apart: {shown(classes)}; expected "
+            f"{expected}."
+        )
+    if len(set(classes)) < len(classes):
+        raise InputError(f"classes {shown(classes)} are not distinct; expected {expected} labels that are.")
+
+
+def activation_coefficients(activation: object) -> tuple[float, float, float]:
+    """(a, b, c) of ``a t^2 + b t + c`` as floats.
+
+    Raises:
+        InputError: They are not three finite numbers.
+    """
+    try:
+        a, b, c = (float(value) for value in as_numbers(activation, "activation"))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"activation is {shown(activation)}; expected (a, b, c) of a t^2 + b t + c.") from error
+    if not np.isfinite([a, b, c]).all():
+        raise InputError(f"activation is {shown(activation)}; expected three finite numbers.")
+    return a, b, c
 
 
 def classes_to_store(classes: tuple[Any, ...]) -> NDArray[Any]:
@@ -146,7 +184,7 @@ def stored_metadata(header: Mapping[str, Any]) -> dict[str, str | int | float]:
     return found
 
 
-def flag(header: Mapping[str, Any], name: str) -> bool:
+def stored_flag(header: Mapping[str, Any], name: str) -> bool:
     """A stored yes or no.
 
     Raises:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.arguments import instance
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.complement import Complement
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
@@ -18,7 +19,13 @@ from cvxrobust.core.attacks.words import norm_words
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.box_answers import found_in_boxes, held_in_boxes, lower_in_boxes
-from cvxrobust.core.networks.fields import finite_numbers, numbers, stored_complement, stored_ellipsoid
+from cvxrobust.core.networks.fields import (
+    activation_coefficients,
+    finite_numbers,
+    numbers,
+    stored_complement,
+    stored_ellipsoid,
+)
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.networks.words import quadratic_words
 from cvxrobust.core.validation import as_numbers
@@ -108,6 +115,11 @@ class PolynomialNetwork(TwoLayerNetwork):
 
     def __post_init__(self) -> None:
         self._check_shapes()
+        object.__setattr__(self, "activation", activation_coefficients(self.activation))
+        if self.ellipsoid is not None:
+            instance(self.ellipsoid, "ellipsoid", Ellipsoid, "an Ellipsoid, or None")
+        if self.complement is not None:
+            instance(self.complement, "complement", Complement, "a Complement, or None")
         if self.ellipsoid is not None and self.ellipsoid.n_inputs != self.n_features:
             raise InputError(f"the ellipsoid has {self.ellipsoid.n_inputs} inputs; expected {self.n_features}.")
         if self.complement is not None:

@@ -1,12 +1,13 @@
 """Two-layer networks with ReLU activation: attacks, certified bounds and exact worst cases."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.arguments import flag, instance, whole
 from cvxrobust.core.attacks import relu_bounds, relu_exact
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
@@ -16,7 +17,7 @@ from cvxrobust.core.attacks.relu_bounds import Array, Contests
 from cvxrobust.core.attacks.words import norm_words
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
-from cvxrobust.core.networks.fields import flag, numbers, stored_ellipsoid, whole_numbers
+from cvxrobust.core.networks.fields import numbers, stored_ellipsoid, stored_flag, whole_numbers
 from cvxrobust.core.networks.relu_answers import FoundAttack, ProvenWorstCase
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.validation import as_numbers, label_array
@@ -73,9 +74,14 @@ class ReLUNetwork(TwoLayerNetwork):
 
     def __post_init__(self) -> None:
         self._check_shapes()
+        flag(self.bias, "bias")
+        if self.ellipsoid is not None:
+            instance(self.ellipsoid, "ellipsoid", Ellipsoid, "an Ellipsoid, or None")
         if self.n_features < 1:
             besides = " besides the bias" if self.bias else ""
             raise InputError(f"u has shape {self.u.shape}; expected at least one column{besides}.")
+        if self.slots is not None:
+            instance(self.slots, "slots", Sequence, "one number per neuron, or None")
         if self.slots is not None and len(self.slots) != self.n_neurons:
             raise InputError(f"{len(self.slots)} slots given for {self.n_neurons} neurons; expected one each.")
         # Refuses what does not belong together.
@@ -129,8 +135,8 @@ class ReLUNetwork(TwoLayerNetwork):
         Raises:
             InputError: A radius is negative, the norm is unknown, or shapes or labels do not fit.
         """
-        if steps < 1 or restarts < 0:
-            raise InputError(f"steps is {steps} and restarts {restarts}; expected at least 1 and at least 0.")
+        for name, value, least in (("steps", steps, 1), ("restarts", restarts, 0), ("seed", seed, 0)):
+            whole(value, name, least)
         inputs, index, ball = self._attackable(X, y, radius, norm)
         inner = self.inner
         points, margins = inputs.copy(), inner.margins(inputs, y)
@@ -320,7 +326,7 @@ class ReLUNetwork(TwoLayerNetwork):
 
     @classmethod
     def _own_stored(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-        bias, width = flag(header, "bias"), numbers(arrays, "u", 2).shape[1]
+        bias, width = stored_flag(header, "bias"), numbers(arrays, "u", 2).shape[1]
         own = {"bias": bias, "slots": whole_numbers(header, "slots"), "norm": check_norm(header.get("norm", "inf"))}
         return own | {"ellipsoid": stored_ellipsoid(arrays, width - int(bias))}
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.summary import Summarised, Summary, counted
 from cvxrobust.core.validation import as_numbers, check_finite, checked_rows
 from cvxrobust.core.weights import checked_sample_weight
@@ -31,11 +33,34 @@ class Standardizer(Summarised):
         mean: Means of the training rows, shape (d,), in the data's units.
         scale: Population standard deviations of the training rows, shape (d,); 1 for constant columns.
         names: Feature names, or empty.
+
+    Raises:
+        InputError: Means and scales are not as many finite numbers, a scale is not above 0, or names are not as many
+            texts.
     """
 
     mean: Array
     scale: Array
     names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "scale"):
+            given = as_numbers(getattr(self, name), name, "expected one number for each column")
+            if given.ndim != 1:
+                raise InputError(f"{name} has shape {given.shape}; expected (d,), one number for each column.")
+            object.__setattr__(self, name, given)
+        if self.mean.shape != self.scale.shape:
+            raise InputError(f"mean has {self.mean.size} numbers and scale {self.scale.size}; expected equally many.")
+        object.__setattr__(self, "names", _checked_names(self.names, self.mean.size))
+        if not np.isfinite(self.mean).all():
+            column = int(np.argmin(np.isfinite(self.mean)))
+            raise InputError(f"mean holds {self.mean[column]} at column {column}; expected finite numbers.")
+        if not ((self.scale > 0.0) & np.isfinite(self.scale)).all():
+            column = int(np.argmin((self.scale > 0.0) & np.isfinite(self.scale)))
+            raise InputError(
+                f"scale holds {self.scale[column]:g} at column {column}; expected finite numbers above 0, 1 for "
+                "columns that hold one value."
+            )
 
     def _summary(self) -> Summary:
         count, names = int(self.mean.size), ", ".join(self.names)
@@ -60,9 +85,9 @@ class Standardizer(Summarised):
         """
         rows, counted = _rows(X), None
         if weights is not None:
-            given = checked_sample_weight(weights, rows.shape[0])
+            given = checked_sample_weight(weights, rows.shape[0], "weights")
             rows, counted = rows[given > 0.0], given[given > 0.0]
-        named = tuple(names or ())
+        named = _checked_names(() if names is None else names, rows.shape[1])
         centre, scale = _deviations(rows, counted)
         bad = ~np.isfinite(scale) | ((scale < SMALLEST) & (scale > 0.0))
         if bad.any():
@@ -134,6 +159,19 @@ def _is_constant(rows: Array, scale: Array) -> NDArray[np.bool_]:
     for column in np.flatnonzero(noise & (scale > 0.0)):
         noise[column] = not bool((rows[:, column] == np.round(rows[:, column])).all())
     return np.asarray(noise)
+
+
+def _checked_names(names: Any, width: int) -> tuple[str, ...]:
+    """Names of as many columns, or none.
+
+    Raises:
+        InputError: They are something else.
+    """
+    if isinstance(names, str) or not isinstance(names, Sequence | np.ndarray):
+        raise InputError(f"names is {shown(names)}; expected a name for each of {width} columns, or none.")
+    if not all(isinstance(name, str) for name in names) or len(names) not in (0, width):
+        raise InputError(f"names are {shown(names)}; expected a text for each of {width} columns, or none.")
+    return tuple(names)
 
 
 def _name(column: int, names: Sequence[str]) -> str:

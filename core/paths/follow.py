@@ -11,12 +11,13 @@ from typing import Generic
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cvxrobust.core.arguments import flag, listener, place
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.provenance import with_provenance
 from cvxrobust.core.contracts.result import Result, Termination, grade
-from cvxrobust.core.errors import CvxRobustError, InputError
+from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.paths.bounds import NeighbourBounds
 from cvxrobust.core.paths.checkpoint import PathFolder
@@ -24,7 +25,7 @@ from cvxrobust.core.paths.choice import Choice, Coordinates, PathWay, cpu_second
 from cvxrobust.core.paths.grid import Index, ProblemGrid, make_grid
 from cvxrobust.core.paths.result import Origin, PathPoint, PathResult
 from cvxrobust.core.paths.screening import Asked, solve_point
-from cvxrobust.core.settings import Settings
+from cvxrobust.core.settings import Settings, checked_settings, checked_time_limit
 from cvxrobust.core.solving.reporting.lines import Line, Say, line
 from cvxrobust.core.solving.reporting.sinks import saying
 
@@ -72,12 +73,14 @@ def solve_path(
         InputError: A beta or radius is none, the problem has no such points or has gates of its own at each (`regate`),
             the folder belongs to another problem; and whatever `solve` raises before it begins.
     """
-    settings = settings or Settings()
-    if time_limit is not None and not (time_limit > 0 and np.isfinite(time_limit)):
-        raise InputError(f"time_limit is {time_limit!r}; expected seconds above 0, or None.")
+    settings = checked_settings(settings)
+    checked_time_limit(time_limit)
+    flag(warm, "warm")
+    listener(callback, "callback", "a PathPoint")
+    kept_in = None if folder is None else place(folder, "folder", "a folder")
     grid = make_grid(problem, betas, radii)
     choice = path_ways(grid.at((0, grid.radii.argmax().item())), backend, method, settings, warm)
-    kept = None if folder is None else PathFolder.of(folder, grid, settings.tolerance)
+    kept = None if kept_in is None else PathFolder.of(kept_in, grid, settings.tolerance)
     # A line per point; what is reported of each is too much to read.
     own = settings.replace(verbose=False)
     with saying(settings.verbose) as say:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.contracts.parametric import Parametric
-from cvxrobust.core.contracts.problem import Problem, offers
+from cvxrobust.core.contracts.problem import Problem, check_problem, offers
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.validation import as_numbers
@@ -113,8 +113,7 @@ def make_grid(problem: Problem[N], betas: ArrayLike | None, radii: ArrayLike | N
     Raises:
         InputError: Some value is none, comes twice, or the problem has no such point.
     """
-    if not offers(problem, Problem):
-        raise InputError(f"problem is {type(problem).__name__}; expected e.g. StandardSDP or AdversarialSDP.")
+    check_problem(problem)
     if betas is None and radii is None:
         raise InputError("neither betas nor radii are given; a path needs one of them, and `solve` neither.")
     if getattr(problem, "regate", 0):
@@ -148,7 +147,7 @@ def _of_one_radius(radius: Any) -> bool:
 
 
 def _checked(name: str, values: Any, *, least: float, said: str) -> Array:
-    found = np.array(as_numbers(values, name)).reshape(-1) if np.ndim(values) <= 1 else None
+    found = np.array(as_numbers(values, name, "expected finite numbers")).reshape(-1) if np.ndim(values) <= 1 else None
     if found is None or found.size == 0:
         raise InputError(f"{name} has shape {np.shape(values)}; expected a list of at least one number.")
     if not (np.isfinite(found).all() and (found >= least).all()):

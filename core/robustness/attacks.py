@@ -6,15 +6,19 @@ Goodfellow, Shlens and Szegedy (arXiv:1412.6572), on the margin, `fgsm_of_the_su
 Hein, arXiv:2003.01690, section 3); `search` and `towards_others` need no slopes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.arguments import whole
 from cvxrobust.core.attacks.threat import AttackSet
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.robustness.contest import Index
 from cvxrobust.core.robustness.models import Guise, Model
+from cvxrobust.core.strangers import shown
 
 Array = NDArray[np.float64]
 
@@ -27,11 +31,18 @@ class Effort:
         steps: Steps from each start.
         restarts: Random starts besides the input itself.
         seed: Of everything random.
+
+    Raises:
+        InputError: One is no whole number, or too small.
     """
 
     steps: int = 40
     restarts: int = 2
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("restarts", 0), ("seed", 0)):
+            whole(getattr(self, name), name, least)
 
 
 @dataclass
@@ -221,3 +232,19 @@ def _starts(attacks: AttackSet, best: Best, effort: Effort) -> list[Array]:
     """The best points so far, and random ones."""
     rng = np.random.default_rng([effort.seed, 3])
     return [best.points.copy(), *(attacks.sample(rng) for _ in range(effort.restarts))]
+
+
+def named_attacks(attacks: Any) -> dict[str, Attack]:
+    """Attacks by name; all of ours for None.
+
+    Raises:
+        InputError: They are something else.
+    """
+    if attacks is None:
+        return dict(ATTACKS)
+    if isinstance(attacks, Mapping) and all(isinstance(name, str) and callable(attacks[name]) for name in attacks):
+        return dict(attacks)
+    raise InputError(
+        f"attacks is {shown(attacks)}; expected attacks by name, for example {{'pgd': "
+        "cvxrobust.core.robustness.attacks.pgd}, or None for all of ours."
+    )

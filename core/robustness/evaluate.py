@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.attacks.threat import AttackSet, Threat
+from cvxrobust.core.arguments import number, whole
+from cvxrobust.core.attacks.threat import AttackSet, Threat, checked_threat
 from cvxrobust.core.errors import CvxRobustError, InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import trees
-from cvxrobust.core.robustness.attacks import ATTACKS, Attack, Best, Effort
+from cvxrobust.core.robustness.attacks import Attack, Best, Effort, named_attacks
 from cvxrobust.core.robustness.boxes import CoordinateDescent, judges_boxes
 from cvxrobust.core.robustness.certificates import Certifier, Held, certifier_of
 from cvxrobust.core.robustness.contest import Array, Index
@@ -87,9 +88,10 @@ def evaluate_robustness(
         InputError: Data, labels, radii or the threat do not fit each other or the model.
         CvxRobustError: A row was certified and turned wrong, so that one of the two is false.
     """
-    if steps < 1 or restarts < 0 or audit < 0 or not exact_seconds >= 0.0:
-        given = f"steps is {steps}, restarts {restarts}, audit {audit} and exact_seconds {exact_seconds}"
-        raise InputError(f"{given}; expected at least 1, 0, 0 and 0.")
+    effort, threat = Effort(steps, restarts, seed), checked_threat(threat)
+    whole(audit, "audit", 0)
+    exact_seconds = number(exact_seconds, "exact_seconds", "seconds of 0 or more", lambda seconds: seconds >= 0.0)
+    ours = named_attacks(attacks)
     asked = np.unique(as_numbers(radii, "radii", "expected finite values of 0 or more"))
     if not (asked.size and np.isfinite(asked).all() and (asked >= 0.0).all()):
         raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more, at least one.")
@@ -103,9 +105,8 @@ def evaluate_robustness(
     right = view.predicted(rows) == index
     held = right & certifier.held(centred, index, np.array([centred.reaching(radius) for radius in asked]))
     chunks = _chunks(*rows.shape)
-    ours = dict(ATTACKS if attacks is None else attacks)
     ours = _with_own_attacks(ours, view, centred, exact_seconds / asked.size / len(chunks), alone=attacks is not None)
-    campaign = _Campaign(view, asked, ours, Effort(steps, restarts, seed))
+    campaign = _Campaign(view, asked, ours, effort)
     spared = _spared(held, np.random.default_rng([seed, 13]).permutation(index.size) < audit)
     found = _Broken.joined(
         [campaign.against(centred.of(part), index[part], right[part], spared[:, part]) for part in chunks]

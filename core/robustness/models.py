@@ -18,7 +18,8 @@ from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import kernels
 from cvxrobust.core.robustness.contest import Array, Index, contest
-from cvxrobust.core.robustness.modules import TorchModel
+from cvxrobust.core.robustness.modules import TorchModel, check_viewing
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, check_finite, checked_rows, label_array
 
 
@@ -369,11 +370,11 @@ def as_model(
     Raises:
         InputError: It is none of these, or there are rows to see at a time, but none is.
     """
-    if batch is not None and batch < 1:
-        raise InputError(f"batch is {batch}; expected at least 1, or None.")
+    is_module = "torch.nn.modules.module" in {kind.__module__ for kind in type(model).__mro__}
+    check_viewing(model, is_module, classes, batch, double)
     if isinstance(model, PolynomialNetwork | ReLUNetwork):
         return NetworkModel(model)
-    if "torch.nn.modules.module" in {kind.__module__ for kind in type(model).__mro__}:
+    if is_module:
         found = np.unique(label_array(y)).tolist() if classes is None else list(classes)
         return TorchModel(model, tuple(found), batch, double)
     if callable(getattr(model, "predict", None)):
@@ -384,7 +385,7 @@ def as_model(
             raise InputError(f"{type(model).__name__} has no classes_; expected a classifier that has been fitted.")
         return PredictorModel(model)
     raise InputError(
-        f"model is a {type(model).__name__}; expected a network of this package, a PyTorch module, or a classifier "
+        f"model is {shown(model)}; expected a network of this package, a PyTorch module, or a classifier "
         "with scikit-learn's predict and classes_."
     )
 

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.arguments import flag, whole
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.robustness.contest import Array, Index, contest
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers
 
 if TYPE_CHECKING:
@@ -249,3 +251,27 @@ def _numbers(tensor: "torch.Tensor") -> NDArray[np.float64]:
 def _said(error: Exception) -> str:
     words = str(error).strip().splitlines()
     return f"{type(error).__name__}: {words[0]:.120}" if words else type(error).__name__
+
+
+def check_viewing(model: Any, is_module: bool, classes: Any, batch: int | None, double: bool) -> None:
+    """How a classifier is to be looked at.
+
+    Args:
+        model: The classifier.
+        is_module: Whether it is a PyTorch module.
+        classes: Labels of a module's outputs; None for no say in it.
+        batch: Rows that a module sees at a time, or None.
+        double: Whether its slopes are those of a copy in double precision.
+
+    Raises:
+        InputError: One of these is none, or there are labels for the outputs of what has its own.
+    """
+    if batch is not None:
+        whole(batch, "batch", 1, otherwise=", or None")
+    flag(double, "double")
+    if classes is None:
+        return
+    if not is_module:
+        raise InputError(f"classes is {shown(classes)}, but a {type(model).__name__} has its own; leave it out.")
+    if isinstance(classes, str) or not isinstance(classes, Sequence | np.ndarray):
+        raise InputError(f"classes is {shown(classes)}; expected a label for each output of the module, in order.")

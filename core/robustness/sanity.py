@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cvxrobust.core.attacks.threat import AttackSet, Threat
-from cvxrobust.core.errors import InputError
+from cvxrobust.core.arguments import number, whole
+from cvxrobust.core.attacks.threat import AttackSet, Threat, checked_threat
 from cvxrobust.core.robustness.attacks import ATTACKS, Best, Effort, apgd, fgsm, pgd
 from cvxrobust.core.robustness.certificates import certifier_of
 from cvxrobust.core.robustness.contest import Array, Index
@@ -154,13 +154,15 @@ def check_sanity(
     Raises:
         InputError: As there.
     """
-    if not (np.isfinite(radius) and radius > 0.0):
-        raise InputError(f"radius is {radius!r}; expected a number above 0.")
+    radius = number(radius, "radius", "a number above 0", lambda one: one > 0.0)
+    slack = number(slack, "slack", "a share of 0 or more", lambda share: share >= 0.0)
+    whole(restarts, "restarts", 0)
+    effort, threat = Effort(steps, max(restarts, 1), seed), checked_threat(threat)
     view = as_model(model, y, classes)
     rows = view.inputs(X)
     index = places(view.classes, y, rows.shape[0])
     attacks = view.stated(threat).on(rows)
-    trial = _Trial(view, attacks.of_radius(radius), index, Effort(steps, max(restarts, 1), seed))
+    trial = _Trial(view, attacks.of_radius(radius), index, effort)
     sloped = view.slopes(rows[:1], index[:1]) is not None
     names = ["pgd", "apgd", "targeted"] if sloped else ["search", "towards others"]
     full = trial.accuracy(names)

@@ -1,5 +1,6 @@
 """A call of `solve` whose arguments have been checked: what is done with it, here or in a child."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Generic, Self
@@ -35,12 +36,16 @@ class Audience:
         self.raised: BaseException | None = None
 
     def __call__(self, elapsed: float, upper: float, lower: float) -> None:
-        """Tell the caller, unless he has raised something before."""
+        """Tell the caller of bounds, unless he has raised something before."""
+        self.call(lambda: self._callback(elapsed, upper, lower))
+
+    def call(self, what: Callable[[], object]) -> None:
+        """Call something of the caller's, unless he has raised something before."""
         if self.raised is not None:
             return
         try:
             with self._modes.restored():
-                self._callback(elapsed, upper, lower)
+                what()
         except BaseException as error:
             self.raised = error
             self._monitor.stop()
@@ -71,6 +76,7 @@ class Call(Generic[N]):
         grow: Whether a problem may add gates.
         polish: As for `solve`.
         callback: As for `solve`.
+        keep: Hears of better networks; None for nobody.
         starts: The parts' networks to start from; None for none.
         solution: A raw solution to start from, of the only part's programme.
         clock: When the call began, on `time.perf_counter`.
@@ -84,6 +90,7 @@ class Call(Generic[N]):
     grow: bool
     polish: bool | str | Backend | None
     callback: Callback | None
+    keep: Callable[[Callable[[], N]], None] | None
     starts: tuple[N, ...] | None
     solution: Solution | None
     clock: float
@@ -102,12 +109,15 @@ class Call(Generic[N]):
         reporter = None if self.say is None else Reporter(self.say, len(self.problem.parts), self.callback)
         heard = self.callback if reporter is None else reporter.certified
         ledger = Ledger(self.problem.parts, starts, heard, self.clock, hurried=hurried)
-        return Session(
+        session = Session(
             self.problem, plan, self.settings, ledger, monitor, self._plan_of, grow=self.grow, solution=self.solution,
             reporter=reporter,
         )  # fmt: skip
+        if (keep := self.keep) is not None:
+            ledger.be_kept(lambda: keep(lambda: session.so_far().network))
+        return session
 
     def heard_by(self, callback: Callback, say: Say) -> "Call[N]":
         """The same call, one thread, in a process whose bounds, and lines if there are any, somebody else hears."""
-        own = self.settings.replace(threads=1)
-        return replace(self, callback=callback, settings=own, say=None if self.say is None else say)
+        own, lines = self.settings.replace(threads=1), None if self.say is None else say
+        return replace(self, callback=callback, keep=None, settings=own, say=lines)

@@ -86,7 +86,11 @@ def can_fork(device: str) -> bool:
 
 
 def run_in_child(
-    work: Callable[[Send], None], monitor: Monitor, until: float, hear: Callable[[str, Any], object]
+    work: Callable[[Send], None],
+    monitor: Monitor,
+    until: float,
+    hear: Callable[[str, Any], object],
+    keep: Callable[[Told], object] | None = None,
 ) -> Told:
     """Run something in a child, until it is done, dies, or has to be ended.
 
@@ -96,6 +100,7 @@ def run_in_child(
         monitor: Where it is stopped (not: expired) the child receives SIGINT, and is ended `GRACE` later.
         until: ``time.perf_counter()`` value at which the child is ended.
         hear: Receives the name and the content of every message named in `HEARD`, at once.
+        keep: Is told of every message of the name ``"kept"``.
 
     Raises:
         NoChildError: There can be no child.
@@ -116,7 +121,7 @@ def run_in_child(
     os.close(sink)
     told = Told()
     try:
-        told.ended = not _listen(source, pid, monitor, until, told, hear)
+        told.ended = not _listen(source, pid, monitor, until, told, hear, keep)
     finally:
         os.close(source)
         status = _reap(pid, 0.0 if told.ended or sys.exc_info()[0] is not None else GRACE)
@@ -162,7 +167,13 @@ def _write(sink: int, message: bytes) -> None:
 
 
 def _listen(
-    source: int, pid: int, monitor: Monitor, until: float, told: Told, hear: Callable[[str, Any], object]
+    source: int,
+    pid: int,
+    monitor: Monitor,
+    until: float,
+    told: Told,
+    hear: Callable[[str, Any], object],
+    keep: Callable[[Told], object] | None,
 ) -> bool:
     """Take in what the child says; whether it ended by itself."""
     poll = select.poll()
@@ -188,6 +199,8 @@ def _listen(
             told.latest[name] = body
             if name in HEARD:
                 hear(name, pickle.loads(body))
+            if name == "kept" and keep is not None:
+                keep(told)
             if name in ("done", "raised"):
                 return True
 

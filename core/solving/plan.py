@@ -25,9 +25,11 @@ from cvxrobust.core.contracts.structured import require_parts
 from cvxrobust.core.contracts.weight import Weighed
 from cvxrobust.core.discovery.registry import backends, get_backend, plugins
 from cvxrobust.core.environment import total_memory
-from cvxrobust.core.errors import InputError, PluginError, TooLargeError, UnsupportedProgramError
+from cvxrobust.core.errors import InputError, PluginError, TooLargeError, UnknownNameError, UnsupportedProgramError
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.structure import Structure
+
+METHODS = ("auto", "direct", "cutting-set")
 
 DIRECT_ROWS = 5_000
 """Rows of a direct programme above which the cutting-set method comes first for robust problems."""
@@ -84,6 +86,16 @@ class Plan:
     reasons: str = ""
 
 
+def check_method(method: str) -> None:
+    """Refuse what is no way to solve.
+
+    Raises:
+        UnknownNameError: It is none.
+    """
+    if method not in METHODS:
+        raise UnknownNameError("method", method, METHODS)
+
+
 def make_plan(
     problem: Problem[Any],
     backend: str | Backend,
@@ -101,12 +113,13 @@ def make_plan(
         polish: As for `solve`.
 
     Raises:
-        UnknownNameError: There is no such backend or native option.
+        UnknownNameError: There is no such backend, method or native option.
         BackendUnavailableError: A backend that was named cannot run here.
         UnsupportedProgramError: It does not read the programme, or no available backend does.
         InputError: The problem has no masters to polish with.
         TooLargeError: No way fits into memory.
     """
+    check_method(method)
     structure = Structure(problem.parts[0])
     if backend != "auto":
         ways, reasons = _named(structure, get_backend(backend), method)

@@ -1,13 +1,21 @@
 """The front door: any problem, any backend, one judge."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 
+from cvxrobust.core.arguments import listener
 from cvxrobust.core.contracts.backend import Backend, Monitor, harmless_options
-from cvxrobust.core.contracts.problem import Problem, RefinableProblem, RobustProblem, offers
+from cvxrobust.core.contracts.problem import (
+    Problem,
+    RefinableProblem,
+    RobustProblem,
+    check_problem,
+    offers,
+)
 from cvxrobust.core.contracts.provenance import with_provenance
 from cvxrobust.core.contracts.result import Callback, Result
 from cvxrobust.core.discovery.registry import get_backend
@@ -15,17 +23,17 @@ from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
 from cvxrobust.core.kit.interrupt import sigint_stops
 from cvxrobust.core.kit.threads import blas_threads
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
-from cvxrobust.core.settings import Settings
+from cvxrobust.core.settings import Settings, checked_settings
 from cvxrobust.core.solving.call import Audience, Call
 from cvxrobust.core.solving.child import NoChildError
 from cvxrobust.core.solving.judging.sanitize import clean_error
-from cvxrobust.core.solving.plan import Plan
+from cvxrobust.core.solving.keeping import Keeper
+from cvxrobust.core.solving.plan import Plan, check_method
 from cvxrobust.core.solving.refinement import GATES
 from cvxrobust.core.solving.reporting.lines import Line
 from cvxrobust.core.solving.reporting.sinks import saying
 from cvxrobust.core.solving.supervision import has_long_steps, in_child, is_heavy
-
-METHODS = ("auto", "direct", "cutting-set")
+from cvxrobust.core.strangers import shown
 
 
 def solve(
@@ -37,6 +45,7 @@ def solve(
     gates: str = "fixed",
     polish: bool | str | Backend | None = None,
     callback: Callback | None = None,
+    keep: Callable[[N], object] | None = None,
     warm_start: Result[N] | N | None = None,
 ) -> Result[N]:
     """Train to certified global optimality.
@@ -60,6 +69,9 @@ def solve(
         callback: Called with (elapsed seconds, upper, lower) whenever a certified bound improves; where gates are
             refined the bounds are those of the programme being solved. What it raises ends the solve, and is raised
             here as it is.
+        keep: Called with the best network so far, the first at once, later ones every ten seconds at most, for whoever
+            saves it: a solve that is killed goes on from it, as its `warm_start`. Backends that report no iterates have
+            none before the end. What it raises is treated like what `callback` raises.
         warm_start: A previous result, or a network, to start from; its objective is an upper bound from the first
             moment.
 
@@ -75,14 +87,14 @@ def solve(
             has no gates to grow, or it has no masters to polish with.
     """
     clock = time.perf_counter()  # first: asking a problem what it is may make it think
-    settings = settings or Settings()
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
-    if not offers(problem, Problem):
-        raise InputError(f"problem is {type(problem).__name__}; expected e.g. StandardSDP or AdversarialSDP.")
+    settings = checked_settings(settings)
+    listener(callback, "callback", "(elapsed seconds, upper, lower)")
+    listener(keep, "keep", "a network")
+    check_method(method)
+    check_problem(problem)
     if method == "cutting-set" and not offers(problem, RobustProblem):
         raise InputError(
-            f"{type(problem).__name__} offers no exact worst case, so method 'cutting-set' does not apply."
+            f"{type(problem).__name__} offers no exact worst case, so method 'cutting-set' does not apply; use 'auto'."
         )
     if gates not in GATES:
         raise UnknownNameError("gates", gates, GATES)
@@ -95,8 +107,8 @@ def solve(
     audience = Audience(callback or _nobody, monitor)
     heard = None if callback is None else audience
     call = Call(
-        problem, backend, method, settings, grow=gates == "grow", polish=polish, callback=heard, starts=starts,
-        solution=solution, clock=clock,
+        problem, backend, method, settings, grow=gates == "grow", polish=polish, callback=heard,
+        keep=_keeping(keep, audience), starts=starts, solution=solution, clock=clock,
     )  # fmt: skip
     # What a backend returns may be anything; overflow in judging it is not worth a warning.
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -125,6 +137,14 @@ def _solved(call: Call[N], plan: Plan | None, monitor: Monitor, audience: Audien
     return with_provenance(session.finish(results), call.problem)
 
 
+def _keeping(keep: Callable[[N], object] | None, audience: Audience) -> Callable[[Callable[[], N]], None] | None:
+    """What hears of better networks where somebody keeps them."""
+    if keep is None:
+        return None
+    keeper = Keeper(keep)
+    return lambda network: audience.call(lambda: keeper(network))
+
+
 def _nobody(elapsed: float, upper: float, lower: float) -> None:
     """Hears nothing."""
 
@@ -145,7 +165,7 @@ def _starts(problem: Problem[N], warm_start: Result[N] | N | None) -> tuple[N, .
         return None
     network = warm_start.network if isinstance(warm_start, Result) else warm_start
     if not isinstance(network, TwoLayerNetwork):
-        raise InputError(f"warm_start is {type(warm_start).__name__}; expected a Result or a network.")
+        raise InputError(f"warm_start is {shown(warm_start)}; expected a Result or a network.")
     try:
         network.check_inner()
         return tuple(problem.separate(network))

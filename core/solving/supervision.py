@@ -11,6 +11,7 @@ bounds of the network without neurons (`cvxrobust.core.contracts.weight`), which
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -123,7 +124,7 @@ def in_child(call: Call[N], monitor: Monitor, plan: Plan | None = None) -> Resul
             if isinstance(call.callback, Audience):
                 call.callback.check()  # nothing is lost by ending the child at once
 
-    told = run_in_child(lambda send: _work(call, plan, monitor, send), monitor, until, hear)
+    told = run_in_child(lambda send: _work(call, plan, monitor, send), monitor, until, hear, _handing_over(call))
     raised, found = told.get("raised"), _last(told)
     if isinstance(raised, CvxRobustError):
         raise raised
@@ -132,6 +133,19 @@ def in_child(call: Call[N], monitor: Monitor, plan: Plan | None = None) -> Resul
         found = replace(found, trace=tuple(trace))
     found = found or first
     return replace(found, times=replace(found.times, wall=time.perf_counter() - call.clock))
+
+
+def _handing_over(call: Call[N]) -> Callable[[Told], None] | None:
+    """What hands the networks of a child to whoever keeps them."""
+    keep = call.keep
+    if keep is None:
+        return None
+
+    def take(told: Told) -> None:
+        if isinstance(found := told.get("kept"), Result):
+            keep(lambda: found.network)
+
+    return take
 
 
 def _work(call: Call[N], plan: Plan | None, monitor: Monitor, send: Send) -> None:

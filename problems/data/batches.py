@@ -1,7 +1,7 @@
 """Data sets too large for memory: batches that are read again for every pass."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.programs.rows import Rows
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, check_finite, check_sizes, label_array
 from cvxrobust.core.weights import Weighing
 
@@ -53,7 +54,7 @@ class Batches:
                     f"{place} has X of shape {inputs.shape} and y of shape {target.shape}; "
                     f"expected (b, {width or 'd'}) and (b,)."
                 )
-            check_finite(inputs, f"X of {place}", "rows are counted within the batch")
+            check_finite(inputs, f"X of {place}", "drop or impute missing values (rows are counted within the batch)")
             check_sizes(inputs)
             digest.update(inputs.data)
             # A copy: whoever reads files may fill the same arrays again and again.
@@ -68,16 +69,42 @@ class Batches:
         self.X = _Inputs(self, (start, width), tuple(part.size for part in labels), tuple(sums), digest.hexdigest())
 
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
+        opened = callable(self._batches)
         source = self._batches() if callable(self._batches) else self._batches
-        try:
-            yield from ((X, y) for X, y in source if _count(X))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"batches does not yield pairs (X, y): {error}.") from error
+        if not isinstance(source, Iterable) or isinstance(source, str | bytes | Mapping):
+            raise InputError(
+                f"batches {'returns' if opened else 'is'} {shown(source)}; expected pairs "
+                "(X, y) that can be read again and again, for example a list, or a function that opens them."
+            )
+        for number, pair in enumerate(source):
+            X, y = _pair(pair, number)
+            if _count(X, number):
+                yield X, y
 
 
-def _count(X: Any) -> int:
-    """Rows of a batch of any kind; sparse matrices have no length."""
-    return int(X.shape[0]) if isinstance(getattr(X, "shape", None), tuple) and X.shape else len(X)
+def _pair(pair: Any, number: int) -> tuple[Any, Any]:
+    """Inputs and labels of a batch.
+
+    Raises:
+        InputError: It is no pair.
+    """
+    if isinstance(pair, tuple | list) and len(pair) == 2:
+        return pair[0], pair[1]
+    what = f"of {len(pair)} parts" if isinstance(pair, tuple | list) else shown(pair)
+    raise InputError(f"batches does not yield pairs (X, y): number {number} is {what}; expected (X, y) for each.")
+
+
+def _count(X: Any, number: int) -> int:
+    """Rows of a batch of any kind; sparse matrices have no length.
+
+    Raises:
+        InputError: It has none.
+    """
+    if isinstance(getattr(X, "shape", None), tuple) and X.shape:
+        return int(X.shape[0])
+    if not hasattr(X, "__len__"):
+        raise InputError(f"batches does not yield pairs (X, y): X of number {number} is {shown(X)}; expected rows.")
+    return len(X)
 
 
 def rows_kept(X: Array | Rows, weighed: Weighing) -> Array | Rows:

@@ -10,6 +10,7 @@ from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import GEOMETRIES, check_norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.networks.fields import activation_coefficients
 from cvxrobust.core.validation import as_numbers, frozen
 from cvxrobust.core.weights import ClassWeight
 
@@ -112,12 +113,7 @@ def checked_activation(activation: object) -> tuple[float, float, float]:
     Raises:
         InputError: Not three finite numbers, or a = 0.
     """
-    try:
-        a, b, c = (float(value) for value in as_numbers(activation, "activation"))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"activation is {activation!r}; expected (a, b, c) of a t^2 + b t + c.") from error
-    if not np.isfinite([a, b, c]).all():
-        raise InputError(f"activation is {activation!r}; expected three finite numbers.")
+    a, b, c = activation_coefficients(activation)
     if a == 0.0:
         raise InputError(
             "activation has a = 0, which makes the network linear and the lifting to matrices inexact; pass a != 0."

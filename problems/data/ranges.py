@@ -31,7 +31,10 @@ def checked_range(bounds: tuple[ArrayLike, ArrayLike] | None, d: int) -> tuple[A
     low, high = np.broadcast_to(low, (d,)), np.broadcast_to(high, (d,))
     if not (low <= high).all():
         column = int(np.argmin(low <= high))
-        raise InputError(f"bounds are empty at column {column}: from {low[column]:g} to {high[column]:g}.")
+        raise InputError(
+            f"bounds are empty at column {column}: from {low[column]:g} to {high[column]:g}; give the least "
+            "value before the largest."
+        )
     return frozen(low.copy()), frozen(high.copy())
 
 

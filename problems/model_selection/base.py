@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, check_random_state
 
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.pictures.surface import plot_surface
+from cvxrobust.core.settings import Settings
 from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import together
 from cvxrobust.problems.data.folds import splits
@@ -27,6 +28,7 @@ from cvxrobust.problems.model_selection.grids import (
     checked_threat_radius,
     factors_in_l2,
 )
+from cvxrobust.problems.model_selection.parameters import check_search
 from cvxrobust.problems.model_selection.scoring import CertifiedAccuracy, Judge, WorstError, withstands
 from cvxrobust.problems.model_selection.search import Search, named_like
 from cvxrobust.problems.model_selection.surface import RULES, ScoreSurface
@@ -116,6 +118,8 @@ class CrossValidated(NetworkEstimator):
         """
         for name in ("network_", "best_estimator_", "result_", "calibrator_"):  # of an earlier fit
             self.__dict__.pop(name, None)
+        Settings(tolerance=self.tolerance, time_limit=self.time_limit)  # refused before the search, which has its own
+        check_search(self.refit, self.warm, self.verbose, self.folder, self.n_jobs, self.random_state)
         if self.rule not in RULES:
             raise UnknownNameError("rule", self.rule, RULES)
         norm = check_norm(self.norm)

@@ -113,6 +113,11 @@ class AdversarialSDP(PolynomialProblem):
                 "bounds are given, but worst cases of l2 attacks are exact without a range only; leave them out, or "
                 'give norm="inf".'
             )
+        if outside != OUTSIDE[0]:
+            raise InputError(
+                f"outside is {outside!r}, but there are no bounds that rows could lie outside of; leave it out, or "
+                'give norm="inf" and bounds.'
+            )
         threat = Threat(norm, scale, covariance, directions)
         super().__init__(X, y, radius, beta, loss, activation, sample_weight, class_weight, threat)
 

@@ -9,6 +9,7 @@ from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError, UnsupportedProgramError
 from cvxrobust.core.losses.by_name import LOSSES
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.data.batches import Batches
 from cvxrobust.problems.polynomial.base import PolynomialTraining
@@ -62,7 +63,7 @@ class StreamedSDP(PolynomialTraining):
         class_weight: ClassWeight = None,
     ) -> None:
         if not isinstance(data, Batches):
-            raise InputError(f"data is {type(data).__name__}; expected Batches (arrays go to AdversarialSDP).")
+            raise InputError(f"data is {shown(data)}; expected Batches (arrays go to AdversarialSDP).")
         threat = Threat(norm, scale, covariance, directions)
         super().__init__(data.X, data.y, radius, beta, loss, activation, sample_weight, class_weight, threat)
 

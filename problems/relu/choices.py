@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.arguments import flag, number, whole
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, checked_inputs, checked_labels
 from cvxrobust.core.weights import Weighing, weighing
 from cvxrobust.problems.data.parameters import attack_fields, checked_beta, checked_class_weight, checked_radius
@@ -40,7 +42,7 @@ def wanted_gates(n_gates: int | None, X: Array) -> int:
         InputError: Their number is no whole number above 0.
     """
     if n_gates is not None:
-        return int(_whole(n_gates, "n_gates", 1))
+        return whole(n_gates, "n_gates", 1)
     n, d = (int(size) for size in X.shape)
     if n > FEWEST * PER_GATE * d:  # else copies do not matter
         n = int(distinct_rows(X).size)
@@ -72,11 +74,11 @@ def checked(problem: ReLUArguments, losses: tuple[str, ...]) -> dict[str, object
         "beta": checked_beta(problem.beta),
         **attack_fields(problem.threat, X.shape[1]),
         "n_gates": wanted_gates(problem.n_gates, X),
-        "seed": _whole(problem.seed, "seed", 0),
-        "regate": _whole(problem.regate, "regate", 0),
-        "grow": _whole(problem.grow, "grow", 1),
+        "seed": whole(problem.seed, "seed", 0),
+        "regate": whole(problem.regate, "regate", 0),
+        "grow": whole(problem.grow, "grow", 1),
         "grow_gain": _share(problem.grow_gain, "grow_gain"),
-        **{name: _flag(getattr(problem, name), name) for name in ("bias", "resample")},
+        **{name: flag(getattr(problem, name), name) for name in ("bias", "resample")},
         **_formulation(problem, loss.margin),
         **_labels(problem, X.shape[0], loss.margin),
     }
@@ -87,7 +89,23 @@ def checked(problem: ReLUArguments, losses: tuple[str, ...]) -> dict[str, object
         raise InputError("both patterns and gates are given; pass one of them, patterns follow from gates.")
     if problem.resample and chosen:
         raise InputError(f"resample=True draws gates, but {chosen[0]} are given; leave one of them out.")
+    _check_given(problem, *X.shape)
     return found
+
+
+def _check_given(problem: ReLUArguments, n: int, d: int) -> None:
+    """Refuse patterns or gates that are none, before anybody asks for them."""
+    if isinstance(problem.patterns, str):
+        if problem.patterns != "all":
+            raise UnknownNameError("patterns", problem.patterns, ("all",), "Or pass an array of bools, shape (n, P).")
+    elif isinstance(problem.patterns, tuple):
+        _check_pair(problem.patterns)
+        for part in problem.patterns:
+            gates.pattern_table(part, n)
+    elif problem.patterns is not None:
+        gates.pattern_table(problem.patterns, n)
+    if problem.gates is not None:
+        gates.gate_vectors(problem.gates, d + int(problem.bias), bool(problem.bias))
 
 
 def _weighed(problem: ReLUArguments, weighed: Weighing, n: int) -> ReLUArguments:
@@ -124,7 +142,9 @@ def _formulation(problem: ReLUArguments, margin: bool) -> dict[str, object]:
     if problem.bound is not None and problem.bound not in BOUNDS:
         raise UnknownNameError("bound", problem.bound, BOUNDS)
     if problem.bound is not None and not one_sided:
-        raise InputError(f"bound={problem.bound!r} belongs to the one-sided formulation; this is {formulation!r}.")
+        raise InputError(
+            f"bound={problem.bound!r} belongs to the one-sided formulation, and this is {formulation!r}; leave it out."
+        )
     if problem.regate and not one_sided:
         raise InputError(
             f"regate={problem.regate} belongs to the one-sided formulation; {formulation!r} keeps its gates (use 0)."
@@ -161,7 +181,7 @@ def _targets(y: ArrayLike, n: int, loss: str) -> Array:
         targets = np.array(as_numbers(y, "y"))
     except InputError as error:
         raise InputError(
-            f"y cannot be read as numbers, but {loss} loss needs real targets ({error}); for labels pass "
+            f"{str(error).partition(';')[0]}, but {loss} loss needs real targets; for labels pass "
             "multiclass='one-versus-all' or 'vector-output'."
         ) from error
     if targets.ndim == 1:
@@ -175,33 +195,13 @@ def _targets(y: ArrayLike, n: int, loss: str) -> Array:
     return targets
 
 
-def _whole(value: object, name: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name} is {value!r}; expected a whole number of {least} or more.")
-    return int(value)
-
-
 def _share(value: object, name: str) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.integer | np.floating)
-        or not 0.0 <= value < 1.0
-    ):
-        raise InputError(f"{name} is {value!r}; expected a share of 0 or more, but less than 1.")
-    return float(value)
-
-
-def _flag(value: object, name: str) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name} is {value!r}; expected True or False.")
-    return bool(value)
+    return number(value, name, "a share of 0 or more, but less than 1", lambda share: 0.0 <= share < 1.0)
 
 
 def _check_slots(slots: Slots, n: int, rules: GateRules) -> None:
     if not isinstance(slots, Slots):
-        raise InputError(
-            f"slots is {type(slots).__name__}; expected cvxrobust.problems.relu.gates.slots.Slots(gates, signs)."
-        )
+        raise InputError(f"slots is {shown(slots)}; expected cvxrobust.problems.relu.gates.slots.Slots(gates, signs).")
     gates_given, signs = np.asarray(slots.gates), np.asarray(slots.signs)
     if gates_given.dtype != np.bool_ or gates_given.ndim != 2 or gates_given.shape[0] != n:
         raise InputError(
@@ -223,8 +223,6 @@ def gate_set(problem: ReLUFields) -> GateSet:
         empty = int(np.count_nonzero(~given.any(axis=0)))
         return GateSet(given[:, kept], None, given.shape[1], given.shape[1] - kept.size - empty, empty, "given slots")
     if isinstance(problem.patterns, str):
-        if problem.patterns != "all":
-            raise UnknownNameError("patterns", problem.patterns, ("all",), "Or pass an array of bools, shape (n, P).")
         return gates.all_patterns(inputs)
     if isinstance(problem.patterns, tuple):
         positive, negative = _pair(problem.patterns, n)
@@ -244,12 +242,15 @@ def gate_set(problem: ReLUFields) -> GateSet:
 
 
 def _pair(patterns: tuple[ArrayLike, ...], n: int) -> tuple[GateSet, GateSet]:
+    return gates.from_patterns(patterns[0], n), gates.from_patterns(patterns[1], n)
+
+
+def _check_pair(patterns: tuple[ArrayLike, ...]) -> None:
     if len(patterns) != 2:
         raise InputError(
             f"patterns is a tuple of {len(patterns)}; expected an array (n, P), or a pair of arrays for "
             "positive and for negative output weights."
         )
-    return gates.from_patterns(patterns[0], n), gates.from_patterns(patterns[1], n)
 
 
 def slots(problem: ReLUFields, found: GateSet, labels: Array) -> Slots:

@@ -17,6 +17,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from cvxrobust.core.arguments import flag
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.certificate import Certificate
@@ -40,6 +41,9 @@ Shape = ArrayLike | Mapping[Any, float] | None
 Range = tuple[ArrayLike, ArrayLike] | None
 
 DATA, STANDARDIZED = "data", "standardized"
+NUMPYS = ("could not convert", "setting an array element")
+"""Of what scikit-learn says, how that begins which is NumPy's: ours says more."""
+
 ATTACK_UNITS = (STANDARDIZED, DATA)
 """In what radii and shapes of attacks are given."""
 
@@ -167,6 +171,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _shape(self, features: Features, standardizer: Standardizer | None) -> ShapeArrays:
         """The shape of attacks on inputs that are standardised, as problems take it."""
+        flag(self.standardize, "standardize")
         if self.attack_units not in ATTACK_UNITS:
             raise UnknownNameError("attack_units", self.attack_units, ATTACK_UNITS)
         asked = AskedShape(self.scale, self.covariance, self.directions, self.immutable)
@@ -234,7 +239,7 @@ class NetworkEstimator(BaseEstimator):
                 warnings.simplefilter("ignore")
                 _validated(self, X, *y, dtype=np.float64, accept_sparse=True, reset=bool(y))
         except (TypeError, ValueError) as error:
-            return error
+            return None if str(error).startswith(NUMPYS) else error
         except Exception:  # what it does not foresee has no words of its own
             return None
         return None

@@ -13,13 +13,13 @@ from cvxrobust.core.settings import check_options
     [
         ({"tolerance": 0.0}, "tolerance is 0.0; expected a relative gap"),
         ({"tolerance": float("nan")}, "tolerance is nan"),
-        ({"max_iterations": 0}, "max_iterations is 0; expected 1 or more"),
+        ({"max_iterations": 0}, "max_iterations is 0; expected a whole number of 1 or more"),
         ({"time_limit": -1.0}, "time_limit is -1.0; expected seconds above 0"),
         ({"time_limit": float("inf")}, "time_limit is inf"),
-        ({"threads": 0}, "threads is 0; expected 1 or more"),
+        ({"threads": 0}, "threads is 0; expected a whole number of 1 or more"),
         ({"dtype": "float16"}, "unknown dtype 'float16'; known: float32, float64"),
         ({"device": "gpu"}, "unknown device 'gpu'; known: auto, cpu, cuda, mps"),
-        ({"options": {1: 2}}, "options must be named by strings"),
+        ({"options": {1: 2}}, "options are of type dict|options are .1.; expected values by name"),
     ],
 )
 def test_values_out_of_range_are_refused(change, message):

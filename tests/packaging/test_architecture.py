@@ -22,9 +22,9 @@ FLOORS = {
 # Inside a floor: what stands left of "<" knows nothing of what stands right of it, rooms divided by "|" never meet,
 # those divided by commas may. A star is all the others.
 ROOMS = {
-    "core": "errors, extras, settings, environment, certificate, arrays, files, strangers, secrets, summary, doors "
-    "< validation < weights < conic < losses < attacks < networks < robustness < programs < contracts < discovery "
-    "< kit < formats < solving < paths < pictures < testing",
+    "core": "errors, arguments, extras, settings, environment, certificate, arrays, files, strangers, secrets, "
+    "summary, doors < validation < weights < conic < losses < attacks < networks < robustness < programs < contracts "
+    "< discovery < kit < formats < solving < paths < pictures < testing",
     "core.attacks": "* < boxes",
     "core.attacks.boxes": "margins < shor < factors < attack | certify | bounds < exact",
     "core.programs": "rows < polynomial | gated < joint | boxes",
@@ -41,7 +41,7 @@ ROOMS = {
         "< polynomial < boxes | gated"
     ),
     "bench": (
-        "metrics, streams, display, data, baselines < pictures < workflows < harness < demo | studies "
+        "metrics, interrupts, streams, display, data, baselines < pictures < workflows < harness < demo | studies "
         "< gpu | reproduce | cifar10 < cli"
     ),
     "bench.reproduce": (

@@ -136,7 +136,7 @@ API = {
     "from cvxrobust.bench.harness.suite.suite import load_suite": ("pydantic", "bench"),
     "from cvxrobust.bench.harness.analysis.analysis import analyse": ("polars", "bench"),
     "from cvxrobust.bench.harness.report.page import write_html": ("polars", "bench"),
-    "from cvxrobust.bench.pictures.canvas import new_figure; new_figure((1, 1))": ("matplotlib", "plot"),
+    "from cvxrobust.core.pictures.canvas import new_figure; new_figure((1, 1))": ("matplotlib", "plot"),
     "from cvxrobust.bench.baselines.robust_tree import groot_tree; groot_tree()": ("groot", "baselines"),
     "from cvxrobust.core.robustness.outside import foolbox_attack; foolbox_attack('x')": ("foolbox", "attacks-foolbox"),
 }

@@ -15,7 +15,7 @@ from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.result import Solution, Termination
 from cvxrobust.core.discovery.registry import problems
 from cvxrobust.core.losses.by_name import LOSSES
-from cvxrobust.core.solving.solve import METHODS
+from cvxrobust.core.solving.plan import METHODS
 from cvxrobust.problems.relu.choices import FORMULATIONS
 from cvxrobust.problems.relu.gates.slots import BOUNDS
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvxrobust.bench.cli.arguments import Json
+from cvxrobust.bench.cli.completion import backend_names
 from cvxrobust.bench.display import EXIT_UNUSABLE, clean_errors, console, make_table, print_json
 
 if TYPE_CHECKING:
@@ -69,7 +70,10 @@ def _facts(backend: "Backend", summary: str) -> dict[str, Any]:
 
 @backends_app.command("show")
 def show_backend(
-    name: Annotated[str, typer.Argument(help="A backend, with a variant if it has them: cvxpy:CVXOPT.")],
+    name: Annotated[
+        str,
+        typer.Argument(help="A backend, with a variant if it has them: cvxpy:CVXOPT.", autocompletion=backend_names),
+    ],
     as_json: Json = False,
 ) -> None:
     """Everything that a backend says about itself."""

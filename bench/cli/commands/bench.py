@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvxrobust.bench.cli.commands.analysis import compare, export, report
-from cvxrobust.bench.display import EXIT_INTERRUPTED, EXIT_UNUSABLE, clean_errors, console, fail, make_table
+from cvxrobust.bench.cli.completion import suite_names
+from cvxrobust.bench.display import EXIT_UNUSABLE, clean_errors, console, fail, make_table
+from cvxrobust.bench.interrupts import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from cvxrobust.bench.harness.results.rows import Failure, Row
@@ -29,7 +31,10 @@ RUNS = Path("runs")
 
 @bench_app.command()
 def run(
-    suite: Annotated[str, typer.Argument(help="A shipped suite (`cvxrobust bench suites`) or a .toml file.")],
+    suite: Annotated[
+        str,
+        typer.Argument(help="A shipped suite (`cvxrobust bench suites`) or a .toml file.", autocompletion=suite_names),
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder of the run. (default: runs/SUITE)")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run; what is finished is not run again.")
@@ -52,9 +57,10 @@ def run(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Run every case of a suite, in worker processes that are watched over; each becomes a row, failures too.
+    """Run every case of a suite, in worker processes that are watched over; each becomes a row.
 
-    Exit code 0 if anything was certified, 1 if nothing was, 2 for mistakes in the suite, 130 after Ctrl-C.
+    Exit code 0 if anything was certified, 1 if nothing was, 2 for mistakes in the suite, 130 after
+    Ctrl-C.
     """
     with clean_errors():
         from cvxrobust.bench.harness.results.store import Store
@@ -191,7 +197,13 @@ def _connect(address: str) -> "Cluster":
 @bench_app.command()
 def suites(
     show: Annotated[
-        str | None, typer.Option("--show", help="Print this suite (or .toml file), to be changed.", metavar="NAME")
+        str | None,
+        typer.Option(
+            "--show",
+            help="Print this suite (or .toml file), to be changed.",
+            metavar="NAME",
+            autocompletion=suite_names,
+        ),
     ] = None,
 ) -> None:
     """The suites that ship with this package, or one as it is written; bench/suites/README.md has the format."""

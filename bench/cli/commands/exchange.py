@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.cli.arguments import TrainingOptions, fields_as_options
+from cvxrobust.bench.cli.arguments import TrainingOptions
+from cvxrobust.bench.cli.fields import fields_as_options
 from cvxrobust.bench.display import EXIT_UNUSABLE, clean_errors, console, print_json
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ def export(
 ) -> None:
     """Write the conic programme of a training problem, so that any outside solver can be tried.
 
-    Beside it goes PROGRAM.npz, with the data and all else that `import` needs to score answers. More than two classes
-    become one programme, of independent blocks.
+    Beside it goes PROGRAM.npz, with the data and all else that `import` needs to score answers.
+    More than two classes become one programme, of independent blocks.
     """
     with clean_errors(as_json):
         from cvxrobust.bench.workflows.exchange import export_program
@@ -58,7 +59,8 @@ def import_solution(
 ) -> None:
     """Score an outside solver's answer: its network, and how far that can be from the best of its kind.
 
-    The bounds are this package's own, as those of `solve`; the answer may be wrong, inaccurate or incomplete.
+    The bounds are this package's own, as those of `solve`; the answer may be wrong, inaccurate
+    or incomplete.
     """
     with clean_errors(as_json):
         from cvxrobust.bench.cli.printing import print_training

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.cli.arguments import TrainingOptions, fields_as_options
+from cvxrobust.bench.cli.arguments import TrainingOptions
+from cvxrobust.bench.cli.fields import fields_as_options
 from cvxrobust.bench.display import (
-    EXIT_INTERRUPTED,
     EXIT_UNUSABLE,
     clean_errors,
     console,
@@ -17,6 +17,7 @@ from cvxrobust.bench.display import (
     percent,
     print_json,
 )
+from cvxrobust.bench.interrupts import EXIT_INTERRUPTED
 from cvxrobust.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -28,35 +29,32 @@ if TYPE_CHECKING:
 def path(
     training: TrainingOptions,
     betas: Annotated[
-        str, typer.Option("--betas", help="Weights of the penalty: 0.1,0.01 or, geometrically, FROM:TO:COUNT.")
+        str, typer.Option("--betas", help="0.1,0.01 or, geometrically, FROM:TO:COUNT.", metavar="BETAS")
     ] = "0.3:0.001:10",
     radii: Annotated[
-        str | None,
-        typer.Option(
-            "--radii",
-            help="Attack radii: 0,0.1,0.3 or, evenly, FROM:TO:COUNT; with --radius-column factors on it. (default "
-            "with it: 1)",
-        ),
+        str | None, typer.Option("--radii", help="0,0.1,0.3 or, evenly, FROM:TO:COUNT.", metavar="RADII")
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", help="Folder for networks, table and picture; a path that was broken off goes on from there."
-        ),
+        typer.Option("--out", help="Folder of all; a path that was broken off goes on there.", metavar="DIR"),
     ] = None,
-    backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
+    backend: arguments.Backend = "auto",
     tolerance: arguments.Tolerance = 1e-4,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds for the whole path.")] = None,
-    point_limit: Annotated[float | None, typer.Option(help="Seconds for every point.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of solver and BLAS.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Of the whole path.", metavar="SECONDS", rich_help_panel=arguments.SOLVER)
+    ] = None,
+    point_limit: Annotated[
+        float | None, typer.Option(help="Of every point.", metavar="SECONDS", rich_help_panel=arguments.SOLVER)
+    ] = None,
+    threads: arguments.Threads = None,
     as_json: arguments.Json = False,
     quiet: arguments.Quiet = False,
     verbose: arguments.Verbose = False,
 ) -> None:
     """Train along a path of betas, of radii, or on the grid of both: every network with a certificate of its own.
 
-    Points help each other, so that a surface costs less than its points one by one. Ctrl-C and the time limit return
-    (and write) what there is.
+    Points help each other, so that a surface costs less than its points one by one. Ctrl-C and
+    the time limit return (and write) what there is.
     """
     with clean_errors(as_json):
         from cvxrobust.bench.cli.options import parse_values

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.display import EXIT_INTERRUPTED, clean_errors, fail, remark
+from cvxrobust.bench.display import clean_errors, fail, remark
+from cvxrobust.bench.interrupts import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from cvxrobust.bench.cifar10.study import CifarRequest
@@ -23,7 +24,7 @@ def tables(
         Path | None, typer.Option(help="Folder of the named data sets. (default: $CVXROBUST_DATA)")
     ] = None,
     names: Annotated[
-        str, typer.Option("--tables", help="Some of diagnostic,original,ionosphere,pima,heart. (default: all)")
+        str, typer.Option("--tables", help="Some of diagnostic, original, ionosphere, pima, heart. (default: all)")
     ] = "",
     methods: Annotated[str, typer.Option(help="Some of the methods, separated by commas. (default: all)")] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Splits into training and test rows.")] = 5,
@@ -146,7 +147,7 @@ def cifar10(
     stages: Annotated[
         str,
         typer.Option(
-            help="Some of backbones,features,heads,evaluation,collisions,oracle,alternating. (default: all)",
+            help="Some of backbones, features, heads, evaluation, collisions, oracle, alternating. (default: all)",
         ),
     ] = "",
     quiet: arguments.Quiet = False,

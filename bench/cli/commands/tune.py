@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.cli.arguments import TrainingOptions, fields_as_options
+from cvxrobust.bench.cli.arguments import TrainingOptions
+from cvxrobust.bench.cli.fields import fields_as_options
 from cvxrobust.bench.display import (
     EXIT_UNUSABLE,
     Progress,
@@ -23,12 +24,11 @@ from cvxrobust.core.secrets import presentable
 if TYPE_CHECKING:
     from cvxrobust.bench.workflows.tuning import Tuning
 
-SEARCH = "Options of the search"
+SEARCH = "Search"
 """The panel of the help that they stand in."""
 
 NOT_OF_CLASSIFIERS = (
     "problem", "radius", "radius_column", "beta", "n_gates", "gate_seed", "bound", "resample", "multiclass",
-    "regression",
 )  # fmt: skip
 """Options of training that are left out: what is chosen here, and what these classifiers do not take."""
 
@@ -36,66 +36,58 @@ NOT_OF_CLASSIFIERS = (
 @fields_as_options(*NOT_OF_CLASSIFIERS)
 def tune(
     training: TrainingOptions,
-    threat_radius: Annotated[
-        float,
-        typer.Option(
-            help="Radius of the attacks to withstand, in standard deviations of the training features (or units of the "
-            "data with --no-standardize), in the norm --norm."
-        ),
-    ],
-    family: Annotated[str, typer.Option(help="polynomial or relu networks.")] = "polynomial",
+    threat_radius: Annotated[float, typer.Option(help="Of the attacks to withstand.", metavar="R")],
+    family: Annotated[str, typer.Option(help="polynomial or relu networks.", metavar="NAME")] = "polynomial",
     betas: Annotated[
         str | None,
         typer.Option(
-            help="Weights of the penalty to try: 0.1,0.01 or, geometrically, FROM:TO:COUNT. (default: 0.1,0.03,0.01)",
-            rich_help_panel=SEARCH,
+            help="To try: 0.1,0.01 or FROM:TO:COUNT. (default: 0.1,0.03,0.01)", metavar="BETAS", rich_help_panel=SEARCH
         ),
     ] = None,
     radii: Annotated[
         str | None,
         typer.Option(
-            help="Radii to train at: 0,0.1,0.3 or, evenly, FROM:TO:COUNT. (default: 0, 1 and 2 radii of the threat)",
-            rich_help_panel=SEARCH,
+            help="To train at. (default: 0, 1 and 2 radii of the threat)", metavar="RADII", rich_help_panel=SEARCH
         ),
     ] = None,
     gates: Annotated[
         str | None,
-        typer.Option(
-            help="Numbers of gates to try: 10,20 or FROM:TO:COUNT; relu only. (default: as for solve)",
-            rich_help_panel=SEARCH,
-        ),
+        typer.Option(help="To try, of relu: 10,20 or FROM:TO:COUNT.", metavar="NUMBERS", rich_help_panel=SEARCH),
     ] = None,
-    folds: Annotated[int, typer.Option(help="Folds of the training rows.", rich_help_panel=SEARCH)] = 5,
+    folds: Annotated[int, typer.Option(help="Of the training rows.", metavar="N", rich_help_panel=SEARCH)] = 5,
     rule: Annotated[
         str,
-        typer.Option(
-            help="best, or one-standard-error for the simplest network within that of the best.", rich_help_panel=SEARCH
-        ),
+        typer.Option(help="best or one-standard-error.", metavar="NAME", rich_help_panel=SEARCH),
     ] = "best",
-    jobs: Annotated[int, typer.Option(help="Folds at a time.", min=1, rich_help_panel=SEARCH)] = 1,
+    jobs: Annotated[int, typer.Option(help="Folds at a time.", metavar="N", min=1, rich_help_panel=SEARCH)] = 1,
     search_tolerance: Annotated[
-        float, typer.Option(help="Certified relative gap at every point tried.", rich_help_panel=SEARCH)
+        float, typer.Option(help="Certified gap at every point tried.", metavar="GAP", rich_help_panel=SEARCH)
     ] = 1e-3,
     folder: Annotated[
         Path | None,
         typer.Option(
-            help="Keep every point tried in this folder; a search of the same rows goes on from there.",
-            rich_help_panel=SEARCH,
+            help="Keep points here; a search of the same rows goes on.", metavar="DIR", rich_help_panel=SEARCH
         ),
     ] = None,
-    backend: Annotated[str, typer.Option(help="See `cvxrobust backends list`.")] = "auto",
-    method: Annotated[str, typer.Option(help="auto, direct or cutting-set.")] = "auto",
+    backend: arguments.Backend = "auto",
+    method: arguments.Method = "auto",
     tolerance: arguments.Tolerance = 1e-6,
     time_limit: Annotated[
-        float | None, typer.Option(help="Seconds for each training; what it cuts short is scored, and named.")
+        float | None,
+        typer.Option(help="For each training.", metavar="SECONDS", rich_help_panel=arguments.SOLVER),
     ] = None,
     save: arguments.Save = None,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Draw the band of the accuracy under attack, of the rows held out, to this PNG file."),
+        typer.Option(
+            help="PNG of the accuracy under attack, of rows held out.", metavar="FILE", rich_help_panel=arguments.OUTPUT
+        ),
     ] = None,
     surface: Annotated[
-        Path | None, typer.Option(help="Draw the scores of all hyperparameters tried to this PNG file.")
+        Path | None,
+        typer.Option(
+            help="PNG of the scores of all hyperparameters tried.", metavar="FILE", rich_help_panel=arguments.OUTPUT
+        ),
     ] = None,
     as_json: arguments.Json = False,
     quiet: arguments.Quiet = False,
@@ -103,9 +95,9 @@ def tune(
 ) -> None:
     """Choose beta, training radius and gates for a threat, train with them, certify and judge.
 
-    Choice and training use the training rows alone: every combination is trained in every fold, and scored by the
-    share of the fold's other rows that are proved to withstand the threat. The accuracies printed at the end are those
-    of the rows held out (--test-fraction), which had no part in it.
+    Every combination is trained in every fold of the training rows, and scored by the share of
+    the others that are proved to withstand the threat. What is printed at the end is about the
+    rows held out (--test-fraction), which had no part in it.
     """
     with clean_errors(as_json):
         from cvxrobust.bench.workflows.tuning import TuningRequest
@@ -161,19 +153,34 @@ def _print(found: "Tuning", quiet: bool) -> None:
             for b, beta in enumerate(grid.betas)
         ]
         head = ("", *(f"radius {radius:.3g}" for radius in grid.radii))
-        console().print(make_table(f"certified accuracy (%) at radius {threat:g}, {folds}", head, cells))
+        what = "largest errors" if surface.of_errors else "certified accuracy (%)"
+        console().print(make_table(f"{what} at radius {threat:g}, {folds}", head, cells))
     print("Chosen: " + ", ".join(f"{name} {value:g}" for name, value in found.chosen.items()))
     print_training(found.training, quiet)
-    certified, attacked = found.bracket
-    print(
-        f"Of the rows held out, at least {percent(certified)} and at most {percent(attacked)} withstand "
-        f"l{found.request.norm} attacks of radius {threat:g} (by {found.report.certificate})."
-    )
+    _print_held_out(found)
     for path in (found.request.picture, found.request.surface):
         if path is not None:
             print(f"Picture: {presentable(str(path))}")
 
 
+def _print_held_out(found: "Tuning") -> None:
+    """What the network is worth on rows that had no part in the choice."""
+    from cvxrobust.bench.cli.printing import ERROR_NAMES
+
+    threat, known = found.request.threat_radius, found.held_out
+    if found.report is None:
+        for name, value in found.errors.items():
+            print(f"{ERROR_NAMES[name]}, held-out rows, l{found.request.norm} radius {threat:g}: {value:.6g}")
+        return
+    print(
+        f"Of the rows held out, at least {percent(known['certified_at_threat'])} and at most "
+        f"{percent(known['attacked_at_threat'])} withstand l{found.request.norm} attacks of radius {threat:g} (by "
+        f"{found.report.certificate})."
+    )
+
+
 def _cell(found: "Tuning", b: int, r: int, g: int) -> str:
-    mean, error = (100.0 * part[b, r, g] for part in (found.surface.means, found.surface.standard_errors))
-    return f"{'> ' if found.place == (b, r, g) else ''}{mean:.1f} ± {error:.1f}"
+    surface = found.surface
+    mean, error = (float(part[b, r, g]) for part in (surface.means, surface.standard_errors))
+    shown = f"{-mean:.4g} ± {error:.2g}" if surface.of_errors else f"{100.0 * mean:.1f} ± {100.0 * error:.1f}"
+    return f"{'> ' if found.place == (b, r, g) else ''}{shown}"

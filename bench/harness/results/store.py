@@ -86,8 +86,11 @@ class Store:
         """
         try:
             content = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise InputError(f"{self.folder} holds no run: there is no {MANIFEST} in it.") from error
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise InputError(
+                f"{self.folder} holds no run: there is no {MANIFEST} in it; give the folder of one (`cvxrobust bench "
+                "run` names it)."
+            ) from error
         except json.JSONDecodeError as error:
             raise InputError(f"{self.folder / MANIFEST} is damaged: {error}.") from error
         if not isinstance(content, dict):

@@ -44,7 +44,7 @@ class Cluster:
         try:
             self._client: Any = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
-            raise InputError(f"no dask scheduler answers at {address}: {error}.") from error
+            raise InputError(f"no dask scheduler answers at {address}: {error}; give HOST:PORT.") from error
 
     def __enter__(self) -> "Cluster":
         return self

@@ -242,9 +242,9 @@ def _read(name_or_path: str) -> tuple[Path, str]:
     try:
         return path, path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}.") from error
+        raise InputError(f"there is no file {path}; check the path.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no TOML: {error}.") from error
+        raise InputError(f"{path} is no TOML: {error}; see bench/suites/README.md for the format.") from error
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {error}.") from error
 
@@ -253,7 +253,7 @@ def _parsed(path: Path, text: str) -> Suite:
     try:
         content = tomllib.loads(text.removeprefix("\ufeff"))
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"{path} is no TOML: {error}.") from error
+        raise InputError(f"{path} is no TOML: {error}; see bench/suites/README.md for the format.") from error
     return parse_suite(content, str(path))
 
 
@@ -269,7 +269,8 @@ def parse_suite(content: Mapping[str, Any], origin: str = "the suite") -> Suite:
         # A value that may be of several kinds is refused once for each, and a list without its wrong entries as short.
         wrong = [details for details in error.errors(include_url=False) if not _is_echo(details)]
         said = dict.fromkeys(map(_complaint, wrong))
-        raise InputError(f"{origin}: {'; '.join(said)}.") from None
+        text = "; ".join(said)
+        raise InputError(f"{origin}: {text}{'' if text.endswith('?') else '.'}") from None
 
 
 def _is_echo(error: Any) -> bool:

@@ -47,6 +47,7 @@ class Ledger(Generic[N]):
         self._proved: list[tuple[N, Certificate]] = []
         self._settled: dict[int, Result[N]] = {}
         self._hear: Callable[[], object] | None = None
+        self._keeper: Callable[[], object] | None = None
         for k, part in enumerate(parts):
             found = opening(part, self._starts[k], hurried)
             if not np.isfinite(found.upper):
@@ -92,6 +93,10 @@ class Ledger(Generic[N]):
         self._hear = hear
         hear()
 
+    def be_kept(self, keeper: Callable[[], object]) -> None:
+        """From now on, let somebody know of everything that is kept, who is in no need of it."""
+        self._keeper = keeper
+
     @property
     def elapsed(self) -> float:
         """Seconds into the call, those `paused` not counted."""
@@ -129,14 +134,17 @@ class Ledger(Generic[N]):
         if k in self._settled or best == known:
             return
         self._proved[k] = (network if certificate.upper < known.upper else before), best
-        if self._hear is not None:
-            self._hear()
+        self._tell()
 
     def settle(self, k: int, result: "Result[N]") -> None:
         """Note what came of a part that goes on to another programme."""
         self._settled[k] = result
-        if self._hear is not None:
-            self._hear()
+        self._tell()
+
+    def _tell(self) -> None:
+        for one in (self._hear, self._keeper):
+            if one is not None:
+                one()
 
     def begin_anew(self, k: int, certificate: Certificate) -> None:
         """A part has become another programme, with another optimum."""

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.validation import (
+    SORTS,
     as_numbers,
     check_finite_labels,
     checked_inputs,
@@ -102,8 +103,8 @@ def _group_names(groups: ArrayLike | None, n: int) -> Index:
     given = np.asarray(groups)
     if given.shape != (n,) or given.dtype.kind not in "iu":
         raise InputError(
-            f"groups has shape {given.shape} and type {given.dtype}; expected whole numbers, shape ({n},), the same "
-            "for rows that are points of one sample."
+            f"groups has shape {given.shape} and holds {SORTS.get(given.dtype.kind, 'numbers')}; expected whole "
+            f"numbers, shape ({n},), the same for rows that are points of one sample."
         )
     return given.astype(np.intp)
 
@@ -128,7 +129,7 @@ def checked_penalties(penalties: ArrayLike | None, count: int) -> Array:
     """
     if penalties is None:
         return frozen(np.ones(count))
-    found = np.array(as_numbers(penalties, "penalties"))
+    found = np.array(as_numbers(penalties, "penalties", "expected a number above 0 for each class"))
     if found.shape != (count,) or not (np.isfinite(found).all() and (found > 0.0).all()):
         raise InputError(
             f"penalties are {found.tolist()}; expected a finite number above 0 for each of the {count} classes, in "

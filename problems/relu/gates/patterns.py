@@ -52,6 +52,16 @@ def from_patterns(patterns: ArrayLike, n: int) -> GateSet:
     Raises:
         InputError: No boolean table with n rows, or no column with an open gate.
     """
+    given = pattern_table(patterns, n)
+    return distinct(given, None, "given patterns", "pass a pattern with at least one True")
+
+
+def pattern_table(patterns: ArrayLike, n: int) -> NDArray[np.bool_]:
+    """Patterns as a table, shape (n, P).
+
+    Raises:
+        InputError: No boolean table with n rows.
+    """
     given = _as_table(patterns, "patterns", f"a boolean table of shape ({n}, P), one column per pattern")
     if given.dtype == object and all(isinstance(value, bool | np.bool_) for value in given.ravel().tolist()):
         given = given.astype(np.bool_)
@@ -59,7 +69,7 @@ def from_patterns(patterns: ArrayLike, n: int) -> GateSet:
         raise InputError(f"patterns has dtype {given.dtype}; expected bool: pass patterns.astype(bool).")
     if given.shape[0] != n:
         raise InputError(f"patterns has shape {given.shape}; expected ({n}, P), one row per row of X.")
-    return distinct(given, None, "given patterns", "pass a pattern with at least one True")
+    return given
 
 
 def from_gates(gates: ArrayLike, X: Array, bias: bool = False) -> GateSet:
@@ -73,7 +83,16 @@ def from_gates(gates: ArrayLike, X: Array, bias: bool = False) -> GateSet:
     Raises:
         InputError: No finite numbers of this shape, or no vector opens for any sample.
     """
-    D = X.shape[1]
+    vectors = gate_vectors(gates, X.shape[1], bias)
+    return distinct(X @ vectors >= 0.0, vectors, "given gates", "pass -g for one of them")
+
+
+def gate_vectors(gates: ArrayLike, D: int, bias: bool = False) -> Array:
+    """Gate vectors as numbers, shape (D, P); D counts the constant of a bias.
+
+    Raises:
+        InputError: No finite numbers of this shape.
+    """
     counted = " (the last entry of each is that of the bias)" if bias else ""
     expected = f"gate vectors of shape ({D}, P), one per column{counted}"
     given = _as_table(gates, "gates", expected)
@@ -87,7 +106,7 @@ def from_gates(gates: ArrayLike, X: Array, bias: bool = False) -> GateSet:
     if not np.isfinite(vectors).all():
         row, column = (int(k) for k in np.argwhere(~np.isfinite(vectors))[0])
         raise InputError(f"gates holds NaN or inf, first at row {row}, column {column}; expected finite numbers.")
-    return distinct(X @ vectors >= 0.0, vectors, "given gates", "pass -g for one of them")
+    return vectors
 
 
 def sampled(X: Array, n_gates: int, seed: int) -> GateSet:

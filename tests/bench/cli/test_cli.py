@@ -273,9 +273,9 @@ BAD_SOLVES = [
     (["--data", "CSV", "--radius", "1", "--test-fraction", "1"], "the test fraction is 1.0"),
     (["--data", "CSV", "--radius", "1", "--save", "CSV"], "end the name in .npz"),
     (["--data", "CSV", "--radius", "1", "--save", "FOLDER/none/net.npz"], "nothing can be written to"),
-    (["--data", "CSV", "--radius", "wide"], "Invalid value for '--radius'"),
-    (["--data", "CSV", "--width", "1"], "No such option"),
-    ([], "Missing option '--data'"),
+    (["--data", "CSV", "--radius", "wide"], "--radius got 'wide'; expected a number"),
+    (["--data", "CSV", "--width", "1"], "there is no option"),
+    ([], "--data is missing"),
 ]
 
 
@@ -312,7 +312,7 @@ def test_bad_input_ends_with_code_2_and_one_line(run, csv, tmp_path, arguments, 
             ["NET", "--data", "CHANGED", "--radius", "1", "--split", "test"],
             "differs from it; use --split all",
         ),
-        (["NET", "--data", "CSV"], "Missing option '--radius'"),
+        (["NET", "--data", "CSV"], "--radius is missing"),
     ],
 )
 def test_bad_input_to_evaluate_ends_with_code_2_and_one_line(run, csv, network, arguments, message):
@@ -550,3 +550,19 @@ def test_polish_reaches_the_solve(run, csv):
     code, _, err = run(*common[:3], "--problem", "convex-relu", "--backend", "clarabel", "--polish", "clarabel")
     assert code == 2
     assert "leave polish out" in err
+
+
+def test_evaluate_remembers_the_label_column(run, csv, tmp_path):
+    text, path = csv.read_text(encoding="utf-8"), tmp_path / "net.npz"
+    for name in ("group", "kind"):
+        (tmp_path / f"{name}.csv").write_text(text.replace("label", name), encoding="utf-8")
+    code, _, err = run(*SOLVE, "--data", tmp_path / "group.csv", "--label", "group", "--radius", 0.2, "--save", path)
+    assert (code, err) == (0, "")
+    judged = ["evaluate", path, "--radius", 0.1, "--json", "--data"]
+    found = pure_json(run(*judged, tmp_path / "group.csv")[1])
+    assert (found["split"], found["rows"]) == ("test", 6)
+    code, _, err = run(*judged, tmp_path / "kind.csv")
+    assert code == 2
+    assert "kind.csv has no column 'group' to take labels from" in err
+    assert "Name the label column with --label" in err
+    assert pure_json(run(*judged, tmp_path / "kind.csv", "--label", "kind")[1])["rows"] == 6

@@ -122,6 +122,49 @@ def test_relu_networks_fit_numbers_within_two_bounds(run, priced, tmp_path):
     assert (own["value"] < own["highest"]).all()
 
 
+@pytest.mark.parametrize("problem", [[], ["--problem", "adversarial-relu", "--n-gates", 4, "--norm", 2]])
+def test_evaluate_says_how_far_attacks_push_numbers_and_remembers_their_column(run, priced, tmp_path, problem):
+    path = tmp_path / "net.npz"
+    trained = solved(run, priced, "--loss", "squared", "--save", path, *problem)["errors"]
+    code, out, err = run("evaluate", path, "--data", priced, "--radius", 0, 0.1, 0.2, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["split"], found["rows"], found["norm"]) == ("test", 8, 2)
+    for name, value in found["errors"].items():
+        assert value == pytest.approx(trained[f"test_{name}"])
+    low = [one.get("worst", one.get("attacked")) for one in found["errors_under_attack"]]
+    high = [one.get("worst", one.get("certified")) for one in found["errors_under_attack"]]
+    assert low[0] == high[0] == pytest.approx(found["errors"]["mean_absolute"])
+    assert low == sorted(low)
+    assert high == sorted(high)
+    assert all(one <= other for one, other in zip(low, high, strict=True))
+    code, out, err = run("evaluate", path, "--data", priced, "--radius", 0.1, "--split", "all")
+    assert code == 0, err
+    assert "40 rows" in out
+    assert "mean absolute error: " in out
+
+
+@pytest.mark.parametrize("family", ["polynomial", "relu"])
+def test_tune_chooses_a_network_that_predicts_numbers(run, priced, tmp_path, family):
+    own = ["--gates", 3, "--norm", 2] if family == "relu" else []
+    grid = ["--betas", "0.03,0.3", "--radii", "0,0.1", "--folds", 2, "--search-tolerance", 0.05, "--tolerance", 1e-3]
+    asked = ["--data", priced, "--label", "price", "--loss", "squared", "--threat-radius", 0.1, "--family", family]
+    code, out, err = run("tune", *asked, *own, *grid, "--save", tmp_path / "net.npz", "--json", "-q")
+    assert code == 0, err
+    found = json.loads(out)
+    errors = found["held_out"]["errors"]
+    assert found["chosen"]["beta"] in (0.03, 0.3)
+    assert errors["mean_absolute"] <= errors.get("worst", errors.get("certified"))
+    assert cvxrobust.load(tmp_path / "net.npz").regression
+    judged = run("evaluate", tmp_path / "net.npz", "--data", priced, "--radius", 0.1, "--json")[1]
+    (again,) = json.loads(judged)["errors_under_attack"]
+    assert again == pytest.approx({"radius": 0.1} | {name: errors[name] for name in again if name != "radius"})
+    code, out, err = run("tune", *asked, *own, *grid)
+    assert code == 0, err
+    assert "largest errors at radius 0.1, 2 folds of the training rows" in " ".join(out.split())
+    assert "mean absolute error, held-out rows" in out
+
+
 def test_a_path_shows_how_much_its_networks_explain(run, priced, tmp_path):
     options = ["--label", "price", "--loss", "squared", "--betas", "0.1,0.01", "--radii", "0,0.1", "--json", "-q"]
     code, out, err = run("path", "--data", priced, *options, "--out", tmp_path / "out")
@@ -171,7 +214,13 @@ def test_decimal_commas_are_read_in_targets(tmp_path):
         ("solve", ["--regression"], "--regression fits numbers, but there is no --loss; give --loss squared"),
         ("solve", ["--regression", "--loss", "logistic"], "but the loss 'logistic' is of labels"),
         ("solve", ["--loss", "squared", "--class-weight", "balanced"], "--class-weight is about classes"),
-        ("tune", ["--loss", "squared", "--threat-radius", 0.1], "tune chooses classifiers by their accuracy"),
+        ("tune", ["--loss", "hinge", "--threat-radius", 0.1], "look like real numbers rather than classes"),
+        ("tune", ["--loss", "squared", "--threat-radius", 0.1, "--picture", "p.png"], "--picture draws accuracies"),
+        (
+            "tune",
+            ["--loss", "squared", "--threat-radius", 0.1, "--norm", "inf"],
+            "leave --norm out, or choose --family",
+        ),
     ],
 )
 def test_what_fits_no_numbers_is_refused_before_work(run, priced, command, options, said):
@@ -186,7 +235,7 @@ def test_the_other_commands_say_what_they_do_not_do(run, priced, csv, tmp_path):
     solved(run, priced, "--loss", "squared", "--save", numbers)
     assert run("solve", "--data", csv, "--radius", 0.1, "--save", labels)[0] == 0
     for arguments, said in (
-        (["evaluate", numbers, "--data", priced, "--label", "price", "--radius", 0.1], "predict --radius"),
+        (["evaluate", numbers, "--data", priced, "--radius", 0.1, "--exact"], "--exact can be asked of classifiers"),
         (["predict", labels, "--data", csv, "--radius", 0.1], "predicts labels, each with the radius up to which"),
         (["predict", numbers, "--data", priced, "--label", "prise"], "no column 'prise' .* Did you mean 'price'"),
         (["predict", numbers, "--data", priced, "--radius", -1], "the radius -1.0 is no radius"),

@@ -75,7 +75,7 @@ def test_a_run_that_certifies_nothing_exits_1(cli, tmp_path, monkeypatch):
         (["run", "SUITE", "--dask", "tcp://x:1", "--jobs", "2"], "Leave one out"),
         (["run", "SUITE", "--jobs", "0"], "--jobs"),
         (["run", "SUITE", "--job", "2"], "--jobs"),
-        (["run"], "Missing argument 'suite'"),
+        (["run"], "the argument suite is missing"),
         (["merge", "nowhere", "--out", "OUT"], "nowhere holds no run"),
     ],
 )

@@ -132,7 +132,7 @@ def test_a_path_does_not_begin_with_what_is_no_path():
             solve_path(problem, **arguments)
     with pytest.raises(InputError, match="regate=2 improves the gates of one solve"):
         solve_path(AdversarialReLU(X, Y, radius=0.1, n_gates=4, regate=2), betas=[1.0])
-    with pytest.raises(InputError, match="problem is list"):
+    with pytest.raises(InputError, match=r"problem is \[1\]; expected a problem"):
         solve_path([1], betas=[1.0])
 
 

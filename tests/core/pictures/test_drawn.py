@@ -13,6 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 from cvxrobust import (
     Certificate,
     InputError,
+    MissingExtraError,
     PolynomialNetwork,
     ReLUNetwork,
     Result,
@@ -25,8 +26,8 @@ from cvxrobust import (
     solve,
     solve_path,
 )
-from cvxrobust.core.contracts.result import Phase, Quality, Round, Termination, Times, TracePoint
 from cvxrobust.core import extras
+from cvxrobust.core.contracts.result import Phase, Quality, Round, Termination, Times, TracePoint
 from cvxrobust.core.pictures import canvas
 from cvxrobust.core.pictures.balls import shadow
 from cvxrobust.core.pictures.surface import plot_surface

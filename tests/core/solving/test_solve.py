@@ -166,7 +166,7 @@ def test_an_unknown_option_is_refused_before_any_work(problem, backend, method, 
 
 
 def test_something_that_is_no_problem_is_refused():
-    with pytest.raises(InputError, match="StandardSDP or AdversarialSDP"):
+    with pytest.raises(InputError, match=r"StandardSDP\(X, y\) or AdversarialSDP"):
         solve(np.eye(3))
 
 

@@ -209,7 +209,7 @@ def test_masked_weights_are_no_network():
 
     result = by_structure(answer)
     assert result.network.n_neurons == 0
-    assert "some of it is masked" in result.message
+    assert "alpha is not finite" in result.message
 
 
 def test_the_best_network_so_far_is_kept_when_a_later_answer_is_none():
