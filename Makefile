@@ -10,12 +10,13 @@ INPUTS ?= gpu-inputs
 # Where pytest-benchmark keeps baselines, one folder per system and Python.
 KERNELS := bench/kernels --benchmark-storage=file://bench/kernels/baseline --benchmark-columns=min,median,rounds
 
-.PHONY: help install demo test lint bench bench-baseline gpu gpu-inputs gpu-rehearse clean
+.PHONY: help install demo test lint gallery bench bench-baseline gpu gpu-inputs gpu-rehearse clean
 
 help:
 	@echo "make demo   create the environment and run the main job (pictures and numbers in $(OUT)/)"
 	@echo "make test   create the environment and run the whole test suite"
 	@echo "make lint   style and types"
+	@echo "make gallery  run the notebooks of docs/gallery and write their pages (a minute or two)"
 	@echo "make bench  time our own kernels and compare them with the baseline (bench-baseline saves a new one)"
 	@echo "make gpu    what a GPU is worth to us, in eight minutes, with the PyTorch that $(PYTHON) has (report in OUT)"
 	@echo "            (gpu-inputs prepares what it brings along, gpu-rehearse does the same on the CPU, in small)"
@@ -35,6 +36,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal
+
+gallery: $(INSTALLED)
+	$(VENV)/bin/python docs/build_gallery.py
 
 bench: $(INSTALLED)
 	$(VENV)/bin/python -m pytest $(KERNELS) --benchmark-compare
