@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cvxrobust.core.networks.standardizer import Standardizer
     from cvxrobust.core.paths.follow import solve_path
     from cvxrobust.core.paths.result import PathPoint, PathResult
+    from cvxrobust.core.pictures.regions import plot_decision_regions
     from cvxrobust.core.robustness.evaluate import evaluate_robustness
     from cvxrobust.core.robustness.report import RobustnessReport
     from cvxrobust.core.robustness.sanity import check_sanity
@@ -96,6 +97,7 @@ __all__ = [
     "check_sanity",
     "evaluate_robustness",
     "load",
+    "plot_decision_regions",
     "plugins",
     "solve",
     "solve_path",
@@ -115,6 +117,7 @@ _NAMES = {
     "core.networks.standardizer": "Standardizer",
     "core.paths.follow": "solve_path",
     "core.paths.result": "PathPoint PathResult",
+    "core.pictures.regions": "plot_decision_regions",
     "core.robustness.evaluate": "evaluate_robustness",
     "core.robustness.report": "RobustnessReport",
     "core.robustness.sanity": "check_sanity",

@@ -5,7 +5,6 @@ import errno
 import json
 import math
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +20,8 @@ from rich.text import Text
 
 from cvxrobust.bench.streams import OutputLostError, output, reserved
 from cvxrobust.core.errors import CvxRobustError, WriteError
-from cvxrobust.core.secrets import cleaned, without_credentials
-from cvxrobust.core.strangers import described, worded
+from cvxrobust.core.secrets import cleaned, presentable
+from cvxrobust.core.strangers import described, visible, worded
 
 EXIT_UNUSABLE = 1
 EXIT_INPUT = 2
@@ -65,22 +64,6 @@ def remark(line: str) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):
             print(presentable(line), file=sys.stderr, flush=True)
-
-
-def visible(text: object) -> str:
-    """Text in which control characters, and those that turn the direction of writing, are spelt out."""
-    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], str(text))
-
-
-# Of the control characters, line ends and tabs mean what they do everywhere.
-_CONTROL = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)"
-)
-
-
-def presentable(value: Any) -> Any:
-    """A text of others as reports may show it: without credentials, its control characters spelt out."""
-    return visible(without_credentials(value)) if isinstance(value, str) else value
 
 
 def spreadsheet_cell(text: str) -> str:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cvxrobust.core.summary import Summarised, Summary, gap_bar
+
 TINY = 1e-300
 
 
-@dataclass(frozen=True)
-class Certificate:
+@dataclass(frozen=True, repr=False)
+class Certificate(Summarised):
     """The optimum lies in ``[lower, upper]``.
 
     Args:
@@ -19,6 +21,11 @@ class Certificate:
 
     upper: float
     lower: float
+
+    def _summary(self) -> Summary:
+        gap = self.relative_gap
+        title = f"Certificate(upper={self.upper!r}, lower={self.lower!r})"
+        return Summary(title, (), (("optimum", interval_words(self)), ("relative gap", gap_bar(gap))))
 
     @property
     def absolute_gap(self) -> float:
@@ -39,3 +46,8 @@ class Certificate:
             float(np.fmin(self.upper, other.upper)),
             float(np.fmax(self.lower, other.lower)),
         )
+
+
+def interval_words(certificate: Certificate) -> str:
+    """Where the optimum lies: ``in [0.41, 0.42]``."""
+    return f"in [{certificate.lower:.8g}, {certificate.upper:.8g}]"

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from cvxrobust.core.strangers import visible
+
 MASK = "***"
 """What is written in place of a secret."""
 
@@ -93,3 +95,8 @@ def without_credentials(value: Any) -> Any:
     if not isinstance(value, str) or (":/" not in value and "=" not in value):
         return value
     return _QUERY.sub(rf"\1{MASK}", _LOGIN.sub(rf"\1{MASK}@", value))
+
+
+def presentable(value: Any) -> Any:
+    """A text of others as reports may show it: without credentials, its control characters spelt out."""
+    return visible(without_credentials(value)) if isinstance(value, str) else value

@@ -29,7 +29,9 @@ class Settings:
         seed: Seed of everything random.
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` or ``"auto"``, for backends that have a choice.
         dtype: Precision of the iterates, ``"float64"`` or ``"float32"``; certificates are always float64.
-        verbose: Let the solver print.
+        verbose: Say how far it is: a line for every report of a backend, and for all that is certified, by the logger
+            ``cvxrobust`` or, where logging is not configured, on standard error; in a notebook in place. Solvers that
+            print something of their own do, but for masters.
         options: The backend's native options, by their native names; an unknown name is an error.
 
     Raises:

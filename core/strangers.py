@@ -4,6 +4,7 @@ Plugins, solvers and their exceptions may do anything: call ``sys.exit``, raise 
 no text. `CvxRobustError` is told as a message to the caller; everything else is told in words, with `described`.
 """
 
+import re
 import signal
 import sys
 import threading
@@ -31,6 +32,17 @@ def worded(value: object) -> str:
     except BaseException as error:
         return f"(a {type(value).__name__} whose text raises {type(error).__name__})"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def visible(text: object) -> str:
+    """Text in which control characters, and those that turn the direction of writing, are spelt out."""
+    return _CONTROL.sub(lambda found: ascii(found.group())[1:-1], str(text))
+
+
+# Of the control characters, line ends and tabs mean what they do everywhere.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]|\r(?!\n)"
+)
 
 
 @contextmanager

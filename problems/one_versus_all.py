@@ -20,6 +20,7 @@ from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
 from cvxrobust.core.programs.rows import Rows
+from cvxrobust.core.summary import Summarised
 from cvxrobust.core.validation import frozen
 from cvxrobust.problems.data.parameters import Label, checked_beta, checked_radius, class_signs
 
@@ -29,8 +30,8 @@ UNNAMED: dict[str, Any] = {"classes": None, "regression": False, "metadata": {}}
 """What networks do not keep where they are joined or taken apart: it belongs to the whole."""
 
 
-@dataclass(frozen=True, eq=False, init=False)
-class OneVersusAll(Generic[N]):
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class OneVersusAll(Summarised, Generic[N]):
     """Base of the problem families: what they say of single problems is enough to train any number of classes.
 
     A family says what its parts share (`_found`), which networks are its own (`_own`, `_check_fit`, `_blank`), and what

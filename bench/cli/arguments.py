@@ -24,6 +24,9 @@ Data = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no remarks.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="A line for every report, and what solvers print themselves.")
+]
 Save = Annotated[Path | None, typer.Option(help="Write the network to this .npz file.")]
 Tolerance = Annotated[float, typer.Option(help="Relative certified gap to reach.")]
 Immutable = Annotated[

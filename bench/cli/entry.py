@@ -141,6 +141,7 @@ def solve(
     ] = None,
     as_json: arguments.Json = False,
     quiet: arguments.Quiet = False,
+    verbose: arguments.Verbose = False,
 ) -> None:
     """Train a network and certify how far it can be from the best of its kind.
 
@@ -158,6 +159,7 @@ def solve(
             seed=training.seed,
             device=device,
             dtype=dtype,
+            verbose=verbose and not quiet,
             options=parse_options(option or []),
         )
         request = replace(
@@ -177,7 +179,7 @@ def _solve(request: "TrainingRequest", metrics: Sequence[str], as_json: bool, qu
     from cvxrobust.core.discovery.measurement import check_metrics, measure
 
     check_metrics(metrics)
-    with Progress(quiet=quiet) as progress:
+    with Progress(quiet=quiet or request.settings.verbose) as progress:
         training = train(request, progress)
     measured = measure(training.result, metrics)
     if as_json:

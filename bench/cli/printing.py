@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cvxrobust.bench.display import console, make_table, percent, presentable
+from cvxrobust.bench.display import console, make_table, percent
 from cvxrobust.bench.workflows.evaluation import Evaluation
 from cvxrobust.bench.workflows.output_files import Saved
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy, exactly_judged
 from cvxrobust.bench.workflows.training import CARRIERS, Training
 from cvxrobust.core.discovery.registry import metrics
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.secrets import presentable
 
 if TYPE_CHECKING:
     from cvxrobust.core.contracts.result import Result

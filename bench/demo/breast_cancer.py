@@ -18,12 +18,12 @@ from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.demo import breast_cancer_relu
 from cvxrobust.bench.demo.setting import save_picture, table_title, train_one
 from cvxrobust.bench.display import console, make_table, percent, to_json
-from cvxrobust.bench.pictures.canvas import COLOURS, new_picture
 from cvxrobust.bench.workflows.output_files import make_folder
 from cvxrobust.bench.workflows.threats import STANDARDISED_UNIT
 from cvxrobust.bench.workflows.training import Training
 from cvxrobust.core.contracts.result import Quality
 from cvxrobust.core.files import write_whole
+from cvxrobust.core.pictures.canvas import COLOURS, new_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,11 +14,11 @@ import numpy as np
 
 from cvxrobust.bench.demo.setting import SEED, save_picture, table_title, train_one
 from cvxrobust.bench.display import console, make_table, percent
-from cvxrobust.bench.pictures.canvas import COLOURS, new_picture
 from cvxrobust.bench.workflows.robustness import AccuracyBracket, bracketed_accuracies
 from cvxrobust.bench.workflows.threats import STANDARDISED_UNIT
 from cvxrobust.bench.workflows.training import CARRIERS, Training, clean_accuracy
 from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.pictures.canvas import COLOURS, new_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from cvxrobust.bench.data.known import BREAST_CANCER
 from cvxrobust.bench.display import Progress
-from cvxrobust.bench.pictures.canvas import write_picture
 from cvxrobust.bench.workflows.requests import TrainingRequest
 from cvxrobust.bench.workflows.training import Training, train
+from cvxrobust.core.pictures.canvas import write_picture
 from cvxrobust.core.settings import Settings
 
 if TYPE_CHECKING:

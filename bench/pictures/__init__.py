@@ -1,1 +1,1 @@
-"""What is drawn of networks: bands of robust accuracy, surfaces of scores."""
+"""What was here is in `cvxrobust.core.pictures`; these names go on."""

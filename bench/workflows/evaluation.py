@@ -13,7 +13,6 @@ import numpy as np
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.display import spreadsheet_cell
-from cvxrobust.bench.pictures.band import draw_band
 from cvxrobust.bench.workflows.output_files import check_writable
 from cvxrobust.bench.workflows.requests import describe
 from cvxrobust.bench.workflows.robustness import (
@@ -30,6 +29,7 @@ from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.files import write_whole
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.pictures.band import draw_band
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.core.robustness.sanity import SanityReport, check_sanity

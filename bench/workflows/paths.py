@@ -165,20 +165,16 @@ def draw_surface(path: "PathResult[Any]", file: Any) -> None:
         path: What to draw.
         file: Where to, as matplotlib takes it; a PNG.
     """
-    from matplotlib.figure import Figure
+    from cvxrobust.core.pictures.canvas import new_figure
+    from cvxrobust.core.pictures.path import plot_path, shade
 
-    figure = Figure(figsize=(9.0, 4.0), layout="constrained")
+    figure = new_figure((9.0, 4.0))
     optima, gaps = figure.subplots(1, 2)
+    plot_path(path, optima)
     order, largest = np.argsort(path.betas), max(float(path.radii.max()), 1e-300)
     for place in np.argsort(path.radii):
-        share = float(path.radii[place]) / largest
-        shade, betas = (0.15 + 0.7 * share, 0.25, 0.75 - 0.6 * share), path.betas[order]
-        lower, upper = path.lower[order, place], path.upper[order, place]
-        optima.fill_between(betas, lower, upper, color=shade, alpha=0.4)
-        optima.plot(betas, upper, color=shade, marker=".", linewidth=1, label=f"{path.radii[place]:.3g}")
-        gaps.plot(betas, np.maximum(path.gap[order, place], 1e-16), color=shade, marker=".", linewidth=1)
+        colour, betas = shade(float(path.radii[place]) / largest), path.betas[order]
+        gaps.plot(betas, np.maximum(path.gap[order, place], 1e-16), color=colour, marker=".", linewidth=1)
     gaps.axhline(path.tolerance, color="black", linewidth=0.8, linestyle="--")
-    optima.set(xscale="log", xlabel="beta", ylabel="optimum, between its bounds")
     gaps.set(xscale="log", yscale="log", xlabel="beta", ylabel="certified relative gap")
-    optima.legend(title="radius", fontsize="x-small", ncols=2)
     figure.savefig(file, dpi=120, format="png")

@@ -159,8 +159,8 @@ def tune(request: TuningRequest, verbose: bool = False, callback: "Callback | No
 
 def draw(found: Tuning) -> None:
     """Draw what is asked for."""
-    from cvxrobust.bench.pictures.band import draw_band
-    from cvxrobust.bench.pictures.surface import draw_surface
+    from cvxrobust.core.pictures.band import draw_band
+    from cvxrobust.core.pictures.surface import draw_surface
 
     request, name = found.request, found.training.dataset.name
     if request.picture is not None:

@@ -10,6 +10,7 @@ from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import check_norm
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.summary import Summarised, Summary
 from cvxrobust.core.validation import as_numbers
 
 Array = NDArray[np.float64]
@@ -19,8 +20,8 @@ ROUNDING = 16.0
 """By how many units in the last place of the inputs an attack may seem longer than it is: it was added to them."""
 
 
-@dataclass(frozen=True, eq=False)
-class Threat:
+@dataclass(frozen=True, eq=False, repr=False)
+class Threat(Summarised):
     """The attacks that a classifier is judged against, but for their radius.
 
     Args:
@@ -38,6 +39,15 @@ class Threat:
     covariance: ArrayLike | None = None
     directions: ArrayLike | None = None
     bounds: tuple[ArrayLike, ArrayLike] | None = None
+
+    def _summary(self) -> Summary:
+        shapes = {"scale": self.scale, "covariance": self.covariance, "directions": self.directions}
+        shape = ", ".join(f"{name} of shape {np.shape(of)}" for name, of in shapes.items() if of is not None)
+        low, high = ("", "") if self.bounds is None else (_range_words(bound) for bound in self.bounds)
+        kept = "" if self.bounds is None else f"inputs from {low} to {high}"
+        parts = [f"norm {self.norm}", *filter(None, (shape, kept))]
+        facts = (("norm", str(self.norm)), ("shape", shape or "a ball"), ("range", kept or "none"))
+        return Summary(f"Threat: {', '.join(parts)}", (), facts)
 
     def on(self, X: Array) -> "AttackSet":
         """The attacks on inputs of shape (n, d), of radius 0 for now.
@@ -144,6 +154,11 @@ class AttackSet:
         else:
             fits = (np.abs(self.ball.shortened(D) - D) <= room).all(axis=1)
         return np.asarray(inside & fits)
+
+
+def _range_words(bound: ArrayLike) -> str:
+    given = np.asarray(bound)
+    return str(bound) if given.ndim == 0 else f"bounds of shape {given.shape}"
 
 
 def _bound(value: ArrayLike, d: int) -> Array:

@@ -258,12 +258,16 @@ class Monitor:
 
     Args:
         deadline: ``time.perf_counter()`` value at which to stop; None for never.
-        hear: Hears what is reported, with the arguments of `report`; says False where that cannot be true.
+        hear: Hears what is reported, with the first arguments of `report`; says False where that cannot be true.
+
+    Attributes:
+        iteration: Iterations at the last report; None where the solver did not say.
     """
 
     deadline: float | None = None
     hear: Callable[[float, float, Callable[[], Solution] | None], object] | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
+    iteration: int | None = field(default=None, init=False)
 
     @classmethod
     def within(cls, seconds: float | None) -> "Monitor":
@@ -274,7 +278,14 @@ class Monitor:
         """Ask the solver to return its iterate as soon as it can."""
         self._stop.set()
 
-    def report(self, upper: float, lower: float, iterate: Callable[[], Solution] | None = None) -> bool:
+    def report(
+        self,
+        upper: float,
+        lower: float,
+        iterate: Callable[[], Solution] | None = None,
+        *,
+        iteration: int | None = None,
+    ) -> bool:
         """Say how far a solver has got; a structured solver does so whenever its best network or bound improves.
 
         Bounds are claims: they steer who goes on next, but nothing counts before `core` has proved it from an iterate.
@@ -286,11 +297,13 @@ class Monitor:
             iterate: Makes a `Solution` of that network and its multipliers. It is called at once or never, seldom
                 enough to cost little. What it returns is also kept in case the solver has to be ended in the midst of a
                 step.
+            iteration: Iterations so far, for whoever reads along (``Settings.verbose``).
 
         Returns:
             Whether the report can be true: bounds that are no numbers, cross or worsen are refused, and named in
             ``Result.complaints``.
         """
+        self.iteration = iteration
         return self.hear is None or self.hear(upper, lower, iterate) is not False
 
     def sharing(

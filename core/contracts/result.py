@@ -3,13 +3,18 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.certificate import Certificate
+from cvxrobust.core.certificate import Certificate, interval_words
+from cvxrobust.core.doors import drawing
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
+from cvxrobust.core.summary import Cell, Summarised, Summary, counted, gap_bar
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 Callback = Callable[[float, float, float], object]
@@ -50,8 +55,8 @@ def grade(certificate: Certificate, tolerance: float) -> Quality:
     return Quality.INACCURATE if certificate.relative_gap <= UNUSABLE_GAP else Quality.UNUSABLE
 
 
-@dataclass(frozen=True)
-class Solution:
+@dataclass(frozen=True, repr=False)
+class Solution(Summarised):
     """What a backend hands back: its iterate, not its opinion.
 
     Conic backends fill `x`, `s` and `y`; backends that read structured programmes fill `network` and
@@ -88,6 +93,14 @@ class Solution:
     applied: Mapping[str, Any] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
     doubt: str = ""
+
+    def _summary(self) -> Summary:
+        arrays = {"x": self.x, "s": self.s, "y": self.y}
+        sizes = [f"{name} of shape {np.shape(array)}" for name, array in arrays.items() if array is not None]
+        held = ", ".join([*sizes, *(["a network"] if self.network is not None else [])]) or "nothing"
+        facts = (("holds", held), ("iterations", f"{self.iterations}"), ("message", self.message))
+        title = f"Solution: {self.termination}, {counted(self.iterations, 'iteration')}, {held}"
+        return Summary(title, (self.message, self.doubt), facts)
 
     @property
     def has_primal(self) -> bool:
@@ -176,8 +189,8 @@ class Phase:
         }
 
 
-@dataclass(frozen=True)
-class Result(Generic[N]):
+@dataclass(frozen=True, repr=False)
+class Result(Summarised, Generic[N]):
     """A network, how far from the global optimum it can be at most, and how it was found.
 
     Args:
@@ -238,6 +251,24 @@ class Result(Generic[N]):
     message: str = ""
     complaints: tuple[str, ...] = ()
 
+    def _summary(self) -> Summary:
+        bounds, network = self.certificate, self.network
+        kind = f"{type(network).__name__} of {counted(network.n_neurons, 'neuron')}"
+        work = f"{counted(self.iterations, 'iteration')}, {counted(self.rounds, 'programme')}"
+        how = f"{self.backend}/{self.method}, {self.termination} after {self.times.wall:.2f} s, {work}"
+        facts: tuple[tuple[str, Cell], ...] = (
+            ("optimum", interval_words(bounds)), ("relative gap", gap_bar(bounds.relative_gap, self.quality)),
+            ("network", kind), ("solved by", how), ("chosen", self.selection), ("message", self.message),
+            ("complaints", "; ".join(self.complaints)),
+        )  # fmt: skip
+        parts = tuple(
+            (f"{k}", interval_words(part.certificate), gap_bar(part.certificate.relative_gap, part.quality))
+            for k, part in enumerate(self.parts)
+        )
+        title = f"Result: {self.quality}, relative gap {bounds.relative_gap:.1e}"
+        lines = f"optimum {interval_words(bounds)}, {kind}", how
+        return Summary(title, lines, facts, ("class", "optimum", "relative gap"), parts)
+
     def __str__(self) -> str:
         bounds = self.certificate
         return (
@@ -245,6 +276,18 @@ class Result(Generic[N]):
             f"(relative gap {bounds.relative_gap:.1e}), {self.network.n_neurons} neurons, "
             f"{self.backend}/{self.method}, {self.termination} after {self.times.wall:.2f} s"
         )
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the certified relative gap against the seconds of the solve.
+
+        Args:
+            ax: Axes of matplotlib to draw into; None for a new figure.
+
+        Raises:
+            InputError: matplotlib is missing.
+        """
+        axes: Axes = drawing("gap", "plot_gap")(self, ax)
+        return axes
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, ready for JSON."""

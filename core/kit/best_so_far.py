@@ -79,7 +79,8 @@ class BestSoFar(Generic[P, D]):
 
     def report(self) -> None:
         """Tell the monitor, who may ask for the answer so far."""
-        self.monitor.report(self.upper, self.lower, None if self.primal is None else self.so_far)
+        so_far = None if self.primal is None else self.so_far
+        self.monitor.report(self.upper, self.lower, so_far, iteration=self.iterations or None)
 
     def so_far(self) -> Solution:
         """The answer if all ended now."""

@@ -44,7 +44,8 @@ def in_own_axes(program: GatedProgram, solve: Solve, monitor: Monitor | None, st
 
     def hear(upper: float, lower: float, iterate: Callable[[], Solution] | None) -> bool:
         assert monitor is not None
-        return monitor.report(upper, lower, None if iterate is None else lambda: axes.given(iterate()))
+        given = None if iterate is None else lambda: axes.given(iterate())
+        return monitor.report(upper, lower, given, iteration=None if heard is None else heard.iteration)
 
     if monitor is not None:
         heard = monitor.sharing(monitor.deadline, hear)

@@ -4,11 +4,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.doors import drawing
 from cvxrobust.core.environment import installed_version
 from cvxrobust.core.errors import InputError, WriteError
 from cvxrobust.core.files import write_whole
@@ -22,14 +23,19 @@ from cvxrobust.core.networks.fields import (
     stored_standardizer,
 )
 from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.networks.words import network_summary
+from cvxrobust.core.summary import Summarised, Summary
 from cvxrobust.core.validation import as_numbers, check_sizes, checked_rows, label_array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 TRAINED_ON, STANDARDISED = "trained_on", "standardised rows"
 """What metadata says of a network whose rows had mean 0 and deviation 1."""
 
 
-class TwoLayerNetwork:
+class TwoLayerNetwork(Summarised):
     """Base of the network families, which are frozen dataclasses with at least the fields annotated here.
 
     With one output the label is the sign of f; with K outputs it is the largest.
@@ -51,6 +57,13 @@ class TwoLayerNetwork:
 
     own_fields: ClassVar[tuple[str, ...]]
     """Further fields that files keep: numbers, booleans or tuples of them."""
+
+    def _summary(self) -> Summary:
+        return network_summary(self, self._kind_words())
+
+    def _kind_words(self) -> str:
+        """What a family has besides: the activation, the attacks that it was trained for."""
+        return ""
 
     @property
     def n_neurons(self) -> int:
@@ -118,6 +131,29 @@ class TwoLayerNetwork:
         rivals = f.copy()
         rivals[np.arange(index.size), index] = -np.inf
         return np.asarray(own - rivals.max(axis=1))
+
+    def plot_robustness(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        radii: ArrayLike | None = None,
+        threat: object = None,
+        ax: "Axes | None" = None,
+    ) -> "Axes":
+        """Draw how much of the accuracy on some rows is proved to withstand attacks, and how much attacks leave of it.
+
+        Args:
+            X: Inputs, shape (n, d).
+            y: True labels, shape (n,).
+            radii: Of attacks, in the network's units; None for eleven, up to where the last certificate ends.
+            threat: A `cvxrobust.Threat`; None for attacks like those that the network was trained for.
+            ax: Axes of matplotlib to draw into; None for a new figure.
+
+        Raises:
+            InputError: Data and radii do not fit, the network tells no classes apart, or matplotlib is missing.
+        """
+        axes: Axes = drawing("robustness", "plot_robustness")(self, X, y, radii, threat, ax)
+        return axes
 
     def save(self, path: str | os.PathLike[str], *, standardized: bool = False) -> None:
         """Write an ``.npz`` file without pickles; `load` reads it back.

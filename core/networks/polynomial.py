@@ -14,11 +14,13 @@ from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.largest_radius import largest_certified
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.attacks.quadratic import Quadratic, lacking
+from cvxrobust.core.attacks.words import norm_words
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.box_answers import found_in_boxes, held_in_boxes, lower_in_boxes
 from cvxrobust.core.networks.fields import finite_numbers, numbers, stored_complement, stored_ellipsoid
 from cvxrobust.core.networks.standardizer import Standardizer
+from cvxrobust.core.networks.words import quadratic_words
 from cvxrobust.core.validation import as_numbers
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class WorstCase:
     lower: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PolynomialNetwork(TwoLayerNetwork):
     """``f(x) = sum_j alpha_j s(x'u_j)`` with ``s(t) = a t^2 + b t + c`` and unit neurons u_j.
 
@@ -100,6 +102,9 @@ class PolynomialNetwork(TwoLayerNetwork):
 
     kind: ClassVar[str] = "polynomial"
     own_fields: ClassVar[tuple[str, ...]] = ("activation", "norm")
+
+    def _kind_words(self) -> str:
+        return f"activation {quadratic_words(self.activation)}, {norm_words(self.norm, self.ellipsoid)}"
 
     def __post_init__(self) -> None:
         self._check_shapes()

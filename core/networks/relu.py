@@ -13,6 +13,7 @@ from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.largest_radius import largest_certified
 from cvxrobust.core.attacks.norms import Norm, check_norm
 from cvxrobust.core.attacks.relu_bounds import Array, Contests
+from cvxrobust.core.attacks.words import norm_words
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.fields import flag, numbers, stored_ellipsoid, whole_numbers
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 BLOCK = 2_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ReLUNetwork(TwoLayerNetwork):
     """``f(x) = sum_j alpha_j relu(x'u_j)``.
 
@@ -66,6 +67,9 @@ class ReLUNetwork(TwoLayerNetwork):
 
     kind: ClassVar[str] = "relu"
     own_fields: ClassVar[tuple[str, ...]] = ("bias", "slots", "norm")
+
+    def _kind_words(self) -> str:
+        return f"relu{' with bias' if self.bias else ''}, {norm_words(self.norm, self.ellipsoid)}"
 
     def __post_init__(self) -> None:
         self._check_shapes()

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.summary import Summarised, Summary, counted
 from cvxrobust.core.validation import as_numbers, check_finite, checked_rows
 from cvxrobust.core.weights import checked_sample_weight
 
@@ -22,8 +23,8 @@ SMALLEST = float(np.finfo(np.float64).tiny)
 """Below this deviation numbers lose their digits."""
 
 
-@dataclass(frozen=True)
-class Standardizer:
+@dataclass(frozen=True, repr=False)
+class Standardizer(Summarised):
     """``(X - mean) / scale``, feature by feature; the radius of an attack is then in standard deviations.
 
     Args:
@@ -35,6 +36,15 @@ class Standardizer:
     mean: Array
     scale: Array
     names: tuple[str, ...] = ()
+
+    def _summary(self) -> Summary:
+        count, names = int(self.mean.size), ", ".join(self.names)
+        title = f"Standardizer: (x - mean) / scale of {counted(count, 'input')}"
+        records = tuple(
+            (self.names[k] if k < len(self.names) else f"{k}", f"{mean:.6g}", f"{scale:.6g}")
+            for k, (mean, scale) in enumerate(zip(self.mean.tolist(), self.scale.tolist(), strict=True))
+        )
+        return Summary(title, (names,), (), ("input", "mean", "scale"), records)
 
     @classmethod
     def fit(cls, X: ArrayLike, names: Sequence[str] | None = None, weights: ArrayLike | None = None) -> "Standardizer":

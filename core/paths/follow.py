@@ -25,6 +25,8 @@ from cvxrobust.core.paths.grid import Index, ProblemGrid, make_grid
 from cvxrobust.core.paths.result import Origin, PathPoint, PathResult
 from cvxrobust.core.paths.screening import Asked, solve_point
 from cvxrobust.core.settings import Settings
+from cvxrobust.core.solving.reporting.lines import Line, Say, line
+from cvxrobust.core.solving.reporting.sinks import saying
 
 
 def solve_path(
@@ -56,7 +58,7 @@ def solve_path(
             samples have radii of their own these are factors on them.
         backend: As for `solve`; ``"auto"`` also compares backends on the first points.
         method: As for `solve`.
-        settings: Of every point; `Settings.time_limit` is that of each.
+        settings: Of every point; `Settings.time_limit` is that of each, and with ``verbose`` there is a line per point.
         time_limit: Seconds for the whole path; None for no limit.
         warm: False solves every point from nothing, as `solve` would, to compare.
         folder: Where every point is kept as soon as there is one; a path of the same problem, tolerance and data goes
@@ -76,8 +78,10 @@ def solve_path(
     grid = make_grid(problem, betas, radii)
     choice = path_ways(grid.at((0, grid.radii.argmax().item())), backend, method, settings, warm)
     kept = None if folder is None else PathFolder.of(folder, grid, settings.tolerance)
-    walk = Walk(grid, choice, settings, method, warm, kept, callback, time_limit)
-    return walk.run()
+    # A line per point; what is reported of each is too much to read.
+    own = settings.replace(verbose=False)
+    with saying(settings.verbose) as say:
+        return Walk(grid, choice, own, method, warm, kept, callback, time_limit, say).run()
 
 
 @dataclass
@@ -93,6 +97,7 @@ class Walk(Generic[N]):
         kept: The folder that points are kept in.
         callback: Hears of every point.
         time_limit: Seconds for all of it.
+        say: Takes a line about every point; None where nobody wants any.
 
     Attributes:
         points: What has been reached.
@@ -107,6 +112,7 @@ class Walk(Generic[N]):
     kept: PathFolder[N] | None
     callback: Callable[[PathPoint[N]], object] | None
     time_limit: float | None
+    say: Say | None = None
     points: dict[Index, PathPoint[N]] = field(default_factory=dict)
     bounds: NeighbourBounds = field(init=False)
     clock: float = field(default_factory=time.perf_counter)
@@ -132,6 +138,8 @@ class Walk(Generic[N]):
                 cut = self._left == 0.0 or point.termination is Termination.INTERRUPTED
                 if self.kept is not None and (point.quality == "certified" or not cut):
                     self.kept.keep(point)
+                if self.say is not None:
+                    self.say(self._line(point))
                 if self.callback is not None:
                     self.callback(point)
                 if point.termination is Termination.INTERRUPTED:
@@ -177,6 +185,12 @@ class Walk(Generic[N]):
             beta, radius, index, result.network, result.certificate, result.quality, result.termination, origin,
             result.backend, result.method, cpu_seconds() - began, time.perf_counter() - clock,
         )  # fmt: skip
+
+    def _line(self, point: PathPoint[N]) -> Line:
+        place = f"point {len(self.points)}/{self.grid.betas.size * self.grid.radii.size}"
+        source = f"{place} beta {point.beta:<8.4g} radius {point.radius:<8.4g} {point.origin:<10}"
+        bounds, worth = point.certificate, str(point.quality)
+        return line(time.perf_counter() - self.clock, source, bounds.upper, bounds.lower, None, worth)
 
     # -- what neighbours know --------------------------------------------------------------------------------------
 

@@ -4,16 +4,21 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.certificate import Certificate
+from cvxrobust.core.certificate import Certificate, interval_words
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.result import Quality, Termination
+from cvxrobust.core.doors import drawing
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.paths.grid import Index, ProblemGrid
+from cvxrobust.core.summary import Bar, Cell, Summarised, Summary, counted, gap_bar
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
@@ -26,8 +31,8 @@ class Origin(StrEnum):
     NEIGHBOURS = "neighbours"
 
 
-@dataclass(frozen=True)
-class PathPoint(Generic[N]):
+@dataclass(frozen=True, repr=False)
+class PathPoint(Summarised, Generic[N]):
     """One point of a path.
 
     Args:
@@ -58,6 +63,18 @@ class PathPoint(Generic[N]):
     seconds: float = 0.0
     wall: float = 0.0
 
+    def _summary(self) -> Summary:
+        how = f"{self.origin}, {self.termination}, {self.seconds:.2f} s of CPU" + (
+            f", {self.backend}/{self.method}" if self.backend else ""
+        )
+        kind = f"{type(self.network).__name__} of {counted(self.network.n_neurons, 'neuron')}"
+        facts: tuple[tuple[str, Cell], ...] = (
+            ("optimum", interval_words(self.certificate)), ("relative gap", gap_bar(self.gap, self.quality)),
+            ("network", kind), ("solved", how),
+        )  # fmt: skip
+        title = f"PathPoint: beta {self.beta:g}, radius {self.radius:g}, {self.quality}, relative gap {self.gap:.1e}"
+        return Summary(title, (f"optimum {interval_words(self.certificate)}, {kind}", how), facts)
+
     @property
     def gap(self) -> float:
         """The certificate's relative gap."""
@@ -83,8 +100,8 @@ class PathPoint(Generic[N]):
         }
 
 
-@dataclass(frozen=True, eq=False)
-class PathResult(Generic[N]):
+@dataclass(frozen=True, eq=False, repr=False)
+class PathResult(Summarised, Generic[N]):
     """A path, or a surface: what came of every point that was reached.
 
     Args:
@@ -102,6 +119,25 @@ class PathResult(Generic[N]):
     tolerance: float
     seconds_in_all: float = 0.0
     wall: float = 0.0
+
+    def _summary(self) -> Summary:
+        certified = sum(point.quality == "certified" for point in self)
+        grid = f"{counted(self.betas.size, 'beta')} x {counted(self.radii.size, 'radius', 'radii')}"
+        share = Bar(certified / self.solved.size, f"{certified} of {self.solved.size} points to {self.tolerance:.0e}",
+                    "certified")  # fmt: skip
+        seconds = f"{self.seconds_in_all:.2f} s of CPU, {self.wall:.2f} s"
+        facts: tuple[tuple[str, Cell], ...] = (
+            ("grid", grid), ("certified", share), ("ended", f"{self.termination} after {seconds}"),
+        )  # fmt: skip
+        points = tuple(
+            (f"{point.beta:.4g}", f"{point.radius:.4g}", f"{point.certificate.upper:.6g}", str(point.origin),
+             gap_bar(point.gap, point.quality))
+            for point in self
+        )  # fmt: skip
+        heads = ("beta", "radius", "objective", "by", "relative gap")
+        words = f"{certified} of {self.solved.size} points certified to {self.tolerance:.0e}, {len(self)} reached"
+        lines = words, f"{self.termination} after {seconds}"
+        return Summary(f"PathResult: {grid}", lines, facts, heads, points)
 
     @property
     def betas(self) -> Array:
@@ -185,6 +221,18 @@ class PathResult(Generic[N]):
         if not scored:
             raise ValueError("no point of this path has a score.")
         return max(scored, key=lambda one: one[:3])[3]
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the optimum between its bounds along betas, a line per radius; along radii if there is one beta.
+
+        Args:
+            ax: Axes of matplotlib to draw into; None for a new figure.
+
+        Raises:
+            InputError: No point was reached, or matplotlib is missing.
+        """
+        axes: Axes = drawing("path", "plot_path")(self, ax)
+        return axes
 
     def problem_at(self, beta: int, radius: int) -> Problem[N]:
         """The problem of the given places among betas and radii, to be solved again, say."""

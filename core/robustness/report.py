@@ -1,18 +1,23 @@
 """What an evaluation found: a bracket of the robust accuracy at every radius, and who proved or broke what."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.doors import drawing
 from cvxrobust.core.robustness.certificates import Kind
+from cvxrobust.core.summary import Bar, Summarised, Summary, counted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class RobustnessReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class RobustnessReport(Summarised):
     """``certified <= true robust accuracy <= attacked`` at every radius.
 
     Args:
@@ -40,6 +45,19 @@ class RobustnessReport:
     units: str
     refused: dict[str, int]
     notes: tuple[str, ...] = ()
+
+    def _summary(self) -> Summary:
+        brackets = list(zip(self.radii.tolist(), self.certified.tolist(), self.attacked.tolist(), strict=True))
+        rows = f"{counted(int(self.held.shape[1]), 'row')}, {counted(self.radii.size, 'radius', 'radii')}"
+        words = [f"{radius:g}: {_share_words(low, high)}" for radius, low, high in brackets]
+        by = f"certified by {self.certificate}, turned wrong by {self.breakers}"
+        records = tuple(
+            (f"{radius:g}", Bar(low, _share_words(low, high), further=high)) for radius, low, high in brackets
+        )
+        facts = (("rows", rows), ("radii in", self.units), ("certified by", self.certificate),
+                 ("turned wrong by", self.breakers), ("notes", " ".join(self.notes)))  # fmt: skip
+        title = f"RobustnessReport: {rows}, in {self.units}"
+        return Summary(title, (f"accuracy at {', '.join(words)}", by), facts, ("radius", "accuracy"), records)
 
     @property
     def certified(self) -> Array:
@@ -84,6 +102,18 @@ class RobustnessReport:
             lines.append(f"claims that did not pass the check: {found}")
         return "\n".join([*lines, *self.notes])
 
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw the brackets, and what lies between them at all radii.
+
+        Args:
+            ax: Axes of matplotlib to draw into; None for a new figure.
+
+        Raises:
+            InputError: There are fewer than two radii, or matplotlib is missing.
+        """
+        axes: Axes = drawing("band", "plot_band")(self, ax)
+        return axes
+
     def to_json(self) -> dict[str, Any]:
         """The brackets and who is behind them, ready for JSON; without rows."""
         return {
@@ -98,3 +128,8 @@ class RobustnessReport:
             "refused": dict(self.refused),
             "notes": list(self.notes),
         }
+
+
+def _share_words(low: float, high: float) -> str:
+    """A bracket in per cent: ``93.0 %``, ``91.0 to 93.0 %``."""
+    return f"{100.0 * low:.1f} %" if low == high else f"{100.0 * low:.1f} to {100.0 * high:.1f} %"

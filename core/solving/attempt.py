@@ -138,7 +138,8 @@ def _by_cutting_set(way: Way, witness: Witness[N], settings: Settings, monitor: 
 
     def solve_master(program: ConicProgram, own: Settings) -> Solution:
         require_cones(program, backend.capabilities.cones, backend.name)
-        own = own.replace(tolerance=_first_tolerance(backend, settings))
+        # Rounds are reported as they end; what a solver prints of each master would drown that.
+        own = own.replace(tolerance=_first_tolerance(backend, settings), verbose=False)
         return invoke(backend, way.isolated, program, own, monitor)
 
     beginning = Beginning(task.start, task.known)

@@ -12,6 +12,7 @@ from cvxrobust.core.networks.base import N
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.judging.ledger import Ledger
 from cvxrobust.core.solving.plan import Plan, make_plan
+from cvxrobust.core.solving.reporting.lines import Reporter, Say
 from cvxrobust.core.solving.session import Session
 
 
@@ -73,6 +74,7 @@ class Call(Generic[N]):
         starts: The parts' networks to start from; None for none.
         solution: A raw solution to start from, of the only part's programme.
         clock: When the call began, on `time.perf_counter`.
+        say: Takes lines about what is reported and certified; None where nobody wants any.
     """
 
     problem: Problem[N]
@@ -85,6 +87,7 @@ class Call(Generic[N]):
     starts: tuple[N, ...] | None
     solution: Solution | None
     clock: float
+    say: Say | None = None
 
     def plan(self) -> Plan:
         """The ways to go; refuses what can be refused before any work."""
@@ -96,11 +99,15 @@ class Call(Generic[N]):
     def begin(self, plan: Plan, monitor: Monitor, *, hurried: bool = False) -> Session[N]:
         """The session, with the bounds to begin with."""
         starts = self.starts or [None] * len(self.problem.parts)
-        ledger = Ledger(self.problem.parts, starts, self.callback, self.clock, hurried=hurried)
+        reporter = None if self.say is None else Reporter(self.say, len(self.problem.parts), self.callback)
+        heard = self.callback if reporter is None else reporter.certified
+        ledger = Ledger(self.problem.parts, starts, heard, self.clock, hurried=hurried)
         return Session(
-            self.problem, plan, self.settings, ledger, monitor, self._plan_of, grow=self.grow, solution=self.solution
-        )
+            self.problem, plan, self.settings, ledger, monitor, self._plan_of, grow=self.grow, solution=self.solution,
+            reporter=reporter,
+        )  # fmt: skip
 
-    def heard_by(self, callback: Callback) -> "Call[N]":
-        """The same call, one thread, in a process whose bounds somebody else hears of."""
-        return replace(self, callback=callback, settings=self.settings.replace(threads=1))
+    def heard_by(self, callback: Callback, say: Say) -> "Call[N]":
+        """The same call, one thread, in a process whose bounds, and lines if there are any, somebody else hears."""
+        own = self.settings.replace(threads=1)
+        return replace(self, callback=callback, settings=own, say=None if self.say is None else say)

@@ -42,6 +42,9 @@ GRACE = 5.0
 ALARM = 5.0
 """Seconds after the time at which its parent should have ended it, after which a child ends in any case."""
 
+HEARD = ("bounds", "said")
+"""Names of messages of which every one counts."""
+
 HEADER = struct.Struct("!Bq")
 """Lengths of a name and of what is said."""
 
@@ -92,7 +95,7 @@ def run_in_child(
             ``"raised"``, or, where it cannot be sent, one of ours that says the same.
         monitor: Where it is stopped (not: expired) the child receives SIGINT, and is ended `GRACE` later.
         until: ``time.perf_counter()`` value at which the child is ended.
-        hear: Receives the name and the content of every message of the name ``"bounds"``, at once.
+        hear: Receives the name and the content of every message named in `HEARD`, at once.
 
     Raises:
         NoChildError: There can be no child.
@@ -183,7 +186,7 @@ def _listen(
         unread += piece
         for name, body in _messages(unread):
             told.latest[name] = body
-            if name == "bounds":
+            if name in HEARD:
                 hear(name, pickle.loads(body))
             if name in ("done", "raised"):
                 return True

@@ -11,11 +11,15 @@ multiprocessing would run the caller's script again where it lacks a ``__main__`
 import os
 import pickle
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 from typing import IO, Any
 
 from cvxrobust.core.contracts.backend import Monitor
@@ -37,8 +41,19 @@ OWN_SHARE = 0.92
 
 POLL = 0.05
 
+HEADER = struct.Struct("!cq")
+"""Of a message of the child: its kind, and how long it is."""
+
+REPORT = struct.Struct("!ddq")
+"""What its solver reports: bounds, and iterations or -1. An iterate stays where it is."""
+
+REPORTED, ANSWERED = b"r", b"a"
+
 CHILD = "from cvxrobust.core.solving.isolation import serve; serve()"
 """Not ``-m``, which would run a second copy of this module beside the one that the package imports."""
+
+
+Reports = SimpleQueue[tuple[float, float, int]]
 
 
 def solve_isolated(
@@ -73,10 +88,11 @@ def solve_isolated(
     with child:
         request = pickle.dumps((backend, program, settings, warm))
         answers: list[bytes] = []
-        talk = threading.Thread(target=_talk, args=(child, request, answers), daemon=True)
+        reports: Reports = SimpleQueue()
+        talk = threading.Thread(target=_talk, args=(child, request, answers, reports), daemon=True)
         talk.start()
         try:
-            killed = _watch(talk, child, monitor, late)
+            killed = _watch(talk, child, monitor, late, reports)
         except BaseException:
             child.kill()
             raise
@@ -103,21 +119,42 @@ def _read(answer: bytes) -> tuple[str, Any]:
     return kind, value
 
 
-def _talk(child: "subprocess.Popen[bytes]", request: bytes, answers: list[bytes]) -> None:
-    try:
-        answers.append(child.communicate(request)[0])
-    except (BrokenPipeError, ValueError):
-        # The child died, or was killed, before it had read everything; its status says how.
-        answers.append(b"")
+def _talk(child: "subprocess.Popen[bytes]", request: bytes, answers: list[bytes], reports: Reports) -> None:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    # A child may die, or be killed, before it has read, or written, everything; its status says how.
+    with suppress(BrokenPipeError, ValueError, OSError):
+        with suppress(BrokenPipeError):
+            child.stdin.write(request)
+        child.stdin.close()
+        while len(header := child.stdout.read(HEADER.size)) == HEADER.size:
+            kind, size = HEADER.unpack(header)
+            body = child.stdout.read(size)
+            if len(body) < size:
+                break
+            if kind == REPORTED:
+                reports.put(REPORT.unpack(body))
+            else:
+                answers.append(body)
+    child.wait()
+
+
+def _pass_on(reports: Reports, monitor: Monitor) -> None:
+    """Tell the monitor what the child's solver has reported meanwhile."""
+    with suppress(Empty):
+        while True:
+            upper, lower, iteration = reports.get_nowait()
+            monitor.report(upper, lower, iteration=None if iteration < 0 else iteration)
 
 
 def _watch(
-    talk: threading.Thread, child: "subprocess.Popen[bytes]", monitor: Monitor, late: float
+    talk: threading.Thread, child: "subprocess.Popen[bytes]", monitor: Monitor, late: float, reports: Reports
 ) -> Termination | None:
     """Wait for the answer; ask, then force, the child to stop when the monitor says so."""
     asked: float | None = None
     while talk.is_alive():
         talk.join(POLL)
+        _pass_on(reports, monitor)
         if not monitor.should_stop:
             continue
         now = time.perf_counter()
@@ -129,6 +166,7 @@ def _watch(
             child.kill()
             talk.join()
             return Termination.INTERRUPTED if monitor.stopped else Termination.TIME_LIMIT
+    _pass_on(reports, monitor)
     return None
 
 
@@ -142,14 +180,33 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
     name, program, settings, warm = pickle.loads(source.read())
     backend = get_backend(name)
     monitor = Monitor()
+    monitor.hear = _telling(sink, monitor)
     try:
         with sigint_stops(monitor), blas_threads(settings.threads):
             found = asked(backend, lambda: call_backend(backend, program, settings, monitor, warm), program, settings)
         answer: tuple[str, Any] = ("returned", replace(found, peak_memory=peak_memory()))
     except Exception as error:
         answer = ("raised", portable(error))
-    sink.write(pickle.dumps(answer))
+    _send(sink, ANSWERED, pickle.dumps(answer))
+
+
+def _send(sink: IO[bytes], kind: bytes, body: bytes) -> None:
+    sink.write(HEADER.pack(kind, len(body)) + body)
     sink.flush()
+
+
+def _telling(sink: IO[bytes], monitor: Monitor) -> Callable[[Any, Any, Any], bool]:
+    """Hears what a solver reports, for the parent, where its bounds are numbers."""
+
+    def hear(upper: Any, lower: Any, iterate: Any = None) -> bool:
+        try:
+            said = REPORT.pack(upper, lower, -1 if monitor.iteration is None else monitor.iteration)
+        except (struct.error, TypeError, ValueError, OverflowError):
+            return False
+        _send(sink, REPORTED, said)
+        return True
+
+    return hear
 
 
 def serve() -> None:

@@ -18,6 +18,7 @@ from cvxrobust.core.solving.judging.sanitize import guarded, made_safe, start_fr
 from cvxrobust.core.solving.judging.verdict import Task
 from cvxrobust.core.solving.judging.witness import Witness
 from cvxrobust.core.solving.plan import Plan, Way
+from cvxrobust.core.solving.reporting.lines import Reporter, watched_by
 from cvxrobust.core.solving.structure import Structure
 
 
@@ -29,7 +30,12 @@ def joint_program(problem: Problem[Any], way: Way) -> Any:
 
 
 def solve_jointly(
-    problem: Problem[N], plan: Plan, settings: Settings, ledger: Ledger[N], monitor: Monitor
+    problem: Problem[N],
+    plan: Plan,
+    settings: Settings,
+    ledger: Ledger[N],
+    monitor: Monitor,
+    reporter: Reporter | None = None,
 ) -> list[Result[N]] | None:
     """One result per part; None if they have to be solved one by one."""
     way = plan.ways[0]
@@ -41,7 +47,7 @@ def solve_jointly(
     tasks = [Task(Structure(part), k, ledger.bounds[k], ledger.starts[k]) for k, part in enumerate(parts)]
     witnesses = [Witness(task, settings.tolerance, ledger) for task in tasks]
     began = time.perf_counter()
-    monitors = [monitor.sharing(monitor.deadline, witness) for witness in witnesses]
+    monitors = [watched_by(reporter, monitor, way, witness) for witness in witnesses]
     starts = [None if task.start is None else start_from(task.part, task.start) for task in tasks]
     own = settings.replace(time_limit=at_least_a_moment(monitor.remaining))
     answers = guarded(backend, lambda: backend.solve_together(program, own, monitors, starts), own)

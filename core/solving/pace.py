@@ -114,7 +114,7 @@ class Pace:
         return needed <= left
 
     def _hear(self, upper: float, lower: float, iterate: Callable[[], Solution] | None = None) -> bool:
-        if not self._caller.report(upper, lower, iterate):
+        if not self._caller.report(upper, lower, iterate, iteration=self.monitor.iteration):
             return False  # what cannot be true says nothing about its pace either
         now, gap = time.perf_counter(), Certificate(upper, lower).relative_gap
         if not self._log or gap < self._log[-1][1]:

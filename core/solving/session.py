@@ -26,6 +26,7 @@ from cvxrobust.core.solving.judging.witness import Witness
 from cvxrobust.core.solving.pace import TUNING, Pace
 from cvxrobust.core.solving.plan import Plan, Way
 from cvxrobust.core.solving.refinement import GOOD, refined
+from cvxrobust.core.solving.reporting.lines import Reporter, watched_by
 from cvxrobust.core.solving.structure import Structure
 
 HANDOVER = 1e-5
@@ -56,6 +57,7 @@ class Session(Generic[N]):
         replan: The ways for a refined part, which may be of another size.
         grow: Whether a problem may add gates.
         solution: A raw solution to start from, of the first part's programme.
+        reporter: Says what is reported; None where nobody wants to know.
     """
 
     problem: Problem[N]
@@ -66,10 +68,11 @@ class Session(Generic[N]):
     replan: Callable[[Problem[N]], Plan]
     grow: bool = False
     solution: Solution | None = None
+    reporter: Reporter | None = None
 
     def run(self) -> list[Result[N]]:
         """The results of the parts."""
-        earlier = solve_jointly(self.problem, self.plan, self.settings, self.ledger, self.monitor)
+        earlier = solve_jointly(self.problem, self.plan, self.settings, self.ledger, self.monitor, self.reporter)
         count = len(self.problem.parts)
         return [self._part(k, None if earlier is None else earlier[k]) for k in range(count)]
 
@@ -139,7 +142,7 @@ class Session(Generic[N]):
         tolerance = max(wanted, HANDOVER) if way.hands_over and later else wanted
         others = [other.estimate.seconds for other in later if other.estimate is not None]
         witness = Witness(task, tolerance, self.ledger)
-        watched = monitor.sharing(monitor.deadline, witness)
+        watched = watched_by(self.reporter, monitor, way, witness)
         pace = Pace(watched, way, tolerance, bool(later), min(others, default=math.inf))
         try:
             result = attempt(way, witness, settings.replace(tolerance=tolerance), pace.monitor)

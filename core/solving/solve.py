@@ -2,6 +2,7 @@
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from cvxrobust.core.solving.child import NoChildError
 from cvxrobust.core.solving.judging.sanitize import clean_error
 from cvxrobust.core.solving.plan import Plan
 from cvxrobust.core.solving.refinement import GATES
+from cvxrobust.core.solving.reporting.lines import Line
+from cvxrobust.core.solving.reporting.sinks import saying
 from cvxrobust.core.solving.supervision import has_long_steps, in_child, is_heavy
 
 METHODS = ("auto", "direct", "cutting-set")
@@ -100,8 +103,11 @@ def solve(
     try:
         # Where it may take long to look at the problem, even the plan is made where that can be ended.
         plan = None if is_heavy(problem, settings) else call.plan()
-        with sigint_stops(monitor), blas_threads(settings.threads), quiet, audience:
-            return _solved(call, plan, monitor, audience)
+        with sigint_stops(monitor), blas_threads(settings.threads), quiet, audience, saying(settings.verbose) as say:
+            result = _solved(replace(call, say=say), plan, monitor, audience)
+            if say is not None:
+                say(Line(str(result), result.certificate))
+            return result
     except CvxRobustError as error:
         if audience.raised is not error:  # what the callback raises is the caller's own
             _hide_secrets(error, backend, settings)

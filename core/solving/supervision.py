@@ -111,7 +111,12 @@ def in_child(call: Call[N], monitor: Monitor, plan: Plan | None = None) -> Resul
     until = call.clock + limit + max(TUNING.late[0], TUNING.late[1] * limit)
     first, trace = _first(call), []
 
-    def hear(name: str, point: tuple[float, float, float]) -> None:
+    def hear(name: str, said: Any) -> None:
+        if name == "said":
+            if call.say is not None:
+                call.say(said)
+            return
+        point: tuple[float, float, float] = said
         trace.append(TracePoint(*point))
         if call.callback is not None:
             call.callback(*point)
@@ -133,7 +138,7 @@ def _work(call: Call[N], plan: Plan | None, monitor: Monitor, send: Send) -> Non
     """What the child does."""
     own = monitor.sharing(monitor.deadline, None)
     signal.signal(signal.SIGINT, lambda signum, frame: own.stop())
-    own_call = call.heard_by(lambda *point: send("bounds", point))
+    own_call = call.heard_by(lambda *point: send("bounds", point), lambda line: send("said", line))
     plan = plan or call.plan()
     # Nothing here need be isolated any more.
     plan = replace(plan, ways=tuple(replace(way, isolated=None) for way in plan.ways))

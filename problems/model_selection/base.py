@@ -5,7 +5,7 @@ import warnings
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.pictures.surface import plot_surface
 from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import together
 from cvxrobust.problems.model_selection.folds import splits
@@ -33,6 +34,9 @@ from cvxrobust.problems.model_selection.search import Search, named_like, stated
 from cvxrobust.problems.model_selection.surface import RULES, ScoreSurface
 from cvxrobust.problems.sklearn_estimators.base import TrainingRows
 from cvxrobust.problems.sklearn_estimators.classifiers import NetworkClassifier
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
@@ -106,6 +110,20 @@ class CrossValidatedClassifier(NetworkClassifier):
         search = Search(single, candidates, norm, radius, self.search_tolerance, bool(self.verbose), self.warm, kept)
         self._keep(search.surface(rows, folds, self.n_jobs))
         return self._refitted(single, rows.take(counted), norm, radius) if self.refit else self
+
+    def plot_surface(self, ax: "Axes | None" = None, gates: int | None = None) -> "Axes":
+        """Draw what every beta and training radius scored: means and their standard errors, the choice framed.
+
+        Args:
+            ax: Axes of matplotlib to draw into; None for a new figure.
+            gates: Of ReLU networks, which number of gates; None for the one chosen.
+
+        Raises:
+            InputError: That number was not tried, or matplotlib is missing.
+            NotFittedError: Nothing was tried yet.
+        """
+        check_is_fitted(self, "surface_")
+        return plot_surface(self.surface_, ax, self.best_index_, gates)
 
     @property
     def certificate_(self) -> Certificate:

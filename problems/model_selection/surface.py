@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.errors import UnknownNameError
+from cvxrobust.core.summary import Bar, Cell, Summarised, Summary, counted
 from cvxrobust.problems.model_selection.grids import Candidates
 
 Array = NDArray[np.float64]
@@ -19,8 +20,8 @@ ROUNDING = 1e-12
 """Means that differ by less are the same."""
 
 
-@dataclass(frozen=True, eq=False)
-class ScoreSurface:
+@dataclass(frozen=True, eq=False, repr=False)
+class ScoreSurface(Summarised):
     """What every point of a grid scored in every fold.
 
     Args:
@@ -36,6 +37,22 @@ class ScoreSurface:
     gaps: Array
     tolerance: float
     seconds: Array
+
+    def _summary(self) -> Summary:
+        betas, radii, gates, folds = self.scores.shape
+        grid = f"{counted(betas, 'beta')} x {counted(radii, 'radius', 'radii')}"
+        grid += f" x {counted(gates, 'number', 'numbers')} of gates" if self.candidates.gates else ""
+        order = np.argsort(-self.means, axis=None, kind="stable")
+        places = [tuple(int(part) for part in np.unravel_index(k, self.means.shape)) for k in order]
+        records = tuple(_record(self, at) for at in places)
+        heads = (*self.candidates.point(0, 0, 0), "certified accuracy")
+        best = self.best()
+        point = ", ".join(f"{name} {value:.4g}" for name, value in self.candidates.point(*best).items())
+        missed = f"{len(self.uncertified)} of {self.gaps.size} trainings above a gap of {self.tolerance:g}"
+        facts = (("grid", f"{grid}, {counted(folds, 'fold')}"), ("best", f"{_words(self, best)} at {point}"),
+                 ("not certified", missed))  # fmt: skip
+        title = f"ScoreSurface: {grid}, {counted(folds, 'fold')}"
+        return Summary(title, (f"best {_words(self, best)} at {point}", missed), facts, heads, records)
 
     @property
     def means(self) -> Array:
@@ -96,3 +113,15 @@ class ScoreSurface:
             "uncertified": list(self.uncertified),
             "seconds": float(self.seconds.sum()),
         }
+
+
+def _record(surface: ScoreSurface, place: tuple[int, ...]) -> tuple[Cell, ...]:
+    b, r, g = place
+    values = [f"{value:.4g}" for value in surface.candidates.point(b, r, g).values()]
+    return (*values, Bar(float(surface.means[place]), _words(surface, place)))
+
+
+def _words(surface: ScoreSurface, place: tuple[int, ...]) -> str:
+    """A mean score and its standard error in per cent."""
+    mean, error = float(surface.means[place]), float(surface.standard_errors[place])
+    return f"{100.0 * mean:.1f} ± {100.0 * error:.1f} %"

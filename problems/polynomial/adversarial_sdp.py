@@ -30,7 +30,7 @@ def _shown_as_made(family: Made) -> Made:
 
 
 @_shown_as_made
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class AdversarialSDP(PolynomialProblem):
     """Train a two-layer network with polynomial activation against every l2 attack of a given radius.
 

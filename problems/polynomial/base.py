@@ -94,7 +94,7 @@ class SharedSpan:
     span: RowSpan | None
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class PolynomialTraining(PolynomialFamily):
     """Base of all polynomial problems with exact worst cases; see `StandardSDP` and `AdversarialSDP`."""
 

@@ -13,6 +13,8 @@ from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.losses.weighted import weighted_loss
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
+from cvxrobust.core.summary import Summary
+from cvxrobust.problems.data.description import activation_words, label_words, problem_summary
 from cvxrobust.problems.one_versus_all import OneVersusAll
 
 Array = NDArray[np.float64]
@@ -22,7 +24,7 @@ UNIT = 1e-12
 """How far from 1 rounding may leave the length of a neuron."""
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class PolynomialFamily(OneVersusAll[PolynomialNetwork]):
     """Base of all polynomial problems, one class against all others, whatever is known of worst cases."""
 
@@ -37,6 +39,10 @@ class PolynomialFamily(OneVersusAll[PolynomialNetwork]):
 
     losses: ClassVar[tuple[str, ...]]
     family: ClassVar[str]
+
+    def _summary(self) -> Summary:
+        labels = label_words(self.y, self.classes, self._loss.margin, "one-versus-all")
+        return problem_summary(self, labels, activation_words(self.activation))
 
     @property
     def _loss(self) -> Loss:

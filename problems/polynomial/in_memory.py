@@ -55,7 +55,7 @@ Array = NDArray[np.float64]
 Atoms = tuple[Array, Array]
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class PolynomialProblem(PolynomialTraining):
     """Base of `StandardSDP` and `AdversarialSDP`, whose data is in memory, so that solvers may have all of it."""
 

@@ -12,7 +12,7 @@ from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION, Activation,
 from cvxrobust.problems.polynomial.in_memory import PolynomialProblem
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class StandardSDP(PolynomialProblem):
     """Train a two-layer network with polynomial activation to global optimality.
 

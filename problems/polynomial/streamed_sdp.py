@@ -15,7 +15,7 @@ from cvxrobust.problems.polynomial.base import PolynomialTraining
 from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION, Activation
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class StreamedSDP(PolynomialTraining):
     """`AdversarialSDP`, or `StandardSDP` with radius 0, on data that is read in batches, again for every pass.
 

@@ -15,7 +15,7 @@ from cvxrobust.problems.relu.fields import ReLUArguments
 from cvxrobust.problems.relu.gates.slots import Slots
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class AdversarialReLU(ReLUProblem):
     """Train a two-layer ReLU network against every attack ``||D||_p <= radius``.
 

@@ -48,7 +48,7 @@ LOOSE = 1e-7
 """Multipliers whose bound loses more than this fraction to scaling are worth a repair by least squares."""
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class ReLUProblem(ReLUData):
     """Base of `ConvexReLU` and `AdversarialReLU`; see those for the mathematics and the parameters."""
 

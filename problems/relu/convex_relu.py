@@ -15,7 +15,7 @@ from cvxrobust.problems.relu.fields import ReLUArguments
 from cvxrobust.problems.relu.gates.slots import Bound, Slots
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class ConvexReLU(ReLUProblem):
     """Train a two-layer ReLU network within sampled, given or all activation patterns.
 

@@ -19,7 +19,7 @@ from cvxrobust.problems.relu.gates.patterns import GateSet
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class ReLUData(ReLUFields):
     """Data, parameters and gates of `ConvexReLU` and `AdversarialReLU`, and what networks of theirs look like."""
 

@@ -17,7 +17,9 @@ from cvxrobust.core.losses.weighted import weighted_loss
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
 from cvxrobust.core.programs.gated.program import Formulation
+from cvxrobust.core.summary import Summary, counted
 from cvxrobust.core.weights import ClassWeight
+from cvxrobust.problems.data.description import label_words, problem_summary
 from cvxrobust.problems.data.row_span import RowSpan
 from cvxrobust.problems.one_versus_all import OneVersusAll
 from cvxrobust.problems.relu.gates.patterns import GateSet
@@ -62,7 +64,7 @@ class SharedGates:
     span: RowSpan | None
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class ReLUFields(OneVersusAll[ReLUNetwork]):
     """The fields of `ConvexReLU` and `AdversarialReLU`; see those for what they mean."""
 
@@ -92,6 +94,12 @@ class ReLUFields(OneVersusAll[ReLUNetwork]):
 
     losses: ClassVar[tuple[str, ...]] = tuple(LOSSES)
     family: ClassVar[str]
+
+    def _summary(self) -> Summary:
+        fitted = "one-versus-all" if self.multiclass is None else self.multiclass
+        labels = label_words(self.y, self.classes, self.loss_function.margin, fitted)
+        gates = "gates given" if self.gates is not None or self.patterns is not None else counted(self.n_gates, "gate")
+        return problem_summary(self, labels, f"{self.formulation} form, {gates}{', bias' if self.bias else ''}")
 
     @property
     def loss_function(self) -> Loss:

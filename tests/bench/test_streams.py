@@ -14,9 +14,9 @@ import typer
 
 from cvxrobust.bench import streams
 from cvxrobust.bench.cli import main
-from cvxrobust.bench.display import clean_errors, fail, make_table, visible
+from cvxrobust.bench.display import clean_errors, fail, make_table
 from cvxrobust.core.discovery import registry
-from cvxrobust.core.strangers import described
+from cvxrobust.core.strangers import described, visible
 
 NOISY = """
 import os, sys

@@ -22,9 +22,9 @@ FLOORS = {
 # Inside a floor: what stands left of "<" knows nothing of what stands right of it, rooms divided by "|" never meet,
 # those divided by commas may. A star is all the others.
 ROOMS = {
-    "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets < validation < weights "
-    "< conic < losses < attacks < networks < robustness < programs < contracts < discovery < kit < formats < solving "
-    "< paths < testing",
+    "core": "errors, settings, environment, certificate, arrays, files, strangers, secrets, summary, doors "
+    "< validation < weights < conic < losses < attacks < networks < robustness < programs < contracts < discovery "
+    "< kit < formats < solving < paths < pictures < testing",
     "core.attacks": "* < boxes",
     "core.attacks.boxes": "margins < shor < factors < attack | certify | bounds < exact",
     "core.programs": "rows < polynomial | gated < joint | boxes",

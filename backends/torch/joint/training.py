@@ -166,6 +166,7 @@ class JointTraining:
         """Keep what is better, and report it."""
         better = self.best.offer_primal(network, upper), self.best.offer_dual(multipliers, lower)
         if any(better):
+            self.best.iterations = self.evaluations
             self.best.report()
 
     @property

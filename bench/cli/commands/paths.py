@@ -50,6 +50,7 @@ def path(
     threads: Annotated[int | None, typer.Option(help="Threads of solver and BLAS.")] = None,
     as_json: arguments.Json = False,
     quiet: arguments.Quiet = False,
+    verbose: arguments.Verbose = False,
 ) -> None:
     """Train along a path of betas, of radii, or on the grid of both: every network with a certificate of its own.
 
@@ -61,7 +62,10 @@ def path(
         from cvxrobust.bench.workflows.paths import PathRequest, train_path
         from cvxrobust.core.settings import Settings
 
-        settings = Settings(tolerance=tolerance, time_limit=point_limit, threads=threads, seed=training.seed)
+        settings = Settings(
+            tolerance=tolerance, time_limit=point_limit, threads=threads, seed=training.seed,
+            verbose=verbose and not quiet,
+        )  # fmt: skip
         asked = replace(training.request(settings, training.parameters()), backend=backend)
         request = PathRequest(
             asked,
@@ -73,7 +77,7 @@ def path(
         remarks = console(stderr=True)
 
         def tell(point: Any) -> None:
-            if not quiet:
+            if not quiet and not verbose:  # then the path says it itself, with bounds
                 remarks.print(f"beta {point.beta:.4g}, radius {point.radius:.4g}: gap {point.gap:.1e}, {point.origin}")
 
         found = train_path(request, tell)

@@ -15,10 +15,10 @@ from cvxrobust.bench.display import (
     console,
     make_table,
     percent,
-    presentable,
     print_json,
     remark,
 )
+from cvxrobust.core.secrets import presentable
 
 if TYPE_CHECKING:
     from cvxrobust.bench.workflows.tuning import Tuning
@@ -99,6 +99,7 @@ def tune(
     ] = None,
     as_json: arguments.Json = False,
     quiet: arguments.Quiet = False,
+    verbose: arguments.Verbose = False,
 ) -> None:
     """Choose beta, training radius and gates for a threat, train with them, certify and judge.
 
@@ -110,7 +111,8 @@ def tune(
         from cvxrobust.bench.workflows.tuning import TuningRequest
         from cvxrobust.core.settings import Settings
 
-        settings = Settings(tolerance=tolerance, time_limit=time_limit, seed=training.seed)
+        said = verbose and not quiet
+        settings = Settings(tolerance=tolerance, time_limit=time_limit, seed=training.seed, verbose=said)
         parameters = training.parameters()
         if family == "relu":
             parameters.setdefault("bias", True)  # as the classifiers have it
@@ -128,7 +130,7 @@ def tune(
 def _tune(request: Any, as_json: bool, quiet: bool) -> None:
     from cvxrobust.bench.workflows.tuning import tune as tune_classifier
 
-    with Progress(quiet=quiet) as progress:
+    with Progress(quiet=quiet or request.training.settings.verbose) as progress:
         found = tune_classifier(request, not quiet, progress)
     if as_json:
         print_json(found.to_dict())

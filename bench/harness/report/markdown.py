@@ -6,12 +6,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cvxrobust.bench.display import presentable
 from cvxrobust.bench.harness.report.figures import figures
 from cvxrobust.bench.harness.report.page import TEMPLATES
 from cvxrobust.bench.harness.report.png import gap_pages, write_pictures
 from cvxrobust.bench.harness.report.report import FILTERS, Report, plus_minus
 from cvxrobust.core.files import write_whole
+from cvxrobust.core.secrets import presentable
 
 LONGEST = 200
 """Characters of a reason that are shown; solvers may say whole pages."""

@@ -8,13 +8,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from cvxrobust.bench.display import presentable
 from cvxrobust.bench.harness.report.figures import figures
 from cvxrobust.bench.harness.report.plotly import plotly_figures, plotly_script
 from cvxrobust.bench.harness.report.png import COLORS, DARK_COLORS, DASHES, PARTS
 from cvxrobust.bench.harness.report.report import FILTERS, Report, gap, memory, number, plus_minus
 from cvxrobust.bench.metrics import GAPS, PHASES
 from cvxrobust.core.files import write_whole
+from cvxrobust.core.secrets import presentable
 
 TEMPLATES = Path(__file__).parent / "templates"
 

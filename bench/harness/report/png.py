@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cvxrobust.bench.display import presentable
 from cvxrobust.bench.harness.report.figures import Curve, Figure, Figures
 from cvxrobust.core.files import whole_file
+from cvxrobust.core.secrets import presentable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,9 +14,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cvxrobust.bench.display import console, is_terminal, remark, visible
+from cvxrobust.bench.display import console, is_terminal, remark
 from cvxrobust.bench.harness.results.rows import Row, Verdict
 from cvxrobust.bench.harness.suite.cases import Case
+from cvxrobust.core.strangers import visible
 
 
 class Listener(Protocol):

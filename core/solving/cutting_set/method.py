@@ -158,7 +158,7 @@ def cutting_set(
             return state, failure
         state.in_out = state.certificate.relative_gap > TUNING.slow * before.relative_gap
         if state.certificate != before:
-            monitor.report(state.certificate.upper, state.certificate.lower)
+            monitor.report(state.certificate.upper, state.certificate.lower, iteration=state.rounds)
         if keep is not None:
             keep(state.best, state.certificate)
     converged = state.certificate.relative_gap <= settings.tolerance

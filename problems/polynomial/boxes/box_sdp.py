@@ -28,8 +28,10 @@ from cvxrobust.core.programs.boxes.certificate import (
 from cvxrobust.core.programs.boxes.program import BoxProgram
 from cvxrobust.core.programs.polynomial.certificate import DualBound
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
+from cvxrobust.core.summary import Summary
 from cvxrobust.core.validation import checked_inputs, checked_labels
 from cvxrobust.core.weights import ClassWeight, weighing
+from cvxrobust.problems.data.description import activation_words, label_words, problem_summary
 from cvxrobust.problems.data.parameters import (
     attack_fields,
     checked_activation,
@@ -51,7 +53,7 @@ LOOK = 2e-8
 """Seconds that judging a margin in a box takes, per order cubed of its inequality."""
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class BoxSDP(PolynomialFamily):
     """Train a two-layer network with polynomial activation against every attack in a box.
 
@@ -121,6 +123,10 @@ class BoxSDP(PolynomialFamily):
             loss=loss, activation=checked_activation(activation), low=low, high=high,
             **attack_fields(Threat("inf", scale), d),
         )  # fmt: skip
+
+    def _summary(self) -> Summary:
+        labels = label_words(self.y, self.classes, True, "one-versus-all")
+        return problem_summary(self, labels, activation_words(self.activation), ranged=self.low is not None)
 
     def _found(self) -> None:
         """Nothing is found once for all parts."""

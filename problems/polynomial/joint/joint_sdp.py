@@ -32,7 +32,9 @@ from cvxrobust.core.programs.joint.certificate import (
 from cvxrobust.core.programs.joint.margins import losses_of, worst_margins
 from cvxrobust.core.programs.joint.program import JointProgram
 from cvxrobust.core.programs.polynomial.recovery import neurons_from_matrix
+from cvxrobust.core.summary import Summarised, Summary
 from cvxrobust.core.weights import ClassWeight
+from cvxrobust.problems.data.description import activation_words, problem_summary
 from cvxrobust.problems.data.parameters import (
     Label,
     checked_activation,
@@ -53,8 +55,8 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 
-@dataclass(frozen=True, eq=False, init=False)
-class JointSDP:
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class JointSDP(Summarised):
     """Train a two-layer polynomial network of one output per class, all classes under one loss, to global optimality.
 
     The network has outputs ``f_k(x) = sum_j alpha_jk s(x'u_j)`` with ``s(t) = a t^2 + b t + c`` and ``||u_j||_2 = 1``,
@@ -129,6 +131,9 @@ class JointSDP:
 
     losses: ClassVar[tuple[str, ...]] = tuple(name for name, loss in LOSSES.items() if loss.margin)
     family: ClassVar[str] = "joint-sdp"
+
+    def _summary(self) -> Summary:
+        return problem_summary(self, f"{len(self.classes)} classes under one loss", activation_words(self.activation))
 
     def __init__(
         self,

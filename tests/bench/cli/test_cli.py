@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import math
 import os
 import signal
@@ -51,6 +52,24 @@ def test_the_package_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "cvxrobust", "--version"], capture_output=True, text=True)
     assert done.stdout.startswith("cvxrobust ")
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("command", ["solve", "path"])
+def test_verbose_says_lines_on_standard_error_and_json_stays_alone(command, run, csv, monkeypatch):
+    logger = logging.getLogger("cvxrobust")
+    monkeypatch.setattr(logger, "propagate", False)  # pytest listens to all loggers
+    monkeypatch.setattr(logger, "handlers", [])
+    one = ["--radius", 0.2, "--beta", 0.05, "--method", "direct"]
+    several = ["--radii", "0.2", "--betas", "0.05,0.1"]
+    common = [command, "--data", csv, "--backend", "clarabel", "--json", *(one if command == "solve" else several)]
+    code, out, err = run(*common, "--verbose")
+    assert code == 0, err
+    assert json.loads(out)
+    lines = [text for text in err.splitlines() if " lower " in text and " upper " in text and " gap " in text]
+    assert len(lines) >= 2
+    assert all((" clarabel/direct " in text or " start " in text or " point " in text) for text in lines)
+    code, _, err = run(*common, "--verbose", "--quiet")
+    assert (code, err) == (0, "")
 
 
 def test_solve_prints_bounds_accuracies_and_the_unit_of_the_radius(run, csv):

@@ -1,10 +1,12 @@
-"""Figures without a display, and their files."""
+"""Figures and axes, and files of them."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cvxrobust.bench.display import presentable
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.files import whole_file
+from cvxrobust.core.secrets import presentable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,6 +16,34 @@ COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:
 """Of what is compared, in its order; the ninth starts anew."""
 
 
+def axes_or_new(ax: "Axes | None", size: tuple[float, float] | None = None) -> "Axes":
+    """The axes given, or those of a new figure of pyplot's, which notebooks show by themselves.
+
+    Args:
+        ax: Axes to draw into.
+        size: Inches of a new figure; None for what matplotlib is set to.
+
+    Raises:
+        InputError: matplotlib is missing.
+    """
+    if ax is not None:
+        return ax
+    require_matplotlib()
+    from matplotlib import pyplot
+
+    return pyplot.subplots(figsize=size, layout="constrained")[1]
+
+
+def require_matplotlib() -> None:
+    """Refuse to draw where nothing can.
+
+    Raises:
+        InputError: matplotlib is missing.
+    """
+    if find_spec("matplotlib") is None:
+        raise InputError('plots need matplotlib, which is not installed: pip install "cvxrobust[plot]".')
+
+
 def new_picture(size: tuple[float, float] = (8.0, 5.0)) -> "tuple[Figure, Axes]":
     """An empty figure with one plot, of so many inches."""
     figure = new_figure(size)
@@ -21,7 +51,8 @@ def new_picture(size: tuple[float, float] = (8.0, 5.0)) -> "tuple[Figure, Axes]"
 
 
 def new_figure(size: tuple[float, float]) -> "Figure":
-    """An empty figure of so many inches."""
+    """An empty figure of so many inches, for a file."""
+    require_matplotlib()
     # Figure and canvas by hand: pyplot would choose a window system and keep global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from cvxrobust import InputError, PolynomialNetwork, Threat, evaluate_robustness
-from cvxrobust.bench.pictures.band import band, draw_band, draw_bands
+from cvxrobust.bench.pictures import band as before
+from cvxrobust.bench.pictures import surface as surface_before
+from cvxrobust.core.pictures import surface
+from cvxrobust.core.pictures.band import band, draw_band, draw_bands
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +49,8 @@ def test_one_radius_is_no_band(network, rows, tmp_path):
     with pytest.raises(InputError, match="drawn over two radii at least"):
         draw_band(report, tmp_path / "band.png")
     assert not (tmp_path / "band.png").exists()
+
+
+def test_names_that_were_public_before_pictures_moved_are_the_same():
+    assert (before.draw_band, before.draw_bands) == (draw_band, draw_bands)
+    assert surface_before.draw_surface is surface.draw_surface
