@@ -40,7 +40,12 @@ if TYPE_CHECKING:
     from cvxrobust.core.settings import Settings
     from cvxrobust.core.solving.solve import solve
     from cvxrobust.problems.data.batches import Batches
-    from cvxrobust.problems.model_selection import PolynomialClassifierCV, ReLUClassifierCV
+    from cvxrobust.problems.model_selection import (
+        PolynomialClassifierCV,
+        PolynomialRegressorCV,
+        ReLUClassifierCV,
+        ReLURegressorCV,
+    )
     from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
     from cvxrobust.problems.polynomial.boxes.box_sdp import BoxSDP
     from cvxrobust.problems.polynomial.joint.joint_sdp import JointSDP
@@ -76,11 +81,13 @@ __all__ = [
     "PolynomialClassifierCV",
     "PolynomialNetwork",
     "PolynomialRegressor",
+    "PolynomialRegressorCV",
     "Quality",
     "ReLUClassifier",
     "ReLUClassifierCV",
     "ReLUNetwork",
     "ReLURegressor",
+    "ReLURegressorCV",
     "Result",
     "RobustnessReport",
     "Settings",
@@ -131,7 +138,7 @@ _NAMES = {
     "problems.polynomial.streamed_sdp": "StreamedSDP",
     "problems.relu.adversarial_relu": "AdversarialReLU",
     "problems.relu.convex_relu": "ConvexReLU",
-    "problems.model_selection": "PolynomialClassifierCV ReLUClassifierCV",
+    "problems.model_selection": "PolynomialClassifierCV PolynomialRegressorCV ReLUClassifierCV ReLURegressorCV",
     "problems.sklearn_estimators": "PolynomialClassifier PolynomialRegressor ReLUClassifier ReLURegressor",
 }
 """Where each name of the public face lives, by module; what is imported above for type checkers says the same."""

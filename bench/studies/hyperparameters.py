@@ -77,7 +77,7 @@ def points(family: str, betas: Sequence[float] | None = None) -> Iterator[Point]
 
 def measure(family: str, folds: int, seed: int, betas: Sequence[float] | None = None) -> Iterator[Row]:
     """One row for every fold, table and point."""
-    from cvxrobust.problems.model_selection.folds import splits
+    from cvxrobust.problems.data.folds import splits
 
     parts = []
     for table in tables():

@@ -260,6 +260,15 @@ class AttackBall:
         return self.geometry.scaled_reach(self.ellipsoid.lengths) if self.dimension else 0.0
 
     @property
+    def usual_radius(self) -> float:
+        """A radius that is neither large nor small for inputs of size 1: with S, the one at which attacks go that far.
+
+        In the data's own units S may be anything: whoever looks for a radius begins here.
+        """
+        reach = 1.0 if self.ellipsoid is None else self.euclidean_reach
+        return 1.0 / reach if reach > 0.0 else 1.0
+
+    @property
     def unnoticed(self) -> float:
         """How far rounding may move an attack of radius 1, and ``N(g)`` of a g of length 1: 0 where S is a diagonal.
 

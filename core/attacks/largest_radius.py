@@ -13,7 +13,13 @@ FINE = 0.01
 """How far above what is certified a radius may lie that is not, relative to it."""
 
 
-def largest_certified(holds: Callable[[NDArray[np.intp], Array], NDArray[np.bool_]], count: int) -> Array:
+def largest_certified(
+    holds: Callable[[NDArray[np.intp], Array], NDArray[np.bool_]],
+    count: int,
+    *,
+    known: Array | None = None,
+    unit: float = 1.0,
+) -> Array:
     """The largest radii found that are certified, shape (count,); 0 where not even the smallest is.
 
     Each radius that is returned has been certified itself, so nothing is assumed of how a bound depends on radii.
@@ -21,10 +27,12 @@ def largest_certified(holds: Callable[[NDArray[np.intp], Array], NDArray[np.bool
     Args:
         holds: Whether radii, shape (k,), are certified for the inputs of these numbers, shape (k,).
         count: Number of inputs.
+        known: Radii certified already, shape (count,), to go on from; None for none.
+        unit: What `SMALLEST` and `LARGEST` count, and where to begin: a radius that is neither.
     """
-    certified, refused = np.zeros(count), np.full(count, np.inf)
-    next_radius = np.ones(count)
-    rows = np.arange(count)
+    certified, refused = np.zeros(count) if known is None else known.copy(), np.full(count, np.inf)
+    next_radius = np.where(certified > 0.0, 2.0 * certified, unit)
+    rows = np.flatnonzero(np.isfinite(certified))
     while rows.size:
         asked = next_radius[rows]
         good = holds(rows, asked)
@@ -33,6 +41,6 @@ def largest_certified(holds: Callable[[NDArray[np.intp], Array], NDArray[np.bool
         # Doubled while all is well, halved while nothing is, then between the two.
         guess = np.where(np.isinf(high), 2.0 * low, np.where(low == 0.0, 0.5 * high, np.sqrt(low * high)))
         next_radius[rows] = guess
-        done = (guess > LARGEST) | (guess < SMALLEST) | ((low > 0.0) & (high <= (1.0 + FINE) * low))
-        rows = rows[~done]
+        outside = (np.isinf(high) & (guess > LARGEST * unit)) | ((low == 0.0) & (guess < SMALLEST * unit))
+        rows = rows[~(outside | ((low > 0.0) & (high <= (1.0 + FINE) * low)))]
     return certified

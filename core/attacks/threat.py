@@ -100,6 +100,10 @@ class AttackSet:
         """The same, of a radius."""
         return replace(self, ball=replace(self.ball, radius=np.full(self.X.shape[0], self.reaching(radius))))
 
+    def of_radii(self, radius: Array) -> Self:
+        """The same, each row of its radius, shape (n,)."""
+        return replace(self, ball=replace(self.ball, radius=radius))
+
     def reaching(self, radius: float) -> float:
         """A radius, 0 where attacks reach nothing."""
         return float(radius) if self.movable else 0.0

@@ -90,6 +90,15 @@ class TwoSidedLoss(Loss, Protocol):
         ...
 
 
+@runtime_checkable
+class LikelihoodLoss(Loss, Protocol):
+    """A loss of margins that is minus the logarithm of a probability, that of the label."""
+
+    def log_probability(self, t: Array) -> Array:
+        """Logarithm of the probability of the label, shape (n,); those of both labels add up to 1."""
+        ...
+
+
 class PlainLoss(Loss, Protocol):
     """A loss that has a name of its own: every sample counts alike, unless weights say otherwise.
 

@@ -23,6 +23,10 @@ class Logistic:
         """Loss of each sample, without overflow."""
         return np.logaddexp(0.0, -t)
 
+    def log_probability(self, t: Array) -> Array:
+        """Of the label, in the model that this loss fits: ``1 / (1 + exp(-t))``."""
+        return np.asarray(-np.logaddexp(0.0, -t))
+
     def derivative(self, t: Array, target: Array) -> Array:
         """Minus the probability of the wrong label."""
         from scipy.special import expit  # slow to import, and only this loss needs it

@@ -218,7 +218,9 @@ class PolynomialNetwork(TwoLayerNetwork):
         distance = np.full(inputs.shape[0], np.inf)
         attack = self._attack(distance)
         if attack.geometry.separable:
-            return largest_certified(lambda rows, radii: self._held(inputs[rows], index[rows], radii), index.size)
+            return largest_certified(
+                lambda rows, radii: self._held(inputs[rows], index[rows], radii), index.size, unit=attack.usual_radius
+            )
         for quadratic, rows, _ in self.contests(index):
             distance[rows] = np.minimum(distance[rows], np.asarray(quadratic.distance(inputs[rows], attack)))
         return distance

@@ -291,7 +291,7 @@ class ReLUNetwork(TwoLayerNetwork):
         """Radius within which, by `lower_bound`, no attack changes the label of an input, shape (n,).
 
         A lower bound of the distance to the nearest input with another label, found by doubling and bisection between
-        2^-20 and 2^20, to a hundredth of itself; 0 where nothing is certified.
+        2^-20 and 2^20 times `AttackBall.usual_radius`, to a hundredth of itself; 0 where nothing is certified.
 
         Args:
             X: Inputs, shape (n, d).
@@ -309,6 +309,7 @@ class ReLUNetwork(TwoLayerNetwork):
         return largest_certified(
             lambda rows, radii: inner.lower_bound(inputs[rows], labels[rows], radii, norm, steps=steps) > 0.0,
             len(inputs),
+            unit=AttackBall(norm, np.zeros(0), self.n_features, self.ellipsoid).usual_radius,
         )
 
     def to_torch(self) -> "torch.nn.Module":

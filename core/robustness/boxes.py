@@ -1,7 +1,7 @@
 """Polynomial networks against attacks in the norm inf: Shor's bound of the box itself, in what range inputs have."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from cvxrobust.core.attacks.boxes.certify import certified
 from cvxrobust.core.attacks.boxes.exact import worst_in_box
 from cvxrobust.core.attacks.boxes.margins import Boxes, BoxMargins
 from cvxrobust.core.attacks.threat import AttackSet
+from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.robustness.attacks import Best, Effort
 from cvxrobust.core.robustness.contest import Index
@@ -27,9 +28,30 @@ MOST_INPUTS = 2048
 """Of boxes: what is factored has that order, and beyond it the ellipsoid around a box is judged in its place."""
 
 
-def judges_boxes(network: PolynomialNetwork, ball: AttackBall) -> bool:
-    """Whether attacks are boxes, and such that `BoxCertifier` can judge them."""
+def judges_boxes(network: TwoLayerNetwork, ball: AttackBall) -> bool:
+    """Whether attacks are boxes, and such that `BoxCertifier` can judge them of a polynomial network."""
     return ball.geometry.separable and network.n_features <= MOST_INPUTS
+
+
+def radii_around(network: PolynomialNetwork, attacks: AttackSet) -> Array:
+    """Radii of attacks in any norm, shape (n,), below which no label changes in l2 balls or ellipsoids around them.
+
+    In norm 2, where these are the attacks themselves, a label changes beyond.
+
+    Args:
+        network: Without a standardizer.
+        attacks: Those on the rows, whatever their radius.
+    """
+    ball = attacks.ball
+    distance = np.asarray(network.replace(norm=2, ellipsoid=ball.ellipsoid).distance_to_boundary(attacks.X))
+    return np.asarray(distance / around_in_l2(ball))
+
+
+def around_in_l2(ball: AttackBall) -> float:
+    """By what factor the l2 ball or ellipsoid around attacks is larger: ``||e||_2 <= factor ||e||_p``; 1 in norm 2."""
+    if ball.geometry.isotropic:
+        return 1.0
+    return ball.geometry.euclidean_reach(max(ball.dimension, 1)) * (1.0 + 4.0 * EPS)
 
 
 @dataclass
@@ -56,27 +78,27 @@ class BoxCertifier:
         """Which rows keep their class at each radius, shape (k, n)."""
         n, order = index.size, np.argsort(radii, kind="stable")
         right = NetworkModel(self.network).predicted(attacks.X) == index
-        around = self._around(attacks)
+        around = radii_around(self.network, attacks)
         # How many radii of a row are proved, and from which on they are not.
         proved = np.where(right, (around[:, None] > radii[order]).sum(axis=1), 0)
         refuted = np.where(right, radii.size, 0)
         deadline = time.monotonic() + self.seconds
         while (left := np.flatnonzero(proved < refuted)).size:
             asked = (proved[left] + refuted[left]) // 2
-            good = self._proved(_of_radii(attacks, left, radii[order][asked]), index[left], deadline)
+            good = self.proved(attacks.of(left).of_radii(radii[order][asked]), index[left], deadline)
             proved[left[good]], refuted[left[~good]] = asked[good] + 1, asked[~good]
         held = np.zeros((radii.size, n), dtype=np.bool_)
         held[order] = np.arange(radii.size)[:, None] < proved
         return held
 
-    def _around(self, attacks: AttackSet) -> Array:
-        """Radii of attacks, shape (n,), at which l2 balls or ellipsoids around them are certified."""
-        ball = attacks.ball
-        network = self.network.replace(norm=2, ellipsoid=ball.ellipsoid)
-        factor = ball.geometry.euclidean_reach(max(ball.dimension, 1)) * (1.0 + 4.0 * EPS)
-        return np.asarray(network.distance_to_boundary(attacks.X) / factor)
+    def proved(self, attacks: AttackSet, index: Index, deadline: float = np.inf) -> Held:
+        """Which rows keep their class at a radius each, shape (n,).
 
-    def _proved(self, attacks: AttackSet, index: Index, deadline: float) -> Held:
+        Args:
+            attacks: Of these radii.
+            index: The classes, shape (n,).
+            deadline: For branch and bound.
+        """
         boxes = Boxes.around(attacks.X, attacks.ball, attacks.low, attacks.high)
         held = np.ones(index.size, dtype=np.bool_)
         for quadratic, rows, signs in self.network.contests(index):
@@ -124,9 +146,3 @@ class CoordinateDescent:
             points = attacks.X.copy()
             points[rows] = attacks.of(rows).moved(margins.points(own, e) - attacks.X[rows])
             best.offer(points, model.margins(points, index))
-
-
-def _of_radii(attacks: AttackSet, rows: NDArray[np.intp], radii: Array) -> AttackSet:
-    """The attacks on some rows, each with a radius of its own."""
-    own = attacks.of(rows)
-    return replace(own, ball=replace(own.ball, radius=radii))

@@ -15,7 +15,7 @@ from cvxrobust.core.attacks.threat import ROUNDING, AttackSet
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.robustness import forests, trees
-from cvxrobust.core.robustness.boxes import BoxCertifier, judges_boxes
+from cvxrobust.core.robustness.boxes import BoxCertifier, judges_boxes, radii_around
 from cvxrobust.core.robustness.contest import Index
 from cvxrobust.core.robustness.models import Model, NetworkModel, is_linear, linear_scores
 
@@ -89,14 +89,8 @@ class QuadraticCertifier(_Measured):
 
     def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """One distance answers every radius."""
-        ball = attacks.ball
-        network, factor = replace(self.model, norm=2, ellipsoid=ball.ellipsoid), 1.0
-        if not ball.geometry.isotropic:
-            # ||e||_2 <= factor ||e||_p in as many coordinates as attacks have.
-            factor = ball.geometry.euclidean_reach(max(ball.dimension, 1)) * (1.0 + 4.0 * EPS)
-        right = NetworkModel(network).predicted(attacks.X) == index
-        distance = network.distance_to_boundary(attacks.X)
-        return np.asarray(right & (distance > factor * radii[:, None]))
+        right = NetworkModel(self.model).predicted(attacks.X) == index
+        return np.asarray(right & (radii_around(self.model, attacks) > radii[:, None]))
 
 
 @dataclass

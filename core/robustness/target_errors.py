@@ -6,10 +6,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.norms import Norm, check_norm
+from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.robustness.boxes import around_in_l2, judges_boxes
+from cvxrobust.core.validation import as_numbers
 
 Array = NDArray[np.float64]
 
@@ -30,28 +34,53 @@ class OutputRange:
     def under_attack(
         cls, network: PolynomialNetwork | ReLUNetwork, X: ArrayLike, radius: ArrayLike, norm: Norm | None = None
     ) -> Self:
-        """Of a polynomial network exactly (but for rounding), of a ReLU network by linear relaxation.
+        """Exactly in l2 and ellipsoids of polynomial networks, but for rounding; of ReLU networks by linear relaxation.
+
+        Of polynomial networks in boxes by Shor's bound; in norm 1, and in boxes of very many inputs, in the l2 ball or
+        ellipsoid around the attacks.
 
         Args:
             network: Of one output.
             X: Inputs as the network takes them, shape (n, d).
             radius: One, or one per row, in the network's units.
-            norm: Of the attacks; None for 2, and a ReLU network's own.
+            norm: Of the attacks; None for the network's own.
 
         Raises:
-            InputError: The network has several outputs, attacks on a polynomial network are not in l2, or shapes or
-                radii do not fit.
+            InputError: The network has several outputs, or shapes or radii do not fit.
         """
         if network.alpha.ndim != 1:
             raise InputError(f"the network has {network.alpha.shape[1]} outputs; expected one, of a number.")
+        n, asked = np.shape(X)[0], check_norm(network.norm if norm is None else norm)
         signed = network.replace(regression=False, classes=None)
-        n = np.shape(X)[0]
         up, down = np.ones(n), -np.ones(n)
         if isinstance(signed, ReLUNetwork):
-            return cls(signed.lower_bound(X, up, radius, norm), -signed.lower_bound(X, down, radius, norm))
-        if norm is not None and check_norm(norm) != 2:
-            raise InputError(f"norm is {norm!r}, but errors of polynomial networks are for l2 attacks; give 2.")
-        return cls(signed.worst_margins(X, up, radius), -signed.worst_margins(X, down, radius))
+            return cls(signed.lower_bound(X, up, radius, asked), -signed.lower_bound(X, down, radius, asked))
+        ball = AttackBall(asked, np.zeros(n), network.n_features, network.ellipsoid)
+        if not (ball.geometry.isotropic or judges_boxes(network, ball)):
+            radius, asked = around_in_l2(ball) * as_numbers(radius, "radius"), 2
+        judged = signed.replace(norm=asked)
+        return cls(judged.worst_margins(X, up, radius), -judged.worst_margins(X, down, radius))
+
+    @classmethod
+    def of_threat(
+        cls, network: PolynomialNetwork | ReLUNetwork, X: ArrayLike, radius: ArrayLike, threat: Threat
+    ) -> Self:
+        """The same under other attacks than the network's own; of the range of inputs it makes no use.
+
+        Args:
+            network: Of one output.
+            X: Inputs as the network takes them, shape (n, d).
+            radius: One, or one per row, in the network's units.
+            threat: In the network's units.
+
+        Raises:
+            InputError: As `under_attack`, or the threat does not fit the network.
+        """
+        attacks = threat.on(np.zeros((1, network.n_features)))
+        ball = attacks.ball
+        plain = network.replace(ellipsoid=None)
+        shaped = plain if ball.ellipsoid is None else plain.replace(norm=2).replace(ellipsoid=ball.ellipsoid)
+        return cls.under_attack(shaped, X, radius if attacks.movable else 0.0, ball.norm)
 
     def largest_errors(self, targets: Array) -> Array:
         """What no attack makes ``|f - y|`` exceed, shape (n,), for targets y, shape (n,), in units of the outputs."""

@@ -101,11 +101,13 @@ class ShapeArrays:
         scale: Shape (d,).
         covariance: Shape (d, d).
         directions: Shape (d, q). At most one of the three.
+        bounds: The range that attacked inputs stay in, shapes (d,); None for no range.
     """
 
     scale: Array | None = None
     covariance: Array | None = None
     directions: Array | None = None
+    bounds: tuple[Array, Array] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What classifiers share that choose their own hyperparameters."""
+"""What estimators share that choose their own hyperparameters."""
 
 import os
 import warnings
@@ -11,16 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, check_random_state
+from sklearn.utils.validation import check_consistent_length, check_random_state
 
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
-from cvxrobust.core.attacks.threat import Threat
-from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.pictures.surface import plot_surface
 from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import together
-from cvxrobust.problems.model_selection.folds import splits
+from cvxrobust.problems.data.folds import splits
 from cvxrobust.problems.model_selection.grids import (
     FACTORS,
     Candidates,
@@ -29,11 +27,14 @@ from cvxrobust.problems.model_selection.grids import (
     checked_threat_radius,
     factors_in_l2,
 )
-from cvxrobust.problems.model_selection.scoring import threat_of_shape, withstands
-from cvxrobust.problems.model_selection.search import Search, named_like, stated_for
+from cvxrobust.problems.model_selection.scoring import CertifiedAccuracy, Judge, WorstError, withstands
+from cvxrobust.problems.model_selection.search import Search, named_like
 from cvxrobust.problems.model_selection.surface import RULES, ScoreSurface
-from cvxrobust.problems.sklearn_estimators.base import TrainingRows
-from cvxrobust.problems.sklearn_estimators.classifiers import NetworkClassifier
+from cvxrobust.problems.sklearn_estimators.base import NetworkEstimator
+from cvxrobust.problems.sklearn_estimators.classifying import NetworkClassifier
+from cvxrobust.problems.sklearn_estimators.probabilities import check_calibration
+from cvxrobust.problems.sklearn_estimators.regressing import NetworkRegressor
+from cvxrobust.problems.sklearn_estimators.rows import TrainingRows, radii_of_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,11 +45,13 @@ SHOWN = 3
 """Points that a warning names."""
 
 
-class CrossValidatedClassifier(NetworkClassifier):
-    """Base of these classifiers: a subclass has a constructor, and says what is trained at a point of the grid."""
+class CrossValidated(NetworkEstimator):
+    """Base of these estimators: a subclass has a constructor, says what is trained at a point of the grid, and judges.
 
-    threat_radius: float
-    norm: Norm
+    In `fit` radii of rows are what others are multiplied by: 1, or those of `sample_radius`.
+    """
+
+    threat_radius: float | None
     betas: ArrayLike | int
     radii: ArrayLike | None
     radius_factors: ArrayLike | None
@@ -56,14 +59,16 @@ class CrossValidatedClassifier(NetworkClassifier):
     rule: str
     refit: bool
     search_tolerance: float
-    random_state: Any
     n_jobs: int | None
     verbose: int
     warm: bool
     folder: str | os.PathLike[str] | None
 
-    def _single(self, seed: int) -> NetworkClassifier:
-        """The classifier of a point, whose beta, radius and number of gates are yet to be set."""
+    surface_: ScoreSurface
+    best_params_: dict[str, float | int]
+
+    def _single(self, seed: int) -> Any:
+        """The estimator of a point, whose beta, radius and number of gates are yet to be set."""
         raise NotImplementedError
 
     def _training_norm(self, norm: Norm) -> Norm:
@@ -74,40 +79,63 @@ class CrossValidatedClassifier(NetworkClassifier):
         """Numbers of gates to try where a problem of all rows is this one; none where networks have none."""
         return ()
 
+    def _judge(self, radius: float) -> Judge:
+        """What scores rows held out."""
+        raise NotImplementedError
+
+    def _strata(self, rows: TrainingRows, counted: NDArray[np.bool_]) -> tuple[NDArray[Any], bool]:
+        """What folds keep in proportion, shape (n,), and whether it is targets, of which they keep nothing."""
+        raise NotImplementedError
+
+    def _counts(self, rows: TrainingRows) -> NDArray[np.bool_]:
+        """Which rows count, shape (n,)."""
+        return np.ones(rows.targets.size, dtype=np.bool_) if rows.weights is None else rows.weights > 0.0
+
     def fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        *,
+        sample_radius: ArrayLike | None = None,
     ) -> Self:
-        """Choose hyperparameters on rows X, shape (n, d), with labels y of any kind, shape (n,), and train with them.
+        """Choose hyperparameters on rows X, shape (n, d), with labels or targets y, shape (n,), and train with them.
 
         Args:
             X: Inputs; a sparse matrix is read as the table that it stands for, where that fits into memory.
-            y: Labels.
+            y: Labels of any kind, or real targets.
             sample_weight: What each row counts, in training and in scores, shape (n,): 2 is a row twice, 0 leaves it
                 out.
             groups: Rows with the same one are never on both sides of a fold, shape (n,); None for rows that come again.
+            sample_radius: A radius of the attacks on each row, 0 or more, shape (n,), which that of the threat and
+                those to train at multiply (`threat_radius` None for 1).
 
         Raises:
             ValueError: The data, the attacks or what is to be tried is unusable, or there are fewer than two classes.
         """
-        for name in ("network_", "best_estimator_", "result_", "threat_"):  # of an earlier fit
+        for name in ("network_", "best_estimator_", "result_", "calibrator_"):  # of an earlier fit
             self.__dict__.pop(name, None)
         if self.rule not in RULES:
             raise UnknownNameError("rule", self.rule, RULES)
-        norm, radius = check_norm(self.norm), checked_threat_radius(self.threat_radius)
-        inputs, labels = self._checked(X, y)
-        check_classification_targets(labels)
-        weights = together(sample_weight, None, labels, inputs.shape[0])
-        combined = together(weights, self.class_weight, labels, inputs.shape[0])
-        counted = np.ones(labels.size, dtype=np.bool_) if combined is None else combined > 0.0
-        rows = TrainingRows(inputs, labels, weights, 0.0)
-        self._numbered(rows.take(counted))
+        norm, radius = (
+            check_norm(self.norm),
+            checked_threat_radius(self.threat_radius, float(sample_radius is not None)),
+        )
+        judge = self._judge(radius)
+        rows = self._given(X, y, sample_weight, sample_radius)
+        units = 1.0 if sample_radius is None else radii_of_rows(None, sample_radius, rows.targets.size)
+        rows = replace(rows, radius=units)
+        counted = self._counts(rows)
+        strata, of_targets = self._strata(rows, counted)
         of_folds, of_gates = self._seeds()
         single = named_like(self._single(of_gates), self)
         candidates = self._candidates(single, rows.take(counted), norm, radius)
-        index = np.searchsorted(self.classes_, np.where(counted, labels, self.classes_[0]))
-        folds = splits(self.cv, inputs, index, counted, groups, of_folds)
+        folds = splits(self.cv, rows.inputs, strata, counted, groups, of_folds, targets=of_targets)
         kept = None if self.folder is None else Path(self.folder)
-        search = Search(single, candidates, norm, radius, self.search_tolerance, bool(self.verbose), self.warm, kept)
+        search = Search(
+            single, candidates, norm, self.bounds, judge, self.search_tolerance, bool(self.verbose), self.warm, kept
+        )
         self._keep(search.surface(rows, folds, self.n_jobs))
         return self._refitted(single, rows.take(counted), norm, radius) if self.refit else self
 
@@ -126,14 +154,8 @@ class CrossValidatedClassifier(NetworkClassifier):
         return plot_surface(self.surface_, ax, self.best_index_, gates)
 
     @property
-    def certificate_(self) -> Certificate:
-        """How far the network can be from the best of its kind on all rows of `fit`."""
-        found: Certificate = self.result_.certificate
-        return found
-
-    @property
     def scores_(self) -> Array:
-        """Certified accuracy under the threat by beta, radius, number of gates and fold, shape (B, R, G, F)."""
+        """What every point scored under the threat in every fold, shape (B, R, G, F), larger is better."""
         return self.surface_.scores
 
     @property
@@ -141,33 +163,8 @@ class CrossValidatedClassifier(NetworkClassifier):
         """Standard deviations over folds, shape (B, R, G)."""
         return self.surface_.standard_deviations
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
-
-    def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | ArrayLike) -> Array:
-        """Accuracy that no attack of the threat's kind can take, by proof, at each radius, shape (k,).
-
-        What hyperparameters are chosen by: exact for polynomial networks against l2 attacks and ellipsoids, a lower
-        bound otherwise. Units are those of `threat_radius`.
-
-        Raises:
-            ValueError: A radius is none, or there is not one label per row.
-        """
-        inputs, labels = self._inputs(X), self._labels(y)
-        check_consistent_length(inputs, labels)
-        asked = np.atleast_1d(as_numbers(radii, "radii", "expected finite values of 0 or more"))
-        if not ((asked >= 0.0) & np.isfinite(asked)).all():
-            raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
-        return np.asarray(withstands(self.network_, inputs, labels, self.threat_, asked).mean(axis=1))
-
-    @property
-    def threat_(self) -> Threat:
-        """The attacks that hyperparameters were chosen by, but for their radius, on inputs as the network sees them."""
-        check_is_fitted(self)
-        return self._threat
-
-    def _own_radius(self) -> float:
-        return float(self.threat_radius)
+    def _asked_radius(self) -> tuple[ArrayLike | None, str]:
+        return self.threat_radius, "threat_radius"
 
     def _inputs(self, X: ArrayLike) -> Array:
         if hasattr(self, "surface_") and not hasattr(self, "network_"):
@@ -178,16 +175,19 @@ class CrossValidatedClassifier(NetworkClassifier):
         return super()._inputs(X)
 
     def _seeds(self) -> tuple[int, int]:
-        """Of the folds and of the gates; a whole number draws the gates that `seed` draws elsewhere."""
-        drawn = check_random_state(self.random_state).randint(2**31 - 1, size=2).tolist()
-        return drawn[0], int(self.random_state) if isinstance(self.random_state, Integral) else drawn[1]
+        """Of the folds and of the gates; a whole number draws the gates that `random_state` draws elsewhere."""
+        gates = self._seed()
+        drawn = check_random_state(self.random_state if isinstance(self.random_state, Integral) else gates)
+        return int(drawn.randint(2**31 - 1)), gates
 
-    def _candidates(self, single: NetworkClassifier, rows: TrainingRows, norm: Norm, radius: float) -> Candidates:
-        stated, _ = stated_for(single, rows)
-        movable = threat_of_shape(norm, stated.shape).on(rows.inputs[:1]).ball.dimension
+    def _candidates(self, single: Any, rows: TrainingRows, norm: Norm, radius: float) -> Candidates:
+        stated = single._stated(single._meant(rows))
+        self._range(rows.inputs.shape[1], None)  # which is that of judgements, not of trainings
+        movable = stated.threat(norm).on(stated.rows.inputs[:1]).ball.dimension
         usual = FACTORS if self._training_norm(norm) == norm else factors_in_l2(GEOMETRIES[norm], movable)
         radii = checked_radii(self.radii, self.radius_factors, radius, usual)
-        return Candidates(checked_betas(self.betas), radii, self._asked_gates(stated.problem))
+        # Whatever is wrong with the problem is said before any work.
+        return Candidates(checked_betas(self.betas), radii, self._asked_gates(stated.of_radius(0.0)))
 
     def _keep(self, surface: ScoreSurface) -> None:
         """What the search found."""
@@ -209,14 +209,84 @@ class CrossValidatedClassifier(NetworkClassifier):
             stacklevel=3,
         )
 
-    def _refitted(self, single: NetworkClassifier, rows: TrainingRows, norm: Norm, radius: float) -> Self:
+    def _refitted(self, single: Any, rows: TrainingRows, norm: Norm, radius: float) -> Self:
         best = single.set_params(**self.best_params_)
-        stated, classes = stated_for(best, replace(rows, radius=self.radius_))
-        best._solved(stated, classes=classes)
-        self._threat = threat_of_shape(norm, stated.shape)
-        ball = self._threat.on(stated.rows.inputs[:1]).ball
+        stated = best._stated(best._meant(rows.of_radius(self.radius_)))
+        best._solved(stated)
         self.best_estimator_, self.network_, self.result_ = best, best.network_, best.result_
         self.constant_features_ = best.constant_features_
-        reach = radius * ball.dual_norm(np.eye(ball.attackable)) * (ball.dimension > 0)
-        self.attack_reach_ = reach if stated.standardizer is None else reach * stated.standardizer.scale
+        self._judged_by(stated, norm, rows.of_radius(radius).radius)
+        return self
+
+
+class CrossValidatedClassifier(CrossValidated, NetworkClassifier):
+    """Classifiers that are chosen by the share of rows held out that are proved to withstand the threat."""
+
+    def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | ArrayLike) -> Array:
+        """Accuracy that no attack of the threat's kind can take, by proof, at each radius, shape (k,).
+
+        What hyperparameters are chosen by: exact for polynomial networks against l2 attacks and ellipsoids, a lower
+        bound otherwise. Units are those of `threat_radius`.
+
+        Raises:
+            ValueError: A radius is none, or there is not one label per row.
+        """
+        inputs, labels = self._inputs(X), self._labels(y)
+        check_consistent_length(inputs, labels)
+        asked = np.atleast_1d(as_numbers(radii, "radii", "expected finite values of 0 or more"))
+        if not ((asked >= 0.0) & np.isfinite(asked)).all():
+            raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
+        return np.asarray(withstands(self.network_, inputs, labels, self.threat_, asked).mean(axis=1))
+
+    def _judge(self, radius: float) -> Judge:
+        check_calibration(self.calibration)
+        return CertifiedAccuracy(radius)
+
+    def _counts(self, rows: TrainingRows) -> NDArray[np.bool_]:
+        combined = together(rows.weights, self.class_weight, rows.targets, rows.targets.size)
+        return np.ones(rows.targets.size, dtype=np.bool_) if combined is None else combined > 0.0
+
+    def _strata(self, rows: TrainingRows, counted: NDArray[np.bool_]) -> tuple[NDArray[Any], bool]:
+        check_classification_targets(rows.targets)
+        self._numbered(rows.take(counted))
+        labels = np.where(counted, rows.targets, self.classes_[0])
+        return np.searchsorted(self.classes_, labels), False
+
+    def _refitted(self, single: Any, rows: TrainingRows, norm: Norm, radius: float) -> Self:
+        super()._refitted(single, rows, norm, radius)
+        best = self.best_estimator_
+        best._calibrate(rows.of_radius(self.radius_))
+        if self.calibration is not None:
+            self.calibrator_ = best.calibrator_
+        return self
+
+
+class CrossValidatedRegressor(CrossValidated, NetworkRegressor):
+    """Regressors that are chosen by the largest errors that attacks may make on rows held out, by proof."""
+
+    error: str
+
+    def robust_errors(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> Array:
+        """What no attack of the threat's kind makes ``|f(x + D) - y|`` exceed, by proof, shape (n,).
+
+        What hyperparameters are chosen by: exact for polynomial networks against l2 attacks and ellipsoids.
+
+        Args:
+            X: Inputs, shape (n, d).
+            y: Targets, shape (n,), in whose units errors are.
+            radius: One, or one per row; units are those of `threat_radius`.
+        """
+        return self._largest_errors(X, y, radius)
+
+    def _judge(self, radius: float) -> Judge:
+        self._check_loss()
+        return WorstError(radius, self.error)
+
+    def _strata(self, rows: TrainingRows, counted: NDArray[np.bool_]) -> tuple[NDArray[Any], bool]:
+        return rows.targets, True
+
+    def _refitted(self, single: Any, rows: TrainingRows, norm: Norm, radius: float) -> Self:
+        super()._refitted(single, rows, norm, radius)
+        best = self.best_estimator_
+        self.target_mean_, self.target_scale_ = best.target_mean_, best.target_scale_
         return self

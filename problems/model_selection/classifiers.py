@@ -13,7 +13,7 @@ from cvxrobust.problems.model_selection.base import Array, CrossValidatedClassif
 from cvxrobust.problems.model_selection.grids import BETAS, checked_gates
 from cvxrobust.problems.model_selection.surface import BEST
 from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION
-from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Shape
+from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Range, Shape
 from cvxrobust.problems.sklearn_estimators.classifiers import PolynomialClassifier, ReLUClassifier
 
 
@@ -26,7 +26,8 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
 
     Args:
         threat_radius: Of the attacks that the classifier is to withstand, in the units of `attack_units`, or of the
-            shape that scale, covariance or directions give to attacks; 0 to choose by clean accuracy.
+            shape that scale, covariance or directions give to attacks; 0, or None, to choose by clean accuracy. Where
+            `fit` has `sample_radius`, what that is multiplied by, None for 1.
         norm: Of these attacks: 2, "inf" or 1. Training is against l2 attacks, whose radius is chosen.
         betas: Weights of the penalty to try, or how many, from 0.1 to 0.001 on a logarithmic scale.
         radii: Radii to train at, in the units of `threat_radius`; None to go by factors.
@@ -38,7 +39,7 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
             standard error of the best.
         refit: Train on all rows with what was chosen; without it there is no network.
         search_tolerance: Relative certified gap at every point of the grid.
-        random_state: Of the folds.
+        random_state: Of the folds, and of solvers that draw anything.
         n_jobs: Processes for folds, as in scikit-learn.
         verbose: Say on standard error how far it is.
         warm: Let points of a fold help each other (`solve_path`). Which of the networks within `search_tolerance` of
@@ -62,6 +63,10 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
         attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
             units without `standardize`), or ``"data"``, the data's units.
+        bounds: With norm "inf" the range that inputs stay in under attack, whatever `attack_units`: the least and the
+            largest values, each a number or one for each feature, in the data's units; None for none.
+        calibration: How outputs of the last network become the probabilities of `predict_proba`, as for
+            `PolynomialClassifier`.
 
     Attributes:
         best_params_: What was chosen: beta and radius, also as `beta_` and `radius_`.
@@ -71,10 +76,10 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         scores_: Certified accuracy under the threat, shape (B, R, 1, F); `score_std_` has deviations over folds.
         best_estimator_: The `PolynomialClassifier` that was trained on all rows.
         network_: Its network, which is asked about attacks of the threat's shape, and can be saved.
-        result_: Its `Result`; `certificate_` is its certificate.
+        result_: Its `Result`; `certificate_` is its certificate, `n_iter_` its iterations.
         threat_: The `Threat`, in the network's units.
         classes_: The labels, sorted.
-        n_features_in_: Number of features.
+        n_features_in_: Number of features; `feature_names_in_` their names, if they have any.
         attack_reach_: By how much an attack of the threat may move each feature, in the data's units, shape (d,).
         constant_features_: Features that carry nothing, by name or number: one value in all training rows.
     """
@@ -82,7 +87,7 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
     def __init__(
         self,
         *,
-        threat_radius: float = 0.0,
+        threat_radius: float | None = None,
         norm: Norm = 2,
         betas: ArrayLike | int = BETAS,
         radii: ArrayLike | None = None,
@@ -110,6 +115,8 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         directions: ArrayLike | None = None,
         immutable: object = None,
         attack_units: str = STANDARDIZED,
+        calibration: str | None = None,
+        bounds: Range = None,
     ) -> None:
         self.threat_radius = threat_radius
         self.norm: Norm = norm
@@ -139,13 +146,15 @@ class PolynomialClassifierCV(CrossValidatedClassifier):
         self.directions = directions
         self.immutable = immutable
         self.attack_units = attack_units
+        self.calibration = calibration
+        self.bounds = bounds
 
     def _single(self, seed: int) -> PolynomialClassifier:
         return PolynomialClassifier(
             loss=self.loss, activation=self.activation, standardize=self.standardize, backend=self.backend,
             method=self.method, tolerance=self.tolerance, time_limit=self.time_limit, polish=self.polish,
             class_weight=self.class_weight, scale=self.scale, covariance=self.covariance, directions=self.directions,
-            immutable=self.immutable, attack_units=self.attack_units,
+            immutable=self.immutable, attack_units=self.attack_units, calibration=self.calibration, random_state=seed,
         )  # fmt: skip
 
     def _training_norm(self, norm: Norm) -> Norm:
@@ -159,7 +168,8 @@ class ReLUClassifierCV(CrossValidatedClassifier):
 
     Args:
         threat_radius: Of the attacks that the classifier is to withstand, in the units of `attack_units`, or of the
-            shape that scale, covariance or directions give to attacks; 0 to choose by clean accuracy.
+            shape that scale, covariance or directions give to attacks; 0, or None, to choose by clean accuracy. Where
+            `fit` has `sample_radius`, what that is multiplied by, None for 1.
         norm: Of these attacks, and of those trained against: "inf", 2 or 1.
         betas: Weights of the penalty to try, or how many, from 0.1 to 0.001 on a logarithmic scale.
         radii: Radii to train at, in the units of `threat_radius`; None to go by factors.
@@ -196,6 +206,8 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
         attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
             units without `standardize`), or ``"data"``, the data's units.
+        calibration: How outputs of the last network become the probabilities of `predict_proba`, as for
+            `PolynomialClassifier`.
 
     Attributes:
         best_params_: What was chosen: beta, radius and n_gates, also as `beta_`, `radius_` and `n_gates_`.
@@ -205,10 +217,10 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         scores_: Certified accuracy under the threat, shape (B, R, G, F); `score_std_` has deviations over folds.
         best_estimator_: The `ReLUClassifier` that was trained on all rows.
         network_: Its network, which is asked about attacks of the threat's shape, and can be saved.
-        result_: Its `Result`; `certificate_` is its certificate.
+        result_: Its `Result`; `certificate_` is its certificate, `n_iter_` its iterations.
         threat_: The `Threat`, in the network's units.
         classes_: The labels, sorted.
-        n_features_in_: Number of features.
+        n_features_in_: Number of features; `feature_names_in_` their names, if they have any.
         attack_reach_: By how much an attack of the threat may move each feature, in the data's units, shape (d,).
         constant_features_: Features that carry nothing, by name or number: one value in all training rows.
     """
@@ -216,7 +228,7 @@ class ReLUClassifierCV(CrossValidatedClassifier):
     def __init__(
         self,
         *,
-        threat_radius: float = 0.0,
+        threat_radius: float | None = None,
         norm: Norm = "inf",
         betas: ArrayLike | int = BETAS,
         radii: ArrayLike | None = None,
@@ -246,6 +258,7 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         directions: ArrayLike | None = None,
         immutable: object = None,
         attack_units: str = STANDARDIZED,
+        calibration: str | None = None,
     ) -> None:
         self.threat_radius = threat_radius
         self.norm: Norm = norm
@@ -277,6 +290,7 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         self.directions = directions
         self.immutable = immutable
         self.attack_units = attack_units
+        self.calibration = calibration
 
     @property
     def n_gates_(self) -> int:
@@ -299,10 +313,10 @@ class ReLUClassifierCV(CrossValidatedClassifier):
     def _single(self, seed: int) -> ReLUClassifier:
         return ReLUClassifier(
             norm=self.norm, loss=self.loss, formulation=self.formulation, bias=self.bias, regate=self.regate,
-            seed=seed, standardize=self.standardize, backend=self.backend, method=self.method,
+            random_state=seed, standardize=self.standardize, backend=self.backend, method=self.method,
             tolerance=self.tolerance, time_limit=self.time_limit, class_weight=self.class_weight, scale=self.scale,
             covariance=self.covariance, directions=self.directions, immutable=self.immutable,
-            attack_units=self.attack_units,
+            attack_units=self.attack_units, calibration=self.calibration,
         )  # fmt: skip
 
     def _training_norm(self, norm: Norm) -> Norm:

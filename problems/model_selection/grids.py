@@ -74,7 +74,7 @@ def checked_radii(
     Args:
         radii: The radii themselves; None to go by factors.
         factors: The same in radii of the threat; None for the usual ones.
-        threat_radius: Of the attacks that the classifier is judged by.
+        threat_radius: Of the attacks that the network is judged by.
         usual: Factors where nothing is given.
 
     Raises:
@@ -117,12 +117,18 @@ def checked_gates(gates: ArrayLike) -> tuple[int, ...]:
     return tuple(sorted({int(one) for one in found}))
 
 
-def checked_threat_radius(radius: object) -> float:
+def checked_threat_radius(radius: object, usual: float) -> float:
     """The radius of the threat.
+
+    Args:
+        radius: What is asked for; None for the usual one.
+        usual: 0, or 1 where rows have radii of their own, which it multiplies.
 
     Raises:
         InputError: It is no finite number of 0 or more.
     """
+    if radius is None:
+        return usual
     found = as_numbers(radius, "threat_radius", "expected one finite number of 0 or more")
     if found.shape != () or not (np.isfinite(found) and found >= 0.0):
         raise InputError(f"threat_radius is {radius!r}; expected one finite number of 0 or more.")

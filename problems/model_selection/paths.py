@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cvxrobust.core.contracts.result import Termination
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.paths.follow import solve_path
@@ -55,7 +57,7 @@ def along_grid(
     """A certified network for every point of a grid.
 
     Args:
-        problem_at: The problem of a beta and a radius.
+        problem_at: The problem of a beta and a radius; where samples have radii of their own, a factor on these.
         betas: Descending.
         radii: Ascending.
         way: How to solve.
@@ -65,6 +67,8 @@ def along_grid(
         KeyboardInterrupt: Somebody interrupted a solve: what is left of a grid chooses nothing.
     """
     last = problem_at(betas[-1], radii[-1])
+    if np.unique(getattr(last, "radius", 0.0)).size > 1:
+        last = problem_at(betas[-1], 1.0)  # whose radii are what those of a path multiply
     # Better gates for the network found are others at every point, and paths know no polishing.
     if not way.together or way.polish is not None or getattr(last, "regate", 0) > 0:
         if way.folder is not None:

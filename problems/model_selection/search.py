@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,40 +14,23 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.weights import together
-from cvxrobust.problems.model_selection.folds import Split
+from cvxrobust.problems.data.folds import Split
 from cvxrobust.problems.model_selection.grids import Candidates
 from cvxrobust.problems.model_selection.paths import Way, along_grid
-from cvxrobust.problems.model_selection.scoring import threat_of_shape, withstands
+from cvxrobust.problems.model_selection.scoring import Judge
 from cvxrobust.problems.model_selection.surface import ScoreSurface
-from cvxrobust.problems.sklearn_estimators.base import Stated, TrainingRows
-from cvxrobust.problems.sklearn_estimators.classifiers import NetworkClassifier
+from cvxrobust.problems.sklearn_estimators.base import Range
+from cvxrobust.problems.sklearn_estimators.rows import TrainingRows
 
 Array = NDArray[np.float64]
 
 
-def named_like(single: NetworkClassifier, fitted: Any) -> NetworkClassifier:
-    """A classifier that knows the features' names, as one does that has seen the data."""
+def named_like(single: Any, fitted: Any) -> Any:
+    """An estimator that knows the features' names, as one does that has seen the data."""
     for name in ("feature_names_in_", "n_features_in_"):
         if hasattr(fitted, name):
             setattr(single, name, getattr(fitted, name))
     return single
-
-
-def stated_for(single: NetworkClassifier, rows: TrainingRows) -> tuple[Stated, tuple[Any, ...]]:
-    """What a classifier solves on some rows, all of which count, and the labels of its classes.
-
-    Args:
-        single: The classifier; its class weights are those of these rows.
-        rows: With labels as they come.
-    """
-    weight, labels = single.class_weight, rows.targets
-    if isinstance(weight, Mapping):
-        # A class of which a fold has no row needs no weight.
-        weight = {label: number for label, number in weight.items() if label in set(labels.tolist())}
-    weights = together(rows.weights, weight, labels, labels.size)
-    stated = single._stated(single._numbered(replace(rows, weights=weights)))
-    return stated, tuple(single.classes_.tolist())
 
 
 @dataclass(frozen=True)
@@ -55,20 +38,22 @@ class Search:
     """What is tried, and how points are judged.
 
     Args:
-        single: The classifier that is trained at each point; its beta, radius and number of gates are set.
+        single: The estimator that is trained at each point; its beta, radius and number of gates are set.
         candidates: The grid.
         norm: Of the threat.
-        threat_radius: Of the threat.
+        bounds: Of inputs under attack, in the data's units; None for no range.
+        judge: Scores rows held out.
         tolerance: Certified gap at each point.
         verbose: Say on standard error how far it is.
         warm: Whether points of a fold help each other.
         folder: Where every point is kept as soon as there is one; None for nowhere.
     """
 
-    single: NetworkClassifier
+    single: Any
     candidates: Candidates
     norm: Norm
-    threat_radius: float
+    bounds: Range
+    judge: Judge
     tolerance: float
     verbose: bool
     warm: bool = True
@@ -78,7 +63,8 @@ class Search:
         """Train and judge everywhere, several folds at a time where asked.
 
         Args:
-            rows: With labels as they come, weights without those of classes.
+            rows: With labels as they come, weights without those of classes; their radii, or 1, are what those of the
+                grid are multiplied by.
             folds: Rows to train on and to judge.
             n_jobs: Processes, as in scikit-learn.
         """
@@ -102,22 +88,21 @@ class Search:
     ) -> tuple[Array, Array, float]:
         """Scores and gaps of one fold with one number of gates, shapes (B, R), and its seconds."""
         clock = time.perf_counter()
-        copy: Any = clone(self.single)
-        single = named_like(copy, self.single)
+        single = named_like(clone(self.single), self.single)
         if gates is not None:
             single.set_params(n_gates=gates)
-        stated, classes = stated_for(single, train)
-        threat = threat_of_shape(self.norm, stated.shape)
+        stated = single._stated(single._meant(train, part=True))
+        threat = replace(stated.threat(self.norm), bounds=self.bounds)
 
         def problem_at(beta: float, radius: float) -> Any:
-            return single.set_params(beta=beta)._problem(replace(stated.rows, radius=radius), stated.shape)
+            single.set_params(beta=beta)
+            return stated.of_radius(radius)
 
         scores, gaps = np.full((2, *self.candidates.shape[:2]), np.nan)
         way = self._way(single, f"fold-{number}" if gates is None else f"fold-{number}-gates-{gates}")
         for point in along_grid(problem_at, self.candidates.betas, self.candidates.radii, way):
-            network = point.network.replace(standardizer=stated.standardizer, classes=classes)
-            (right,) = withstands(network, held.inputs, held.targets, threat, np.array([self.threat_radius]))
-            scores[point.place] = np.average(right, weights=held.weights)
+            network = single._finished(point.network, stated)
+            scores[point.place] = np.average(self.judge(network, held, threat), weights=held.weights)
             gaps[point.place] = point.gap
         seconds = time.perf_counter() - clock
         if self.verbose:
@@ -125,7 +110,7 @@ class Search:
             about = "" if gates is None else f", {gates} gates"
             print(
                 f"fold {number + 1}{about}: {gaps.size} points, {certified} certified to {self.tolerance:g}, best "
-                f"{100.0 * scores.max():.1f} %, {seconds:.1f} s",
+                f"{self.judge.shown(float(scores.max()))}, {seconds:.1f} s",
                 file=sys.stderr, flush=True,
             )  # fmt: skip
         return scores, gaps, seconds

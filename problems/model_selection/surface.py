@@ -26,7 +26,8 @@ class ScoreSurface(Summarised):
 
     Args:
         candidates: The grid.
-        scores: Certified accuracies under the threat of rows not trained on, shape (B, R, G, F).
+        scores: Means over rows not trained on, shape (B, R, G, F), larger is better: of classifiers the certified
+            accuracy under the threat, of regressors minus the largest errors, or their squares, that it may make.
         gaps: Certified relative gaps of training, of the same shape.
         tolerance: The gap that was asked for.
         seconds: That each fold took for each number of gates, shape (G, F).

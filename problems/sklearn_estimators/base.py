@@ -2,32 +2,48 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    check_random_state,
+    column_or_1d,
+    validate_data,
+)
 
-from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
+from cvxrobust.core.attacks.threat import Threat
+from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.result import Result
-from cvxrobust.core.errors import TooLargeError, UnknownNameError
+from cvxrobust.core.errors import InputError, TooLargeError, UnknownNameError
 from cvxrobust.core.networks.standardizer import Standardizer, constant_columns
+from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
 from cvxrobust.core.validation import check_finite_labels, checked_inputs
+from cvxrobust.core.weights import together
 from cvxrobust.problems.data.features import AskedShape, Features, ShapeArrays
 from cvxrobust.problems.data.parameters import checked_radius
-from cvxrobust.problems.data.repeated_rows import merged
+from cvxrobust.problems.data.ranges import checked_range
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
+from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
+from cvxrobust.problems.sklearn_estimators.rows import Stated, TrainingRows, radii_of_rows
 
 Array = NDArray[np.float64]
 Shape = ArrayLike | Mapping[Any, float] | None
+Range = tuple[ArrayLike, ArrayLike] | None
 
 DATA, STANDARDIZED = "data", "standardized"
 ATTACK_UNITS = (STANDARDIZED, DATA)
 """In what radii and shapes of attacks are given."""
+
+LARGEST_SEED = 2**31 - 1
 
 _validated: Any = validate_data
 """scikit-learn's conventions: names of columns, their number, the words of its errors.
@@ -37,66 +53,11 @@ ships no types, and what type checkers guess from its defaults is wrong.
 """
 
 
-@dataclass(frozen=True)
-class TrainingRows:
-    """What an estimator trains on.
-
-    Args:
-        inputs: Shape (n, d); in the data's units as they come, later as the problem has them.
-        targets: Labels -1 and +1, numbers of classes, or real targets, shape (n,); labels of any kind as they come.
-        weights: What each row counts, shape (n,); None for all alike.
-        radius: Of the attacks on all rows, or on each, shape (n,).
-    """
-
-    inputs: Array
-    targets: NDArray[Any]
-    weights: Array | None
-    radius: float | Array
-
-    def take(self, rows: NDArray[Any]) -> "TrainingRows":
-        """Some of the rows: a mask or indices."""
-        return TrainingRows(
-            self.inputs[rows],
-            self.targets[rows],
-            None if self.weights is None else self.weights[rows],
-            self.radius[rows] if isinstance(self.radius, np.ndarray) else self.radius,
-        )
-
-    def merged(self) -> "TrainingRows":
-        """The same with rows that come again, with the same target and radius, as one of their weights added."""
-        each = isinstance(self.radius, np.ndarray)
-        table = np.column_stack([self.inputs, self.radius]) if each else self.inputs
-        kept, weights = merged(table, self.targets, self.weights)
-        return replace(self.take(kept), weights=weights)
-
-
-@dataclass(frozen=True)
-class Stated:
-    """What an estimator solves.
-
-    Args:
-        problem: The problem of its rows.
-        rows: The rows as the problem has them.
-        shape: Of the attacks, in the units of these rows.
-        standardizer: What turned the data's units into the problem's; None if nothing did.
-    """
-
-    problem: Any
-    rows: TrainingRows
-    shape: ShapeArrays
-    standardizer: Standardizer | None
-
-    def reach(self) -> Array:
-        """By how much attacks may move each feature at most, in the data's units, shape (d,)."""
-        attack = self.problem.attack
-        found = np.asarray(attack.dual_norm(np.eye(attack.attackable)) * attack.radius.max())
-        return found if self.standardizer is None else found * self.standardizer.scale
-
-
 class NetworkEstimator(BaseEstimator):
     """Base of the estimators: a subclass has a constructor, says which problem it solves, and what labels are."""
 
-    radius: ArrayLike
+    radius: ArrayLike | None
+    norm: Norm
     scale: Shape
     covariance: ArrayLike | None
     directions: ArrayLike | None
@@ -107,49 +68,93 @@ class NetworkEstimator(BaseEstimator):
     method: str
     tolerance: float
     time_limit: float | None
+    random_state: Any
     polish: bool | str | None = None
+    bounds: Range = None
+
+    result_: Result[Any]
+    network_: Any
+
+    @property
+    def certificate_(self) -> Certificate:
+        """How far the network can be from the best of its kind on the rows of `fit`: bounds of the optimum."""
+        check_is_fitted(self)
+        return self.result_.certificate
+
+    @property
+    def n_iter_(self) -> int:
+        """Iterations of the solver, in all."""
+        check_is_fitted(self)
+        return int(self.result_.iterations)
+
+    @property
+    def threat_(self) -> Threat:
+        """The attacks that `fit` was about, but for their radius, on inputs as the network sees them."""
+        check_is_fitted(self)
+        return self._threat
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "network_")
+
+    # -- what subclasses say ------------------------------------------------------------------------------------
+
     def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> Any:
+        raise NotImplementedError
+
+    def _labels(self, y: ArrayLike) -> NDArray[Any]:
+        """Labels or targets as they come, of any shape, none refused by their kind."""
+        raise NotImplementedError
+
+    def _meant(self, rows: TrainingRows) -> TrainingRows:
+        """The rows that count, with labels as problems have them, from rows with labels as they come."""
         raise NotImplementedError
 
     def _own_targets(self, targets: Array, weights: Array | None) -> Array:
         """The targets as the problem has them."""
         return targets
 
-    def _labels(self, y: ArrayLike) -> NDArray[Any]:
-        """Labels or targets as they come, of any shape, none refused by their kind."""
-        raise NotImplementedError
+    def _finished(self, network: Any, stated: Stated) -> Any:
+        """A network of a problem with what is known about the data."""
+        return network.replace(standardizer=stated.standardizer)
 
-    def _counted(self, inputs: Array, targets: NDArray[Any], weights: Array | None) -> TrainingRows:
-        """The rows whose weight is not 0, with the radii of their attacks."""
-        radius = self.radius if isinstance(self.radius, float | int) else checked_radius(self.radius, inputs.shape[0])
-        found = TrainingRows(inputs, targets, weights, radius)
-        return found if weights is None else found.take(weights > 0.0)
+    def _asked_radius(self) -> tuple[ArrayLike | None, str]:
+        """The radius that the constructor was given, and what it is called there."""
+        return self.radius, "radius"
 
-    def _train(self, given: TrainingRows, **about: Any) -> Self:
-        """Train on rows all of which count, and keep the network and what was found about the data.
+    # -- training -----------------------------------------------------------------------------------------------
 
-        Args:
-            given: The rows, with inputs in the data's units.
-            **about: Fields of the network.
-        """
-        return self._solved(self._stated(given), **about)
+    def _given(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, sample_radius: ArrayLike | None
+    ) -> TrainingRows:
+        """Rows with labels as they come and their own weights, those that do not count among them."""
+        inputs, labels = self._checked(X, y)
+        weights = together(sample_weight, None, labels, inputs.shape[0])
+        radius, name = self._asked_radius()
+        return TrainingRows(inputs, labels, weights, radii_of_rows(radius, sample_radius, inputs.shape[0], name))
 
-    def _solved(self, stated: "Stated", **about: Any) -> Self:
-        settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit)
-        self.result_: Result[Any] = solve(
+    def _solved(self, stated: Stated) -> Self:
+        """Train, and keep the network and what was found about the data."""
+        settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit, seed=self._seed())
+        self.result_ = solve(
             stated.problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
         )
-        self.attack_reach_ = stated.reach()
-        self.network_: Any = self.result_.network.replace(standardizer=stated.standardizer, **about)
+        self.network_ = self._finished(self.result_.network, stated)
+        self._judged_by(stated, self.norm, stated.rows.radius)
         return self
 
-    def _stated(self, given: TrainingRows) -> "Stated":
+    def _judged_by(self, stated: Stated, norm: Norm, radius: float | Array) -> None:
+        """Keep what attacks the answers are about."""
+        norm = check_norm(norm)
+        self._threat = replace(stated.threat(norm), bounds=self.bounds)
+        self._radii = float(np.min(radius)), float(np.max(radius))
+        self.attack_reach_ = stated.reach(norm, self._radii[1])
+
+    def _stated(self, given: TrainingRows) -> Stated:
         """The problem of rows all of which count, with inputs in the data's units."""
         rows = given.merged()
         features = Features(rows.inputs.shape[1], tuple(map(str, getattr(self, "feature_names_in_", ()))))
@@ -158,8 +163,7 @@ class NetworkEstimator(BaseEstimator):
         standardizer = Standardizer.fit(rows.inputs, features.names, rows.weights) if self.standardize else None
         inputs = rows.inputs if standardizer is None else standardizer.transform(rows.inputs)
         own = replace(rows, inputs=inputs, targets=self._own_targets(rows.targets, rows.weights))
-        shape = self._shape(features, standardizer)
-        return Stated(self._problem(own, shape), own, shape, standardizer)
+        return Stated(self._problem, own, self._shape(features, standardizer), standardizer)
 
     def _shape(self, features: Features, standardizer: Standardizer | None) -> ShapeArrays:
         """The shape of attacks on inputs that are standardised, as problems take it."""
@@ -167,7 +171,47 @@ class NetworkEstimator(BaseEstimator):
             raise UnknownNameError("attack_units", self.attack_units, ATTACK_UNITS)
         asked = AskedShape(self.scale, self.covariance, self.directions, self.immutable)
         own = None if standardizer is None or self.attack_units == STANDARDIZED else standardizer.scale
-        return asked.arrays(features, own)
+        return replace(asked.arrays(features, own), bounds=self._range(features.count, standardizer))
+
+    def _range(self, d: int, standardizer: Standardizer | None) -> tuple[Array, Array] | None:
+        """The range of d inputs that are standardised, from that of the data."""
+        if self.bounds is None:
+            return None
+        if not GEOMETRIES[check_norm(self.norm)].separable:
+            raise InputError(
+                f"bounds are given, which proofs make use of in boxes alone, but norm is {self.norm!r}; expected "
+                'norm="inf", or bounds=None.'
+            )
+        low, high = (np.asarray(end) for end in checked_range(self.bounds, d))
+        if standardizer is None:
+            return low, high
+        # As rows are, so that those at the ends of the range stay there.
+        return (low - standardizer.mean) / standardizer.scale, (high - standardizer.mean) / standardizer.scale
+
+    def _seed(self) -> int:
+        """Of everything random; a whole number is itself."""
+        given = self.random_state
+        try:
+            generator = check_random_state(given)
+        except ValueError as error:
+            raise InputError(
+                f"random_state is {given!r}; expected a whole number of 0 or more, None or a numpy.random.RandomState."
+            ) from error
+        return int(given) if isinstance(given, Integral) else int(generator.randint(LARGEST_SEED))
+
+    # -- answers ------------------------------------------------------------------------------------------------
+
+    def _radius_of_rows(self, radius: ArrayLike | None, n: int) -> Array:
+        """The radii of attacks on n rows, shape (n,): those that are given, or that of `fit`."""
+        if radius is not None:
+            return np.asarray(checked_radius(radius, n))
+        least, most = self._radii
+        if least < most:
+            raise InputError(
+                f"{type(self).__name__} was fitted with a radius for each row, from {least:g} to {most:g}, which are "
+                "those of other rows; expected radius, one number or one per row of X."
+            )
+        return np.full(n, most)
 
     def _checked(self, X: ArrayLike, *y: ArrayLike) -> tuple[Array, NDArray[Any]]:
         """Inputs and, in training, labels, as `core.validation` reads them."""
@@ -207,11 +251,37 @@ class PolynomialEstimator(NetworkEstimator):
     beta: float
     loss: str
     activation: tuple[float, float, float]
-    norm: Norm
 
     def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> Any:
         return AdversarialSDP(
             rows.inputs, rows.targets, radius=rows.radius, beta=self.beta, loss=self.loss, activation=self.activation,
             norm=self.norm, scale=shape.scale, covariance=shape.covariance, directions=shape.directions,
+            bounds=shape.bounds, sample_weight=rows.weights,
+        )  # fmt: skip
+
+
+class ReLUEstimator(NetworkEstimator):
+    """Base of those that train ReLU networks."""
+
+    beta: float
+    loss: str
+    formulation: Formulation | None
+    n_gates: int | None
+    bias: bool
+    seed: int | None = None
+    regate: int = 0
+    resample: bool = False
+
+    def _seed(self) -> int:
+        if self.seed is None:
+            return super()._seed()
+        warnings.warn("seed is now called random_state, as in scikit-learn; pass that.", FutureWarning, stacklevel=4)
+        return int(self.seed)
+
+    def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialReLU:
+        return AdversarialReLU(
+            rows.inputs, rows.targets, rows.radius, norm=self.norm, scale=shape.scale, covariance=shape.covariance,
+            directions=shape.directions, beta=self.beta, loss=self.loss, formulation=self.formulation,
+            n_gates=self.n_gates, bias=self.bias, regate=self.regate, resample=self.resample, seed=self._seed(),
             sample_weight=rows.weights,
         )  # fmt: skip

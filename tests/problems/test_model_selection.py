@@ -18,7 +18,9 @@ from cvxrobust import (
     AdversarialSDP,
     InputError,
     PolynomialClassifierCV,
+    PolynomialRegressorCV,
     ReLUClassifierCV,
+    ReLURegressorCV,
     Standardizer,
     Threat,
     UnknownNameError,
@@ -27,7 +29,7 @@ from cvxrobust import (
     solve,
 )
 from cvxrobust.core.settings import Settings
-from cvxrobust.problems.model_selection.folds import splits
+from cvxrobust.problems.data.folds import splits
 from cvxrobust.problems.model_selection.grids import Candidates
 from cvxrobust.problems.model_selection.paths import GridPoint
 from cvxrobust.problems.model_selection.surface import ScoreSurface
@@ -38,7 +40,14 @@ RELU = {"gates": (2, 4), "formulation": "gated"} | SMALL
 KINDS = pytest.mark.parametrize("make", [PolynomialClassifierCV, ReLUClassifierCV])
 
 
-@parametrize_with_checks([PolynomialClassifierCV(cv=2, **QUICK), ReLUClassifierCV(cv=2, gates=2, **QUICK)])
+@parametrize_with_checks(
+    [
+        PolynomialClassifierCV(cv=2, **QUICK),
+        ReLUClassifierCV(cv=2, gates=2, **QUICK),
+        PolynomialRegressorCV(cv=2, **QUICK),
+        ReLURegressorCV(cv=2, gates=2, **QUICK),
+    ]
+)
 def test_it_keeps_the_conventions(estimator, check, monkeypatch):
     # Of training, which has tests of its own, conventions see the last one alone.
     monkeypatch.setattr("cvxrobust.problems.model_selection.search.along_grid", without_training)

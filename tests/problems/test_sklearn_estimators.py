@@ -19,7 +19,7 @@ from cvxrobust import (
 
 @parametrize_with_checks(
     [
-        PolynomialClassifier(tolerance=1e-2, time_limit=None),
+        PolynomialClassifier(loss="logistic", backend="clarabel", tolerance=1e-2, time_limit=None),
         ReLUClassifier(radius=0.01, n_gates=3, backend="clarabel", tolerance=1e-2, time_limit=None),
         PolynomialRegressor(tolerance=1e-2, time_limit=None),
         PolynomialRegressor(radius=0.01, loss="huber", method="cutting-set", tolerance=1e-2, time_limit=None),

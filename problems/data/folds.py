@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from cvxrobust.core.errors import InputError
@@ -20,7 +20,14 @@ _checked_splitter: Any = check_cv
 
 
 def splits(
-    cv: Any, X: Array, labels: Index, counted: NDArray[np.bool_], groups: ArrayLike | None, seed: int
+    cv: Any,
+    X: Array,
+    labels: Index | Array,
+    counted: NDArray[np.bool_],
+    groups: ArrayLike | None,
+    seed: int,
+    *,
+    targets: bool = False,
 ) -> list[Split]:
     """Rows to train on and rows to judge, of those that count.
 
@@ -30,10 +37,11 @@ def splits(
     Args:
         cv: How many folds, or a splitter of scikit-learn's, or pairs of indices; None for 5 folds.
         X: Inputs, shape (n, d).
-        labels: Numbers of the classes, shape (n,).
+        labels: Numbers of the classes, or targets, shape (n,).
         counted: Rows that count, shape (n,).
         groups: What belongs together, shape (n,); None for nothing but rows that come again.
         seed: Of the shuffle where a number of folds is given.
+        targets: Whether labels are real targets, of which nothing is in proportion.
 
     Raises:
         InputError: There are fewer than two folds, too few rows of a class for them, or rows that nobody has.
@@ -42,11 +50,18 @@ def splits(
     if given is not None:
         check_consistent_length(X, given)
     if cv is None or (isinstance(cv, Integral) and not isinstance(cv, bool)):
-        found: Iterable[Any] = _folds(5 if cv is None else int(cv), X, labels, counted, given, seed)
+        count = 5 if cv is None else int(cv)
+        if count < 2:
+            raise InputError(f"cv is {count}; expected at least 2 folds.")
+        rows, make = np.flatnonzero(counted), _of_targets if targets else _of_classes
+        own = None if given is None else given[rows]
+        found: Iterable[Any] = (
+            (rows[train], rows[held]) for train, held in make(count, X[rows], labels[rows], own, seed)
+        )
     elif isinstance(cv, str | bytes) or not (hasattr(cv, "split") or isinstance(cv, Iterable)):
         raise InputError(f"cv is {cv!r}; expected how many folds, a splitter of scikit-learn's, or pairs of indices.")
     else:
-        checked: Any = _checked_splitter(cv, labels, classifier=True)
+        checked: Any = _checked_splitter(cv, labels, classifier=not targets)
         found = checked.split(X, labels, given)
     pairs = [(_rows(train, counted), _rows(held, counted)) for train, held in found]
     if not pairs or any(train.size == 0 or held.size == 0 for train, held in pairs):
@@ -54,19 +69,30 @@ def splits(
     return pairs
 
 
-def _folds(
-    count: int, X: Array, labels: Index, counted: NDArray[np.bool_], groups: NDArray[Any] | None, seed: int
-) -> Iterable[Split]:
-    if count < 2:
-        raise InputError(f"cv is {count}; expected at least 2 folds.")
-    rows = np.flatnonzero(counted)
+def most_folds(X: Array, labels: Index) -> int:
+    """How many folds can have some of each class on either side: different rows of the rarest class.
+
+    Args:
+        X: Inputs, shape (n, d).
+        labels: Numbers of the classes, shape (n,).
+    """
+    return int(np.unique(_distinct(X, labels)[0][:, -1], return_counts=True)[1].min())
+
+
+def _distinct(X: Array, labels: Index | Array) -> tuple[Array, Index]:
+    """Different rows, labels last, and which of them each row is.
+
+    Once each, in an order of their own: folds do not depend on how rows come, or whether twice or with weight 2.
+    """
+    rows, group = np.unique(np.column_stack([X, labels]), axis=0, return_inverse=True)
+    return rows.astype(np.float64), group.ravel().astype(np.intp)
+
+
+def _of_classes(count: int, X: Array, labels: Index | Array, groups: NDArray[Any] | None, seed: int) -> Iterable[Split]:
     if groups is not None:
-        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-        for train, held in splitter.split(X[rows], labels[rows], groups[rows]):
-            yield rows[train], rows[held]
+        yield from StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(X, labels, groups)
         return
-    # Once each, in an order of their own: folds do not depend on how rows come, or whether twice or with weight 2.
-    distinct, group = np.unique(np.column_stack([X[rows], labels[rows]]), axis=0, return_inverse=True)
+    distinct, group = _distinct(X, labels)
     kinds, sizes = np.unique(distinct[:, -1], return_counts=True)
     if sizes.min() < count:
         raise InputError(
@@ -74,8 +100,27 @@ def _folds(
             f"but cv is {count} folds with some of each class; take fewer folds, or pass a splitter as cv."
         )
     splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
-    for train, held in splitter.split(distinct, distinct[:, -1]):
-        yield tuple(rows[np.isin(group.ravel(), part)] for part in (train, held))  # type: ignore[misc]
+    yield from _with_copies(splitter.split(distinct, distinct[:, -1]), group)
+
+
+def _of_targets(count: int, X: Array, labels: Index | Array, groups: NDArray[Any] | None, seed: int) -> Iterable[Split]:
+    distinct, group = _distinct(X, labels)
+    kinds = distinct.shape[0] if groups is None else np.unique(groups).size
+    if kinds < count:
+        what = ("sample" if groups is None else "group") + "s" * (kinds > 1)
+        raise InputError(
+            f"X holds {kinds} {what} (each once), but cv is {count} folds; expected as many, or fewer folds."
+        )
+    if groups is not None:
+        yield from GroupKFold(count, shuffle=True, random_state=seed).split(X, labels, groups)
+        return
+    yield from _with_copies(KFold(count, shuffle=True, random_state=seed).split(distinct), group)
+
+
+def _with_copies(pairs: Iterable[Any], group: Index) -> Iterable[Split]:
+    """Folds of rows from those of the different ones."""
+    for train, held in pairs:
+        yield np.flatnonzero(np.isin(group, train)), np.flatnonzero(np.isin(group, held))
 
 
 def _rows(found: Any, counted: NDArray[np.bool_]) -> Index:

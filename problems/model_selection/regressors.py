@@ -1,0 +1,304 @@
+"""The regressors that choose their own hyperparameters."""
+
+import os
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.programs.gated.program import Formulation
+from cvxrobust.problems.model_selection.base import CrossValidatedRegressor
+from cvxrobust.problems.model_selection.grids import BETAS, checked_gates
+from cvxrobust.problems.model_selection.scoring import SQUARED
+from cvxrobust.problems.model_selection.surface import BEST
+from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION
+from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Shape
+from cvxrobust.problems.sklearn_estimators.regressors import PolynomialRegressor, ReLURegressor
+
+
+class PolynomialRegressorCV(CrossValidatedRegressor):
+    """A `PolynomialRegressor` that chooses beta and the radius to train at by cross-validation.
+
+    Every point of the grid is trained to a certified gap in every fold, and scored by the largest errors that attacks
+    may make on rows held out: exactly against l2 attacks and ellipsoids, by a bound in other norms. The point with the
+    best mean is trained once more on all rows.
+
+    Args:
+        threat_radius: Of the attacks that predictions are to withstand, in the units of `attack_units`, or of the
+            shape that scale, covariance or directions give to attacks; 0, or None, to choose by clean errors. Where
+            `fit` has `sample_radius`, what that is multiplied by, None for 1.
+        norm: Of these attacks: 2, "inf" or 1. Training is against l2 attacks, whose radius is chosen.
+        betas: Weights of the penalty to try, or how many, from 0.1 to 0.001 on a logarithmic scale.
+        radii: Radii to train at, in the units of `threat_radius`; None to go by factors.
+        radius_factors: The same in radii of the threat; None for 0, 1 and 2, and in other norms than 2 for 0 and
+            l2 balls inside the ball of the threat, around it and between.
+        cv: How many folds, where rows that come again, or groups, stay together; or a splitter of scikit-learn's, or
+            pairs of indices. None for 5.
+        error: What is chosen by: the mean of ``"squared"`` or ``"absolute"`` largest errors.
+        rule: ``"best"``, or ``"one-standard-error"``: the simplest network (largest beta, then largest radius) within a
+            standard error of the best.
+        refit: Train on all rows with what was chosen; without it there is no network.
+        search_tolerance: Relative certified gap at every point of the grid.
+        random_state: Of the folds, and of solvers that draw anything.
+        n_jobs: Processes for folds, as in scikit-learn.
+        verbose: Say on standard error how far it is.
+        warm: Let points of a fold help each other (`solve_path`). Which of the networks within `search_tolerance` of
+            an optimum is scored may then depend on what else the machine does; without it points are slower and the
+            same every time.
+        folder: Where every point is kept as soon as there is one; a search of the same rows goes on from there,
+            on whichever grid. Needs `warm`. None for nowhere.
+        loss: ``"squared"``, ``"absolute"`` or ``"huber"`` (``"huber:M"`` for another threshold than 1.35).
+        activation: (a, b, c) of ``a t^2 + b t + c``.
+        standardize: Standardise features and targets with the statistics of the rows trained on, in every fold anew.
+        backend: See `solve`.
+        method: See `solve`.
+        tolerance: Relative certified gap of the last training.
+        time_limit: Seconds for each training, or None. Points that end short are scored all the same, and named in a
+            warning.
+        polish: See `solve`.
+        scale: As for `PolynomialRegressor`.
+        covariance: The same.
+        directions: The same.
+        immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
+        attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
+            units without `standardize`), or ``"data"``, the data's units.
+
+    Attributes:
+        best_params_: What was chosen: beta and radius, also as `beta_` and `radius_`.
+        best_score_: Its mean score over folds; `best_score_std_` is their standard deviation.
+        best_index_: Its place on the grid.
+        surface_: The `ScoreSurface`: the grid, scores, gaps, points that were not certified.
+        scores_: Minus the mean error under the threat, in units of the targets, shape (B, R, 1, F); `score_std_` has
+            deviations over folds.
+        best_estimator_: The `PolynomialRegressor` that was trained on all rows.
+        network_: Its network, which is asked about attacks of the threat's shape, and can be saved.
+        result_: Its `Result`; `certificate_` is its certificate, `n_iter_` its iterations.
+        threat_: The `Threat`, in the network's units.
+        target_mean_: Mean of the training targets; 0 without `standardize`.
+        target_scale_: Their standard deviation; 1 without `standardize`.
+        n_features_in_: Number of features; `feature_names_in_` their names, if they have any.
+        attack_reach_: By how much an attack of the threat may move each feature, in the data's units, shape (d,).
+        constant_features_: Features that carry nothing, by name or number: one value in all training rows.
+    """
+
+    def __init__(
+        self,
+        *,
+        threat_radius: float | None = None,
+        norm: Norm = 2,
+        betas: ArrayLike | int = BETAS,
+        radii: ArrayLike | None = None,
+        radius_factors: ArrayLike | None = None,
+        cv: Any = None,
+        error: str = SQUARED,
+        rule: str = BEST,
+        refit: bool = True,
+        search_tolerance: float = 1e-3,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+        warm: bool = True,
+        folder: str | os.PathLike[str] | None = None,
+        loss: str = "squared",
+        activation: tuple[float, float, float] = DEFAULT_ACTIVATION,
+        standardize: bool = True,
+        backend: str = "auto",
+        method: str = "auto",
+        tolerance: float = 1e-4,
+        time_limit: float | None = None,
+        polish: bool | str | None = None,
+        scale: Shape = None,
+        covariance: ArrayLike | None = None,
+        directions: ArrayLike | None = None,
+        immutable: object = None,
+        attack_units: str = STANDARDIZED,
+    ) -> None:
+        self.threat_radius = threat_radius
+        self.norm: Norm = norm
+        self.betas = betas
+        self.radii = radii
+        self.radius_factors = radius_factors
+        self.cv = cv
+        self.error = error
+        self.rule = rule
+        self.refit = refit
+        self.search_tolerance = search_tolerance
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.warm = warm
+        self.folder = folder
+        self.loss = loss
+        self.activation = activation
+        self.standardize = standardize
+        self.backend = backend
+        self.method = method
+        self.tolerance = tolerance
+        self.time_limit = time_limit
+        self.polish = polish
+        self.scale = scale
+        self.covariance = covariance
+        self.directions = directions
+        self.immutable = immutable
+        self.attack_units = attack_units
+
+    def _single(self, seed: int) -> PolynomialRegressor:
+        return PolynomialRegressor(
+            loss=self.loss, activation=self.activation, standardize=self.standardize, backend=self.backend,
+            method=self.method, tolerance=self.tolerance, time_limit=self.time_limit, polish=self.polish,
+            scale=self.scale, covariance=self.covariance, directions=self.directions,
+            immutable=self.immutable, attack_units=self.attack_units, random_state=seed,
+        )  # fmt: skip
+
+    def _training_norm(self, norm: Norm) -> Norm:
+        return 2
+
+
+class ReLURegressorCV(CrossValidatedRegressor):
+    """A `ReLURegressor` that chooses beta, the radius to train at and the number of gates by cross-validation.
+
+    As `PolynomialRegressorCV`; scores are certified by linear relaxation.
+
+    Args:
+        threat_radius: Of the attacks that predictions are to withstand, in the units of `attack_units`, or of the
+            shape that scale, covariance or directions give to attacks; 0, or None, to choose by clean errors. Where
+            `fit` has `sample_radius`, what that is multiplied by, None for 1.
+        norm: Of these attacks, and of those trained against: "inf", 2 or 1.
+        betas: Weights of the penalty to try, or how many, from 0.1 to 0.001 on a logarithmic scale.
+        radii: Radii to train at, in the units of `threat_radius`; None to go by factors.
+        radius_factors: The same in radii of the threat; None for 0, 1 and 2.
+        gates: Numbers of gates to try; the same are drawn in every fold. None for the one that `ReLURegressor` draws
+            by default.
+        cv: As for `PolynomialRegressorCV`.
+        error: What is chosen by: the mean of ``"squared"`` or ``"absolute"`` largest errors.
+        rule: ``"best"``, or ``"one-standard-error"``: the simplest network (fewest gates, then largest beta, then
+            largest radius) within a standard error of the best.
+        refit: Train on all rows with what was chosen; without it there is no network.
+        search_tolerance: Relative certified gap at every point of the grid.
+        random_state: Of the folds and the gates.
+        n_jobs: Processes for folds and numbers of gates, as in scikit-learn.
+        verbose: Say on standard error how far it is.
+        warm: Let points of a fold help each other (`solve_path`). Which of the networks within `search_tolerance` of
+            an optimum is scored may then depend on what else the machine does; without it points are slower and the
+            same every time.
+        folder: Where every point is kept as soon as there is one; a search of the same rows goes on from there,
+            on whichever grid. Needs `warm`. None for nowhere.
+        loss: ``"squared"``, ``"absolute"`` or ``"huber"`` (``"huber:M"`` for another threshold than 1.35).
+        formulation: ``"cone"`` or ``"gated"``.
+        bias: Give every neuron a bias, which attacks do not touch.
+        resample: Draw only gates whose cones can carry a neuron under the attack.
+        standardize: Standardise features and targets with the statistics of the rows trained on, in every fold anew.
+        backend: See `solve`.
+        method: See `solve`.
+        tolerance: Relative certified gap of the last training.
+        time_limit: Seconds for each training, or None. Points that end short are scored all the same, and named in a
+            warning.
+        scale: As for `ReLURegressor`.
+        covariance: The same.
+        directions: The same.
+        immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
+        attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
+            units without `standardize`), or ``"data"``, the data's units.
+
+    Attributes:
+        best_params_: What was chosen: beta, radius and n_gates, also as `beta_`, `radius_` and `n_gates_`.
+        best_score_: Its mean score over folds; `best_score_std_` is their standard deviation.
+        best_index_: Its place on the grid.
+        surface_: The `ScoreSurface`: the grid, scores, gaps, points that were not certified.
+        scores_: Minus the mean error under the threat, in units of the targets, shape (B, R, G, F); `score_std_` has
+            deviations over folds.
+        best_estimator_: The `ReLURegressor` that was trained on all rows.
+        network_: Its network, which is asked about attacks of the threat's shape, and can be saved.
+        result_: Its `Result`; `certificate_` is its certificate, `n_iter_` its iterations.
+        threat_: The `Threat`, in the network's units.
+        target_mean_: Mean of the training targets; 0 without `standardize`.
+        target_scale_: Their standard deviation; 1 without `standardize`.
+        n_features_in_: Number of features; `feature_names_in_` their names, if they have any.
+        attack_reach_: By how much an attack of the threat may move each feature, in the data's units, shape (d,).
+        constant_features_: Features that carry nothing, by name or number: one value in all training rows.
+    """
+
+    def __init__(
+        self,
+        *,
+        threat_radius: float | None = None,
+        norm: Norm = "inf",
+        betas: ArrayLike | int = BETAS,
+        radii: ArrayLike | None = None,
+        radius_factors: ArrayLike | None = None,
+        gates: ArrayLike | None = None,
+        cv: Any = None,
+        error: str = SQUARED,
+        rule: str = BEST,
+        refit: bool = True,
+        search_tolerance: float = 1e-3,
+        random_state: Any = 0,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+        warm: bool = True,
+        folder: str | os.PathLike[str] | None = None,
+        loss: str = "squared",
+        formulation: Formulation = "cone",
+        bias: bool = True,
+        resample: bool = False,
+        standardize: bool = True,
+        backend: str = "auto",
+        method: str = "auto",
+        tolerance: float = 1e-4,
+        time_limit: float | None = None,
+        scale: Shape = None,
+        covariance: ArrayLike | None = None,
+        directions: ArrayLike | None = None,
+        immutable: object = None,
+        attack_units: str = STANDARDIZED,
+    ) -> None:
+        self.threat_radius = threat_radius
+        self.norm: Norm = norm
+        self.betas = betas
+        self.radii = radii
+        self.radius_factors = radius_factors
+        self.gates = gates
+        self.cv = cv
+        self.error = error
+        self.rule = rule
+        self.refit = refit
+        self.search_tolerance = search_tolerance
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.warm = warm
+        self.folder = folder
+        self.loss = loss
+        self.formulation: Formulation = formulation
+        self.bias = bias
+        self.resample = resample
+        self.standardize = standardize
+        self.backend = backend
+        self.method = method
+        self.tolerance = tolerance
+        self.time_limit = time_limit
+        self.scale = scale
+        self.covariance = covariance
+        self.directions = directions
+        self.immutable = immutable
+        self.attack_units = attack_units
+
+    @property
+    def n_gates_(self) -> int:
+        """The number of gates that was chosen."""
+        return int(self.best_params_["n_gates"])
+
+    def _asked_gates(self, problem: Any) -> tuple[int, ...]:
+        return checked_gates(problem.n_gates if self.gates is None else self.gates)
+
+    def _single(self, seed: int) -> ReLURegressor:
+        return ReLURegressor(
+            norm=self.norm, loss=self.loss, formulation=self.formulation, bias=self.bias, resample=self.resample,
+            random_state=seed, standardize=self.standardize, backend=self.backend, method=self.method,
+            tolerance=self.tolerance, time_limit=self.time_limit, scale=self.scale,
+            covariance=self.covariance, directions=self.directions, immutable=self.immutable,
+            attack_units=self.attack_units,
+        )  # fmt: skip
+
+    def _training_norm(self, norm: Norm) -> Norm:
+        return norm
