@@ -30,8 +30,8 @@ print("installed:", [name for name, backend in backends().items() if backend.una
 # %%
 small = problem(60, 10)
 automatic = solve(small)
-print(automatic)
 print(automatic.selection)
+automatic
 
 # %% [markdown]
 # ## Five ways, one problem

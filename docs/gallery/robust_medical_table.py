@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
 from cvxrobust import PolynomialClassifier, PolynomialClassifierCV, Standardizer, Threat, evaluate_robustness
+from cvxrobust.core.pictures.band import plot_bands
 
 X, y = load_breast_cancer(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, stratify=y, random_state=0)
@@ -58,7 +59,7 @@ print("robust  ", robust.robust_score(X_test, y_test, radii).round(3))
 
 # %%
 keeps = {
-    name: (model.predict(X_test) == y_test) & (model.network_.certified_radius(X_test) > 1.0)
+    name: (model.predict(X_test) == y_test) & (model.certified_radius(X_test) > 1.0)
     for name, model in (("standard", standard), ("robust", robust))
 }
 only_robust = int((keeps["robust"] & ~keeps["standard"]).sum())
@@ -85,15 +86,8 @@ reports["standard network"] = standard.evaluate_robustness(X_test, y_test, radii
 reports["robust network"] = robust.evaluate_robustness(X_test, y_test, radii)
 
 # %% alt="Accuracy against the radius of attacks: bands of four classifiers between what is proved and what is left"
-figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-for number, (name, report) in enumerate(reports.items()):
-    axes.fill_between(radii, report.certified, report.attacked, color=f"C{number}", alpha=0.2)
-    axes.plot(radii, report.certified, "-", color=f"C{number}", label=f"{name}: proved")
-    axes.plot(radii, report.attacked, "--", color=f"C{number}")
-axes.set(
-    xlabel="radius of attacks (standard deviations)", ylabel=f"accuracy on {len(y_test)} rows held out", ylim=(0, 1)
-)
-axes.legend()
+figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
+plot_bands(reports, axes)
 plt.show()
 
 # %% [markdown]
@@ -107,13 +101,10 @@ plt.show()
 # radius is smaller than the error of its instruments, instead of trusting all answers alike.
 
 # %%
-certified = robust.network_.certified_radius(X_test)
-right = robust.predict(X_test) == y_test
 for error in (0.0, 0.25, 0.5, 1.0):
-    sure = certified > error
-    print(
-        f"error up to {error:4}: {sure.mean():6.1%} of answers are certain, {right[sure].mean():.1%} of these are right"
-    )
+    labels, sure = robust.predict_certified(X_test, radius=error)
+    right = (labels == y_test)[sure].mean()
+    print(f"error up to {error:4}: {sure.mean():6.1%} of answers are certain, {right:.1%} of these are right")
 
 # %% [markdown]
 # ## Choosing without looking at the rows held out

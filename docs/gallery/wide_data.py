@@ -10,6 +10,7 @@
 import resource
 import time
 
+import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegressionCV
@@ -56,8 +57,13 @@ print("most memory, MB:", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 
 # %% [markdown]
 # Sixteen times the columns do not take sixteen times the seconds. Nothing is approximated: whatever part of a neuron
 # the rows do not see only adds to what an attack can do, so an optimal network has none, or has it spread evenly. The
-# gap is about the problem as it was given, with all its columns.
-#
+# gap is about the problem as it was given, with all its columns. How it fell at 8,000 columns:
+
+# %% alt="Certified relative gap against seconds, for 8,000 columns"
+results[8_000].plot()
+plt.show()
+
+# %% [markdown]
 # ## A thousand new rows
 #
 # The exact accuracy under attack of each network, beside logistic regression with its penalty chosen in three folds.

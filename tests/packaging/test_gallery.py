@@ -23,7 +23,12 @@ from cvxrobust.core import testing
 
 ROOT = Path(__file__).resolve().parents[2]
 GALLERY = sorted((ROOT / "docs" / "gallery").glob("*.py"))
-PUBLIC = {"cvxrobust": cvxrobust.__all__, "cvxrobust.core": core.__all__, "cvxrobust.core.testing": testing.__all__}
+PUBLIC = {
+    "cvxrobust": cvxrobust.__all__,
+    "cvxrobust.core": core.__all__,
+    "cvxrobust.core.pictures.band": ["plot_band", "plot_bands"],
+    "cvxrobust.core.testing": testing.__all__,
+}
 """What a reader may rely on, by the room that it is imported from."""
 
 LONGEST = 16
