@@ -10,6 +10,9 @@ from sitetools.papers import DIRECTIVE, ROOT, Include
 REPORTS = "bench/studies/reports"
 DOCS = "docs"
 
+SHOWN = (".png", ".svg", ".ipynb")
+"""Files of `docs` that are no pages: they lie on the site where they lie there."""
+
 
 @dataclass
 class Places:
@@ -39,7 +42,7 @@ class Places:
                 self.parts.setdefault((included.path, ""), (page, ""))
 
     def target(self, origin: str, link: str) -> tuple[str, str]:
-        """The page and the anchor that a link of a file of the repository leads to; ("", address) outside of the site."""
+        """The page and the anchor that a link of a file leads to; ("", address) outside of the site."""
         path, _, anchor = link.partition("#")
         found = os.path.normpath(PurePosixPath(origin).parent / path) if path else origin
         if anchor and (place := self.parts.get((found, anchor))):
@@ -48,6 +51,8 @@ class Places:
             return self.whole[found], anchor
         if not anchor and (place := self.parts.get((found, ""))):
             return place
+        if found.startswith(f"{DOCS}/") and found.endswith(SHOWN):
+            return found.removeprefix(f"{DOCS}/"), anchor
         if not (ROOT / found).exists():
             raise LookupError(f"{origin} links to {link}, which does not exist")
         kind = "tree" if (ROOT / found).is_dir() else "blob"

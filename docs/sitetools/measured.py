@@ -6,11 +6,10 @@ from functools import cache
 from statistics import geometric_mean, mean, median
 from typing import Any
 
-from sitetools.papers import ROOT
-
 from cvxrobust.bench.reproduce.analysis import TableFindings
 from cvxrobust.bench.reproduce.study import read_study
 from cvxrobust.bench.studies.common import Row, markdown, read_rows
+from sitetools.papers import ROOT
 
 STORED = ROOT / "bench" / "studies" / "reports"
 
@@ -47,7 +46,7 @@ def random_problems() -> str:
 
     grouped = by(rows_of("front_door/finish_after.jsonl"), "family")
     lines = [cells(family, grouped[family,]) for family in KINDS]
-    columns = ["network", "problems", "to 1e-6", "to 1e-4", "to 1e-2", "median seconds", "most seconds"]
+    columns = ["network", "problems", "to 1e-6", "to 1e-4", "to 1e-2", "median seconds", "longest"]
     return f"{markdown(columns, lines)}\n"
 
 
@@ -79,8 +78,8 @@ def price_of_auto() -> str:
         if named:
             ratios.append(max(1.0, (seconds["auto"] or own[0]["limit"]) / min(named)))
     return (
-        f"Over {len(ratios)} cases that some backend finished, `auto` takes {geometric_mean(ratios):.2f} times as long as the "
-        f"best of them (geometric mean), {max(ratios):.2f} times at worst.\n"
+        f"Over {len(ratios)} cases that some backend finished, `auto` takes {geometric_mean(ratios):.2f} times as long "
+        f"as the best of them (geometric mean), {max(ratios):.2f} times at worst.\n"
     )
 
 
@@ -100,8 +99,8 @@ def gate_counts() -> str:
             }
             errors = [f"{100.0 * means['test_error', count]:.1f}" for count in counts]
             lines.append([data, str(len(whole)), *errors, *(f"{means['seconds', count]:.1f}" for count in counts)])
-    columns = ["data", "cases", *(f"error (%), {count}" for count in counts), *(f"seconds, {count}" for count in counts)]
-    return f"{markdown(columns, lines)}\n"
+    columns = [*(f"error (%), {count}" for count in counts), *(f"seconds, {count}" for count in counts)]
+    return f"{markdown(['data', 'cases', *columns], lines)}\n"
 
 
 @cache
@@ -112,7 +111,8 @@ def studied_tables() -> list[TableFindings]:
 
 def certified_by_problem(attacks: str) -> str:
     """Certified accuracy of each method on rows held out, means over tables, by radius."""
-    asked = [(found, question) for found in studied_tables() for question in found.table.questions if question.name == attacks]
+    pairs = [(found, question) for found in studied_tables() for question in found.table.questions]
+    asked = [(found, question) for found, question in pairs if question.name == attacks]
     radii = asked[0][1].radii
     names = [method.name for method in asked[0][0].methods if method.certified]
     kept = [name for name in names if all(name in found.splits[0] for found, _ in asked)]
@@ -124,9 +124,9 @@ def certified_by_problem(attacks: str) -> str:
     best = [max(means[name][k] for name in kept) for k in range(len(radii))]
     lines = []
     for name in kept:
-        cells = [f"{100.0 * value:.1f}" for value in means[name]]
-        marked = [f"**{text}**" if value == top else text for text, value, top in zip(cells, means[name], best, strict=True)]
-        lines.append([name, "ours" if ours[name] else "baseline", *marked])
+        marks = ["**" if value == top else "" for value, top in zip(means[name], best, strict=True)]
+        cells = [f"{mark}{100.0 * value:.1f}{mark}" for mark, value in zip(marks, means[name], strict=True)]
+        lines.append([name, "ours" if ours[name] else "baseline", *cells])
     return f"{markdown(['method', '', *(f'radius {radius:g}' for radius in radii)], lines)}\n"
 
 
@@ -161,7 +161,7 @@ def finished(dark: bool) -> str:
         "#26262b", ("#1a5fb4", "#c64600", "#26803a", "#813d9c")
     )  # fmt: skip
     rows = rows_of("front_door/finish_after.jsonl")
-    words = {"svg.hashsalt": "cvxrobust", "font.size": 11, "text.color": ink, "axes.edgecolor": ink}
+    words: Any = {"svg.hashsalt": "cvxrobust", "font.size": 11, "text.color": ink, "axes.edgecolor": ink}
     words |= {"axes.labelcolor": ink, "xtick.color": ink, "ytick.color": ink, "svg.fonttype": "path"}
     with rc_context(words):
         figure = Figure(figsize=(7.2, 4.0), layout="constrained")
@@ -175,7 +175,7 @@ def finished(dark: bool) -> str:
         axes.axhline(1e-6, color=ink, linewidth=0.8, linestyle=":")
         axes.set(xscale="log", yscale="log", xlabel="seconds of one call of solve", ylabel="certified relative gap")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="lower right", fontsize=10)
+        figure.legend(frameon=False, loc="outside upper center", ncols=len(KINDS), handletextpad=0.2, columnspacing=1.2)
         picture = io.StringIO()
         figure.savefig(picture, format="svg", transparent=True, metadata={"Date": None})
     return picture.getvalue()

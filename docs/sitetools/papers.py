@@ -12,7 +12,8 @@ DIRECTIVE = re.compile(r"^<!-- (include|table|picture|reference|derivations) (.+
 """A line of its own, which readers of the plain page do not see: what to put there, and of what."""
 
 _CODE_OR_LINK = re.compile(
-    r"(?P<code>^```.*?^```$|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))|\]\((?P<link>[^)\s]+)\)", re.MULTILINE | re.DOTALL
+    r"(?P<code>^```.*?^```$|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))|\]\((?P<link>[^)\s]+)\)",
+    re.MULTILINE | re.DOTALL,
 )
 
 

@@ -4,9 +4,8 @@ import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from sitetools.papers import ROOT
-
 import cvxrobust
+from sitetools.papers import ROOT
 
 ROOMS = ("__init__.py", "core", "problems", "backends", "bench")
 
@@ -20,6 +19,9 @@ PAGES: Mapping[str, tuple[str, ...]] = {
     "errors": ("core.errors", "core.extras"),
 }
 """Which public names stand on which page of the reference: those that live below these modules."""
+
+OWN_MEMBERS = ("problems", "errors")
+"""Pages whose classes show no members of their bases: of problems these are what `core` asks, not people."""
 
 SHORTEST_DERIVATION = 12
 """Lines of a module's docstring from which on it is more than a heading."""
@@ -48,19 +50,26 @@ def page_of(module: str) -> str:
     for page, modules in PAGES.items():
         if any(module == one or module.startswith(f"{one}.") for one in modules):
             return page
-    raise LookupError(f"no page of the reference takes names of {module}: say which in PAGES of docs/sitetools/reference.py")
+    raise LookupError(f"names of {module} are on no page: say on which in PAGES of docs/sitetools/reference.py")
 
 
 def names_on(page: str) -> list[str]:
     """The public names of a page, in alphabetical order, functions after classes."""
-    return sorted((name for name, module in homes().items() if page_of(module) == page), key=lambda name: (name.islower(), name))
+    found = (name for name, module in homes().items() if page_of(module) == page)
+    return sorted(found, key=lambda name: (name.islower(), name))
 
 
 def reference(page: str) -> str:
     """What asks for the docstrings of the names of a page."""
     if page not in PAGES:
         raise LookupError(f"there is no page {page!r} of the reference; there are {', '.join(PAGES)}")
-    return "\n\n".join(f"::: cvxrobust.{name}" for name in names_on(page)) + "\n"
+    own = "    options:\n      inherited_members: false\n" if page in OWN_MEMBERS else ""
+    return "\n\n".join(f"::: {path_of(name)}\n{own}" for name in names_on(page)) + "\n"
+
+
+def path_of(name: str) -> str:
+    """The path by which the docstring of a public name is found: a folder of the same name would be taken for it."""
+    return f"cvxrobust.{homes()[name]}.{name}" if (ROOT / name).is_dir() else f"cvxrobust.{name}"
 
 
 def told(path: Path) -> str:
@@ -84,5 +93,11 @@ def derivations(asked: str) -> str:
     found = list(derivation_modules(*asked.split()))
     if not found:
         raise LookupError(f"no module of {asked} has a docstring of {SHORTEST_DERIVATION} lines or more")
-    options = "    options:\n      members: false\n      show_root_full_path: true\n      heading_level: 2\n"
-    return "\n\n".join(f"::: cvxrobust.{module}\n{options}" for module in found) + "\n"
+    chosen = ("members", "show_symbol_type_heading", "show_symbol_type_toc")
+    options = "    options:\n" + "".join(f"      {name}: false\n" for name in chosen)
+
+    def asking(module: str) -> str:
+        named = f"      heading: {module}\n      toc_label: {module.split('.', 1)[1]}\n"
+        return f"::: cvxrobust.{module}\n{options}{named}"
+
+    return "\n\n".join(map(asking, found)) + "\n"

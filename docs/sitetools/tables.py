@@ -1,17 +1,18 @@
 """Tables that are made from the code whenever the site is built: what backends read, what problems take."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
-from sitetools.measured import MEASURED
 
 from cvxrobust import AdversarialReLU, AdversarialSDP, Batches, ConvexReLU, JointSDP, StandardSDP, StreamedSDP, backends
 from cvxrobust.core.contracts.backend import Backend
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.losses.by_name import LOSSES
+from cvxrobust.core.programs.gated.formulations import FORMULATIONS
 from cvxrobust.core.solving.structure import Structure
+from sitetools.measured import MEASURED
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((12, 3))
@@ -21,18 +22,20 @@ TARGETS: Mapping[bool, Any] = {True: np.where(SCORES > 0.0, 1.0, -1.0), False: S
 
 CLASSES = np.arange(12) % 3
 
+
+def relu(family: Callable[..., Any], formulation: str, **attacked: float) -> Callable[[str], Any]:
+    """What makes a small ReLU problem with a loss."""
+    return lambda loss: family(X, targets(loss), loss=loss, n_gates=4, formulation=formulation, **attacked)
+
+
 PROBLEMS: Mapping[str, Callable[[str], Any]] = {
     "`StandardSDP`": lambda loss: StandardSDP(X, targets(loss), loss=loss),
     "`AdversarialSDP`": lambda loss: AdversarialSDP(X, targets(loss), radius=0.1, loss=loss),
     "`AdversarialSDP`, norm inf": lambda loss: AdversarialSDP(X, targets(loss), radius=0.1, norm="inf", loss=loss),
     "`StreamedSDP`": lambda loss: StreamedSDP(Batches([(X, targets(loss))]), radius=0.1, loss=loss),
     "`JointSDP`": lambda loss: JointSDP(X, CLASSES, radius=0.1, loss=loss),
-    "`ConvexReLU`, one-sided": lambda loss: ConvexReLU(X, targets(loss), loss=loss, n_gates=4),
-    "`ConvexReLU`, cone": lambda loss: ConvexReLU(X, targets(loss), loss=loss, n_gates=4, formulation="cone"),
-    "`AdversarialReLU`, one-sided": lambda loss: AdversarialReLU(X, targets(loss), radius=0.1, loss=loss, n_gates=4),
-    "`AdversarialReLU`, cone": lambda loss: AdversarialReLU(
-        X, targets(loss), radius=0.1, loss=loss, n_gates=4, formulation="cone"
-    ),
+    **{f"`ConvexReLU`, {name}": relu(ConvexReLU, name) for name in FORMULATIONS},
+    **{f"`AdversarialReLU`, {name}": relu(AdversarialReLU, name, radius=0.1) for name in FORMULATIONS},
 }
 """A small one of each kind, with a loss of one's own."""
 
@@ -82,10 +85,9 @@ def losses_of_problems() -> str:
 def backends_of_problems() -> str:
     """Which backend reads which family, and how, with the first loss that the family takes."""
 
-    def cells(kind: str) -> Iterator[str]:
+    def cells(kind: str) -> list[str]:
         problem = next(filter(None, (made(kind, loss) for loss in LOSSES)))
-        yield kind
-        yield from (way(problem, backend) for backend in own_backends().values())
+        return [kind, *(way(problem, backend) for backend in own_backends().values())]
 
     return markdown(["problem", *(f"`{name}`" for name in own_backends())], map(cells, PROBLEMS))
 
@@ -96,19 +98,18 @@ def capabilities() -> str:
     def words(names: Iterable[object]) -> str:
         return ", ".join(sorted(map(str, names))) or "none"
 
-    def cells(name: str, backend: Backend) -> Iterator[object]:
+    def cells(name: str, backend: Backend) -> list[str]:
         able = backend.capabilities
-        yield f"`{name}`"
-        yield able.method or "that of the solver behind it"
-        yield words(cone.__name__ for cone in able.cones)
-        yield words(able.structured)
-        yield f"{able.tightest_tolerance:g}"
-        yield words(able.devices)
-        yield from ("yes" if has else "no" for has in (able.warm_start, able.monitored, able.needs_licence))
+        known = (able.structured, able.devices)
+        cones = (cone.__name__ for cone in able.cones)
+        flags = (able.warm_start, able.monitored, able.needs_licence)
+        reads, runs = (words(one) for one in known)
+        said = [f"`{name}`", able.method, words(cones), reads, f"{able.tightest_tolerance:g}", runs]
+        return said + ["yes" if has else "no" for has in flags]
 
     columns = ["backend", "method", "cones", "structured programmes", "tightest tolerance", "devices"]
     columns += ["warm starts", "tells how far it is", "needs a licence"]
-    return markdown(columns, (cells(*item) for item in own_backends().items()))  # type: ignore[misc, arg-type]
+    return markdown(columns, [cells(name, one) for name, one in own_backends().items()])
 
 
 def structured_capabilities() -> str:
