@@ -84,6 +84,7 @@ def executed(path: Path) -> Any:
             timeout=PATIENCE,
             startup_timeout=PATIENCE,
             kernel_name="python3",
+            coalesce_streams=True,
             extra_arguments=["--log-level=ERROR"],
             resources={"metadata": {"path": folder}},
         )

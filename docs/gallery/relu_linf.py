@@ -106,7 +106,7 @@ plt.show()
 # - At the radius that it was trained for, 0.2, the robust network on random gates is *worse* on rows held out than
 #   the plain one, by three points at least, and the one with grown gates is no better than it, as far as can be told.
 #   Only beyond, at 0.3, is robust training clearly ahead.
-# - Robust training costs accuracy without an attack: six to eight points here.
+# - Robust training costs accuracy without an attack: six to nine points here.
 # - Certified does not mean best of all ReLU networks. Polynomial networks have such a certificate (the other pages of
 #   this gallery); of ReLU networks it compares with all on the same gates, and gates can only be grown until it no
 #   longer pays.

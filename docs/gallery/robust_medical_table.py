@@ -87,13 +87,14 @@ reports["robust network"] = robust.evaluate_robustness(X_test, y_test, radii)
 
 # %% alt="Accuracy against the radius of attacks: bands of four classifiers between what is proved and what is left"
 figure, axes = plt.subplots(figsize=(8, 4.8), layout="constrained")
-plot_bands(reports, axes)
+plot_bands(reports, axes).set_xlabel("radius of attacks, in standard deviations of each column")
 plt.show()
 
 # %% [markdown]
-# Solid lines are proved, dashed ones are what was left by the attacks that were tried; where only one line is to be
-# seen, they are the same. Whatever the truth about the forest is, from radius 0.75 on it is worse than the robust
-# network: attacks that were found leave less of it than is proved of the network.
+# Shaded is what may be true, between the radii that were asked about, too. Solid lines are proved, dashed ones are
+# what was left by the attacks that were tried; where only one line is to be seen, they are the same. Whatever the
+# truth about the forest is, from radius 0.75 on it is worse than the robust network: attacks that were found leave
+# less of it than is proved of the network.
 #
 # ## Whom can one believe?
 #
