@@ -45,7 +45,7 @@ WAYS = [("ipm", "direct"), ("torch", "direct"), ("clarabel", "direct"), ("clarab
 
 
 def tried(of: AdversarialSDP, ways: list[tuple[str, str]]) -> dict[str, Result]:
-    settings = Settings(tolerance=1e-6, time_limit=4.0, threads=1)
+    settings = Settings(tolerance=1e-6, time_limit=10.0, threads=1)
     return {f"{backend}/{method}": solve(of, backend, method, settings) for backend, method in ways}
 
 

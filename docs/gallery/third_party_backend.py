@@ -158,7 +158,7 @@ class TestSplitting(BackendContract):
 with tempfile.TemporaryDirectory() as folder:
     module = Path(folder) / "test_contract.py"
     module.write_text("from __main__ import TestSplitting  # noqa", encoding="utf-8")
-    outcome = pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", folder, str(module)])
+    outcome = pytest.main(["-q", "--color=no", "-p", "no:cacheprovider", "--rootdir", folder, str(module)])
 
 # %% [markdown]
 # What is skipped is what the capabilities do not promise: warm starts, limits of time, exponential cones, structured
