@@ -31,22 +31,24 @@ def browser(site, tmp_path_factory):
         yield browser
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 420])
-def test_pages_fit_and_can_be_read(browser, site, width, dark):
-    browser.look(width, dark)
+LOOKS = [(width, dark) for width in (1400, 420) for dark in (False, True)]
+
+
+def test_pages_fit_and_can_be_read(browser, site):
     pages = [page for page in sorted(site.rglob("*.html")) if page.name != HIDDEN]
     assert len(pages) > 40
     for page in pages:
         name = page.relative_to(site).as_posix()
         browser.visit(page)
-        assert browser.ask("document.documentElement.scrollWidth") <= width, name
-        assert browser.ask("[...document.images].every((one) => one.complete && one.naturalWidth)"), name
-        ink = browser.ask("getComputedStyle(document.querySelector('article p')).color")
-        assert contrast(opaque(ink), browser.ask(f"({BACKGROUND})")) > 7, name
-        if name in PICTURED and (folder := os.environ.get("CVXROBUST_SCREENSHOTS")):
-            stem = name.removesuffix(".html").replace("/", "-")
-            browser.screenshot(Path(folder) / f"site-{stem}-{width}-{'dark' if dark else 'light'}.png")
+        for width, dark in LOOKS:
+            browser.look(width, dark)
+            assert browser.ask("document.documentElement.scrollWidth") <= width, name
+            assert browser.ask("[...document.images].every((one) => one.complete && one.naturalWidth)"), name
+            ink = browser.ask("getComputedStyle(document.querySelector('article p')).color")
+            assert contrast(opaque(ink), browser.ask(f"({BACKGROUND})")) > 7, (name, dark)
+            if name in PICTURED and (folder := os.environ.get("CVXROBUST_SCREENSHOTS")):
+                stem = name.removesuffix(".html").replace("/", "-")
+                browser.screenshot(Path(folder) / f"site-{stem}-{width}-{'dark' if dark else 'light'}.png")
     assert browser.complaints() == []
     assert {url.partition(":")[0] for url in browser.requests()} <= {"file", "data", "blob"}
 
