@@ -37,7 +37,7 @@ automatic
 # ## Five ways, one problem
 #
 # A *way* is a backend and a method. `"direct"` hands over the whole convex programme; `"cutting-set"` solves small
-# ones, each with the attacks that mattered in the last. All have one thread, the same tolerance, and a limit of four
+# ones, each with the attacks that mattered in the last. All have one thread, the same tolerance, and a limit of ten
 # seconds. Something tiny is solved first, so that nobody's seconds are those of importing PyTorch.
 
 # %%
