@@ -255,6 +255,15 @@ def test_no_file_imports_its_neighbours_by_relative_name():
     assert relative == []
 
 
+def test_only_doors_lead_from_low_rooms_to_high_ones():
+    looking = [
+        str(path.relative_to(ROOT))
+        for path in source_files("core")
+        if re.search(rf"import_module\(\s*f?[\"']{PACKAGE}\.", path.read_text(encoding="utf-8"))
+    ]
+    assert looking == ["core/doors.py"], "what is imported by its name as text is a door, and stands there"
+
+
 def circles(imports: dict[str, set[str]]) -> list[tuple[str, ...]]:
     """Modules that import one another, in however many steps: whatever can be reached from where it can reach."""
 

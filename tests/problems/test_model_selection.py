@@ -1,5 +1,6 @@
 """Classifiers that choose their own hyperparameters: by what is proved of rows that they were not trained on."""
 
+import io
 import pickle
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from joblib import parallel_config
+from matplotlib.figure import Figure
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, StratifiedKFold
@@ -337,3 +339,16 @@ def test_what_cannot_be_searched_is_refused_before_work(data, given, said, monke
 def test_numbers_of_gates_are_whole(data):
     with pytest.raises(InputError, match=r"gates are \[2\.5\]; expected whole numbers above 0"):
         ReLUClassifierCV(gates=[2.5]).fit(*data)
+
+
+def test_a_fitted_classifier_draws_its_surface(fitted):
+    figure = Figure()
+    axes = fitted.plot_surface(figure.add_subplot())
+    b, r, _ = fitted.best_index_
+    assert axes.patches[0].get_xy() == (r - 0.5, b - 0.5)
+    words = [text.get_text() for text in axes.texts]
+    assert len(words) == fitted.surface_.means[..., 0].size
+    assert f"{100.0 * fitted.best_score_:.1f}" in words[b * len(fitted.surface_.candidates.radii) + r]
+    figure.savefig(io.BytesIO(), format="png")
+    with pytest.raises(NotFittedError):
+        PolynomialClassifierCV(threat_radius=0.1).plot_surface()
