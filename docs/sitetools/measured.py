@@ -13,6 +13,8 @@ from sitetools.papers import ROOT
 
 STORED = ROOT / "bench" / "studies" / "reports"
 
+UNBROKEN = "\N{NON-BREAKING HYPHEN}"
+
 KINDS = {
     "standard": "polynomial",
     "adv": "polynomial, attacked",
@@ -62,7 +64,7 @@ def seconds_of_backends() -> str:
 
     def cell(row: Row, best: float | None) -> str:
         if row["seconds"] is None:
-            return "not tried" if row["gap"] is None else f"(gap {row['gap']:.0e})"
+            return "not tried" if row["gap"] is None else f"(gap {row['gap']:.0e})".replace("-", UNBROKEN)
         text = f"{row['seconds']:.2f}"
         return f"**{text}**" if row["seconds"] == best else text
 
