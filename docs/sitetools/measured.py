@@ -13,6 +13,8 @@ from sitetools.papers import ROOT
 
 STORED = ROOT / "bench" / "studies" / "reports"
 
+UNBROKEN = "\N{NON-BREAKING HYPHEN}"
+
 KINDS = {
     "standard": "polynomial",
     "adv": "polynomial, attacked",
@@ -62,7 +64,7 @@ def seconds_of_backends() -> str:
 
     def cell(row: Row, best: float | None) -> str:
         if row["seconds"] is None:
-            return "not tried" if row["gap"] is None else f"(gap {row['gap']:.0e})"
+            return "not tried" if row["gap"] is None else f"(gap {row['gap']:.0e})".replace("-", UNBROKEN)
         text = f"{row['seconds']:.2f}"
         return f"**{text}**" if row["seconds"] == best else text
 
@@ -141,14 +143,17 @@ def against_linf() -> str:
 
 
 def boxes() -> str:
-    """What is proved of polynomial networks in the norm inf, beside what attacks leave."""
+    """What is proved of polynomial networks in the norm inf, beside what attacks leave and what a ball would prove."""
+
+    def cell(row: Row, k: int) -> str:
+        low, high, ball = (f"{100.0 * row[field][k]:.1f}" for field in ("certified", "attacked", "ball"))
+        return f"{low if low == high else f'{low} to {high}'} at {row['radii'][k]:g} (ball: {ball})"
+
     lines = []
     for row in rows_of("boxes.jsonl"):
-        certified, attacked = ([f"{100.0 * one:.1f}" for one in row[field]] for field in ("certified", "attacked"))
-        pairs = [low if low == high else f"{low} to {high}" for low, high in zip(certified, attacked, strict=True)]
-        lines.append([row["set"], row["kind"], f"{row['trained_radius']:g}", f"{100.0 * row['clean']:.1f}", *pairs])
-    radii = rows_of("boxes.jsonl")[0]["radii"]
-    columns = ["data", "trained as", "at radius", "clean", *(f"radius {radius:g}" for radius in radii)]
+        trained = [row["set"], row["kind"], f"{row['trained_radius']:.2g}", f"{100.0 * row['clean']:.1f}"]
+        lines.append(trained + [cell(row, k) for k in range(len(row["radii"]))])
+    columns = ["data", "trained against", "at radius", "clean", "small radius", "larger radius", "largest radius"]
     return f"{markdown(columns, lines)}\n"
 
 

@@ -108,7 +108,7 @@ def capabilities() -> str:
         return said + ["yes" if has else "no" for has in flags]
 
     columns = ["backend", "method", "cones", "structured programmes", "tightest tolerance", "devices"]
-    columns += ["warm starts", "tells how far it is", "needs a licence"]
+    columns += ["warm starts", "reports progress", "needs a licence"]
     return markdown(columns, [cells(name, one) for name, one in own_backends().items()])
 
 

@@ -42,7 +42,7 @@ def test_pages_fit_and_can_be_read(browser, site):
         browser.visit(page)
         for width, dark in LOOKS:
             browser.look(width, dark)
-            assert browser.ask("document.documentElement.scrollWidth") <= width, name
+            browser.wait_for(f"document.documentElement.scrollWidth <= {width}")
             assert browser.ask("[...document.images].every((one) => one.complete && one.naturalWidth)"), name
             ink = browser.ask("getComputedStyle(document.querySelector('article p')).color")
             assert contrast(opaque(ink), browser.ask(f"({BACKGROUND})")) > 7, (name, dark)
