@@ -30,7 +30,6 @@ print("installed:", [name for name, backend in backends().items() if backend.una
 # %%
 small = problem(60, 10)
 automatic = solve(small)
-print(automatic.selection)
 automatic
 
 # %% [markdown]
