@@ -111,7 +111,7 @@ def rendered(notebook: Any, name: str) -> tuple[str, dict[str, bytes]]:
     """A notebook as Markdown, and its pictures by the names of their files."""
     exporter = MarkdownExporter()
     page, resources = exporter.from_notebook_node(notebook)
-    pictures = {}
+    pictures: dict[str, bytes] = {}
     for given, content in resources["outputs"].items():
         cell, number = re.findall(r"\d+", given)
         light, dark = f"{name}_{cell}_{number}.png", f"{name}_{cell}_{number}_dark.png"
