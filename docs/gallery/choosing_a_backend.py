@@ -9,7 +9,7 @@
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_breast_cancer
 
-from cvxrobust import AdversarialSDP, Result, Settings, Standardizer, backends, solve
+from cvxrobust import AdversarialSDP, PolynomialNetwork, Result, Settings, Standardizer, backends, solve
 
 X, target = load_breast_cancer(return_X_y=True)
 
@@ -43,7 +43,7 @@ automatic
 WAYS = [("ipm", "direct"), ("torch", "direct"), ("clarabel", "direct"), ("clarabel", "cutting-set"), ("scs", "direct")]
 
 
-def tried(of: AdversarialSDP, ways: list[tuple[str, str]]) -> dict[str, Result]:
+def tried(of: AdversarialSDP, ways: list[tuple[str, str]]) -> dict[str, Result[PolynomialNetwork]]:
     settings = Settings(tolerance=1e-6, time_limit=10.0, threads=1)
     return {f"{backend}/{method}": solve(of, backend, method, settings) for backend, method in ways}
 
@@ -59,7 +59,7 @@ for way, result in results.items():
 
 
 # %%
-def seconds_to(result: Result, gap: float) -> str:
+def seconds_to(result: Result[PolynomialNetwork], gap: float) -> str:
     reached = [point.elapsed for point in result.trace if point.upper - point.lower <= gap * point.upper]
     return f"{reached[0]:8.2f}" if reached else "       -"
 

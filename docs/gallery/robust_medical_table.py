@@ -48,7 +48,7 @@ print("robust:  ", robust.result_)
 # doubt about how strong the attack was. Radius 0 is plain accuracy.
 
 # %%
-radii = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5])
+radii = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5]
 print("radius  ", radii)
 print("standard", standard.robust_score(X_test, y_test, radii).round(3))
 print("robust  ", robust.robust_score(X_test, y_test, radii).round(3))
