@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= demo
+SITE ?= site
 INSTALLED := $(VENV)/.installed
 # What `make gpu` brings along: small inputs and small packages, made beforehand by `make gpu-inputs`.
 INPUTS ?= gpu-inputs
@@ -10,12 +11,14 @@ INPUTS ?= gpu-inputs
 # Where pytest-benchmark keeps baselines, one folder per system and Python.
 KERNELS := bench/kernels --benchmark-storage=file://bench/kernels/baseline --benchmark-columns=min,median,rounds
 
-.PHONY: help install demo test lint bench bench-baseline gpu gpu-inputs gpu-rehearse release-check clean
+.PHONY: help install demo test lint gallery docs docs-check bench bench-baseline gpu gpu-inputs gpu-rehearse release-check clean
 
 help:
 	@echo "make demo   create the environment and run the main job (pictures and numbers in $(OUT)/)"
 	@echo "make test   create the environment and run the whole test suite"
 	@echo "make lint   style and types"
+	@echo "make docs   build the site in $(SITE)/, every warning an error (docs-check also runs all its code)"
+	@echo "make gallery  run the notebooks of docs/gallery again, and write their pages for the site (two minutes)"
 	@echo "make bench  time our own kernels and compare them with the baseline (bench-baseline saves a new one)"
 	@echo "make gpu    what a GPU is worth to us, in eight minutes, with the PyTorch that $(PYTHON) has (report in OUT)"
 	@echo "            (gpu-inputs prepares what it brings along, gpu-rehearse does the same on the CPU, in small)"
@@ -65,5 +68,20 @@ lint: $(INSTALLED)
 release-check:
 	.ci/release-check
 
+# Pages of the gallery are what its notebooks said when they were last run, which is when one of them has changed.
+docs: $(INSTALLED) docs/gallery/index.md
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --site-dir $(abspath $(SITE))
+	$(VENV)/bin/python docs/check_site.py $(SITE)
+
+docs/gallery/index.md: docs/build_gallery.py $(wildcard docs/gallery/*.py) | $(INSTALLED)
+	$(VENV)/bin/python docs/build_gallery.py
+
+gallery: $(INSTALLED)
+	$(VENV)/bin/python docs/build_gallery.py
+
+docs-check: docs
+	CVXROBUST_SITE=$(abspath $(SITE)) $(VENV)/bin/python -m pytest tests/docs tests/packaging/test_papers.py \
+	    tests/packaging/test_types.py tests/packaging/test_packaging.py
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(SITE) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -113,7 +113,7 @@ def test_the_structured_backend_has_no_more_lines_of_code_than_its_chapter_says(
             prose.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     lines = [line.strip() for number, line in enumerate(module.splitlines(), start=1) if number not in prose]
     code = [line for line in lines if line and not line.startswith("#")]
-    assert len(code) < 60
+    assert len(code) < 80
     assert max(map(len, module.splitlines())) <= 120
 
 

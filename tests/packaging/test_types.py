@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from papers import name_of, papers, read, snippets
+from papers import blocks, name_of, notebooks, papers, read, snippets
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / ".typepath"
@@ -26,13 +26,16 @@ OTHERS = {
 
 
 def of_papers():
-    """The blocks of each page as one script."""
+    """Every example that is documented: the blocks of each page as one script, files of guides, notebooks."""
     found = {}
     for page in papers():
-        if blocks := snippets(read(page)):
-            found[f"{name_of(page).removesuffix('.md').replace('/', '_').lower()}.py"] = "\n".join(blocks)
-    assert set(found) >= {"readme.py", "problems_readme.py", "backends_readme.py"}
-    return found
+        name = name_of(page).removesuffix(".md").replace("/", "_").lower()
+        if parts := snippets(read(page)):
+            found[f"{name}.py"] = "\n".join(parts)
+        whole = [block for block in blocks(read(page), "python") if block not in parts]
+        found |= {f"{name}_file_{number}.py": block for number, block in enumerate(whole)}
+    assert set(found) >= {"readme.py", "problems_readme.py", "backends_readme.py", "backends_readme_file_2.py"}
+    return found | {f"notebook_{path.name}": read(path) for path in notebooks()}
 
 
 def with_mypy(folder, names):

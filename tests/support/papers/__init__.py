@@ -4,17 +4,23 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-ROOMS = ("core", "problems", "backends", "bench", "tests")
+ROOMS = ("core", "problems", "backends", "bench", "tests", "docs")
+GALLERY = ROOT / "docs" / "gallery"
 REPORTS = ROOT / "bench" / "studies" / "reports"
 
 
 def papers():
-    """Every page but the changelog, in order."""
+    """Every page but the changelog and those that the gallery makes, in order."""
     return [
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
-        *(page for room in ROOMS for page in sorted((ROOT / room).rglob("*.md"))),
+        *(page for room in ROOMS for page in sorted((ROOT / room).rglob("*.md")) if GALLERY not in page.parents),
     ]
+
+
+def notebooks():
+    """Those of the gallery, Python files that are run when the site is built."""
+    return sorted(GALLERY.glob("*.py"))
 
 
 def name_of(page):
@@ -65,6 +71,11 @@ def table_rows(text, heading):
 
 
 def anchors(text):
-    """The names by which headings can be linked to."""
+    """The names by which headings can be linked to, those of papers that a page of the site includes among them."""
+    included = re.findall(r"^<!-- include ([\w./-]+)", text, flags=re.MULTILINE)
+    return {anchor for path in included for anchor in _own_anchors(read(ROOT / path))} | _own_anchors(text)
+
+
+def _own_anchors(text):
     headings = re.findall(r"^#+ (.*)$", prose(text), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
