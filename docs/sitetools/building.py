@@ -8,6 +8,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def expanded(markdown: str, uri: str, origin: str) -> str:
         if kind == "include":
             part = Include.of(asked)
             text = part.at_level(2 if titled else 1)
-            return relinked(text, lambda link: places.link(uri, part.path, link))
+            return led(text, part.path)
         if kind == "table":
             return TABLES[asked]()
         if kind == "picture":
@@ -101,5 +102,7 @@ def expanded(markdown: str, uri: str, origin: str) -> str:
             return "\n".join(f"![{words}]({up}pictures/{name}-{one}.svg#only-{one})" for one in ("light", "dark"))
         return reference(asked) if kind == "reference" else derivations(asked)
 
-    own = relinked(markdown, lambda link: places.link(uri, origin, link))
-    return DIRECTIVE.sub(put_in, own)
+    def led(text: str, origin: str) -> str:
+        return relinked(text, partial(places.link, uri, origin), partial(places.title, origin))
+
+    return DIRECTIVE.sub(put_in, led(markdown, origin))

@@ -12,7 +12,8 @@ DIRECTIVE = re.compile(r"^<!-- (include|table|picture|reference|derivations) (.+
 """A line of its own, which readers of the plain page do not see: what to put there, and of what."""
 
 _CODE_OR_LINK = re.compile(
-    r"(?P<code>^```.*?^```$|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))|\]\((?P<link>[^)\s]+)\)",
+    r"(?P<code>^```.*?^```$|(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`))"
+    r"|(?:\[(?P<path>[\w./-]+\.md))?\]\((?P<link>[^)\s]+)\)",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -76,11 +77,20 @@ def shifted(text: str, by: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def relinked(text: str, change: Callable[[str], str]) -> str:
-    """The text with the target of every link, and picture, changed; code stays as it is."""
+def relinked(text: str, change: Callable[[str], str], title: Callable[[str], str] = lambda link: "") -> str:
+    """The text with the target of every link, and picture, changed; code stays as it is.
+
+    Args:
+        text: Markdown.
+        change: What a link becomes.
+        title: What is read in place of a path; "" for that path.
+    """
 
     def changed(match: re.Match[str]) -> str:
-        return match[0] if match["code"] else f"]({change(match['link'])})"
+        if match["code"]:
+            return match[0]
+        read = f"[{title(match['link']) or match['path']}" if match["path"] else ""
+        return f"{read}]({change(match['link'])})"
 
     return _CODE_OR_LINK.sub(changed, text)
 

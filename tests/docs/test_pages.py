@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from browser import BACKGROUND, contrast, find_browser, running
+from harness.browser import BACKGROUND, contrast, find_browser, running
 
 SITE = "CVXROBUST_SITE"
 HIDDEN = "404.html"

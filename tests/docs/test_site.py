@@ -94,6 +94,13 @@ def test_links_of_papers_lead_to_pages(places, page, origin, link, there):
     assert places.link(page, origin, link) == there
 
 
+def test_paths_are_read_as_titles_of_pages(places):
+    text = relinked("[problems/README.md](problems/README.md#the-bound), [a](LICENSE)", str, lambda link: "Mathematics")
+    assert text == "[Mathematics](problems/README.md#the-bound), [a](LICENSE)"
+    assert places.title("README.md", "bench/cli/README.md") == "The command line"
+    assert places.title("README.md", "LICENSE") == places.title("README.md", "https://arxiv.org") == ""
+
+
 def test_a_link_that_leads_nowhere_stops_the_build(places):
     with pytest.raises(LookupError, match=r"README.md links to none.md, which does not exist"):
         places.link("index.md", "README.md", "none.md")

@@ -51,7 +51,9 @@ def with_mypy(folder, names):
 def with_pyright(folder, names):
     pytest.importorskip("pyright")
     listed = ", ".join(f'"{name}"' for name in names)
-    settings = f'{{"include": [{listed}], "extraPaths": ["{PACKAGE}"], "typeCheckingMode": "basic"}}'
+    # Of packages without types, such as scikit-learn, it would guess them from default values, and wrongly.
+    chosen = '"typeCheckingMode": "basic", "useLibraryCodeForTypes": false'
+    settings = f'{{"include": [{listed}], "extraPaths": ["{PACKAGE}"], {chosen}}}'
     (folder / "pyrightconfig.json").write_text(settings, encoding="utf-8")
     return check(folder, "pyright", "--pythonpath", sys.executable, "--project", folder)
 

@@ -5,7 +5,7 @@ import os
 import shutil
 
 import pytest
-from browser import BACKGROUND, contrast, find_browser, running
+from harness.browser import BACKGROUND, contrast, find_browser, running
 from harness.rows import NASTY, liar, manifest, row, spec, study
 
 from cvxrobust.bench.harness.analysis.analysis import analyse
