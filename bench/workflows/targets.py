@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.dataset import Dataset
-from cvxrobust.bench.workflows.robustness import AnyNetwork
+from cvxrobust.bench.workflows.robustness import AnyNetwork, exactly_judged
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import Standardizer
@@ -72,8 +72,9 @@ def errors(network: AnyNetwork, rows: Dataset, radii: Array, norm: Norm) -> dict
 
     Returns:
         ``mean_absolute``, ``root_mean_square``, and ``explained``, the share of the targets' variance (R^2). Under
-        attack also means of the largest absolute errors: ``worst`` of a polynomial network, exactly, and ``certified``
-        of a ReLU network, which the true mean cannot exceed, with ``attacked``, which attacks that were found reach.
+        attack also means of the largest absolute errors: ``worst`` of a polynomial network under l2 attacks,
+        exactly; in other norms and of ReLU networks ``certified``, which the true mean cannot exceed; and of ReLU
+        networks ``attacked``, which attacks that were found reach.
     """
     units = TargetUnits.of(network)
     off = units.outward(np.asarray(network.predict(rows.X))) - rows.y
@@ -85,7 +86,7 @@ def errors(network: AnyNetwork, rows: Dataset, radii: Array, norm: Norm) -> dict
         return found
     certified = float(predicted_range(network, rows.X, radii, norm).largest_errors(rows.y).mean())
     if not isinstance(network, ReLUNetwork):
-        return found | {"worst": certified}
+        return found | {"worst" if exactly_judged(network, norm) else "certified": certified}
     signed, one = network.replace(regression=False, classes=None), np.ones(rows.n_rows)
     low, negative = (signed.attack(rows.X, sign, radii, norm).margins for sign in (one, -one))
     reached = OutputRange(units.outward(low), units.outward(-negative)).largest_errors(rows.y)

@@ -202,11 +202,6 @@ def _check_kind(request: TuningRequest, dataset: Dataset) -> None:
         raise InputError(
             "--picture draws accuracies, and numbers have none; leave it out (--surface draws the scores)."
         )
-    if request.family != RELU and not GEOMETRIES[request.norm].isotropic:
-        raise InputError(
-            f"the norm is {request.norm!r}, but errors of polynomial networks are for l2 attacks; leave --norm out, or "
-            "choose --family relu."
-        )
 
 
 def _check(request: TuningRequest) -> None:

@@ -111,7 +111,7 @@ COMMANDS = {
         ("net.npz --data rows.csv --nosuch", "there is no option --nosuch, did you mean --out?"),
         ("net.npz rows.csv", "--data is missing"),
         ("net.npz --data rows.csv --separator xx", "the separator is 'xx'"),
-        ("num.npz --data prices.csv --norm inf --radius 0.1", "norm is 'inf', but errors of polynomial networks"),
+        ("num.npz --data prices.csv --norm 3 --radius 0.1", "unknown norm '3'"),
         ("net.npz --data rows.csv --decimal x", "the decimal sign is 'x'"),
         ("net.npz --data rows.csv --feature-radius width=1", "there is no option --feature-radius, did you mean"),
     ),
@@ -150,7 +150,7 @@ COMMANDS = {
         ("net.pkl --data rows.csv --radius .1 --trust-code", "net.pkl cannot be read as a pickle (IndexError:"),
         ("net.npz --data rows.csv --radius .1 --label y", "rows.csv has no column 'y' to take labels from"),
         ("num.npz --data prices.csv --radius .1 --exact", "num.npz predicts numbers, and --exact can be"),
-        ("num.npz --data prices.csv --radius .1 --norm inf", "norm is 'inf', but errors of polynomial networks"),
+        ("num.npz --data prices.csv --radius .1 --norm 3", "unknown norm '3'"),
         ("net.npz --data rows.csv --radius .1 --weight-column w", "rows.csv has no column 'w' to take weights from"),
     ),
     "path": (

@@ -216,11 +216,6 @@ def test_decimal_commas_are_read_in_targets(tmp_path):
         ("solve", ["--loss", "squared", "--class-weight", "balanced"], "--class-weight is about classes"),
         ("tune", ["--loss", "hinge", "--threat-radius", 0.1], "look like real numbers rather than classes"),
         ("tune", ["--loss", "squared", "--threat-radius", 0.1, "--picture", "p.png"], "--picture draws accuracies"),
-        (
-            "tune",
-            ["--loss", "squared", "--threat-radius", 0.1, "--norm", "inf"],
-            "leave --norm out, or choose --family",
-        ),
     ],
 )
 def test_what_fits_no_numbers_is_refused_before_work(run, priced, command, options, said):
