@@ -232,9 +232,13 @@ class JudgingOptions:
 
         Raises:
             InputError: A shape is none.
+            MissingExtraError: Nothing here draws the picture asked for.
         """
         from cvxrobust.bench.cli.options import parse_shape
+        from cvxrobust.core.extras import require
 
+        if self.picture is not None:
+            require("matplotlib", "plot", "pictures")
         return {
             "sanity": self.sanity, "rows_file": self.rows, "picture": self.picture, "bounds": self.bounds,
             "steps": self.steps, "restarts": self.restarts, "trusted": self.trust_code,

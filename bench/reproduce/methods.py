@@ -107,7 +107,7 @@ def _relu(setting: Setting, lesson: Lesson, terms: TrainingTerms) -> Any:
     from cvxrobust.problems.sklearn_estimators.classifiers import ReLUClassifier
 
     return ReLUClassifier(
-        **setting, seed=terms.seed, standardize=False, tolerance=terms.tolerance, time_limit=terms.time_limit
+        **setting, random_state=terms.seed, standardize=False, tolerance=terms.tolerance, time_limit=terms.time_limit
     )
 
 

@@ -360,11 +360,7 @@ class NumbersEvaluation:
 
 
 def predicts_numbers(request: EvaluationRequest) -> bool:
-    """Whether what is to be evaluated is a network that predicts numbers.
-
-    Raises:
-        InputError: The file holds no network.
-    """
+    """Whether what is to be evaluated is a network that predicts numbers; there must be a network in the file."""
     return not is_other(request.network) and bool(load_network(request.network).regression)
 
 

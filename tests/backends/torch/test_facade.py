@@ -110,7 +110,8 @@ def test_small_data_gets_one_thread_unless_more_are_asked_for(monkeypatch):
 
 def test_what_is_no_programme_of_ours_is_refused():
     with pytest.raises(
-        UnsupportedProgramError, match="reads polynomial, gated, attacked targets and conic programmes, not ndarray"
+        UnsupportedProgramError,
+        match="reads polynomial, gated, boxed polynomial, attacked targets and conic programmes, not ndarray",
     ):
         get_backend("torch").solve(np.eye(3), Settings())
 

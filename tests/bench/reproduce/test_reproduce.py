@@ -1,6 +1,7 @@
 """The study of tables: test rows reach no choice, rows are not lost, figures hold what is complete alone."""
 
 import gzip
+import itertools
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -323,9 +325,10 @@ def test_work_that_nobody_brings_back_is_a_row():
     assert cells[0][0].complete
 
 
-def test_fits_that_take_too_long_count_as_failed():
-    short = replace(TERMS, training=replace(TERMS.training, time_limit=-1.0))
-    row = carry_out(fits.Fit(TRIAL.name, 0, "svc-rbf", 0, METHODS["svc-rbf"].grid[0], 0), short, None)
+def test_fits_that_take_too_long_count_as_failed(monkeypatch):
+    ticks = itertools.count(0.0, 2.0 * TERMS.training.time_limit + 2.0)
+    monkeypatch.setattr(fits, "time", SimpleNamespace(perf_counter=lambda: next(ticks), process_time=time.process_time))
+    row = carry_out(fits.Fit(TRIAL.name, 0, "svc-rbf", 0, METHODS["svc-rbf"].grid[0], 0), TERMS, None)
     assert row["failure"] == fits.LATE
 
 

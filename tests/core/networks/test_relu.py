@@ -574,7 +574,7 @@ def test_settings_that_make_no_sense_are_refused():
     X, y = np.ones((3, 2)), np.ones(3)
     with pytest.raises(InputError, match="steps is 0; expected a whole number of 1 or more"):
         network.attack(X, y, 0.1, steps=0, restarts=2)
-    with pytest.raises(InputError, match="restarts -1"):
+    with pytest.raises(InputError, match="restarts is -1; expected a whole number of 0 or more"):
         network.attack(X, y, 0.1, restarts=-1)
     with pytest.raises(InputError, match="steps is -1; expected 0 or more"):
         network.lower_bound(X, y, 0.1, steps=-1)

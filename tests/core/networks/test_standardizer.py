@@ -100,5 +100,5 @@ def test_a_row_of_weight_two_counts_twice_and_one_of_weight_zero_not_at_all():
     np.testing.assert_allclose(weighted.mean, repeated.mean, rtol=1e-15)
     np.testing.assert_allclose(weighted.scale, repeated.scale, rtol=1e-13)
     assert weighted.scale[3] == 1.0
-    with pytest.raises(InputError, match=r"sample_weight has shape \(8,\)"):
+    with pytest.raises(InputError, match=r"weights has shape \(8,\)"):
         Standardizer.fit(X, weights=weights[1:])

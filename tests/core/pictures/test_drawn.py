@@ -340,7 +340,7 @@ def test_of_more_inputs_a_section_is_drawn_and_axes_are_named():
         ({"radius": -0.1}, "radius is -0.1; expected a number of 0 or more, or one per row"),
         ({"radius": [0.1, 0.2]}, r"shape \(30,\)"),
         ({"X": X[:, :1]}, "expected"),
-        ({"model": "a name"}, "model is a str; expected a network"),
+        ({"model": "a name"}, "model is 'a name'; expected a network"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_and_no_figure_is_left(changes, words):

@@ -40,10 +40,10 @@ def test_inputs_that_are_not_finite_are_named_by_their_place(make, value):
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (np.ones(4), r"X has 1 dimension\(s\); expected a table \(n, d\): use X.reshape\(n, -1\)"),
-        (np.ones((4, 2, 2)), r"X has 3 dimension\(s\); expected a table"),
-        (3.0, r"X has 0 dimension\(s\); expected a table"),
-        (None, r"X has 0 dimension\(s\); expected a table"),
+        (np.ones(4), r"X has 1 dimension; expected a table \(n, d\): use X.reshape\(-1, 1\)"),
+        (np.ones((4, 2, 2)), r"X has 3 dimensions; expected a table"),
+        (3.0, "X is 3.0; expected a table"),
+        (None, "X is None; expected a table"),
         (np.ones((0, 2)), r"X has shape \(0, 2\); expected at least one row and one column"),
         (np.ones((4, 0)), r"X has shape \(4, 0\); expected at least one row and one column"),
         ([["red", 1.0], ["blue", 2.0]], "X cannot be read as numbers .*red.*; encode categories"),
