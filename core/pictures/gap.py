@@ -29,6 +29,8 @@ def plot_gap(result: Result[Any], ax: "Axes | None" = None) -> "Axes":
         InputError: matplotlib is missing.
     """
     axes = axes_or_new(ax)
+    # Results that share axes have colours of their own.
+    colour = COLOURS[len(axes.get_lines()) % len(COLOURS)]
     seconds = [point.elapsed for point in result.trace]
     gaps = [Certificate(point.upper, point.lower).relative_gap for point in result.trace]
     end = max([result.times.wall, *seconds])
@@ -36,8 +38,8 @@ def plot_gap(result: Result[Any], ax: "Axes | None" = None) -> "Axes":
     x, y = np.array([*seconds, end]), np.array([*gaps, result.certificate.relative_gap])
     y = np.where(np.isfinite(y), np.maximum(y, SMALLEST), np.nan)
     label = f"{result.backend}/{result.method}: {result.quality}, gap {result.certificate.relative_gap:.1e}"
-    axes.step(x, y, where="post", color=COLOURS[0], linewidth=1.5, label=plain(label))
-    axes.plot(x[-1:], y[-1:], marker="o", color=COLOURS[0], markersize=5)
+    axes.step(x, y, where="post", color=colour, linewidth=1.5, label=plain(label))
+    axes.plot(x[-1:], y[-1:], marker="o", color=colour, markersize=5)
     for number, (when, words) in enumerate(_turns(result), 1):
         axes.axvline(when, color=COLOURS[number % len(COLOURS)], linestyle=":", linewidth=1.2, label=plain(words))
     axes.set_yscale("log")

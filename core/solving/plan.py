@@ -323,8 +323,9 @@ def _said(ways: list[Way], structure: Structure[Any]) -> str:
         if first.method == "direct" and structure.read_by(first.backend) is not None
         else f"{first.backend.capabilities.method or 'available'}, reads every cone needed"
     )
-    rows = f"{part.conic_rows} rows if it is direct" if part.conic_rows else "the only one"
-    words = [f"backend {first.backend.name}: {what}", f"method {first.method}: {rows} for {type(part).__name__}"]
+    size = f"the conic programme of {type(part).__name__} has {part.conic_rows} rows"
+    size = size if part.conic_rows else f"the only one for {type(part).__name__}"
+    words = [f"backend {first.backend.name}: {what}", f"method {first.method}: {size}"]
     if first.estimate is not None:
         words[0] += f", about {_seconds(first.estimate.seconds)} by its estimate"
     if rest:

@@ -1,7 +1,6 @@
 """The classifiers that choose their own hyperparameters."""
 
 import os
-from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -297,11 +296,11 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         """The number of gates that was chosen."""
         return int(self.best_params_["n_gates"])
 
-    def certified_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
+    def certified_score(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
         """`robust_score`: accuracy that no attack of each radius can take, by linear relaxation, shape (k,)."""
         return self.robust_score(X, y, radii)
 
-    def attacked_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
+    def attacked_score(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
         """Accuracy under the attacks found at each radius, shape (k,): at least the true robust accuracy."""
         inputs = self._inputs(X)
         accuracies: Array = self.network_.attacked_accuracy(inputs, y, radii, self.norm)

@@ -1,6 +1,5 @@
 """The problems as classifiers."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -143,7 +142,7 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         alone = self.multiclass != JOINT or getattr(self, "classes_", np.zeros(0)).size == 2
         return alone and super()._has_likelihood()
 
-    def robust_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
+    def robust_score(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
         """Accuracy that no attack of each radius can take, shape (k,): exact in norm 2, a bound in boxes.
 
         Shape and units are those of `radius`.
@@ -253,13 +252,13 @@ class ReLUClassifier(NetworkClassifier, ReLUEstimator):
         self.calibration = calibration
         self.seed = seed
 
-    def certified_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
+    def certified_score(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
         """Accuracy that no attack of each radius can take, by linear relaxation, shape (k,); units as for `radius`."""
         inputs = self._inputs(X)
         accuracies: Array = self.network_.certified_accuracy(inputs, y, radii, self.norm)
         return accuracies
 
-    def attacked_score(self, X: ArrayLike, y: ArrayLike, radii: float | Sequence[float]) -> Array:
+    def attacked_score(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
         """Accuracy under the attacks found at each radius, shape (k,): at least the true robust accuracy."""
         inputs = self._inputs(X)
         accuracies: Array = self.network_.attacked_accuracy(inputs, y, radii, self.norm)
