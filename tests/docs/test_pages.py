@@ -31,6 +31,9 @@ def browser(site, tmp_path_factory):
         yield browser
 
 
+SCHEMES = ("default", "slate")
+"""By day and by night."""
+
 LOOKS = [(width, dark) for width in (1400, 420) for dark in (False, True)]
 
 
@@ -43,6 +46,8 @@ def test_pages_fit_and_can_be_read(browser, site):
         for width, dark in LOOKS:
             browser.look(width, dark)
             browser.wait_for(f"document.documentElement.scrollWidth <= {width}")
+            # The page hears of night and day a moment later.
+            browser.wait_for(f"document.body.dataset.mdColorScheme === '{SCHEMES[dark]}'")
             assert browser.ask("[...document.images].every((one) => one.complete && one.naturalWidth)"), name
             ink = browser.ask("getComputedStyle(document.querySelector('article p')).color")
             assert contrast(opaque(ink), browser.ask(f"({BACKGROUND})")) > 7, (name, dark)
