@@ -30,7 +30,10 @@ places = Places("")
 
 @event_priority(100)
 def on_config(config: Any) -> None:
-    """Before the plugins, which read what is set here. Docstrings are read from links to the checkout's own rooms: what else lies in it is not the package."""
+    """Docstrings are read from links to the checkout's own rooms: what else lies in it is not the package.
+
+    Said before plugins read where to look.
+    """
     folder = Path(tempfile.mkdtemp(prefix="cvxrobust-docs-"))
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [str(linked_package(folder))]
     places.__init__(config.extra["repository"])  # type: ignore[misc]
