@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cvxrobust.backends.torch.losses import torch_loss
@@ -66,12 +67,14 @@ class BoxPoint:
         value: The smoothed objective.
         gradient: With respect to the neurons, shape (m, d).
         reached: Margins at the relaxed attacks, without what the barrier adds, shape (n,).
+        seen: With it, which is what the loss sees, shape (n,).
         weights: Multipliers p without the weights of samples, shape (n,).
     """
 
     value: float
     gradient: Tensor
     reached: Tensor
+    seen: Tensor
     weights: Tensor
 
 
@@ -102,8 +105,8 @@ class BoxObjective:
         """An array on the device, in double precision."""
         return torch.tensor(array, dtype=torch.float64, device=self.device)
 
-    def evaluate(self, query: BoxQuery) -> BoxPoint:
-        """The objective and its gradient, after some more sweeps."""
+    def evaluate(self, query: BoxQuery, held: bool = False) -> BoxPoint:
+        """The objective and its gradient, after some more sweeps, or against attacks that are held as they are."""
         v, signs, (a, b, c) = query.neurons, query.signs, self.program.activation
         lengths = v.norm(dim=1)
         products = self.X @ v.T
@@ -111,22 +114,30 @@ class BoxObjective:
         slopes = (products * a + 0.5 * b * lengths) * signs
         own = v[:, self.inputs]
         half = self.widths * (slopes @ own).T * self.labels
-        reached, barrier = self._relaxed(values, half, own, a * signs, query)
+        reached, barrier = self._relaxed(values, half, own, a * signs, query, held)
         losses, p = self.loss.first_order(reached + barrier, lambda z: query.smoothing.relu(z, slice(None)))
         theta = p * self.shares
         gradient = self._gradient(query, lengths, theta)
         penalty = self.program.beta * query.smoothing.penalty
         value = float((losses * self.shares).sum() + penalty * (lengths * lengths).sum())
-        return BoxPoint(value, 2.0 * penalty * v - gradient, reached, p)
+        return BoxPoint(value, 2.0 * penalty * v - gradient, reached, reached + barrier, p)
+
+    def attacks(self, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Factors, shape (k, q + 1, p), and noise, shape (k, q), of the present attacks on some samples."""
+        chosen, (q, _, p) = torch.as_tensor(rows, device=self.device), self.rows.shape
+        factors = np.zeros((rows.size, q + 1, p))
+        factors[:, :-1] = self.rows[:, chosen].permute(1, 0, 2).cpu().numpy()
+        factors[:, -1, 0] = 1.0
+        return factors, self.noise[:, chosen].T.cpu().numpy().copy()
 
     # -- relaxed attacks --------------------------------------------------------------------------------------------
 
     def _relaxed(
-        self, values: Tensor, half: Tensor, own: Tensor, curves: Tensor, query: BoxQuery
+        self, values: Tensor, half: Tensor, own: Tensor, curves: Tensor, query: BoxQuery, held: bool
     ) -> tuple[Tensor, Tensor]:
-        """Margins at the relaxed attacks, moved on, and what the barrier adds to them, both of shape (n,)."""
-        n, sweeps, nu = values.shape[0], SWEEPS, query.smoothing.attack / max(self.rows.shape[0], 1)
-        if self.fresh:
+        """Margins at the relaxed attacks, moved on or held, and what the barrier adds to them, both of shape (n,)."""
+        n, sweeps, nu = values.shape[0], 0 if held else SWEEPS, query.smoothing.attack / max(self.rows.shape[0], 1)
+        if self.fresh and not held:
             self._begin(half)
             sweeps = FIRST
         chosen = self._live(values, half, own, curves, query)
@@ -140,7 +151,8 @@ class BoxObjective:
             rows, noise = self.rows[:, some].contiguous(), self.noise[:, some].contiguous()
             change, barrier[some] = bent.swept(rows, noise, half[:, some].contiguous(), sweeps)
             reached[some] = values[some] + change
-            self.rows[:, some], self.noise[:, some] = rows, noise
+            if not held:
+                self.rows[:, some], self.noise[:, some] = rows, noise
         return reached, barrier
 
     def _begin(self, half: Tensor) -> None:
@@ -236,7 +248,7 @@ class _Bent:
                 seen.addr_(U[k], ((new - old) * self.widths[k, :, None]).view(n * p))
                 rows[k] = new
         bent = self.labels * (self.curves @ (seen * seen)).view(n, p).sum(dim=1) + (curves * noise).sum(dim=0)
-        barrier = -self.nu * noise.log().sum(dim=0)
+        barrier = -self.nu * noise.log().sum(dim=0) if self.nu > 0.0 else torch.zeros_like(bent)
         return bent + 2.0 * (half * rows[:, :, 0]).sum(dim=0), barrier
 
 

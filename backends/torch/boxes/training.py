@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvxrobust.backends.torch.boxes.answers import Answers
 from cvxrobust.backends.torch.boxes.objective import BoxObjective, BoxPoint, BoxQuery
 from cvxrobust.backends.torch.lbfgs import Descent, Memory, descend
 from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, random_neurons, with_priced_neurons
@@ -30,7 +31,7 @@ FIRST = 0.3, 0.3
 """Smoothing of the hinge and of attacks, in units of the margin."""
 PAIRS = 60
 """In the memory of the descent."""
-NEEDED = 0.25
+NEEDED = 0.6
 """The share of the tolerance that smoothing of attacks may take of the gap."""
 LONGEST = 6
 """Rounds after which smoothing changes though descent is unfinished."""
@@ -40,6 +41,8 @@ PATIENCE = 6
 """Rounds without a better gap after which the search gives up: kinks are left to masters."""
 KEPT, LARGEST = 8, 2**24
 """Evaluations of a round whose multipliers are averaged, and entries of their factors, at most."""
+ANSWERED = 0.9
+"""The gap from which on attacks are answered."""
 LOOKS = 128
 """Inputs that boxes move up to which every round certifies its network; beyond, those that promise a better gap."""
 PROMISE = 0.8
@@ -54,8 +57,11 @@ class BoxSchedule(Schedule):
 
     def sharpen(self, weights: Tensor, shares: Shares, gap: float) -> None:
         """As for balls, but attacks no sharper than the tolerance needs: descent is the slower for it."""
-        enough = shares.attack <= NEEDED * self.tolerance
-        super().sharpen(weights, replace(shares, attack=0.0) if enough else shares, gap)
+        enough, before = NEEDED * self.tolerance * 0.5 ** (self.idle // 2), self.smoothing.attack
+        super().sharpen(weights, replace(shares, attack=0.0) if shares.attack <= 1.01 * enough else shares, gap)
+        if shares.attack > 0.0:
+            least = before * min(enough / shares.attack, 1.0)
+            self.smoothing = replace(self.smoothing, attack=max(self.smoothing.attack, least))
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ class BoxTraining:
         schedule: The present smoothing, and what descent aims at.
         evaluations: Of the objective so far.
         recent: Multipliers of the last evaluations of a round.
+        answers: To the attacks of the last evaluation.
     """
 
     def __init__(
@@ -124,6 +131,7 @@ class BoxTraining:
         self.schedule.patience = PATIENCE
         self.evaluations = 0
         self.recent: list[_Remembered] = []
+        self.answers = Answers(objective, lambda: self.best.deadline.reason is not None)
         self._take(self._empty())
         warm = start is not None and start.n_neurons > 0
         if start is not None and warm:
@@ -177,12 +185,9 @@ class BoxTraining:
     def _remember(self, found: BoxPoint) -> None:
         objective = self.objective
         theta = (found.weights * objective.shares).cpu().numpy()
-        rows, (q, _, p) = np.flatnonzero(theta > 0.0), objective.rows.shape
-        chosen = torch.as_tensor(rows, device=objective.device)
-        factors = np.zeros((rows.size, q + 1, p))
-        factors[:, :-1] = objective.rows[:, chosen].permute(1, 0, 2).cpu().numpy()
-        factors[:, -1, 0] = 1.0
-        new = _Remembered(rows, theta[rows], factors, objective.noise[:, chosen].T.cpu().numpy().copy())
+        rows = np.flatnonzero(theta > 0.0)
+        factors, noise = objective.attacks(rows)
+        new = _Remembered(rows, theta[rows], factors, noise)
         kept = self.recent[1 - KEPT :]
         while kept and sum(one.factors.size for one in kept) + factors.size > LARGEST:
             kept = kept[1:]
@@ -196,6 +201,7 @@ class BoxTraining:
         if len(self.recent) > 1:
             averaged = self._bounded(self.recent)
             bound = averaged if averaged.value > bound.value else bound
+        self._answer()
         loss, labels, network = program.loss_function, program.labels[:, 0], self._network()
         theta = (evaluation.weights * objective.shares).cpu().numpy()
         reached = evaluation.reached.cpu().numpy()
@@ -207,7 +213,7 @@ class BoxTraining:
             upper = float(np.mean(loss.value(lower, labels))) + program.beta * network.penalty
             # Where margins are beyond what losses see, nobody looked how far.
             attack = max(0.0, float(theta @ (reached - lower)))
-        off = objective.loss.smoothed_off(evaluation.reached, evaluation.weights) * objective.shares
+        off = objective.loss.smoothed_off(evaluation.seen, evaluation.weights) * objective.shares
         feasible = float(loss.bound(loss.clip(theta), labels))
         return BoxJudgement(upper, bound, feasible, max(0.0, float(off.sum())), attack)
 
@@ -221,6 +227,14 @@ class BoxTraining:
         if self.best.offer_dual(multipliers, bound.value):
             self._report()
         return bound
+
+    def _answer(self) -> None:
+        """Prove what the answer to the present attacks is worth, once these are worth answering."""
+        if self.best.gap > ANSWERED:
+            return
+        multipliers = self.answers.to(self.neurons, self.signs, self.schedule.smoothing, self.best.upper)
+        if self.best.offer_dual(multipliers, bound_of_boxes(self.program, multipliers).value):
+            self._report()
 
     def _report(self) -> None:
         self.best.iterations = self.evaluations
@@ -243,6 +257,10 @@ class BoxTraining:
         """Decide what the next round needs: descent, neurons, or less smoothing."""
         schedule, best = self.schedule, self.best
         shares = schedule.shares(judgement, penalty, best.gap)
+        # What the round's own multipliers violate, answers may have made up for; the rest is smoothing.
+        descended = min(shares.descent, best.gap)
+        attack = max(shares.attack, best.gap - descended - shares.hinge)
+        shares = Shares(descended, shares.hinge, attack)
         inside = float(descent.evaluation.gradient.norm() * self.neurons.norm()) / best.upper
         lacking = shares.unfinished and shares.descent > 5.0 * inside and schedule.stage <= TUNING.growing_rounds
         if lacking and self._grow(judgement.bound):
