@@ -13,11 +13,11 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, check_random_state
 
+from cvxrobust.core.arguments import word
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
-from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.attacks.radii import asked_radii
 from cvxrobust.core.pictures.surface import plot_surface
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import together
 from cvxrobust.problems.data.folds import splits
 from cvxrobust.problems.model_selection.grids import (
@@ -120,8 +120,7 @@ class CrossValidated(NetworkEstimator):
             self.__dict__.pop(name, None)
         Settings(tolerance=self.tolerance, time_limit=self.time_limit)  # refused before the search, which has its own
         check_search(self.refit, self.warm, self.verbose, self.folder, self.n_jobs, self.random_state)
-        if self.rule not in RULES:
-            raise UnknownNameError("rule", self.rule, RULES)
+        word(self.rule, "rule", RULES)
         norm = check_norm(self.norm)
         radius = checked_threat_radius(self.threat_radius, usual=0.0 if sample_radius is None else 1.0)
         judge = self._judge(radius)
@@ -235,9 +234,7 @@ class CrossValidatedClassifier(CrossValidated, NetworkClassifier):
         """
         inputs, labels = self._inputs(X), self._labels(y)
         check_consistent_length(inputs, labels)
-        asked = np.atleast_1d(as_numbers(radii, "radii", "expected finite values of 0 or more"))
-        if not ((asked >= 0.0) & np.isfinite(asked)).all():
-            raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
+        asked = asked_radii(radii)
         return np.asarray(withstands(self.network_, inputs, labels, self.threat_, asked).mean(axis=1))
 
     def _judge(self, radius: float) -> Judge:

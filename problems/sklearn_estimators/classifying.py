@@ -130,11 +130,11 @@ class NetworkClassifier(ClassifierMixin, AnswersAboutLabels, NetworkEstimator):
             sample_radius: Of the attacks on each row, in the units of `attack_units`, shape (n,): the share is what is
                 certified. None for no attacks.
         """
+        truth = self._labels(y)
+        weights = None if sample_weight is None else checked_sample_weight(sample_weight, truth.shape[0])
         if sample_radius is None:
             return float(super().score(X, y, sample_weight))
-        truth = self._labels(y)
         labels, certified = self.predict_certified(X, checked_radius(sample_radius, truth.shape[0]))
-        weights = None if sample_weight is None else checked_sample_weight(sample_weight, truth.shape[0])
         return float(np.average(certified & (labels == truth), weights=weights))
 
     def _likelihood(self) -> LikelihoodLoss:

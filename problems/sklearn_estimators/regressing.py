@@ -99,10 +99,11 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
             sample_weight: What each row counts, shape (n,).
             sample_radius: Of the attacks on each row, in the units of `attack_units`, shape (n,). None for no attacks.
         """
+        targets = self._labels(y)
+        weights = None if sample_weight is None else checked_sample_weight(sample_weight, targets.size)
         if sample_radius is None:
             return float(super().score(X, y, sample_weight))
-        targets, worst = self._labels(y), self._largest_errors(X, y, sample_radius)
-        weights = None if sample_weight is None else checked_sample_weight(sample_weight, targets.size)
+        worst = self._largest_errors(X, y, sample_radius)
         mean = np.average(targets, weights=weights)
         squares = np.average(np.stack([worst**2, (targets - mean) ** 2]), axis=1, weights=weights)
         return float(1.0 - squares[0] / squares[1]) if squares[1] > 0.0 else float(squares[0] == 0.0)
