@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import PurePath
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -52,6 +53,8 @@ def _spelt(value: Any) -> str:
         return f"{'an array' if type(value).__name__ == 'ndarray' else a_kind(value)} of shape {tuple(shape)}"
     if shape == () and hasattr(value, "item"):
         value = value.item()  # NumPy's numbers are shown as the numbers that they are
+    if isinstance(value, PurePath):
+        value = str(value)
     if isinstance(value, int) and value.bit_length() > LONG:
         return f"a whole number of some {int(value.bit_length() * math.log10(2.0)):,} digits"
     if isinstance(value, str | bytes) and len(value) > SHORT:

@@ -88,8 +88,7 @@ def checked_inputs(X: ArrayLike, largest: float = LARGEST) -> Array:
     Raises:
         InputError: X is not a finite numeric table with at least one row and one column, or too large to compute with.
     """
-    if isinstance(X, str | bytes | os.PathLike):
-        raise InputError(f"X is {shown(X)}; expected a table of numbers (n, d): read the file first.")
+    _check_no_file(X)
     if isinstance(X, np.ndarray) and X.dtype == np.float64 and X.flags.owndata and not X.flags.writeable:
         # Nobody else can change it: the parts of a one-versus-all problem share one copy.
         inputs = as_numbers(X, "X")
@@ -106,6 +105,11 @@ def checked_inputs(X: ArrayLike, largest: float = LARGEST) -> Array:
     check_finite(inputs, "X", "drop or impute missing values first")
     check_sizes(inputs, largest)
     return frozen(inputs)
+
+
+def _check_no_file(X: Any) -> None:
+    if isinstance(X, str | bytes | os.PathLike):
+        raise InputError(f"X is {shown(X)}; expected a table of numbers (n, d): read the file first.")
 
 
 def _no_table(X: Any, dimensions: int) -> InputError:
@@ -128,6 +132,7 @@ def checked_rows(X: ArrayLike, width: int, taker: str) -> Array:
     Raises:
         InputError: X is not a finite numeric table of that width.
     """
+    _check_no_file(X)
     rows = as_numbers(X, "X")
     if rows.ndim == 0:
         raise InputError(f"X is {shown(X)}; {taker} (n, {width}).")
@@ -193,15 +198,15 @@ def label_array(y: ArrayLike, name: str = "y", wanted: str = "labels are numbers
     return given
 
 
-def check_finite_labels(labels: NDArray[Any]) -> None:
-    """Refuse labels, shape (n,), with NaN or infinite values, by the place of the first.
+def check_finite_labels(labels: NDArray[Any], what: str = "label") -> None:
+    """Refuse labels or targets, shape (n,), with NaN or infinite values, by the place of the first.
 
     Raises:
         InputError: They hold some.
     """
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         place = int(np.argmin(np.isfinite(labels)))
-        raise InputError(f"y holds NaN or inf at position {place}; every row needs a label.")
+        raise InputError(f"y holds NaN or inf at position {place}; every row needs a {what}.")
 
 
 def checked_labels(

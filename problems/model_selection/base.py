@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, check_random_state
+from sklearn.utils.validation import check_is_fitted, check_random_state
 
 from cvxrobust.core.arguments import word
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
@@ -36,7 +36,7 @@ from cvxrobust.problems.sklearn_estimators.base import NetworkEstimator
 from cvxrobust.problems.sklearn_estimators.classifying import NetworkClassifier
 from cvxrobust.problems.sklearn_estimators.probabilities import check_calibration
 from cvxrobust.problems.sklearn_estimators.regressing import NetworkRegressor
-from cvxrobust.problems.sklearn_estimators.rows import TrainingRows, radii_of_rows
+from cvxrobust.problems.sklearn_estimators.rows import TrainingRows, one_per_row, radii_of_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -232,8 +232,8 @@ class CrossValidatedClassifier(CrossValidated, NetworkClassifier):
         Raises:
             ValueError: A radius is none, or there is not one label per row.
         """
-        inputs, labels = self._inputs(X), self._labels(y)
-        check_consistent_length(inputs, labels)
+        inputs = self._inputs(X)
+        labels = one_per_row(self._labels(y), inputs.shape[0], "label")
         asked = asked_radii(radii)
         return np.asarray(withstands(self.network_, inputs, labels, self.threat_, asked).mean(axis=1))
 

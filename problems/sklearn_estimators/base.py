@@ -45,6 +45,9 @@ DATA, STANDARDIZED = "data", "standardized"
 NUMPYS = ("could not convert", "setting an array element")
 """Of what scikit-learn says, how that begins which is NumPy's: ours says more."""
 
+PYTHONS = "float() argument must be"
+"""And which is Python's: its conventions have it for arrays of objects."""
+
 ATTACK_UNITS = (STANDARDIZED, DATA)
 """In what radii and shapes of attacks are given."""
 
@@ -232,13 +235,20 @@ class NetworkEstimator(BaseEstimator):
         return rows, labels
 
     def _in_own_words(self, X: ArrayLike, *y: ArrayLike) -> Exception | None:
-        """What scikit-learn says of data that we refuse, which its conventions ask for; None if it would take it."""
+        """What scikit-learn says of data that we refuse, which its conventions ask for.
+
+        None if it would take it, or says it in NumPy's or Python's words: its conventions are about arrays.
+        """
+        array = isinstance(X, np.ndarray) and X.ndim > 0
+        if not array and not isinstance(X, list | tuple) and not getattr(X, "shape", None):
+            return None  # nothing that could be a table
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 _validated(self, X, *y, dtype=np.float64, accept_sparse=True, reset=bool(y))
         except (TypeError, ValueError) as error:
-            return None if str(error).startswith(NUMPYS) else error
+            foreign = NUMPYS if array else (*NUMPYS, PYTHONS)
+            return None if str(error).startswith(foreign) else error
         except Exception:  # what it does not foresee has no words of its own
             return None
         return None

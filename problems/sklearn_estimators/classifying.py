@@ -15,7 +15,6 @@ from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.validation import label_array
 from cvxrobust.core.weights import ClassWeight, checked_sample_weight, together
 from cvxrobust.problems.data.folds import most_folds, splits
-from cvxrobust.problems.data.parameters import checked_radius
 from cvxrobust.problems.sklearn_estimators.answers import AnswersAboutLabels
 from cvxrobust.problems.sklearn_estimators.base import Array, NetworkEstimator
 from cvxrobust.problems.sklearn_estimators.probabilities import (
@@ -25,7 +24,7 @@ from cvxrobust.problems.sklearn_estimators.probabilities import (
     log_probabilities,
     where,
 )
-from cvxrobust.problems.sklearn_estimators.rows import Stated, TrainingRows
+from cvxrobust.problems.sklearn_estimators.rows import Stated, TrainingRows, one_per_row
 
 
 def _gives_probabilities(estimator: Any) -> bool:
@@ -130,12 +129,13 @@ class NetworkClassifier(ClassifierMixin, AnswersAboutLabels, NetworkEstimator):
             sample_radius: Of the attacks on each row, in the units of `attack_units`, shape (n,): the share is what is
                 certified. None for no attacks.
         """
-        truth = self._labels(y)
-        weights = None if sample_weight is None else checked_sample_weight(sample_weight, truth.shape[0])
         if sample_radius is None:
-            return float(super().score(X, y, sample_weight))
-        labels, certified = self.predict_certified(X, checked_radius(sample_radius, truth.shape[0]))
-        return float(np.average(certified & (labels == truth), weights=weights))
+            labels, certified = self.predict(X), np.True_
+        else:
+            labels, certified = self.predict_certified(X, sample_radius)
+        right = certified & (labels == one_per_row(self._labels(y), labels.size, "label"))
+        weights = None if sample_weight is None else checked_sample_weight(sample_weight, right.size)
+        return float(np.average(right, weights=weights))
 
     def _likelihood(self) -> LikelihoodLoss:
         loss: Any = loss_by_name(self.loss)

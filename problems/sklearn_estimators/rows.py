@@ -12,7 +12,7 @@ from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.standardizer import Standardizer
-from cvxrobust.core.validation import as_numbers
+from cvxrobust.core.validation import as_numbers, check_finite_labels
 from cvxrobust.problems.data.features import ShapeArrays
 from cvxrobust.problems.data.parameters import checked_radius, read_radius
 from cvxrobust.problems.data.repeated_rows import merged
@@ -124,6 +124,18 @@ def radii_of_rows(
             f"number, or {name}=None for sample_radius as it is."
         )
     return float(checked_radius(factor, 1)[0]) * rows
+
+
+def one_per_row(values: NDArray[Any], n: int, what: str) -> NDArray[Any]:
+    """Labels or targets that answers are judged by, shape (n,); a column will do.
+
+    Raises:
+        InputError: They are more or fewer, or hold NaN or inf.
+    """
+    if values.shape not in ((n,), (n, 1)):
+        raise InputError(f"y has shape {values.shape}; expected ({n},), one {what} per row of X.")
+    check_finite_labels(values, what)
+    return values.reshape(n)
 
 
 def one_radius(radius: ArrayLike, n: int) -> float | Array:

@@ -192,7 +192,7 @@ WRONG = [
     ({"header": {"activation": [10**400, 1, 1]}}, "expected 3 finite numbers"),
     ({"header": {"regression": "no"}}, "regression is 'no'; expected true or false"),
     ({"header": {"metadata": [1]}}, r"metadata is \[1\]; expected an object"),
-    ({"header": {"metadata": {"beta": None}}}, "metadata 'beta' is NoneType"),
+    ({"header": {"metadata": {"beta": None}}}, "metadata 'beta' is None"),
 ]
 
 
