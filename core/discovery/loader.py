@@ -34,7 +34,7 @@ from cvxrobust.core.discovery.hookspecs import (
 )
 from cvxrobust.core.errors import BackendUnavailableError, InputError, PluginError
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.strangers import described, overheard, telling_interrupts, worded
+from cvxrobust.core.strangers import described, overheard, shown, telling_interrupts, worded
 
 DISABLE_VARIABLE = "CVXROBUST_DISABLE_BACKENDS"
 STRICT_VARIABLE = "CVXROBUST_STRICT_PLUGINS"
@@ -230,17 +230,18 @@ class Registry:
                 continue
             for offer in implementation.function():
                 if not isinstance(offer, kind):
-                    raise _Refusal(f"{hook} yielded {offer!r}, expected a {kind.__name__}")
+                    raise _Refusal(f"{hook} yielded {shown(offer)}, expected a {kind.__name__}")
                 if not isinstance(offer.name, str) or not offer.name or ":" in offer.name:
-                    raise _Refusal(f"{hook} yielded the name {offer.name!r}, expected text without a colon")
+                    raise _Refusal(f"{hook} yielded the name {shown(offer.name)}, expected text without a colon")
                 if type(offer) is not kind:
                     raise _Refusal(f"{hook} yielded a subclass of {kind.__name__}; use that class itself")
                 if not callable(offer.factory):
-                    raise _Refusal(f"the factory of {offer.name!r} is {offer.factory!r}, not a callable")
+                    raise _Refusal(f"the factory of {offer.name!r} is {shown(offer.factory)}, expected a function")
                 if not isinstance(offer.summary, str):
-                    raise _Refusal(f"the summary of {offer.name!r} is {offer.summary!r}, not a text")
+                    raise _Refusal(f"the summary of {offer.name!r} is {shown(offer.summary)}, expected a text")
                 if isinstance(offer, ProblemDescription) and not _are_names(offer.parameters):
-                    raise _Refusal(f"the parameters of {offer.name!r} are {offer.parameters!r}, not names in a tuple")
+                    given = shown(offer.parameters)
+                    raise _Refusal(f"the parameters of {offer.name!r} are {given}, expected names in a tuple")
                 yield offer
 
     def _take(self, record: PluginRecord, offered: list[Description]) -> PluginRecord:

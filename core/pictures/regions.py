@@ -15,7 +15,7 @@ from cvxrobust.core.pictures.canvas import COLOURS, axes_or_new, check_axes, pla
 from cvxrobust.core.pictures.robustness import own_threat
 from cvxrobust.core.robustness.models import Model, NetworkModel, as_model, places
 from cvxrobust.core.strangers import shown
-from cvxrobust.core.validation import as_numbers
+from cvxrobust.core.validation import as_numbers, checked_inputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,9 +65,9 @@ def plot_decision_regions(
     check_axes(ax)
     asked = None if threat is None else checked_threat(threat)
     view, names = as_model(model, y), _names(model, X)
-    table = as_numbers(X, "X", "expected a table of numbers")
-    if table.ndim != 2 or table.shape[1] < 2 or table.shape[0] == 0:
-        raise InputError(f"X has shape {table.shape}; expected at least one row and two columns to draw.")
+    table = checked_inputs(X, np.inf)
+    if table.shape[1] < 2:
+        raise InputError(f"X has shape {table.shape}; expected two columns at least to draw.")
     rows = view.inputs(table)
     two = _two(features, names, table.shape[1])
     if asked is None:

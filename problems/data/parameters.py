@@ -85,18 +85,23 @@ def is_random_state(value: object) -> bool:
     return value is None or whole or isinstance(value, np.random.RandomState)
 
 
-def checked_radius(radius: ArrayLike, n: int) -> Array:
+def checked_radius(radius: ArrayLike, n: int, name: str = "radius") -> Array:
     """Radii as shape (n,).
+
+    Args:
+        radius: What was passed.
+        n: Number of rows.
+        name: What messages call it.
 
     Raises:
         InputError: Not a number or one per row, or negative or not finite.
     """
-    given = read_radius(radius)
+    given = read_radius(radius, name)
     if given.shape not in ((), (1,), (n,)):
-        raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X, shape ({n},).")
+        raise InputError(f"{name} has shape {given.shape}; expected one number, or one per row of X, shape ({n},).")
     radii = np.array(np.broadcast_to(given, (n,)))
     if not (np.isfinite(radii).all() and (radii >= 0.0).all()):
-        raise InputError(f"radius is {shown(radius)}; expected a finite attack radius of 0 or more, in the units of X.")
+        raise InputError(f"{name} is {shown(radius)}; expected a finite attack radius of 0 or more, in the units of X.")
     return frozen(radii)
 
 

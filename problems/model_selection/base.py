@@ -17,6 +17,7 @@ from cvxrobust.core.arguments import word
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.attacks.radii import asked_radii
 from cvxrobust.core.pictures.surface import plot_surface
+from cvxrobust.core.robustness.models import places
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.weights import together
 from cvxrobust.problems.data.folds import splits
@@ -234,6 +235,7 @@ class CrossValidatedClassifier(CrossValidated, NetworkClassifier):
         """
         inputs = self._inputs(X)
         labels = one_per_row(self._labels(y), inputs.shape[0], "label")
+        places(self.classes_.tolist(), labels, labels.size)  # folds may have a class that others lack; nobody else
         asked = asked_radii(radii)
         return np.asarray(withstands(self.network_, inputs, labels, self.threat_, asked).mean(axis=1))
 

@@ -15,6 +15,7 @@ from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.validation import label_array
 from cvxrobust.core.weights import ClassWeight, checked_sample_weight, together
 from cvxrobust.problems.data.folds import most_folds, splits
+from cvxrobust.problems.data.parameters import checked_radius
 from cvxrobust.problems.sklearn_estimators.answers import AnswersAboutLabels
 from cvxrobust.problems.sklearn_estimators.base import Array, NetworkEstimator
 from cvxrobust.problems.sklearn_estimators.probabilities import (
@@ -132,7 +133,8 @@ class NetworkClassifier(ClassifierMixin, AnswersAboutLabels, NetworkEstimator):
         if sample_radius is None:
             labels, certified = self.predict(X), np.True_
         else:
-            labels, certified = self.predict_certified(X, sample_radius)
+            rows = self._inputs(X)
+            labels, certified = self.predict_certified(X, checked_radius(sample_radius, rows.shape[0], "sample_radius"))
         right = certified & (labels == one_per_row(self._labels(y), labels.size, "label"))
         weights = None if sample_weight is None else checked_sample_weight(sample_weight, right.size)
         return float(np.average(right, weights=weights))

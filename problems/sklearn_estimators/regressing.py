@@ -12,6 +12,7 @@ from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.robustness.target_errors import OutputRange
 from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import checked_sample_weight
+from cvxrobust.problems.data.parameters import checked_radius
 from cvxrobust.problems.sklearn_estimators.answers import OutputInterval
 from cvxrobust.problems.sklearn_estimators.base import Array, NetworkEstimator
 from cvxrobust.problems.sklearn_estimators.rows import Stated, TrainingRows, one_per_row
@@ -103,7 +104,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         weights = None if sample_weight is None else checked_sample_weight(sample_weight, targets.size)
         if sample_radius is None:
             return float(super().score(X, targets, weights))
-        worst = self._largest_errors(X, y, sample_radius)
+        worst = self._largest_errors(X, targets, checked_radius(sample_radius, targets.size, "sample_radius"))
         mean = np.average(targets, weights=weights)
         squares = np.average(np.stack([worst**2, (targets - mean) ** 2]), axis=1, weights=weights)
         return float(1.0 - squares[0] / squares[1]) if squares[1] > 0.0 else float(squares[0] == 0.0)

@@ -133,7 +133,7 @@ raise Unsayable
         (f"{HEAD}\n@hookimpl\ndef cvxrobust_backends(): return 3", "not iterable"),
         (hook("a:b"), "text without a colon"),
         (hook(""), "text without a colon"),
-        (hook("toy").replace("Toy)", "None)"), "not a callable"),
+        (hook("toy").replace("Toy)", "None)"), "expected a function"),
     ],
 )
 def test_a_broken_plugin_is_recorded_with_its_reason_and_harms_nobody(install, source, reason):
