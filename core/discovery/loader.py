@@ -228,7 +228,10 @@ class Registry:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             if implementation.plugin is not plugin:
                 continue
-            for offer in implementation.function():
+            offers = implementation.function()
+            if not isinstance(offers, Iterable):
+                raise _Refusal(f"{hook} returned {shown(offers)}, expected a list of {kind.__name__}")
+            for offer in offers:
                 if not isinstance(offer, kind):
                     raise _Refusal(f"{hook} yielded {shown(offer)}, expected a {kind.__name__}")
                 if not isinstance(offer.name, str) or not offer.name or ":" in offer.name:
