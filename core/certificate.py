@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cvxrobust.core.arguments import instance
 from cvxrobust.core.summary import Summarised, Summary, gap_bar
 
 TINY = 1e-300
@@ -41,7 +42,12 @@ class Certificate(Summarised):
         return self.absolute_gap / max(abs(self.upper), TINY)
 
     def best(self, other: "Certificate") -> "Certificate":
-        """The tighter of each bound, NaN counting as none; both must concern the same problem."""
+        """The tighter of each bound, NaN counting as none; both must concern the same problem.
+
+        Raises:
+            InputError: The other is none.
+        """
+        instance(other, "other", Certificate, "a Certificate of the same problem")
         return Certificate(
             float(np.fmin(self.upper, other.upper)),
             float(np.fmax(self.lower, other.lower)),

@@ -28,7 +28,7 @@ class UnknownNameError(InputError):
     def __init__(self, kind: str, name: object, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
         lowered = {one.lower(): one for one in names}
-        close = get_close_matches(str(name).lower(), lowered, n=1)
+        close = get_close_matches(worded(name).lower(), lowered, n=1)
         guess = f" Did you mean {lowered[close[0]]!r}?" if close else ""
         listed = ", ".join(names) if names else "none"
         super().__init__(f"unknown {kind} {shown(name)}; known: {listed}.{guess}{' ' + hint if hint else ''}")

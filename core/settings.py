@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from cvxrobust.core.arguments import flag, number, whole
+from cvxrobust.core.arguments import changed, flag, number, whole, word
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.strangers import shown
 
@@ -58,15 +58,20 @@ class Settings:
         whole(self.seed, "seed", 0)
         if not isinstance(self.device, str) or not re.fullmatch(r"auto|mps|cpu|cuda(:\d+)?", self.device):
             raise UnknownNameError("device", self.device, DEVICES, "A CUDA device may be numbered, as in 'cuda:1'.")
-        if not isinstance(self.dtype, str) or self.dtype not in DTYPES:
-            raise UnknownNameError("dtype", self.dtype, DTYPES)
+        word(self.dtype, "dtype", DTYPES)
         flag(self.verbose, "verbose")
         # A copy, so that nobody changes it behind our back; a plain dict, so that settings can be sent to workers.
         object.__setattr__(self, "options", _named(self.options))
 
     def replace(self, **changes: Any) -> "Settings":
-        """The same settings with some fields changed."""
-        return replace(self, **changes)
+        """The same settings with some fields changed.
+
+        Raises:
+            UnknownNameError: There is no such field.
+            InputError: One cannot have such a value.
+        """
+        same: Settings = changed(self, changes)
+        return same
 
 
 def checked_settings(settings: Settings | None) -> Settings:
@@ -79,7 +84,7 @@ def checked_settings(settings: Settings | None) -> Settings:
         return settings or Settings()
     example = "Settings(tolerance=1e-3)"
     if isinstance(settings, Mapping):
-        example = f"Settings({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+        example = f"Settings({', '.join(f'{name}={shown(value)}' for name, value in settings.items())})"
     elif isinstance(settings, float) and 0.0 < settings < 1.0:
         example = f"Settings(tolerance={settings!r})"
     raise InputError(f"settings is {shown(settings)}; expected Settings, for example {example}, or None.")

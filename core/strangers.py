@@ -4,13 +4,15 @@ Plugins, solvers and their exceptions may do anything: call ``sys.exit``, raise 
 no text. `CvxRobustError` is told as a message to the caller; everything else is told in words, with `described`.
 """
 
+import math
 import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
+from pathlib import PurePath
+from types import FrameType, ModuleType
 from typing import Any
 
 LONGEST = 2_000
@@ -19,21 +21,47 @@ LONGEST = 2_000
 SHORT = 60
 """Characters of a caller's value that messages repeat."""
 
+LONG = 180
+"""Bits of a whole number that messages repeat: as many digits as they do characters."""
+
 
 def shown(value: object) -> str:
     """A caller's value for a message: itself where it is short, else what it is, in plain words."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if isinstance(value, ModuleType):
+        return f"the module {value.__name__}"
+    if isinstance(value, Callable) and (name := getattr(value, "__name__", None)):  # type: ignore[arg-type]
+        return f"the function {name}"
+    try:
+        return _spelt(value)
+    except Exception:  # anything may be passed, and may fail at whatever it is asked
+        return a_kind(value)
+
+
+def a_kind(value: object) -> str:
+    """What a value is an instance of, with its article: ``a tuple``, ``an object``."""
+    name = type(value).__name__
+    return f"{'an' if name[:1] in 'aeiouAEIO' else 'a'} {name}"
+
+
+def _spelt(value: Any) -> str:
+    """A value as it is written, or its kind and how large it is."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape:
-        return f"an array of shape {tuple(shape)}"
-    try:
-        text = repr(value)
-    except Exception:  # anything may be passed
-        text = ""
-    if text and len(text) <= SHORT and "\n" not in text and " at 0x" not in text:
-        return text
-    return f"of type {type(value).__name__}"
+        # Arrays of every maker are arrays; tables and sparse matrices have names that callers know.
+        return f"{'an array' if type(value).__name__ == 'ndarray' else a_kind(value)} of shape {tuple(shape)}"
+    if shape == () and hasattr(value, "item"):
+        value = value.item()  # NumPy's numbers are shown as the numbers that they are
+    if isinstance(value, PurePath):
+        value = str(value)
+    if isinstance(value, int) and value.bit_length() > LONG:
+        return f"a whole number of some {int(value.bit_length() * math.log10(2.0)):,} digits"
+    if isinstance(value, str | bytes) and len(value) > SHORT:
+        return f"{value[:SHORT]!r}..."
+    text = repr(value)
+    plain = len(text) <= SHORT and "\n" not in text and not text.startswith("<") and " at 0x" not in text
+    return text if text and plain else a_kind(value)
 
 
 def described(error: BaseException) -> str:

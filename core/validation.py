@@ -88,8 +88,7 @@ def checked_inputs(X: ArrayLike, largest: float = LARGEST) -> Array:
     Raises:
         InputError: X is not a finite numeric table with at least one row and one column, or too large to compute with.
     """
-    if isinstance(X, str | bytes | os.PathLike):
-        raise InputError(f"X is {shown(X)}; expected a table of numbers (n, d): read the file first.")
+    _check_no_file(X)
     if isinstance(X, np.ndarray) and X.dtype == np.float64 and X.flags.owndata and not X.flags.writeable:
         # Nobody else can change it: the parts of a one-versus-all problem share one copy.
         inputs = as_numbers(X, "X")
@@ -106,6 +105,11 @@ def checked_inputs(X: ArrayLike, largest: float = LARGEST) -> Array:
     check_finite(inputs, "X", "drop or impute missing values first")
     check_sizes(inputs, largest)
     return frozen(inputs)
+
+
+def _check_no_file(X: Any) -> None:
+    if isinstance(X, str | bytes | os.PathLike):
+        raise InputError(f"X is {shown(X)}; expected a table of numbers (n, d): read the file first.")
 
 
 def _no_table(X: Any, dimensions: int) -> InputError:
@@ -128,6 +132,7 @@ def checked_rows(X: ArrayLike, width: int, taker: str) -> Array:
     Raises:
         InputError: X is not a finite numeric table of that width.
     """
+    _check_no_file(X)
     rows = as_numbers(X, "X")
     if rows.ndim == 0:
         raise InputError(f"X is {shown(X)}; {taker} (n, {width}).")
@@ -193,15 +198,15 @@ def label_array(y: ArrayLike, name: str = "y", wanted: str = "labels are numbers
     return given
 
 
-def check_finite_labels(labels: NDArray[Any]) -> None:
-    """Refuse labels, shape (n,), with NaN or infinite values, by the place of the first.
+def check_finite_labels(labels: NDArray[Any], what: str = "label") -> None:
+    """Refuse labels or targets, shape (n,), with NaN or infinite values, by the place of the first.
 
     Raises:
         InputError: They hold some.
     """
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         place = int(np.argmin(np.isfinite(labels)))
-        raise InputError(f"y holds NaN or inf at position {place}; every row needs a label.")
+        raise InputError(f"y holds NaN or inf at position {place}; every row needs a {what}.")
 
 
 def checked_labels(
@@ -237,7 +242,7 @@ def checked_labels(
     numeric = labels.dtype.kind in "biuf"
     if not margin:
         if not numeric:
-            raise InputError(f"y has type {labels.dtype}, but {wanted}.")
+            raise _no_labels(labels, "y", wanted)
         return frozen(labels.astype(np.float64)), None
     classes = np.unique(labels)
     if numeric and set(classes.tolist()) <= {-1, 1} and labels.dtype.kind != "b":
@@ -321,7 +326,7 @@ def _check_objects(given: NDArray[Any], name: str, advice: str) -> None:
         real = issubclass(kind, Real | Decimal | np.bool_) and not issubclass(kind, np.timedelta64)
         if not real and kind is not type(None):
             value = next(v for v in given.ravel().tolist() if type(v) is kind)
-            raise InputError(f"{name} cannot be read as numbers (it holds {_shown(value)}); {advice}.")
+            raise InputError(f"{name} cannot be read as numbers (it holds {shown(value)}); {advice}.")
 
 
 def _example(given: NDArray[Any]) -> str:
@@ -331,7 +336,7 @@ def _example(given: NDArray[Any]) -> str:
         return f"it holds {sort}"
     # The first that is no number says more than one that looks like one.
     values = given.ravel().tolist()
-    return f"it holds {sort}, such as {_shown(next((v for v in values if not _looks_numeric(v)), values[0]))}"
+    return f"it holds {sort}, such as {shown(next((v for v in values if not _looks_numeric(v)), values[0]))}"
 
 
 def _looks_numeric(value: Any) -> bool:
@@ -340,15 +345,6 @@ def _looks_numeric(value: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return True
-
-
-def _shown(value: Any) -> str:
-    """A value for a message: short, and whatever its own text does."""
-    try:
-        text = repr(value)
-    except Exception:  # any object may be in a table
-        text = type(value).__name__
-    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _narrowed(y: Any, given: NDArray[Any], name: str, wanted: str) -> NDArray[Any]:
@@ -366,7 +362,7 @@ def _narrowed(y: Any, given: NDArray[Any], name: str, wanted: str) -> NDArray[An
         ):
             raise _no_labels(given, name, wanted, value)
         if isinstance(value, str) and "\0" in value:
-            raise InputError(f"{name} holds a label with a NUL character, {_shown(value)}; NumPy would drop it.")
+            raise InputError(f"{name} holds a label with a NUL character, {shown(value)}; NumPy would drop it.")
     labels = np.array(values)
     if labels.dtype.kind == "U":
         _check_text(labels, name)
@@ -387,8 +383,8 @@ def _check_text(labels: NDArray[Any], name: str) -> None:
 
 
 def _no_labels(given: NDArray[Any], name: str, wanted: str, value: Any = None) -> InputError:
-    found = SORTS.get(given.dtype.kind, str(given.dtype)) if value is None or given.dtype.kind != "O" else _shown(value)
-    return InputError(f"{name} has type {given.dtype}, but {wanted}; it holds {found}.")
+    found = SORTS.get(given.dtype.kind, str(given.dtype)) if value is None or given.dtype.kind != "O" else shown(value)
+    return InputError(f"{name} holds {found}, but {wanted}; turn them into such first.")
 
 
 def _missing(value: Any) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, frozen, label_array
 
 Array = NDArray[np.float64]
@@ -150,5 +151,5 @@ def _given(class_weight: Mapping[Any, float], classes: list[Any]) -> Array:
         raise InputError(f"class_weight names {unknown}, which no row is labelled; the labels are {classes}.")
     found = as_numbers([class_weight.get(label, 1.0) for label in classes], "class_weight")
     if found.ndim != 1 or not (np.isfinite(found).all() and (found >= 0.0).all()):
-        raise InputError(f"class_weight is {dict(class_weight)!r}; expected a number of 0 or more for each label.")
+        raise InputError(f"class_weight is {shown(dict(class_weight))}; expected a number of 0 or more for each label.")
     return found

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import block_diag
 
+from cvxrobust.core.arguments import instance
 from cvxrobust.core.conic.program import ConicProgram, join_programs
 from cvxrobust.core.contracts.result import Solution
 from cvxrobust.core.errors import InputError
@@ -252,6 +253,7 @@ class OneVersusAll(Summarised, Generic[N]):
         """The parts, each with its own network; what a single problem is asked about need not fit."""
         if self.one_versus_all:
             return list(zip(self.parts, self.separate(network), strict=True))
+        instance(network, "network", TwoLayerNetwork, "a network of this problem's family")
         network.check_inner()
         return [(self, network)]
 

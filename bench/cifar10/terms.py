@@ -6,7 +6,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.arguments import number, whole
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.settings import Settings
 
 STAGES = ("backbones", "features", "heads", "evaluation", "collisions", "oracle", "alternating")
 """In the order in which they follow from each other."""
@@ -80,12 +82,16 @@ class CifarTerms:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        counts = {name: getattr(self, name) for name in ("width", "epochs", "steps", "rounds", "test_images")}
-        if bad := [f"{name} is {value}" for name, value in counts.items() if value < 1]:
-            raise InputError(f"{', '.join(bad)}; expected 1 or more.")
+        for name in ("width", "epochs", "steps", "rounds", "test_images", "deciding_images"):
+            whole(getattr(self, name), name, 1)
+        for name in ("restarts", "outside_images"):
+            whole(getattr(self, name), name, 0)
+        for name in ("head_seconds", "tuning_seconds"):
+            number(getattr(self, name), name, "seconds above 0", lambda seconds: seconds > 0.0)
+        Settings(tolerance=self.tolerance, threads=self.threads)  # refused here, not when heads are trained
         if self.subset is not None and self.subset < FEWEST:
             raise InputError(f"--subset is {self.subset}; expected {FEWEST} training images or more.")
-        if not self.rhos or min(self.rhos) <= 0.0 or min(self.radii) <= 0.0:
+        if not self.rhos or not all(0.0 < one < np.inf for one in (*self.rhos, *self.radii)):
             raise InputError(f"rhos are {list(self.rhos)} and radii {list(self.radii)}; expected numbers above 0.")
 
     @classmethod

@@ -28,7 +28,7 @@ from cvxrobust.bench.cli.options import (
     parse_radii,
     spread_values,
 )
-from cvxrobust.bench.cli.usage import usage_message
+from cvxrobust.bench.cli.usage import usage_message, without_empty_paths
 from cvxrobust.bench.display import (
     EXIT_FULL,
     EXIT_INPUT,
@@ -370,16 +370,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     with mended(process_ends=arguments is None):
         try:
-            code = _run(arguments)
+            code = _run(sys.argv[1:] if arguments is None else list(arguments))
             sys.stdout.flush()
         except OutputLostError as lost:
             code = 0 if lost.reader_left else fail(f"standard output takes no more: {lost}.", EXIT_FULL).exit_code
     sys.exit(code)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(given: list[str]) -> int:
     try:
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        code = app(args=without_empty_paths(app, given), standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
         return fail(SAID, EXIT_INTERRUPTED).exit_code
     except OutputLostError:
@@ -391,7 +391,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             raise
         if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
             return EXIT_INPUT
-        return fail(usage_message(error, sys.argv[1:] if arguments is None else arguments), EXIT_INPUT).exit_code
+        return fail(usage_message(error, given), EXIT_INPUT).exit_code
     return code if isinstance(code, int) else 0
 
 

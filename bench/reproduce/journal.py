@@ -13,6 +13,9 @@ from cvxrobust.core.files import check_folder, whole_file, write_whole
 
 MANIFEST, ROWS, PACKED = "manifest.json", "results.jsonl", "results.jsonl.gz"
 
+STATED = frozenset(("terms", "tables", "methods", "seeds"))
+"""What the manifest of a study says at least."""
+
 
 class Journal:
     """A folder of rows.
@@ -67,6 +70,9 @@ class Journal:
             why = error.strerror if isinstance(error, OSError) else error
             said = f"{path.name} cannot be read ({why})"
             raise InputError(f"{self.folder} holds no study: {said}; give the folder of one.") from error
+        if not isinstance(content, dict) or not content.keys() >= STATED:
+            said = f"its {path.name} is about something else"
+            raise InputError(f"{self.folder} holds no study: {said}; give the folder of one.")
         return content
 
     def keep(self, row: Row) -> None:

@@ -215,7 +215,7 @@ def check_norm(norm: object) -> Norm:
     spelled = norm.strip().lower() if isinstance(norm, str) else norm
     number = isinstance(norm, int | float | np.integer | np.floating) and not isinstance(norm, bool)
     for known in NORMS:
-        if spelled == str(known) or (number and norm == float(known)):
+        if (number and norm == float(known)) or (isinstance(spelled, str) and spelled == str(known)):
             return known
     raise UnknownNameError("norm", norm, [str(known) for known in NORMS], 'Write norm="inf", norm=2 or norm=1.')
 

@@ -1,6 +1,5 @@
 """What attackers may do to inputs: a norm, a shape, and the range that inputs stay in."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -52,7 +51,7 @@ class Threat(Summarised):
         given = [name for name in ("scale", "covariance", "directions") if getattr(self, name) is not None]
         if len(given) > 1:
             raise InputError(f"{' and '.join(given)} are given; give one of scale, covariance and directions.")
-        if self.bounds is not None and not (isinstance(self.bounds, Sequence | np.ndarray) and len(self.bounds) == 2):
+        if self.bounds is not None and not _is_pair(self.bounds):
             raise InputError(
                 f"bounds is {shown(self.bounds)}; expected a pair: the least and the largest value of inputs, for "
                 "example (0, 1)."
@@ -73,6 +72,9 @@ class Threat(Summarised):
         Raises:
             InputError: The shapes do not fit, or inputs lie outside of their own range.
         """
+        X = as_numbers(X, "X", "expected a table of numbers")
+        if X.ndim != 2:
+            raise InputError(f"X has shape {X.shape}; expected a table (n, d).")
         n, d = X.shape
         ellipsoid = Ellipsoid.of(d, self.scale, self.covariance, self.directions)
         ball = AttackBall(check_norm(self.norm), np.zeros(n), d, ellipsoid)
@@ -184,6 +186,10 @@ class AttackSet:
 def _range_words(bound: ArrayLike) -> str:
     given = np.asarray(bound)
     return str(bound) if given.ndim == 0 else f"bounds of shape {given.shape}"
+
+
+def _is_pair(bounds: object) -> bool:
+    return isinstance(bounds, tuple | list | np.ndarray) and getattr(bounds, "shape", None) != () and len(bounds) == 2
 
 
 def checked_threat(threat: object) -> Threat:

@@ -105,3 +105,29 @@ HOOKS: dict[str, type[Description]] = {
     "cvxrobust_metrics": MetricDescription,
 }
 """What each hook yields."""
+
+
+class DescribedPlugin:
+    """A plugin of one description, around which nobody wrote a hook.
+
+    Args:
+        description: What it offers.
+    """
+
+    def __init__(self, description: Description) -> None:
+        self._description = description
+
+    @hookimpl
+    def cvxrobust_backends(self) -> list[BackendDescription]:
+        """It, if it is of a backend."""
+        return [self._description] if isinstance(self._description, BackendDescription) else []
+
+    @hookimpl
+    def cvxrobust_problems(self) -> list[ProblemDescription]:
+        """It, if it is of a problem family."""
+        return [self._description] if isinstance(self._description, ProblemDescription) else []
+
+    @hookimpl
+    def cvxrobust_metrics(self) -> list[MetricDescription]:
+        """It, if it is of a metric."""
+        return [self._description] if isinstance(self._description, MetricDescription) else []

@@ -9,6 +9,7 @@ misspelt hooks pass, so entry points are loaded here. Two environment variables 
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import StrEnum
@@ -26,13 +27,14 @@ from cvxrobust.core.discovery.hookspecs import (
     HOOKS,
     PROJECT,
     BackendDescription,
+    DescribedPlugin,
     Description,
     MetricDescription,
     ProblemDescription,
 )
 from cvxrobust.core.errors import BackendUnavailableError, InputError, PluginError
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.strangers import described, overheard, telling_interrupts
+from cvxrobust.core.strangers import described, overheard, shown, telling_interrupts, worded
 
 DISABLE_VARIABLE = "CVXROBUST_DISABLE_BACKENDS"
 STRICT_VARIABLE = "CVXROBUST_STRICT_PLUGINS"
@@ -54,6 +56,9 @@ SHELVES: dict[type[Description], str] = {
     MetricDescription: "metrics",
 }
 """Where descriptions of a kind are kept, in a `Registry` and in a `PluginRecord`."""
+
+NO_HOOK = f"it has no hook; mark a function {' or '.join(HOOKS)} with hookimpl, or pass a description"
+"""What is said of a plugin that offers nothing."""
 
 SLOW = 2.0
 """Seconds above which an import is named: every command waits for it."""
@@ -122,8 +127,10 @@ class Registry:
     def register(self, plugin: object) -> PluginRecord:
         """Add one more plugin; see the function `register`."""
         kind = "None" if plugin is None else type(plugin).__qualname__
-        name = str(getattr(plugin, "__name__", kind))
-        record = self._add(PluginRecord(name, repr(plugin)), lambda: plugin)
+        name, offered = str(getattr(plugin, "__name__", kind)), plugin
+        if isinstance(plugin, Description):
+            name, offered = str(plugin.name), DescribedPlugin(plugin)
+        record = self._add(PluginRecord(name, worded(plugin)), lambda: offered)
         self._raise_for([record])
         return record
 
@@ -198,6 +205,8 @@ class Registry:
     def _offers(self, key: str, load: Callable[[], object]) -> list[Description]:
         """Load a plugin and ask it for its descriptions; whatever is wrong with it is raised."""
         plugin = load()
+        if not any(name in HOOKS or _is_marked(plugin, name) for name in dir(plugin)):
+            raise _Refusal(NO_HOOK)
         if self._manager.is_registered(plugin):
             raise _Refusal("the same object is registered already", PluginStatus.DUPLICATE)
         try:
@@ -208,7 +217,7 @@ class Registry:
                 raise _Refusal(f"unknown hook {name!r}; {guess}")
             self._manager.check_pending()
             if not self._manager.get_hookcallers(plugin):
-                raise _Refusal(f"it has no hook; mark a function {' or '.join(HOOKS)} with hookimpl")
+                raise _Refusal(NO_HOOK)
             return [offer for hook, kind in HOOKS.items() for offer in self._ask(plugin, hook, kind)]
         except BaseException:
             if self._manager.has_plugin(key):
@@ -219,19 +228,23 @@ class Registry:
         for implementation in getattr(self._manager.hook, hook).get_hookimpls():
             if implementation.plugin is not plugin:
                 continue
-            for offer in implementation.function():
+            offers = implementation.function()
+            if not isinstance(offers, Iterable):
+                raise _Refusal(f"{hook} returned {shown(offers)}, expected a list of {kind.__name__}")
+            for offer in offers:
                 if not isinstance(offer, kind):
-                    raise _Refusal(f"{hook} yielded {offer!r}, expected a {kind.__name__}")
+                    raise _Refusal(f"{hook} yielded {shown(offer)}, expected a {kind.__name__}")
                 if not isinstance(offer.name, str) or not offer.name or ":" in offer.name:
-                    raise _Refusal(f"{hook} yielded the name {offer.name!r}, expected text without a colon")
+                    raise _Refusal(f"{hook} yielded the name {shown(offer.name)}, expected text without a colon")
                 if type(offer) is not kind:
                     raise _Refusal(f"{hook} yielded a subclass of {kind.__name__}; use that class itself")
                 if not callable(offer.factory):
-                    raise _Refusal(f"the factory of {offer.name!r} is {offer.factory!r}, not a callable")
+                    raise _Refusal(f"the factory of {offer.name!r} is {shown(offer.factory)}, expected a function")
                 if not isinstance(offer.summary, str):
-                    raise _Refusal(f"the summary of {offer.name!r} is {offer.summary!r}, not a text")
+                    raise _Refusal(f"the summary of {offer.name!r} is {shown(offer.summary)}, expected a text")
                 if isinstance(offer, ProblemDescription) and not _are_names(offer.parameters):
-                    raise _Refusal(f"the parameters of {offer.name!r} are {offer.parameters!r}, not names in a tuple")
+                    given = shown(offer.parameters)
+                    raise _Refusal(f"the parameters of {offer.name!r} are {given}, expected names in a tuple")
                 yield offer
 
     def _take(self, record: PluginRecord, offered: list[Description]) -> PluginRecord:
@@ -358,7 +371,9 @@ def _are_names(parameters: object) -> bool:
 
 def _is_marked(plugin: object, name: str) -> bool:
     """Whether `hookimpl` marked a function of the plugin's as a hook that there has to be."""
-    marks = getattr(getattr(plugin, name, None), f"{PROJECT}_impl", None)
+    marks = None
+    with suppress(Exception):  # anything may be registered, and have what fails when it is looked at
+        marks = getattr(getattr(plugin, name, None), f"{PROJECT}_impl", None)
     return isinstance(marks, dict) and not marks.get("optionalhook", False)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
+from cvxrobust.core.arguments import flag
 from cvxrobust.core.contracts.backend import Backend
 from cvxrobust.core.discovery.hookspecs import PROJECT, BackendDescription, MetricDescription, ProblemDescription
 from cvxrobust.core.discovery.loader import PluginRecord, PluginStatus, Registry
@@ -37,12 +38,12 @@ class _LazyBackends(Mapping[str, Backend]):
         self._registry = registry
 
     def __getitem__(self, name: str) -> Backend:
-        if name not in self._registry.backends:
+        if name not in self:
             raise UnknownKeyError("backend", name, self._registry.backends)
         return self._registry.instance(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._registry.backends
+        return isinstance(name, str) and name in self._registry.backends
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._registry.backends)
@@ -74,7 +75,10 @@ def reload() -> None:
 
 
 def register(plugin: object) -> PluginRecord:
-    """Add a plugin that has no entry point: a module or object with hooks, in a test or a notebook.
+    """Add a plugin that has no entry point, in a test or a notebook.
+
+    Args:
+        plugin: A module or object with hooks; or what a hook would yield, such as a `BackendDescription`.
 
     Raises:
         PluginError: It is broken, incompatible, or a name of its is taken. Discovery only records that;
@@ -90,7 +94,7 @@ def plugins(*, examined: bool = False) -> tuple[PluginRecord, ...]:
     Args:
         examined: Call the factory of everything they offer, so that those that fail are known, too.
     """
-    if examined:
+    if flag(examined, "examined"):
         with _lock:
             _registry().examine()
     return tuple(_registry().records)

@@ -35,7 +35,7 @@ def loss_by_name(name: str, allowed: tuple[str, ...] = tuple(LOSSES)) -> PlainLo
         UnknownNameError: There is none, or the problem does not offer it.
         InputError: The number is none, or not above 0.
     """
-    family, colon, number = str(name).partition(":")
+    family, colon, number = name.partition(":") if isinstance(name, str) else ("", "", "")
     if family not in allowed or (colon and family not in WITH_NUMBERS):
         raise UnknownNameError("loss", name, allowed)
     if not colon:

@@ -3,20 +3,19 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.arguments import flag, instance, place
+from cvxrobust.core.arguments import changed, flag, instance, no_flag, place
 from cvxrobust.core.doors import drawing
 from cvxrobust.core.environment import installed_version
 from cvxrobust.core.errors import InputError, WriteError
 from cvxrobust.core.files import write_whole
 from cvxrobust.core.networks.archive import NAMES, checked, pack, plain, unpack
 from cvxrobust.core.networks.fields import (
-    check_classes,
+    checked_classes,
     classes_to_store,
     numbers,
     stored_classes,
@@ -110,10 +109,8 @@ class TwoLayerNetwork(Summarised):
                 f"u has shape {self.u.shape} and alpha {self.alpha.shape}; expected (m, d) with (m,) or (m, K)."
             )
         expected = 2 if self.alpha.ndim == 1 else self.alpha.shape[1]
-        if isinstance(self.classes, np.ndarray):
-            object.__setattr__(self, "classes", tuple(self.classes.tolist()))
         if self.classes is not None:
-            check_classes(self.classes, expected)
+            object.__setattr__(self, "classes", checked_classes(self.classes, expected))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Labels, shape (n,); outputs for regression. Zero counts as positive."""
@@ -282,9 +279,8 @@ class TwoLayerNetwork(Summarised):
 
     def replace(self, **changes: Any) -> Self:
         """The same network with some fields changed."""
-        family: Any = self  # a dataclass, which this base is not
-        changed: Self = replace(family, **changes)
-        return changed
+        same: Self = changed(self, changes)
+        return same
 
     def _inputs(self, X: ArrayLike) -> Array:
         inputs = checked_rows(X, self.n_features, "this network takes")
@@ -301,7 +297,8 @@ class TwoLayerNetwork(Summarised):
         return as_numbers(X, "X", "expected a table of numbers") + (attacked - inputs) * self.standardizer.scale
 
     def _radii(self, radius: ArrayLike, n: int, expected: str = "radii") -> Array:
-        given = as_numbers(radius, "radius", f"expected {expected} of 0 or more")
+        wanted = f"{expected} of 0 or more"
+        given = as_numbers(no_flag(radius, "radius", wanted), "radius", f"expected {wanted}")
         if given.shape not in ((), (1,), (n,)):
             raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X.")
         radii = np.broadcast_to(given, (n,))

@@ -1,7 +1,7 @@
 """From what a file holds to the fields of a network, each checked, and back."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers
 
 Array = NDArray[np.float64]
+
+LABELS = (str, bytes, bool, int, float, np.bool_, np.integer, np.floating)
+"""What labels of networks may be."""
 
 
 def numbers(arrays: Mapping[str, Any], name: str, *dimensions: int) -> Array:
@@ -61,25 +64,31 @@ def stored_classes(arrays: Mapping[str, Any]) -> tuple[Any, ...] | None:
     return labels
 
 
-def check_classes(classes: Any, expected: int) -> None:
-    """Refuse labels of a network that are not as many as it tells apart.
+def checked_classes(classes: Any, expected: int) -> tuple[Any, ...]:
+    """Labels of a network as a tuple, as many as it tells apart.
 
     Args:
         classes: The labels.
         expected: How many there have to be.
 
     Raises:
-        InputError: They are more or fewer, no sequence, or not distinct.
+        InputError: They are more or fewer, no list, not distinct, or no numbers and no text.
     """
-    if isinstance(classes, str) or not isinstance(classes, Sequence):
+    if isinstance(classes, np.ndarray) and classes.ndim == 1:
+        classes = tuple(classes.tolist())
+    if not isinstance(classes, tuple | list):
         raise InputError(f"classes is {shown(classes)}; expected a tuple of {expected} labels, or None.")
     if len(classes) != expected:
         raise InputError(
             f"{len(classes)} classes given for a network that tells {expected} apart: {shown(classes)}; expected "
             f"{expected}."
         )
+    for label in classes:
+        if not isinstance(label, LABELS) or isinstance(label, np.timedelta64) or label != label:
+            raise InputError(f"classes hold {shown(label)}; expected {expected} labels that are numbers or text.")
     if len(set(classes)) < len(classes):
         raise InputError(f"classes {shown(classes)} are not distinct; expected {expected} labels that are.")
+    return tuple(classes)
 
 
 def activation_coefficients(activation: object) -> tuple[float, float, float]:
@@ -177,10 +186,10 @@ def stored_metadata(header: Mapping[str, Any]) -> dict[str, str | int | float]:
     """
     found = header.get("metadata")
     if not isinstance(found, dict):
-        raise InputError(f"metadata is {type(found).__name__}; expected an object")
+        raise InputError(f"metadata is {shown(found)}; expected an object")
     for name, value in found.items():
         if not isinstance(value, str | int | float):
-            raise InputError(f"metadata {name!r:.40} is {type(value).__name__}; expected a string or a number")
+            raise InputError(f"metadata {name!r:.40} is {shown(value)}; expected a string or a number")
     return found
 
 

@@ -15,6 +15,7 @@ from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.largest_radius import largest_certified
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.attacks.quadratic import Quadratic, lacking
+from cvxrobust.core.attacks.radii import asked_radii
 from cvxrobust.core.attacks.words import norm_words
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
@@ -28,7 +29,6 @@ from cvxrobust.core.networks.fields import (
 )
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.networks.words import quadratic_words
-from cvxrobust.core.validation import as_numbers
 
 if TYPE_CHECKING:
     import torch
@@ -255,9 +255,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         """
         if self.regression:
             raise InputError("a regression network predicts numbers; take replace(regression=False) to judge its sign.")
-        asked = np.atleast_1d(as_numbers(radii, "radii", "expected finite values of 0 or more"))
-        if not ((asked >= 0.0) & np.isfinite(asked)).all():
-            raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
+        asked = asked_radii(radii)
         inputs = self._inputs(X)
         inner = self.inner
         if GEOMETRIES[self.norm].separable:
@@ -289,7 +287,7 @@ class PolynomialNetwork(TwoLayerNetwork):
         found = np.empty(radii.size)
         for k in np.argsort(radii, kind="stable"):
             rows = np.flatnonzero(held)
-            if radii[k] > 0.0:
+            if radii[k] > 0.0 and rows.size:
                 held[rows] = self._held(inputs[rows], index[rows], np.full(rows.size, radii[k]))
             found[k] = held.mean()
         return found

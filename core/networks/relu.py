@@ -1,18 +1,19 @@
 """Two-layer networks with ReLU activation: attacks, certified bounds and exact worst cases."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.arguments import flag, instance, whole
+from cvxrobust.core.arguments import flag, instance, number, whole
 from cvxrobust.core.attacks import relu_bounds, relu_exact
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.largest_radius import largest_certified
 from cvxrobust.core.attacks.norms import Norm, check_norm
+from cvxrobust.core.attacks.radii import asked_radii
 from cvxrobust.core.attacks.relu_bounds import Array, Contests
 from cvxrobust.core.attacks.words import norm_words
 from cvxrobust.core.errors import InputError
@@ -20,7 +21,7 @@ from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.fields import numbers, stored_ellipsoid, stored_flag, whole_numbers
 from cvxrobust.core.networks.relu_answers import FoundAttack, ProvenWorstCase
 from cvxrobust.core.networks.standardizer import Standardizer
-from cvxrobust.core.validation import as_numbers, label_array
+from cvxrobust.core.validation import label_array
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +82,9 @@ class ReLUNetwork(TwoLayerNetwork):
             besides = " besides the bias" if self.bias else ""
             raise InputError(f"u has shape {self.u.shape}; expected at least one column{besides}.")
         if self.slots is not None:
-            instance(self.slots, "slots", Sequence, "one number per neuron, or None")
+            wanted = "whole numbers, one per neuron, or None"
+            for slot in instance(self.slots, "slots", tuple | list, wanted):
+                instance(slot, "a slot", int | np.integer, wanted)
         if self.slots is not None and len(self.slots) != self.n_neurons:
             raise InputError(f"{len(self.slots)} slots given for {self.n_neurons} neurons; expected one each.")
         # Refuses what does not belong together.
@@ -140,8 +143,8 @@ class ReLUNetwork(TwoLayerNetwork):
         inputs, index, ball = self._attackable(X, y, radius, norm)
         inner = self.inner
         points, margins = inputs.copy(), inner.margins(inputs, y)
-        for number, (rows, contests) in enumerate(self._contests(inputs, index, ball)):
-            rng = np.random.default_rng([seed, number])
+        for block, (rows, contests) in enumerate(self._contests(inputs, index, ball)):
+            rng = np.random.default_rng([seed, block])
             found, values = relu_bounds.attack(contests, steps, restarts, rng)
             candidates = _worst_rival(found, values, rows.size)
             reached = inner.margins(candidates, label_array(y)[rows])
@@ -166,8 +169,7 @@ class ReLUNetwork(TwoLayerNetwork):
         Raises:
             InputError: A radius is negative, the norm is unknown, or shapes or labels do not fit.
         """
-        if steps < 0:
-            raise InputError(f"steps is {steps}; expected 0 or more.")
+        whole(steps, "steps", 0)
         inputs, index, ball = self._attackable(X, y, radius, norm)
         lower = np.full(inputs.shape[0], np.inf)
         for rows, contests in self._contests(inputs, index, ball):
@@ -199,8 +201,8 @@ class ReLUNetwork(TwoLayerNetwork):
         Raises:
             InputError: A radius is negative, the norm is unknown, or shapes or labels do not fit.
         """
-        if time_limit is not None and not time_limit >= 0.0:
-            raise InputError(f"time_limit is {time_limit!r}; expected seconds of 0 or more, or None.")
+        if time_limit is not None:
+            number(time_limit, "time_limit", "seconds of 0 or more, or None", lambda seconds: seconds >= 0.0)
         inputs, index, ball = self._attackable(X, y, radius, norm)
         n = inputs.shape[0]
         inner = self.inner
@@ -358,9 +360,7 @@ class ReLUNetwork(TwoLayerNetwork):
         """Inputs, labels, radii, and which samples are right before any attack."""
         if self.regression:
             raise InputError("a regression network predicts numbers; take replace(regression=False) to judge its sign.")
-        asked = np.atleast_1d(as_numbers(radii, "radii", "expected finite values of 0 or more"))
-        if not (np.isfinite(asked) & (asked >= 0.0)).all():
-            raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
+        asked = asked_radii(radii)
         check_norm(self.norm if norm is None else norm)
         inputs = self._inputs(X)
         labels = self._labels(self._label_index(y, inputs.shape[0]))

@@ -133,8 +133,8 @@ def constant_columns(X: ArrayLike) -> NDArray[np.intp]:
 
 def _rows(X: ArrayLike) -> Array:
     rows = as_numbers(X, "X")
-    if rows.ndim != 2 or not rows.shape[0]:
-        raise InputError(f"X has shape {rows.shape}; expected (n, d) with at least one row.")
+    if rows.ndim != 2 or not rows.size:
+        raise InputError(f"X has shape {rows.shape}; expected (n, d) with at least one row and one column.")
     check_finite(rows, "X", "drop or impute missing values first")
     return rows
 
@@ -167,7 +167,7 @@ def _checked_names(names: Any, width: int) -> tuple[str, ...]:
     Raises:
         InputError: They are something else.
     """
-    if isinstance(names, str) or not isinstance(names, Sequence | np.ndarray):
+    if isinstance(names, str) or not isinstance(names, Sequence | np.ndarray) or getattr(names, "shape", None) == ():
         raise InputError(f"names is {shown(names)}; expected a name for each of {width} columns, or none.")
     if not all(isinstance(name, str) for name in names) or len(names) not in (0, width):
         raise InputError(f"names are {shown(names)}; expected a text for each of {width} columns, or none.")

@@ -18,7 +18,7 @@ import numpy as np
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.result import Quality, Termination
 from cvxrobust.core.errors import InputError
-from cvxrobust.core.files import check_folder, write_whole
+from cvxrobust.core.files import check_folder, reason, write_whole
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
 from cvxrobust.core.paths.grid import ProblemGrid
 from cvxrobust.core.paths.result import Origin, PathPoint
@@ -61,7 +61,11 @@ class PathFolder(Generic[N]):
             )
         place, about = Path(folder), _about(grid, tolerance)
         manifest = place / MANIFEST
-        if manifest.exists():
+        try:
+            there = manifest.exists()
+        except OSError as error:  # a name longer than file systems take
+            raise InputError(f"folder {place} cannot be looked into: {reason(error)}; give another one.") from error
+        if there:
             _require_same(manifest, about)
         else:
             if place.is_dir() and any(place.iterdir()):

@@ -9,6 +9,7 @@ from typing import Any, Generic
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.arguments import no_flag
 from cvxrobust.core.contracts.parametric import Parametric
 from cvxrobust.core.contracts.problem import Problem, check_problem, offers
 from cvxrobust.core.errors import InputError
@@ -147,9 +148,10 @@ def _of_one_radius(radius: Any) -> bool:
 
 
 def _checked(name: str, values: Any, *, least: float, said: str) -> Array:
-    found = np.array(as_numbers(values, name, "expected finite numbers")).reshape(-1) if np.ndim(values) <= 1 else None
-    if found is None or found.size == 0:
-        raise InputError(f"{name} has shape {np.shape(values)}; expected a list of at least one number.")
+    given = np.array(as_numbers(no_flag(values, name, "finite numbers"), name, "expected finite numbers"))
+    if given.ndim > 1 or given.size == 0:
+        raise InputError(f"{name} has shape {given.shape}; expected a list of at least one number.")
+    found = given.reshape(-1)
     if not (np.isfinite(found).all() and (found >= least).all()):
         wrong = found[~(np.isfinite(found) & (found >= least))][0]
         raise InputError(f"{name} hold {wrong:g}; expected finite numbers {said}.")

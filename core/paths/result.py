@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.arguments import function, whole, word
 from cvxrobust.core.certificate import Certificate, interval_words
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.result import Quality, Termination
 from cvxrobust.core.doors import drawing
+from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.paths.grid import Index, ProblemGrid
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.summary import Bar, Cell, Summarised, Summary, counted, gap_bar
 
 if TYPE_CHECKING:
@@ -215,11 +218,13 @@ class PathResult(Summarised, Generic[N]):
             score: Of a point, a robust accuracy on held-out rows say; NaN never wins.
 
         Raises:
-            ValueError: No point was reached, or none has a score.
+            InputError: No point was reached, none has a score, or `score` gives no number.
         """
-        scored = [(value, point.beta, point.radius, point) for point in self if (value := float(score(point))) == value]
+        function(score, "score", "a PathPoint that returns a number")
+        found = [(_score(score, point), point.beta, point.radius, point) for point in self]
+        scored = [one for one in found if one[0] == one[0]]
         if not scored:
-            raise ValueError("no point of this path has a score.")
+            raise InputError("no point of this path has a score; give one that is a number for some point.")
         return max(scored, key=lambda one: one[:3])[3]
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -235,11 +240,23 @@ class PathResult(Summarised, Generic[N]):
         return axes
 
     def problem_at(self, beta: int, radius: int) -> Problem[N]:
-        """The problem of the given places among betas and radii, to be solved again, say."""
+        """The problem of the given places among betas and radii, to be solved again, say.
+
+        Raises:
+            InputError: There are no such places.
+        """
+        for name, place, size in (("beta", beta, self.betas.size), ("radius", radius, self.radii.size)):
+            if whole(place, name, 0) >= size:
+                raise InputError(f"{name} is {place}, a place among {size}; expected 0 to {size - 1}.")
         return self.grid.at((beta, radius))
 
     def count(self, origin: str) -> int:
-        """How many points came about in one way: ``"cold"``, ``"warm"`` or ``"neighbours"``."""
+        """How many points came about in one way: ``"cold"``, ``"warm"`` or ``"neighbours"``.
+
+        Raises:
+            UnknownNameError: It is none of them.
+        """
+        word(origin, "origin", Origin)
         return sum(point.origin == origin for point in self.points.values())
 
     def to_dict(self) -> dict[str, Any]:
@@ -293,3 +310,15 @@ class PathResult(Summarised, Generic[N]):
             tuple(value(self.points[i, j]) if (i, j) in self.points else None for j in range(columns))
             for i in range(rows)
         )
+
+
+def _score(score: Callable[[PathPoint[N]], float], point: PathPoint[N]) -> float:
+    """What a caller's function makes of a point.
+
+    Raises:
+        InputError: It is no number.
+    """
+    found = score(point)
+    if not isinstance(found, int | float | np.bool_ | np.number) or isinstance(found, complex | np.complexfloating):
+        raise InputError(f"score returns {shown(found)}; expected a number for each point.")
+    return float(found)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cvxrobust.core.arguments import instance
 from cvxrobust.core.extras import require
 from cvxrobust.core.files import whole_file
 from cvxrobust.core.secrets import presentable
@@ -24,13 +25,28 @@ def axes_or_new(ax: "Axes | None", size: tuple[float, float] | None = None) -> "
 
     Raises:
         MissingExtraError: matplotlib is not installed.
+        InputError: What is given are no axes.
     """
+    check_axes(ax)
     if ax is not None:
         return ax
-    require_matplotlib()
     from matplotlib import pyplot
 
     return pyplot.subplots(figsize=size, layout="constrained")[1]
+
+
+def check_axes(ax: object) -> None:
+    """Refuse, before anything is computed, what nothing can be drawn into.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        InputError: What is given are no axes.
+    """
+    require_matplotlib()
+    if ax is not None:
+        from matplotlib.axes import Axes
+
+        instance(ax, "ax", Axes, "axes of matplotlib, such as those of pyplot.subplots(), or None for a new figure")
 
 
 def require_matplotlib() -> None:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.attacks.threat import AttackSet, Threat
+from cvxrobust.core.attacks.threat import AttackSet, Threat, checked_threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.pictures.balls import certified_at, largest_certified_radii, shadow
-from cvxrobust.core.pictures.canvas import COLOURS, axes_or_new, plain, require_matplotlib
+from cvxrobust.core.pictures.canvas import COLOURS, axes_or_new, check_axes, plain
 from cvxrobust.core.pictures.robustness import own_threat
 from cvxrobust.core.robustness.models import Model, NetworkModel, as_model, places
-from cvxrobust.core.validation import as_numbers
+from cvxrobust.core.strangers import shown
+from cvxrobust.core.validation import as_numbers, checked_inputs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,14 +62,16 @@ def plot_decision_regions(
     Raises:
         InputError: Data, radii, features or the threat do not fit, or matplotlib is missing.
     """
-    require_matplotlib()
+    check_axes(ax)
+    asked = None if threat is None else checked_threat(threat)
     view, names = as_model(model, y), _names(model, X)
-    table = as_numbers(X, "X", "expected a table of numbers")
-    if table.ndim != 2 or table.shape[1] < 2 or table.shape[0] == 0:
-        raise InputError(f"X has shape {table.shape}; expected at least one row and two columns to draw.")
+    table = checked_inputs(X, np.inf)
+    if table.shape[1] < 2:
+        raise InputError(f"X has shape {table.shape}; expected two columns at least to draw.")
     rows = view.inputs(table)
     two = _two(features, names, table.shape[1])
-    asked = threat or (own_threat(view.model) if isinstance(view, NetworkModel) else Threat())
+    if asked is None:
+        asked = own_threat(view.model) if isinstance(view, NetworkModel) else Threat()
     scene = Scene(view, table, view.stated(asked).on(rows), places(view.classes, y, table.shape[0]), two)
     balls = scene.balls(None if radius is None else _radii(radius, table.shape[0]))
     axes = axes_or_new(ax, (6.4, 5.2))
@@ -210,7 +213,7 @@ def _label(label: object) -> str:
 def _radii(radius: ArrayLike, n: int) -> Array:
     given = as_numbers(radius, "radius", "expected radii of 0 or more")
     if given.shape not in ((), (1,), (n,)) or not (np.isfinite(given).all() and (given >= 0.0).all()):
-        raise InputError(f"radius is {given.tolist()}; expected a number of 0 or more, or one per row, shape ({n},).")
+        raise InputError(f"radius is {shown(radius)}; expected a number of 0 or more, or one per row, shape ({n},).")
     return np.broadcast_to(given, (n,))
 
 
@@ -228,12 +231,15 @@ def _name(names: Sequence[str], place: int) -> str:
 
 
 def _two(features: Sequence[int | str], names: Sequence[str], d: int) -> tuple[int, int]:
+    known = f", or of {', '.join(names)}" if names else ""
+    expected = f"expected two of the numbers 0 to {d - 1}{known}"
+    if isinstance(features, str) or not isinstance(features, Sequence | np.ndarray):
+        raise InputError(f"features is {shown(features)}; {expected}.")
     found = [names.index(one) if isinstance(one, str) and one in names else one for one in features]
     fine = [isinstance(one, int | np.integer) and -d <= one < d for one in found]
     if len(found) != 2 or not all(fine):
-        known = f", or of {', '.join(names)}" if names else ""
-        raise InputError(f"features are {tuple(features)!r}; expected two of the numbers 0 to {d - 1}{known}.")
+        raise InputError(f"features are {shown(features)}; {expected}.")
     first, second = (int(one) % d for one in found)
     if first == second:
-        raise InputError(f"features are {tuple(features)!r}, twice the same; expected two different inputs.")
+        raise InputError(f"features are {shown(features)}, twice the same; expected two different inputs.")
     return first, second

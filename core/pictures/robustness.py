@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
-from cvxrobust.core.attacks.threat import Threat
+from cvxrobust.core.attacks.threat import Threat, checked_threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.pictures.band import plot_band
-from cvxrobust.core.pictures.canvas import require_matplotlib
+from cvxrobust.core.pictures.canvas import check_axes
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 
 if TYPE_CHECKING:
@@ -34,12 +34,13 @@ def plot_robustness(
     Raises:
         InputError: Data, radii or the threat do not fit, it tells no classes apart, or matplotlib is missing.
     """
-    require_matplotlib()
+    check_axes(ax)
     if network.regression:
-        raise InputError("the network predicts numbers; a band of accuracy is about classes.")
-    if threat is not None and not isinstance(threat, Threat):
-        raise InputError(f"threat is {type(threat).__name__}; expected a Threat, or None for the network's own.")
-    asked = own_threat(network) if threat is None else threat
+        raise InputError(
+            "the network predicts numbers, and a band of accuracy is about classes; take replace(regression=False) to "
+            "judge its sign."
+        )
+    asked = own_threat(network) if threat is None else checked_threat(threat)
     report = evaluate_robustness(network, X, y, asked, _radii(network, X) if radii is None else radii)
     return plot_band(report, ax)
 

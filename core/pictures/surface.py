@@ -9,6 +9,7 @@ import numpy as np
 
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.pictures.canvas import axes_or_new, new_figure, plain, write_picture
+from cvxrobust.core.strangers import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,8 +117,9 @@ def plot_surface(
         InputError: That number of gates was not tried, or matplotlib is missing.
     """
     grid, place = surface.candidates, surface.best() if chosen is None else chosen
-    if gates is not None and gates not in grid.gates:
-        raise InputError(f"gates is {gates}; expected a number that was tried: {list(grid.gates) or 'none were'}.")
+    if gates is not None and not (isinstance(gates, int | np.integer) and gates in grid.gates):
+        tried = ", ".join(map(str, grid.gates)) or "none were, so leave it out"
+        raise InputError(f"gates is {shown(gates)}; expected a number that was tried: {tried}.")
     number = place[2] if gates is None else list(grid.gates).index(gates)
     size = 1.3 + max(NARROW, 1.5 + 0.9 * len(grid.radii)), 1.9 + HIGH * len(grid.betas)
     axes = axes_or_new(ax, size)

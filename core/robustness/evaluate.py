@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.arguments import number, whole
+from cvxrobust.core.attacks.radii import asked_radii
 from cvxrobust.core.attacks.threat import AttackSet, Threat, checked_threat
 from cvxrobust.core.errors import CvxRobustError, InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
@@ -19,7 +20,6 @@ from cvxrobust.core.robustness.certificates import Certifier, Held, certifier_of
 from cvxrobust.core.robustness.contest import Array, Index
 from cvxrobust.core.robustness.models import Model, NetworkModel, as_model, places
 from cvxrobust.core.robustness.report import RobustnessReport
-from cvxrobust.core.validation import as_numbers
 
 CHUNK = 4_000_000
 """Numbers that the inputs of rows that are attacked together may have; attacks keep some dozen arrays of this size."""
@@ -92,9 +92,7 @@ def evaluate_robustness(
     whole(audit, "audit", 0)
     exact_seconds = number(exact_seconds, "exact_seconds", "seconds of 0 or more", lambda seconds: seconds >= 0.0)
     ours = named_attacks(attacks)
-    asked = np.unique(as_numbers(radii, "radii", "expected finite values of 0 or more"))
-    if not (asked.size and np.isfinite(asked).all() and (asked >= 0.0).all()):
-        raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more, at least one.")
+    asked = np.unique(asked_radii(radii, least=1))
     view = as_model(model, y, classes, batch, double)
     rows = view.inputs(X)
     if rows.shape[0] == 0:

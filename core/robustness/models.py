@@ -169,8 +169,7 @@ class NetworkModel:
 
     def inputs(self, X: ArrayLike) -> Array:
         """In the network's units."""
-        rows = checked_rows(X, self.model.n_features, "this network takes")
-        return rows if self.model.standardizer is None else self.model.standardizer.transform(rows)
+        return self.model._inputs(X)
 
     def stated(self, threat: Threat) -> Threat:
         """With the range of inputs in the network's units."""

@@ -9,6 +9,7 @@ asked for is certified; the clock only decides when to go on to the next.
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from cvxrobust.core.arguments import word
 from cvxrobust.core.conic.program import require_cone_types
 from cvxrobust.core.contracts.backend import Backend, require_available, require_settings, why_unavailable
 from cvxrobust.core.contracts.estimate import (
@@ -25,7 +26,7 @@ from cvxrobust.core.contracts.structured import require_parts
 from cvxrobust.core.contracts.weight import Weighed
 from cvxrobust.core.discovery.registry import backends, get_backend, plugins
 from cvxrobust.core.environment import total_memory
-from cvxrobust.core.errors import InputError, PluginError, TooLargeError, UnknownNameError, UnsupportedProgramError
+from cvxrobust.core.errors import InputError, PluginError, TooLargeError, UnsupportedProgramError
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.structure import Structure
 
@@ -92,8 +93,12 @@ def check_method(method: str) -> None:
     Raises:
         UnknownNameError: It is none.
     """
-    if method not in METHODS:
-        raise UnknownNameError("method", method, METHODS)
+    word(method, "method", METHODS)
+
+
+def is_open(backend: object) -> bool:
+    """Whether the caller leaves it open which backend solves."""
+    return isinstance(backend, str) and backend == "auto"
 
 
 def make_plan(
@@ -121,7 +126,7 @@ def make_plan(
     """
     check_method(method)
     structure = Structure(problem.parts[0])
-    if backend != "auto":
+    if not is_open(backend):
         ways, reasons = _named(structure, get_backend(backend), method)
         ways = [replace(way, isolated=isolatable(backend, way.backend)) for way in ways]
     else:

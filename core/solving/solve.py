@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cvxrobust.core.arguments import listener
+from cvxrobust.core.arguments import listener, word
 from cvxrobust.core.contracts.backend import Backend, Monitor, harmless_options
 from cvxrobust.core.contracts.problem import (
     Problem,
@@ -19,7 +19,7 @@ from cvxrobust.core.contracts.problem import (
 from cvxrobust.core.contracts.provenance import with_provenance
 from cvxrobust.core.contracts.result import Callback, Result
 from cvxrobust.core.discovery.registry import get_backend
-from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
+from cvxrobust.core.errors import CvxRobustError, InputError
 from cvxrobust.core.kit.interrupt import sigint_stops
 from cvxrobust.core.kit.threads import blas_threads
 from cvxrobust.core.networks.base import N, TwoLayerNetwork
@@ -88,7 +88,7 @@ def solve(
     """
     clock = time.perf_counter()  # first: asking a problem what it is may make it think
     settings = checked_settings(settings)
-    listener(callback, "callback", "(elapsed seconds, upper, lower)")
+    listener(callback, "callback", "(elapsed seconds, upper, lower)", 3)
     listener(keep, "keep", "a network")
     check_method(method)
     check_problem(problem)
@@ -96,8 +96,7 @@ def solve(
         raise InputError(
             f"{type(problem).__name__} offers no exact worst case, so method 'cutting-set' does not apply; use 'auto'."
         )
-    if gates not in GATES:
-        raise UnknownNameError("gates", gates, GATES)
+    word(gates, "gates", GATES)
     if gates == "grow" and not offers(problem, RefinableProblem):
         raise InputError(f"{type(problem).__name__} has no gates, so gates='grow' does not apply; leave it out.")
     starts = _starts(problem, warm_start)

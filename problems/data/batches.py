@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.arguments import function
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.programs.rows import Rows
 from cvxrobust.core.strangers import shown
@@ -37,9 +38,11 @@ class Batches:
 
     def __init__(self, batches: Pairs | Callable[[], Pairs]) -> None:
         self._batches = batches
+        if callable(batches):
+            function(batches, "batches", "nothing that opens the data", 0)
         if isinstance(batches, Iterator):
             raise InputError(
-                f"batches is {type(batches).__name__}, which can be read only once; pass a function that opens the "
+                f"batches is {shown(batches)}, which can be read only once; pass a function that opens the "
                 "data anew, for example lambda: read(path)."
             )
         labels: list[NDArray[Any]] = []
@@ -71,7 +74,8 @@ class Batches:
     def _pairs(self) -> Iterator[tuple[Any, Any]]:
         opened = callable(self._batches)
         source = self._batches() if callable(self._batches) else self._batches
-        if not isinstance(source, Iterable) or isinstance(source, str | bytes | Mapping):
+        single = isinstance(source, str | bytes | Mapping) or getattr(source, "shape", None) == ()
+        if not isinstance(source, Iterable) or single:
             raise InputError(
                 f"batches {'returns' if opened else 'is'} {shown(source)}; expected pairs "
                 "(X, y) that can be read again and again, for example a list, or a function that opens them."

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers
 
 Array = NDArray[np.float64]
@@ -39,12 +40,13 @@ class Features:
         if isinstance(feature, str):
             if feature in self.names:
                 return self.names.index(feature)
-            raise InputError(f"there is no feature {feature!r}; {self._those_there_are(feature)}")
+            raise InputError(f"there is no feature {shown(feature)}; {self._those_there_are(feature)}")
         if isinstance(feature, Integral) and not isinstance(feature, bool | np.bool_):
             if 0 <= int(feature) < self.count:
                 return int(feature)
             raise InputError(f"there is no feature number {feature}; {self._those_there_are()}")
-        raise InputError(f"a feature is called {feature!r}; expected a name or a number from 0 to {self.count - 1}.")
+        expected = f"expected a name or a number from 0 to {self.count - 1}"
+        raise InputError(f"a feature is called {shown(feature)}; {expected}.")
 
     def places(self, features: object) -> list[int]:
         """The numbers of features: names, numbers, or one truth value for each feature there is.
@@ -52,7 +54,7 @@ class Features:
         Raises:
             InputError: One of them is no feature.
         """
-        if isinstance(features, str) or not isinstance(features, Iterable):
+        if isinstance(features, str) or not isinstance(features, Iterable) or getattr(features, "shape", None) == ():
             features = [features]
         called = features.tolist() if isinstance(features, np.ndarray) else list(features)
         if called and all(isinstance(one, bool | np.bool_) for one in called):
@@ -80,7 +82,7 @@ class Features:
             raise InputError(f"{what} has two numbers for one feature, once by its name and once by its number.")
         values = as_numbers(list(given.values()), what, "expected a number for each feature that it names")
         if values.shape != (len(places),):
-            raise InputError(f"{what} is {dict(given)!r}; expected a number for each feature that it names.")
+            raise InputError(f"{what} is {shown(dict(given))}; expected a number for each feature that it names.")
         found[places] = values
         return found
 

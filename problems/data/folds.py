@@ -10,6 +10,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, Str
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -59,7 +60,9 @@ def splits(
             (rows[train], rows[held]) for train, held in make(count, X[rows], labels[rows], own, seed)
         )
     elif isinstance(cv, str | bytes) or not (hasattr(cv, "split") or isinstance(cv, Iterable)):
-        raise InputError(f"cv is {cv!r}; expected how many folds, a splitter of scikit-learn's, or pairs of indices.")
+        raise InputError(
+            f"cv is {shown(cv)}; expected how many folds, a splitter of scikit-learn's, or pairs of indices."
+        )
     else:
         checked: Any = _checked_splitter(cv, labels, classifier=not targets)
         found = checked.split(X, labels, given)

@@ -1,20 +1,26 @@
 """Parameters checked before any work starts, labels made signs; data is checked in `cvxrobust.core.validation`."""
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.arguments import no_flag
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import GEOMETRIES, check_norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.fields import activation_coefficients
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, frozen
 from cvxrobust.core.weights import ClassWeight
 
 Array = NDArray[np.float64]
+
+SEEDS = 2**32
+"""Seeds are below."""
 Label = str | int | float | bool
 
 
@@ -60,21 +66,42 @@ def class_signs(labels: NDArray[Any], classes: tuple[Label, ...]) -> list[Array]
     return [np.where(labels == label, 1.0, -1.0) for label in (classes[1:] if len(classes) == 2 else classes)]
 
 
-def checked_radius(radius: ArrayLike, n: int) -> Array:
+def read_radius(radius: ArrayLike, name: str = "radius") -> Array:
+    """Radii as numbers of whichever shape.
+
+    Raises:
+        InputError: They are none.
+    """
+    expected = "a number, or one per row of X"
+    try:
+        return as_numbers(no_flag(radius, name, expected), name)
+    except InputError as error:
+        raise InputError(f"{name} is {shown(radius)}; expected {expected}.") from error
+
+
+def is_random_state(value: object) -> bool:
+    """Whether randomness can come of it as scikit-learn has it: a seed, a `numpy.random.RandomState`, or None."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) < SEEDS
+    return value is None or whole or isinstance(value, np.random.RandomState)
+
+
+def checked_radius(radius: ArrayLike, n: int, name: str = "radius") -> Array:
     """Radii as shape (n,).
+
+    Args:
+        radius: What was passed.
+        n: Number of rows.
+        name: What messages call it.
 
     Raises:
         InputError: Not a number or one per row, or negative or not finite.
     """
-    try:
-        given = as_numbers(radius, "radius")
-    except InputError as error:
-        raise InputError(f"radius is {radius!r}; expected a number, or one per row of X.") from error
+    given = read_radius(radius, name)
     if given.shape not in ((), (1,), (n,)):
-        raise InputError(f"radius has shape {given.shape}; expected one number, or one per row of X, shape ({n},).")
+        raise InputError(f"{name} has shape {given.shape}; expected one number, or one per row of X, shape ({n},).")
     radii = np.array(np.broadcast_to(given, (n,)))
     if not (np.isfinite(radii).all() and (radii >= 0.0).all()):
-        raise InputError(f"radius is {radius!r}; expected a finite attack radius of 0 or more, in the units of X.")
+        raise InputError(f"{name} is {shown(radius)}; expected a finite attack radius of 0 or more, in the units of X.")
     return frozen(radii)
 
 
@@ -84,12 +111,13 @@ def checked_beta(beta: object) -> float:
     Raises:
         InputError: Not a number above 0.
     """
+    no_flag(beta, "beta", "a number above 0")
     try:
         weight = float(as_numbers(beta, "beta")[()])
     except (TypeError, ValueError) as error:
-        raise InputError(f"beta is {beta!r}; expected a number above 0.") from error
+        raise InputError(f"beta is {shown(beta)}; expected a number above 0.") from error
     if not (np.isfinite(weight) and weight > 0.0):
-        raise InputError(f"beta is {beta!r}; expected a penalty weight above 0.")
+        raise InputError(f"beta is {shown(beta)}; expected a penalty weight above 0.")
     return weight
 
 
@@ -101,8 +129,8 @@ def checked_class_weight(class_weight: ClassWeight, classes: bool, loss: str) ->
     """
     if class_weight is not None and not classes:
         raise InputError(
-            f"class_weight is {class_weight!r}, but the {loss} loss fits real targets, which have no classes; pass "
-            "sample_weight."
+            f"class_weight is {shown(class_weight)}, but the {loss} loss fits real targets, which have no classes; "
+            "pass sample_weight."
         )
     return class_weight
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, frozen
 
 Array = NDArray[np.float64]
@@ -24,7 +25,7 @@ def checked_range(bounds: tuple[ArrayLike, ArrayLike] | None, d: int) -> tuple[A
     try:
         low, high = (as_numbers(value, "bounds", expected) for value in bounds)
     except (TypeError, ValueError) as error:
-        raise InputError(f"bounds is {bounds!r}; {expected}.") from error
+        raise InputError(f"bounds is {shown(bounds)}; {expected}.") from error
     for found in (low, high):
         if found.shape not in ((), (d,)) or np.isnan(found).any():
             raise InputError(f"bounds hold shape {found.shape}; {expected}, none of them NaN.")
@@ -44,8 +45,8 @@ def within_range(X: Array, low: Array | None, high: Array | None, outside: str) 
     Raises:
         InputError: Some lie outside, and that is to be refused; or what becomes of them is not said.
     """
-    if outside not in OUTSIDE:
-        raise InputError(f"outside is {outside!r}; expected one of {', '.join(map(repr, OUTSIDE))}.")
+    if not isinstance(outside, str) or outside not in OUTSIDE:
+        raise InputError(f"outside is {shown(outside)}; expected one of {', '.join(map(repr, OUTSIDE))}.")
     if low is None or high is None:
         return X
     away = ((low > X) | (high < X)).any(axis=1)

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, check_random_state
+from sklearn.utils.validation import check_is_fitted, check_random_state
 
+from cvxrobust.core.arguments import word
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
-from cvxrobust.core.errors import InputError, UnknownNameError
+from cvxrobust.core.attacks.radii import asked_radii
 from cvxrobust.core.pictures.surface import plot_surface
+from cvxrobust.core.robustness.models import places
 from cvxrobust.core.settings import Settings
-from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import together
 from cvxrobust.problems.data.folds import splits
 from cvxrobust.problems.model_selection.grids import (
@@ -36,7 +37,7 @@ from cvxrobust.problems.sklearn_estimators.base import NetworkEstimator
 from cvxrobust.problems.sklearn_estimators.classifying import NetworkClassifier
 from cvxrobust.problems.sklearn_estimators.probabilities import check_calibration
 from cvxrobust.problems.sklearn_estimators.regressing import NetworkRegressor
-from cvxrobust.problems.sklearn_estimators.rows import TrainingRows, radii_of_rows
+from cvxrobust.problems.sklearn_estimators.rows import TrainingRows, one_per_row, radii_of_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,8 +121,7 @@ class CrossValidated(NetworkEstimator):
             self.__dict__.pop(name, None)
         Settings(tolerance=self.tolerance, time_limit=self.time_limit)  # refused before the search, which has its own
         check_search(self.refit, self.warm, self.verbose, self.folder, self.n_jobs, self.random_state)
-        if self.rule not in RULES:
-            raise UnknownNameError("rule", self.rule, RULES)
+        word(self.rule, "rule", RULES)
         norm = check_norm(self.norm)
         radius = checked_threat_radius(self.threat_radius, usual=0.0 if sample_radius is None else 1.0)
         judge = self._judge(radius)
@@ -233,11 +233,10 @@ class CrossValidatedClassifier(CrossValidated, NetworkClassifier):
         Raises:
             ValueError: A radius is none, or there is not one label per row.
         """
-        inputs, labels = self._inputs(X), self._labels(y)
-        check_consistent_length(inputs, labels)
-        asked = np.atleast_1d(as_numbers(radii, "radii", "expected finite values of 0 or more"))
-        if not ((asked >= 0.0) & np.isfinite(asked)).all():
-            raise InputError(f"radii are {asked.tolist()}; expected finite values of 0 or more.")
+        inputs = self._inputs(X)
+        labels = one_per_row(self._labels(y), inputs.shape[0], "label")
+        places(self.classes_.tolist(), labels, labels.size)  # folds may have a class that others lack; nobody else
+        asked = asked_radii(radii)
         return np.asarray(withstands(self.network_, inputs, labels, self.threat_, asked).mean(axis=1))
 
     def _judge(self, radius: float) -> Judge:

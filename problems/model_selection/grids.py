@@ -7,8 +7,10 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.arguments import no_flag
 from cvxrobust.core.attacks.norms import NormGeometry
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers
 
 Array = NDArray[np.float64]
@@ -18,6 +20,9 @@ BETAS = (1e-1, 3e-2, 1e-2)
 
 LOWEST, HIGHEST = 1e-3, 1e-1
 """Between these lie the betas of which only the number is given."""
+
+MOST_BETAS = 1_000
+"""Of which only the number is given."""
 
 FACTORS = (0.0, 1.0, 2.0)
 """Radii to train at, in radii of the threat; from the same report."""
@@ -56,8 +61,10 @@ def checked_betas(betas: ArrayLike | int) -> tuple[float, ...]:
     """
     if isinstance(betas, Integral) and not isinstance(betas, bool):
         count = int(betas)
-        if count < 1:
-            raise InputError(f"betas is {betas}; expected how many to try, at least 1, or the values themselves.")
+        if not 1 <= count <= MOST_BETAS:
+            raise InputError(
+                f"betas is {shown(betas)}; expected how many to try, from 1 to {MOST_BETAS}, or the values themselves."
+            )
         found = np.geomspace(HIGHEST, LOWEST, count) if count > 1 else np.array([1e-2])
     else:
         found = _several(betas, "betas")
@@ -131,12 +138,12 @@ def checked_threat_radius(radius: object, usual: float) -> float:
         return usual
     found = as_numbers(radius, "threat_radius", "expected one finite number of 0 or more")
     if found.shape != () or not (np.isfinite(found) and found >= 0.0):
-        raise InputError(f"threat_radius is {radius!r}; expected one finite number of 0 or more.")
+        raise InputError(f"threat_radius is {shown(radius)}; expected one finite number of 0 or more.")
     return float(found)
 
 
 def _several(given: ArrayLike | Sequence[float], name: str) -> Array:
-    found = np.atleast_1d(as_numbers(given, name, "expected finite numbers"))
+    found = np.atleast_1d(as_numbers(no_flag(given, name, "finite numbers"), name, "expected finite numbers"))
     if found.ndim != 1 or found.size == 0 or not np.isfinite(found).all():
-        raise InputError(f"{name} have shape {found.shape}: {given!r}; expected finite numbers, at least one.")
+        raise InputError(f"{name} have shape {found.shape}: {shown(given)}; expected finite numbers, at least one.")
     return found

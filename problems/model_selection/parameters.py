@@ -4,14 +4,13 @@ import os
 from numbers import Integral
 from typing import Any
 
-import numpy as np
-
 from cvxrobust.core.arguments import flag, place, whole
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.strangers import shown
+from cvxrobust.problems.data.parameters import is_random_state
 
-MOST = 2**32
-"""Seeds are below."""
+MOST = 2**31
+"""More processes than this, or fewer than minus this, nobody can ask for."""
 
 
 def check_search(
@@ -36,10 +35,10 @@ def check_search(
         whole(verbose, "verbose", 0, otherwise=", True or False")
     if folder is not None:
         place(folder, "folder", "a folder")
-    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
+    jobs = isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool) and 0 < abs(int(n_jobs)) < MOST
+    if n_jobs is not None and not jobs:
         raise InputError(f"n_jobs is {shown(n_jobs)}; expected how many folds at a time, -1 for one per core, or None.")
-    seed = isinstance(random_state, Integral) and not isinstance(random_state, bool) and 0 <= int(random_state) < MOST
-    if not (random_state is None or seed or isinstance(random_state, np.random.RandomState)):
+    if not is_random_state(random_state):
         raise InputError(
             f"random_state is {shown(random_state)}; expected a whole number of 0 or more, below 2^32, a "
             "RandomState, or None."

@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.arguments import word
 from cvxrobust.core.attacks.threat import Threat
-from cvxrobust.core.errors import UnknownNameError
 from cvxrobust.core.robustness.certificates import certifier_of
 from cvxrobust.core.robustness.label_proofs import LabelProofs
 from cvxrobust.core.robustness.models import NetworkModel, places
@@ -89,8 +89,7 @@ class WorstError:
     of_errors: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.error not in ERRORS:
-            raise UnknownNameError("error", self.error, ERRORS)
+        word(self.error, "error", ERRORS)
 
     def __call__(self, network: Any, held: TrainingRows, threat: Threat) -> Array:
         """See `Judge`."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvxrobust.core.errors import UnknownNameError
+from cvxrobust.core.arguments import word
 from cvxrobust.core.summary import Bar, Cell, Summarised, Summary, counted
 from cvxrobust.problems.model_selection.grids import Candidates
 
@@ -89,8 +89,7 @@ class ScoreSurface(Summarised):
         Raises:
             UnknownNameError: There is no such rule.
         """
-        if rule not in RULES:
-            raise UnknownNameError("rule", rule, RULES)
+        word(rule, "rule", RULES)
         means = self.means
         place = np.unravel_index(int(means.argmax()), means.shape)
         least = float(means[place]) - ROUNDING

@@ -10,6 +10,7 @@ from cvxrobust.core.attacks.norms import GEOMETRIES, check_norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.losses.by_name import LOSSES
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.data.ranges import OUTSIDE
 from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION, Activation
@@ -113,10 +114,10 @@ class AdversarialSDP(PolynomialProblem):
                 "bounds are given, but worst cases of l2 attacks are exact without a range only; leave them out, or "
                 'give norm="inf".'
             )
-        if outside != OUTSIDE[0]:
+        if not isinstance(outside, str) or outside != OUTSIDE[0]:
             raise InputError(
-                f"outside is {outside!r}, but there are no bounds that rows could lie outside of; leave it out, or "
-                'give norm="inf" and bounds.'
+                f"outside is {shown(outside)}, but there are no bounds that rows could lie outside of; leave it out, "
+                'or give norm="inf" and bounds.'
             )
         threat = Threat(norm, scale, covariance, directions)
         super().__init__(X, y, radius, beta, loss, activation, sample_weight, class_weight, threat)

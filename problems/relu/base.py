@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cvxrobust.core.arguments import flag, whole
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.conic.program import ConicProgram
@@ -196,6 +197,8 @@ class ReLUProblem(ReLUData):
             exact: Settle the worst cases by mixed-integer programming; small networks only.
             seed: Of the attacks' random starts.
         """
+        flag(exact, "exact")
+        whole(seed, "seed", 0)
         pairs = self._apart(network)
         return sum((part._nonconvex(own, exact, seed) for part, own in pairs), OwnObjective(0.0, 0.0))
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cvxrobust.core.arguments import flag, number, whole
+from cvxrobust.core.arguments import flag, number, whole, word
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
@@ -130,17 +130,16 @@ def _weighed(problem: ReLUArguments, weighed: Weighing, n: int) -> ReLUArguments
 
 
 def _formulation(problem: ReLUArguments, margin: bool) -> dict[str, object]:
-    formulation = problem.formulation or ("one-sided" if margin else "cone")
-    if formulation not in FORMULATIONS:
-        raise UnknownNameError("formulation", formulation, tuple(FORMULATIONS))
+    usual = "one-sided" if margin else "cone"
+    formulation = usual if problem.formulation is None else word(problem.formulation, "formulation", FORMULATIONS)
     one_sided = FORMULATIONS[formulation].one_sided
     if one_sided and not margin:
         raise InputError(
             f"the one-sided formulation needs a margin loss ({', '.join(MARGIN_LOSSES)}), because it only bounds "
             f'outputs from one side; with the {problem.loss} loss use formulation="cone" or "gated".'
         )
-    if problem.bound is not None and problem.bound not in BOUNDS:
-        raise UnknownNameError("bound", problem.bound, BOUNDS)
+    if problem.bound is not None:
+        word(problem.bound, "bound", BOUNDS)
     if problem.bound is not None and not one_sided:
         raise InputError(
             f"bound={problem.bound!r} belongs to the one-sided formulation, and this is {formulation!r}; leave it out."
@@ -160,8 +159,8 @@ def _formulation(problem: ReLUArguments, margin: bool) -> dict[str, object]:
 
 def _labels(problem: ReLUArguments, n: int, margin: bool) -> dict[str, object]:
     """Labels or targets, and the classes."""
-    if problem.multiclass is not None and problem.multiclass not in MULTICLASS:
-        raise UnknownNameError("multiclass", problem.multiclass, MULTICLASS)
+    if problem.multiclass is not None:
+        word(problem.multiclass, "multiclass", MULTICLASS)
     if problem.multiclass == "vector-output" and margin:
         raise InputError(
             f"multiclass='vector-output' fits all classes at once with a loss of targets, not with {problem.loss!r}; "
@@ -210,7 +209,7 @@ def _check_slots(slots: Slots, n: int, rules: GateRules) -> None:
     allowed = (-1.0, 1.0) if rules.signed_slots else (1.0,)
     if signs.shape != gates_given.shape[1:] or not np.isin(signs, allowed).all():
         raise InputError(
-            f"slots has signs {signs!r}; expected one of {allowed} for each of {gates_given.shape[1]} slots."
+            f"slots has signs {shown(slots.signs)}; expected one of {allowed} for each of {gates_given.shape[1]} slots."
         )
 
 

@@ -9,11 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.networks.fields import LABELS
 from cvxrobust.core.robustness.attacks import Attack
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
 from cvxrobust.core.robustness.label_proofs import LabelProofs
 from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.core.robustness.sanity import SanityReport, check_sanity
+from cvxrobust.core.strangers import shown
 from cvxrobust.problems.sklearn_estimators.base import DATA, Array, NetworkEstimator
 
 SHOWN = 21
@@ -172,9 +174,9 @@ class AnswersAboutLabels(NetworkEstimator):
 
 def _with_gaps(labels: NDArray[Any], certified: NDArray[np.bool_], abstain: object) -> NDArray[Any]:
     """Labels with another value where they are not certified, of a type that holds both as they are."""
-    value = np.asarray(abstain)
+    value = np.asarray(abstain) if isinstance(abstain, LABELS) else np.empty(0)
     if value.ndim:
-        raise InputError(f"abstain is {abstain!r}; expected one label, such as -1 or 'unknown', or None.")
+        raise InputError(f"abstain is {shown(abstain)}; expected one label, such as -1 or 'unknown', or None.")
     numbers = labels.dtype.kind in "biuf" and value.dtype.kind in "biuf"
     texts = labels.dtype.kind == value.dtype.kind == "U"
     found = labels.astype(np.result_type(labels, value) if numbers or texts else object)

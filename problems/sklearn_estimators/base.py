@@ -17,20 +17,21 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from cvxrobust.core.arguments import flag
+from cvxrobust.core.arguments import flag, word
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.result import Result
-from cvxrobust.core.errors import InputError, TooLargeError, UnknownNameError
+from cvxrobust.core.errors import InputError, TooLargeError
 from cvxrobust.core.networks.standardizer import Standardizer, constant_columns
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.settings import Settings
 from cvxrobust.core.solving.solve import solve
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import check_finite_labels, checked_inputs
 from cvxrobust.core.weights import together
 from cvxrobust.problems.data.features import AskedShape, Features, ShapeArrays
-from cvxrobust.problems.data.parameters import checked_radius
+from cvxrobust.problems.data.parameters import checked_radius, is_random_state
 from cvxrobust.problems.data.ranges import checked_range
 from cvxrobust.problems.polynomial.adversarial_sdp import AdversarialSDP
 from cvxrobust.problems.relu.adversarial_relu import AdversarialReLU
@@ -43,6 +44,9 @@ Range = tuple[ArrayLike, ArrayLike] | None
 DATA, STANDARDIZED = "data", "standardized"
 NUMPYS = ("could not convert", "setting an array element")
 """Of what scikit-learn says, how that begins which is NumPy's: ours says more."""
+
+PYTHONS = "float() argument must be"
+"""And which is Python's: its conventions have it for arrays of objects."""
 
 ATTACK_UNITS = (STANDARDIZED, DATA)
 """In what radii and shapes of attacks are given."""
@@ -160,6 +164,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _stated(self, given: TrainingRows) -> Stated:
         """The problem of rows all of which count, with inputs in the data's units."""
+        flag(self.standardize, "standardize")
         rows = given.merged()
         features = Features(rows.inputs.shape[1], tuple(map(str, getattr(self, "feature_names_in_", ()))))
         called = features.names or range(features.count)
@@ -171,9 +176,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _shape(self, features: Features, standardizer: Standardizer | None) -> ShapeArrays:
         """The shape of attacks on inputs that are standardised, as problems take it."""
-        flag(self.standardize, "standardize")
-        if self.attack_units not in ATTACK_UNITS:
-            raise UnknownNameError("attack_units", self.attack_units, ATTACK_UNITS)
+        word(self.attack_units, "attack_units", ATTACK_UNITS)
         asked = AskedShape(self.scale, self.covariance, self.directions, self.immutable)
         own = None if standardizer is None or self.attack_units == STANDARDIZED else standardizer.scale
         return replace(asked.arrays(features, own), bounds=self._range(features.count, standardizer))
@@ -184,7 +187,7 @@ class NetworkEstimator(BaseEstimator):
             return None
         if not GEOMETRIES[check_norm(self.norm)].separable:
             raise InputError(
-                f"bounds are given, which proofs make use of in boxes alone, but norm is {self.norm!r}; expected "
+                f"bounds are given, which proofs make use of in boxes alone, but norm is {shown(self.norm)}; expected "
                 'norm="inf", or bounds=None.'
             )
         low, high = (np.asarray(end) for end in checked_range(self.bounds, d))
@@ -196,13 +199,12 @@ class NetworkEstimator(BaseEstimator):
     def _seed(self) -> int:
         """Of everything random; a whole number is itself."""
         given = self.random_state
-        try:
-            generator = check_random_state(given)
-        except ValueError as error:
+        if not is_random_state(given):
             raise InputError(
-                f"random_state is {given!r}; expected a whole number of 0 or more, None or a numpy.random.RandomState."
-            ) from error
-        return int(given) if isinstance(given, Integral) else int(generator.randint(LARGEST_SEED))
+                f"random_state is {shown(given)}; expected a whole number of 0 or more, below 2^32, None or a "
+                "numpy.random.RandomState."
+            )
+        return int(given) if isinstance(given, Integral) else int(check_random_state(given).randint(LARGEST_SEED))
 
     # -- answers ------------------------------------------------------------------------------------------------
 
@@ -233,13 +235,20 @@ class NetworkEstimator(BaseEstimator):
         return rows, labels
 
     def _in_own_words(self, X: ArrayLike, *y: ArrayLike) -> Exception | None:
-        """What scikit-learn says of data that we refuse, which its conventions ask for; None if it would take it."""
+        """What scikit-learn says of data that we refuse, which its conventions ask for.
+
+        None if it would take it, or says it in NumPy's or Python's words: its conventions are about arrays.
+        """
+        array = isinstance(X, np.ndarray) and X.ndim > 0
+        if not array and not isinstance(X, list | tuple) and not getattr(X, "shape", None):
+            return None  # nothing that could be a table
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 _validated(self, X, *y, dtype=np.float64, accept_sparse=True, reset=bool(y))
         except (TypeError, ValueError) as error:
-            return None if str(error).startswith(NUMPYS) else error
+            foreign = NUMPYS if array else (*NUMPYS, PYTHONS)
+            return None if str(error).startswith(foreign) else error
         except Exception:  # what it does not foresee has no words of its own
             return None
         return None

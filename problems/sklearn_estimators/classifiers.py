@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cvxrobust.core.arguments import word
 from cvxrobust.core.attacks.norms import Norm
-from cvxrobust.core.errors import UnknownNameError
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.robustness.label_proofs import LabelProofs
 from cvxrobust.core.weights import ClassWeight
@@ -127,8 +127,7 @@ class PolynomialClassifier(NetworkClassifier, PolynomialEstimator):
         self.bounds = bounds
 
     def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> Any:
-        if self.multiclass not in MULTICLASS:
-            raise UnknownNameError("multiclass", self.multiclass, MULTICLASS)
+        word(self.multiclass, "multiclass", MULTICLASS)
         if self.multiclass == ONE_VERSUS_ALL or self.classes_.size == 2:
             return super()._problem(rows, shape)
         return JointSDP(

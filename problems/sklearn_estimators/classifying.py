@@ -16,7 +16,7 @@ from cvxrobust.core.validation import label_array
 from cvxrobust.core.weights import ClassWeight, checked_sample_weight, together
 from cvxrobust.problems.data.folds import most_folds, splits
 from cvxrobust.problems.data.parameters import checked_radius
-from cvxrobust.problems.sklearn_estimators.answers import AnswersAboutLabels
+from cvxrobust.problems.sklearn_estimators.answers import AnswersAboutLabels, CertifiedLabels
 from cvxrobust.problems.sklearn_estimators.base import Array, NetworkEstimator
 from cvxrobust.problems.sklearn_estimators.probabilities import (
     FOLDS,
@@ -25,7 +25,7 @@ from cvxrobust.problems.sklearn_estimators.probabilities import (
     log_probabilities,
     where,
 )
-from cvxrobust.problems.sklearn_estimators.rows import Stated, TrainingRows
+from cvxrobust.problems.sklearn_estimators.rows import Stated, TrainingRows, one_per_row
 
 
 def _gives_probabilities(estimator: Any) -> bool:
@@ -131,11 +131,13 @@ class NetworkClassifier(ClassifierMixin, AnswersAboutLabels, NetworkEstimator):
                 certified. None for no attacks.
         """
         if sample_radius is None:
-            return float(super().score(X, y, sample_weight))
-        truth = self._labels(y)
-        labels, certified = self.predict_certified(X, checked_radius(sample_radius, truth.shape[0]))
-        weights = None if sample_weight is None else checked_sample_weight(sample_weight, truth.shape[0])
-        return float(np.average(certified & (labels == truth), weights=weights))
+            found = CertifiedLabels(self.predict(X), np.ones(1, dtype=np.bool_))  # nobody attacks
+        else:
+            radii = checked_radius(sample_radius, self._inputs(X).shape[0], "sample_radius")
+            found = self.predict_certified(X, radii)
+        right = found.certified & (found.labels == one_per_row(self._labels(y), found.labels.size, "label"))
+        weights = None if sample_weight is None else checked_sample_weight(sample_weight, right.size)
+        return float(np.average(right, weights=weights))
 
     def _likelihood(self) -> LikelihoodLoss:
         loss: Any = loss_by_name(self.loss)

@@ -11,7 +11,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.metaestimators import available_if
 
-from cvxrobust.core.errors import UnknownNameError
+from cvxrobust.core.arguments import word
 from cvxrobust.core.losses.base import LikelihoodLoss
 
 Array = NDArray[np.float64]
@@ -45,8 +45,8 @@ def check_calibration(calibration: str | None) -> None:
     Raises:
         UnknownNameError: It is none.
     """
-    if calibration is not None and calibration not in CALIBRATIONS:
-        raise UnknownNameError("calibration", calibration, CALIBRATIONS)
+    if calibration is not None:
+        word(calibration, "calibration", CALIBRATIONS)
 
 
 def log_probabilities(loss: LikelihoodLoss, outputs: Array) -> Array:

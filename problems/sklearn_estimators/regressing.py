@@ -12,9 +12,10 @@ from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.robustness.target_errors import OutputRange
 from cvxrobust.core.validation import as_numbers
 from cvxrobust.core.weights import checked_sample_weight
+from cvxrobust.problems.data.parameters import checked_radius
 from cvxrobust.problems.sklearn_estimators.answers import OutputInterval
 from cvxrobust.problems.sklearn_estimators.base import Array, NetworkEstimator
-from cvxrobust.problems.sklearn_estimators.rows import Stated, TrainingRows
+from cvxrobust.problems.sklearn_estimators.rows import Stated, TrainingRows, one_per_row
 
 
 class NetworkRegressor(RegressorMixin, NetworkEstimator):
@@ -99,10 +100,11 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
             sample_weight: What each row counts, shape (n,).
             sample_radius: Of the attacks on each row, in the units of `attack_units`, shape (n,). None for no attacks.
         """
-        if sample_radius is None:
-            return float(super().score(X, y, sample_weight))
-        targets, worst = self._labels(y), self._largest_errors(X, y, sample_radius)
+        targets = one_per_row(self._labels(y), self._inputs(X).shape[0], "target")
         weights = None if sample_weight is None else checked_sample_weight(sample_weight, targets.size)
+        if sample_radius is None:
+            return float(super().score(X, targets, weights))
+        worst = self._largest_errors(X, targets, checked_radius(sample_radius, targets.size, "sample_radius"))
         mean = np.average(targets, weights=weights)
         squares = np.average(np.stack([worst**2, (targets - mean) ** 2]), axis=1, weights=weights)
         return float(1.0 - squares[0] / squares[1]) if squares[1] > 0.0 else float(squares[0] == 0.0)
@@ -148,7 +150,5 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
     def _targeted(self, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         """Inputs, and targets as the network has them."""
         inputs = self._inputs(X)
-        targets = self._labels(y)
-        if targets.shape != inputs.shape[:1]:
-            raise InputError(f"y has shape {targets.shape}; expected {inputs.shape[:1]}, one target per row of X.")
+        targets = one_per_row(self._labels(y), inputs.shape[0], "target")
         return inputs, (targets - self.target_mean_) / self.target_scale_

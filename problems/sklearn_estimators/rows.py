@@ -12,9 +12,9 @@ from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.standardizer import Standardizer
-from cvxrobust.core.validation import as_numbers
+from cvxrobust.core.validation import as_numbers, check_finite_labels
 from cvxrobust.problems.data.features import ShapeArrays
-from cvxrobust.problems.data.parameters import checked_radius
+from cvxrobust.problems.data.parameters import checked_radius, read_radius
 from cvxrobust.problems.data.repeated_rows import merged
 
 Array = NDArray[np.float64]
@@ -117,12 +117,25 @@ def radii_of_rows(
         return 0.0 if radius is None else one_radius(radius, n)
     rows = _sample_radius(sample_radius, n)
     factor = 1.0 if radius is None else radius
-    if np.ndim(factor) > 0:
+    shape = read_radius(factor, name).shape
+    if shape:
         raise InputError(
-            f"{name} has shape {np.shape(factor)}, and sample_radius is given, which {name} multiplies; expected one "
+            f"{name} has shape {shape}, and sample_radius is given, which {name} multiplies; expected one "
             f"number, or {name}=None for sample_radius as it is."
         )
     return float(checked_radius(factor, 1)[0]) * rows
+
+
+def one_per_row(values: NDArray[Any], n: int, what: str) -> NDArray[Any]:
+    """Labels or targets that answers are judged by, shape (n,); a column will do.
+
+    Raises:
+        InputError: They are more or fewer, or hold NaN or inf.
+    """
+    if values.shape not in ((n,), (n, 1)):
+        raise InputError(f"y has shape {values.shape}; expected ({n},), one {what} per row of X.")
+    check_finite_labels(values, what)
+    return values.reshape(n)
 
 
 def one_radius(radius: ArrayLike, n: int) -> float | Array:
@@ -131,7 +144,7 @@ def one_radius(radius: ArrayLike, n: int) -> float | Array:
     Raises:
         InputError: It is neither, or negative or not finite.
     """
-    shape = np.shape(radius)
+    shape = read_radius(radius).shape
     if len(shape) == 1 and shape[0] not in (1, n):
         raise InputError(
             f"radius has shape {shape}; expected one number, or one per row of X, shape ({n},). Radii of rows that are "

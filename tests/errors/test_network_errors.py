@@ -1,387 +1,104 @@
-"""Networks, standardisers and their files refuse what they are not, and what is not theirs."""
+"""Networks, standardisers and their files refuse what they are not, and what nothing can be asked about."""
 
 from functools import partial
-from pathlib import Path
+from inspect import ismethod, signature
 
 import numpy as np
 import pytest
 from wrong_inputs import Entry, review, with_defaults
+from wrong_values import NO_ROWS, SIGNS, WRONG, X, cases, of_parameters
 
 from cvxrobust import PolynomialNetwork, ReLUNetwork, Standardizer, load
 
-X = np.random.default_rng(0).normal(size=(8, 2))
-Y = np.where(X[:, 0] > 0.0, 1.0, -1.0)
-GAPPY = np.where(np.arange(16).reshape(8, 2) == 7, np.nan, X)
 SQUARE = np.eye(2)
-POLYNOMIAL, RELU = (family(SQUARE, np.array([1.0, -1.0])) for family in (PolynomialNetwork, ReLUNetwork))
-FITTED = Standardizer.fit(X)
 LAST = {"u": [[1.0, 0.0]], "alpha": [1.0]}
+GIVEN = {"X": X, "y": SIGNS, "radius": 0.1, "radii": [0.1], "path": "x.npz"}
+"""What is right, by parameter."""
+
+POLYNOMIAL = (
+    ({"u": None}, "u has shape () and alpha (1,)"),
+    ({"u": [1.0, 0.0]}, "u has shape (2,) and alpha (1,)"),
+    ({"u": "x"}, "u cannot be read as numbers (it holds text, such"),
+    ({"u": [["a", "b"]]}, "u cannot be read as numbers (it holds text, such"),
+    ({"u": [[1], [1, 2]]}, "u cannot be read as numbers (its rows are not all"),
+    ({"alpha": None}, "u has shape (1, 2) and alpha ()"),
+    ({"alpha": [1.0, 2.0]}, "u has shape (1, 2) and alpha (2,)"),
+    ({"alpha": ["a"]}, "alpha cannot be read as numbers (it holds text,"),
+    ({"alpha": [[1.0, 2.0], [3, 4.0]]}, "u has shape (1, 2) and alpha (2, 2)"),
+    ({"activation": "relu"}, "activation is 'relu'"),
+    ({"activation": 2}, "activation is 2"),
+    ({"activation": (1, np.nan, 0)}, "activation is (1, nan, 0)"),
+    ({"classes": ("a",)}, "1 classes given for a network that tells 2 apart:"),
+    ({"classes": ("a", "b", "c")}, "3 classes given for a network that tells 2 apart:"),
+    ({"classes": 3}, "classes is 3"),
+    ({"classes": "ab"}, "classes is 'ab'"),
+    ({"classes": ("a", "a")}, "classes ('a', 'a') are not distinct"),
+    ({"regression": "x"}, "regression is 'x'"),
+    ({"standardizer": 3}, "standardizer is 3"),
+    ({"metadata": 3}, "metadata is 3"),
+    ({"norm": 3}, "unknown norm 3"),
+    ({"norm": 1}, "norm is 1"),
+    ({"ellipsoid": 3}, "ellipsoid is 3"),
+    ({"complement": 3}, "complement is 3"),
+)
+
+RELU = (
+    ({"u": None}, "u has shape () and alpha (1,)"),
+    ({"u": [1.0, 0.0]}, "u has shape (2,) and alpha (1,)"),
+    ({"u": "x"}, "u cannot be read as numbers (it holds text, such"),
+    ({"u": [["a", "b"]]}, "u cannot be read as numbers (it holds text, such"),
+    ({"u": [[]]}, "u has shape (1, 0)"),
+    ({"alpha": None}, "u has shape (1, 2) and alpha ()"),
+    ({"alpha": [1.0, 2.0]}, "u has shape (1, 2) and alpha (2,)"),
+    ({"alpha": ["a"]}, "alpha cannot be read as numbers (it holds text,"),
+    ({"alpha": [[1.0, 2.0], [3, 4.0]]}, "u has shape (1, 2) and alpha (2, 2)"),
+    ({"bias": "x"}, "bias is 'x'"),
+    ({"bias": 3}, "bias is 3"),
+    ({"bias": True, "u": [[1.0]]}, "u has shape (1, 1)"),
+    ({"classes": ("a",)}, "1 classes given for a network that tells 2 apart:"),
+    ({"classes": ("a", "b", "c")}, "3 classes given for a network that tells 2 apart:"),
+    ({"classes": 3}, "classes is 3"),
+    ({"classes": ("a", "a")}, "classes ('a', 'a') are not distinct"),
+    ({"regression": "x"}, "regression is 'x'"),
+    ({"standardizer": 3}, "standardizer is 3"),
+    ({"metadata": 3}, "metadata is 3"),
+    ({"slots": 3}, "slots is 3"),
+    ({"slots": (1, 2)}, "2 slots given for 1 neurons"),
+    ({"norm": 3}, "unknown norm 3"),
+    ({"norm": "x"}, "unknown norm 'x'"),
+    ({"ellipsoid": 3}, "ellipsoid is 3"),
+)
+
+UNKNOWN_FIELDS = tuple(
+    ({name: 1}, f"Network {name!r}; known: ") for name in ("tolerance", "alhpa", "U", "bais", "weights", "klass")
+)
+"""What `replace` is asked to change, but is not there."""
+
+NO_TRANSFORMED = tuple(one for one in NO_ROWS if "too large" not in one[1])
+"""What a standardizer may be given is what networks are, and larger."""
+
+NETWORKS = tuple(family(SQUARE, np.array([1.0, -1.0])) for family in (PolynomialNetwork, ReLUNetwork))
+INTERNAL = ("from_stored", "contests", "quadratic")
+"""Methods that files and certificates are made by."""
+
+
+def questions(network):
+    """The methods of a network that take arguments, as entries; every parameter has its wrong values."""
+    for name in dir(network):
+        method = None if name.startswith("_") or name in ("replace", *INTERNAL) else getattr(network, name)
+        if ismethod(method) and signature(method).parameters:
+            given = {one: GIVEN[one] for one in signature(method).parameters if one in GIVEN}
+            full = f"{type(network).__name__}.{name}"
+            yield Entry(full, with_defaults(method, **given), of_parameters(method, WRONG))
+
 
 ENTRIES = (
-    Entry(
-        "PolynomialNetwork",
-        with_defaults(PolynomialNetwork, **LAST),
-        (
-            ({"u": None}, "u has shape () and alpha (1,)"),
-            ({"u": [1.0, 0.0]}, "u has shape (2,) and alpha (1,)"),
-            ({"u": "x"}, "u cannot be read as numbers (it holds text, such"),
-            ({"u": [["a", "b"]]}, "u cannot be read as numbers (it holds text, such"),
-            ({"u": [[1], [1, 2]]}, "u cannot be read as numbers (its rows are not all"),
-            ({"alpha": None}, "u has shape (1, 2) and alpha ()"),
-            ({"alpha": [1.0, 2.0]}, "u has shape (1, 2) and alpha (2,)"),
-            ({"alpha": ["a"]}, "alpha cannot be read as numbers (it holds text,"),
-            ({"alpha": [[1.0, 2.0], [3, 4.0]]}, "u has shape (1, 2) and alpha (2, 2)"),
-            ({"activation": "relu"}, "activation is 'relu'"),
-            ({"activation": 2}, "activation is 2"),
-            ({"activation": (1, np.nan, 0)}, "activation is (1, nan, 0)"),
-            ({"classes": ("a",)}, "1 classes given for a network that tells 2 apart:"),
-            ({"classes": ("a", "b", "c")}, "3 classes given for a network that tells 2 apart:"),
-            ({"classes": 3}, "classes is 3"),
-            ({"classes": "ab"}, "classes is 'ab'"),
-            ({"classes": ("a", "a")}, "classes ('a', 'a') are not distinct"),
-            ({"regression": "x"}, "regression is 'x'"),
-            ({"standardizer": 3}, "standardizer is 3"),
-            ({"metadata": 3}, "metadata is 3"),
-            ({"norm": 3}, "unknown norm 3"),
-            ({"norm": 1}, "norm is 1"),
-            ({"ellipsoid": 3}, "ellipsoid is 3"),
-            ({"complement": 3}, "complement is 3"),
-        ),
-    ),
-    Entry(
-        "ReLUNetwork",
-        with_defaults(ReLUNetwork, **LAST),
-        (
-            ({"u": None}, "u has shape () and alpha (1,)"),
-            ({"u": [1.0, 0.0]}, "u has shape (2,) and alpha (1,)"),
-            ({"u": "x"}, "u cannot be read as numbers (it holds text, such"),
-            ({"u": [["a", "b"]]}, "u cannot be read as numbers (it holds text, such"),
-            ({"u": [[]]}, "u has shape (1, 0)"),
-            ({"alpha": None}, "u has shape (1, 2) and alpha ()"),
-            ({"alpha": [1.0, 2.0]}, "u has shape (1, 2) and alpha (2,)"),
-            ({"alpha": ["a"]}, "alpha cannot be read as numbers (it holds text,"),
-            ({"alpha": [[1.0, 2.0], [3, 4.0]]}, "u has shape (1, 2) and alpha (2, 2)"),
-            ({"bias": "x"}, "bias is 'x'"),
-            ({"bias": 3}, "bias is 3"),
-            ({"bias": True, "u": [[1.0]]}, "u has shape (1, 1)"),
-            ({"classes": ("a",)}, "1 classes given for a network that tells 2 apart:"),
-            ({"classes": ("a", "b", "c")}, "3 classes given for a network that tells 2 apart:"),
-            ({"classes": 3}, "classes is 3"),
-            ({"classes": ("a", "a")}, "classes ('a', 'a') are not distinct"),
-            ({"regression": "x"}, "regression is 'x'"),
-            ({"standardizer": 3}, "standardizer is 3"),
-            ({"metadata": 3}, "metadata is 3"),
-            ({"slots": 3}, "slots is 3"),
-            ({"slots": (1, 2)}, "2 slots given for 1 neurons"),
-            ({"norm": 3}, "unknown norm 3"),
-            ({"norm": "x"}, "unknown norm 'x'"),
-            ({"ellipsoid": 3}, "ellipsoid is 3"),
-        ),
-    ),
-    Entry(
-        "PolynomialNetwork.predict",
-        POLYNOMIAL.predict,
-        (
-            ({"X": None}, "X is None"),
-            ({"X": "x"}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": X[0]}, "X has shape (2,)"),
-            ({"X": X[:, :1]}, "X has shape (8, 1)"),
-            ({"X": GAPPY}, "X holds NaN or inf, first at row 3, column 1"),
-            ({"X": [["a", "b"]]}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": [[1, 2], [3]]}, "X cannot be read as numbers (its rows are not all"),
-            ({"X": 5}, "X is 5"),
-            ({"X": []}, "X has shape (0,)"),
-            ({"X": X + 1j}, "X cannot be read as numbers (it holds complex"),
-            ({"X": X[None]}, "X has shape (1, 8, 2)"),
-            ({"X": {"a": 1}}, "X cannot be read as numbers (it holds {'a': 1})"),
-        ),
-        fewest=12,
-    ),
-    Entry(
-        "PolynomialNetwork.certified_radius",
-        with_defaults(POLYNOMIAL.certified_radius, X=X),
-        (
-            ({"X": None}, "X is None"),
-            ({"X": "x"}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": X[0]}, "X has shape (2,)"),
-            ({"X": X[:, :1]}, "X has shape (8, 1)"),
-            ({"X": GAPPY}, "X holds NaN or inf, first at row 3, column 1"),
-            ({"X": [["a", "b"]]}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": [[1, 2], [3]]}, "X cannot be read as numbers (its rows are not all"),
-            ({"X": 5}, "X is 5"),
-            ({"X": []}, "X has shape (0,)"),
-            ({"X": X + 1j}, "X cannot be read as numbers (it holds complex"),
-            ({"X": X[None]}, "X has shape (1, 8, 2)"),
-            ({"X": {"a": 1}}, "X cannot be read as numbers (it holds {'a': 1})"),
-            ({"norm": 3}, "unknown norm 3"),
-            ({"norm": "x"}, "unknown norm 'x'"),
-            ({"norm": []}, "unknown norm []"),
-            ({"norm": 0}, "unknown norm 0"),
-            ({"norm": 1}, "norm is 1"),
-            ({"norm": None, "X": 5}, "X is 5"),
-        ),
-        fewest=18,
-    ),
-    Entry(
-        "PolynomialNetwork.save",
-        POLYNOMIAL.save,
-        (
-            ({"path": None}, "path is None"),
-            ({"path": 3}, "path is 3"),
-            ({"path": ""}, "path is ''"),
-            ({"path": []}, "path is []"),
-            ({"path": 1.5}, "path is 1.5"),
-            ({"path": {}}, "path is {}"),
-            ({"path": "a\0b"}, "path is 'a\\x00b'"),
-            ({"path": b"x"}, "path is b'x'"),
-            ({"path": b""}, "path is b''"),
-            ({"path": ()}, "path is ()"),
-            ({"path": set()}, "path is set()"),
-            ({"path": np.ones(3)}, "path is an array of shape (3,)"),
-            ({"path": True}, "path is True"),
-            ({"path": object}, "path is the class object"),
-            ({"path": (1, 2)}, "path is (1, 2)"),
-            ({"path": ["net.npz"]}, "path is ['net.npz']"),
-            ({"path": 3 + 1j}, "path is (3+1j)"),
-            ({"path": Path}, "path is the class Path"),
-            ({"path": Y}, "path is an array of shape (8,)"),
-            ({"path": range(3)}, "path is range(0, 3)"),
-            ({"path": "x.npz", "standardized": "yes"}, "standardized is 'yes'"),
-        ),
-    ),
-    Entry(
-        "ReLUNetwork.predict",
-        RELU.predict,
-        (
-            ({"X": None}, "X is None"),
-            ({"X": "x"}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": X[0]}, "X has shape (2,)"),
-            ({"X": X[:, :1]}, "X has shape (8, 1)"),
-            ({"X": GAPPY}, "X holds NaN or inf, first at row 3, column 1"),
-            ({"X": [["a", "b"]]}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": [[1, 2], [3]]}, "X cannot be read as numbers (its rows are not all"),
-            ({"X": 5}, "X is 5"),
-            ({"X": []}, "X has shape (0,)"),
-            ({"X": X + 1j}, "X cannot be read as numbers (it holds complex"),
-            ({"X": X[None]}, "X has shape (1, 8, 2)"),
-            ({"X": {"a": 1}}, "X cannot be read as numbers (it holds {'a': 1})"),
-        ),
-        fewest=12,
-    ),
-    Entry(
-        "ReLUNetwork.certified_radius",
-        with_defaults(RELU.certified_radius, X=X),
-        (
-            ({"X": None}, "X is None"),
-            ({"X": "x"}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": X[0]}, "X has shape (2,)"),
-            ({"X": X[:, :1]}, "X has shape (8, 1)"),
-            ({"X": GAPPY}, "X holds NaN or inf, first at row 3, column 1"),
-            ({"X": [["a", "b"]]}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": [[1, 2], [3]]}, "X cannot be read as numbers (its rows are not all"),
-            ({"X": 5}, "X is 5"),
-            ({"X": []}, "X has shape (0,)"),
-            ({"X": X + 1j}, "X cannot be read as numbers (it holds complex"),
-            ({"X": X[None]}, "X has shape (1, 8, 2)"),
-            ({"X": {"a": 1}}, "X cannot be read as numbers (it holds {'a': 1})"),
-            ({"norm": 3}, "unknown norm 3"),
-            ({"norm": "x"}, "unknown norm 'x'"),
-            ({"norm": []}, "unknown norm []"),
-            ({"norm": 0}, "unknown norm 0"),
-            ({"norm": True}, "unknown norm True"),
-            ({"norm": {}}, "unknown norm {}"),
-        ),
-        fewest=18,
-    ),
-    Entry(
-        "ReLUNetwork.save",
-        RELU.save,
-        (
-            ({"path": None}, "path is None"),
-            ({"path": 3}, "path is 3"),
-            ({"path": ""}, "path is ''"),
-            ({"path": []}, "path is []"),
-            ({"path": 1.5}, "path is 1.5"),
-            ({"path": {}}, "path is {}"),
-            ({"path": "a\0b"}, "path is 'a\\x00b'"),
-            ({"path": b"x"}, "path is b'x'"),
-            ({"path": b""}, "path is b''"),
-            ({"path": ()}, "path is ()"),
-            ({"path": set()}, "path is set()"),
-            ({"path": np.ones(3)}, "path is an array of shape (3,)"),
-            ({"path": True}, "path is True"),
-            ({"path": object}, "path is the class object"),
-            ({"path": (1, 2)}, "path is (1, 2)"),
-            ({"path": ["net.npz"]}, "path is ['net.npz']"),
-            ({"path": 3 + 1j}, "path is (3+1j)"),
-            ({"path": Path}, "path is the class Path"),
-            ({"path": Y}, "path is an array of shape (8,)"),
-            ({"path": range(3)}, "path is range(0, 3)"),
-            ({"path": "x.npz", "standardized": "yes"}, "standardized is 'yes'"),
-        ),
-    ),
-    Entry(
-        "PolynomialNetwork.robust_accuracy",
-        with_defaults(POLYNOMIAL.robust_accuracy, X=X, y=Y, radii=[0.1]),
-        (
-            ({"X": None}, "X is None"),
-            ({"X": "x"}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": X[0]}, "X has shape (2,)"),
-            ({"X": X[:, :1]}, "X has shape (8, 1)"),
-            ({"X": GAPPY}, "X holds NaN or inf, first at row 3, column 1"),
-            ({"X": [["a", "b"]]}, "X cannot be read as numbers (it holds text, such"),
-            ({"y": None}, "y holds missing labels"),
-            ({"y": Y[:3]}, "y has shape (3,)"),
-            ({"y": ["a"] * 8}, "y holds labels ['a'], but this network knows"),
-            ({"y": 0 * Y + 5}, "y holds labels [5.0], but this network knows"),
-            ({"y": "x"}, "y has shape ()"),
-            ({"y": [np.nan] * 8}, "y holds labels [nan], but this network knows"),
-            ({"y": 3}, "y has shape ()"),
-            ({"y": [1.0, "b"] * 4}, "y mixes strings and numbers"),
-            ({"radii": None}, "radii are [nan]"),
-            ({"radii": -1}, "radii are [-1.0]"),
-            ({"radii": "x"}, "radii cannot be read as numbers (it holds text,"),
-            ({"radii": [-0.1, 0.2]}, "radii are [-0.1, 0.2]"),
-            ({"radii": np.nan}, "radii are [nan]"),
-            ({"radii": {}}, "radii cannot be read as numbers (it holds {})"),
-        ),
-    ),
-    Entry(
-        "PolynomialNetwork.worst_case",
-        with_defaults(POLYNOMIAL.worst_case, X=X, y=Y, radius=0.1),
-        (
-            ({"X": None}, "X is None"),
-            ({"X": "x"}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": X[0]}, "X has shape (2,)"),
-            ({"X": X[:, :1]}, "X has shape (8, 1)"),
-            ({"X": GAPPY}, "X holds NaN or inf, first at row 3, column 1"),
-            ({"X": [["a", "b"]]}, "X cannot be read as numbers (it holds text, such"),
-            ({"y": None}, "y holds missing labels"),
-            ({"y": Y[:3]}, "y has shape (3,)"),
-            ({"y": ["a"] * 8}, "y holds labels ['a'], but this network knows"),
-            ({"y": 0 * Y + 5}, "y holds labels [5.0], but this network knows"),
-            ({"y": "x"}, "y has shape ()"),
-            ({"y": [np.nan] * 8}, "y holds labels [nan], but this network knows"),
-            ({"y": 3}, "y has shape ()"),
-            ({"y": [1.0, "b"] * 4}, "y mixes strings and numbers"),
-            ({"radius": None}, "radius holds nan"),
-            ({"radius": -1}, "radius holds -1"),
-            ({"radius": "x"}, "radius cannot be read as numbers (it holds text,"),
-            ({"radius": [-0.1, 0.2]}, "radius has shape (2,)"),
-            ({"radius": np.nan}, "radius holds nan"),
-            ({"radius": {}}, "radius cannot be read as numbers (it holds {})"),
-            ({"radius": [[0.1]]}, "radius has shape (1, 1)"),
-            ({"radius": [0.1, 0.2]}, "radius has shape (2,)"),
-        ),
-    ),
-    Entry(
-        "ReLUNetwork.certified_accuracy",
-        with_defaults(RELU.certified_accuracy, X=X, y=Y, radii=[0.1]),
-        (
-            ({"X": None}, "X is None"),
-            ({"X": "x"}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": X[0]}, "X has shape (2,)"),
-            ({"X": X[:, :1]}, "X has shape (8, 1)"),
-            ({"X": GAPPY}, "X holds NaN or inf, first at row 3, column 1"),
-            ({"X": [["a", "b"]]}, "X cannot be read as numbers (it holds text, such"),
-            ({"y": None}, "y holds missing labels"),
-            ({"y": Y[:3]}, "y has shape (3,)"),
-            ({"y": ["a"] * 8}, "y holds labels ['a'], but this network knows"),
-            ({"y": 0 * Y + 5}, "y holds labels [5.0], but this network knows"),
-            ({"y": "x"}, "y has shape ()"),
-            ({"y": [np.nan] * 8}, "y holds labels [nan], but this network knows"),
-            ({"y": 3}, "y has shape ()"),
-            ({"y": [1.0, "b"] * 4}, "y mixes strings and numbers"),
-            ({"radii": None}, "radii are [nan]"),
-            ({"radii": -1}, "radii are [-1.0]"),
-            ({"radii": "x"}, "radii cannot be read as numbers (it holds text,"),
-            ({"radii": [-0.1, 0.2]}, "radii are [-0.1, 0.2]"),
-            ({"radii": np.nan}, "radii are [nan]"),
-            ({"radii": {}}, "radii cannot be read as numbers (it holds {})"),
-            ({"norm": "x"}, "unknown norm 'x'"),
-        ),
-    ),
-    Entry(
-        "ReLUNetwork.attack",
-        with_defaults(RELU.attack, X=X, y=Y, radius=0.1),
-        (
-            ({"X": None}, "X is None"),
-            ({"X": "x"}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": X[0]}, "X has shape (2,)"),
-            ({"X": X[:, :1]}, "X has shape (8, 1)"),
-            ({"y": None}, "y holds missing labels"),
-            ({"y": Y[:3]}, "y has shape (3,)"),
-            ({"y": ["a"] * 8}, "y holds labels ['a'], but this network knows"),
-            ({"y": 0 * Y + 5}, "y holds labels [5.0], but this network knows"),
-            ({"radius": None}, "radius holds nan"),
-            ({"radius": -1}, "radius holds -1"),
-            ({"radius": "x"}, "radius cannot be read as numbers (it holds text,"),
-            ({"radius": [-0.1, 0.2]}, "radius has shape (2,)"),
-            ({"radius": np.nan}, "radius holds nan"),
-            ({"radius": {}}, "radius cannot be read as numbers (it holds {})"),
-            ({"radius": [[0.1]]}, "radius has shape (1, 1)"),
-            ({"radius": [0.1, 0.2]}, "radius has shape (2,)"),
-            ({"steps": 0}, "steps is 0"),
-            ({"steps": "x"}, "steps is 'x'"),
-            ({"restarts": -1}, "restarts is -1"),
-            ({"restarts": 1.5}, "restarts is 1.5"),
-            ({"seed": -1}, "seed is -1"),
-            ({"seed": "x"}, "seed is 'x'"),
-            ({"norm": 3}, "unknown norm 3"),
-        ),
-    ),
-    Entry(
-        "load",
-        load,
-        (
-            ({"path": None}, "path is None"),
-            ({"path": 3}, "path is 3"),
-            ({"path": ""}, "path is ''"),
-            ({"path": []}, "path is []"),
-            ({"path": 1.5}, "path is 1.5"),
-            ({"path": {}}, "path is {}"),
-            ({"path": "a\0b"}, "path is 'a\\x00b'"),
-            ({"path": b"x"}, "path is b'x'"),
-            ({"path": b""}, "path is b''"),
-            ({"path": ()}, "path is ()"),
-            ({"path": set()}, "path is set()"),
-            ({"path": np.ones(3)}, "path is an array of shape (3,)"),
-            ({"path": True}, "path is True"),
-            ({"path": object}, "path is the class object"),
-            ({"path": (1, 2)}, "path is (1, 2)"),
-            ({"path": ["net.npz"]}, "path is ['net.npz']"),
-            ({"path": 3 + 1j}, "path is (3+1j)"),
-            ({"path": Path}, "path is the class Path"),
-            ({"path": Y}, "path is an array of shape (8,)"),
-            ({"path": range(3)}, "path is range(0, 3)"),
-        ),
-    ),
-    Entry(
-        "PolynomialNetwork.load",
-        PolynomialNetwork.load,
-        (
-            ({"path": None}, "path is None"),
-            ({"path": 3}, "path is 3"),
-            ({"path": ""}, "path is ''"),
-            ({"path": []}, "path is []"),
-            ({"path": 1.5}, "path is 1.5"),
-            ({"path": {}}, "path is {}"),
-            ({"path": "a\0b"}, "path is 'a\\x00b'"),
-            ({"path": b"x"}, "path is b'x'"),
-            ({"path": b""}, "path is b''"),
-            ({"path": ()}, "path is ()"),
-            ({"path": set()}, "path is set()"),
-            ({"path": np.ones(3)}, "path is an array of shape (3,)"),
-            ({"path": True}, "path is True"),
-            ({"path": object}, "path is the class object"),
-            ({"path": (1, 2)}, "path is (1, 2)"),
-            ({"path": ["net.npz"]}, "path is ['net.npz']"),
-            ({"path": 3 + 1j}, "path is (3+1j)"),
-            ({"path": Path}, "path is the class Path"),
-            ({"path": Y}, "path is an array of shape (8,)"),
-            ({"path": range(3)}, "path is range(0, 3)"),
-        ),
-    ),
+    Entry("PolynomialNetwork", with_defaults(PolynomialNetwork, **LAST), POLYNOMIAL),
+    Entry("PolynomialNetwork.replace", PolynomialNetwork(**LAST).replace, POLYNOMIAL + UNKNOWN_FIELDS),
+    Entry("ReLUNetwork", with_defaults(ReLUNetwork, **LAST), RELU),
+    Entry("ReLUNetwork.replace", ReLUNetwork(**LAST).replace, RELU + UNKNOWN_FIELDS),
+    *(entry for network in NETWORKS for entry in questions(network)),
+    Entry("load", load, WRONG["path"]),
     Entry(
         "Standardizer",
         with_defaults(Standardizer, mean=[0.0, 0.0], scale=[1.0, 1.0]),
@@ -412,62 +129,39 @@ ENTRIES = (
         "Standardizer.fit",
         with_defaults(Standardizer.fit, X=X),
         (
+            *cases("X", [(value, says) for value, says in NO_ROWS if says.startswith(("it holds", "its rows"))]),
             ({"X": None}, "X has shape ()"),
-            ({"X": "x"}, "X cannot be read as numbers (it holds text, such"),
             ({"X": X[0]}, "X has shape (2,)"),
-            ({"X": GAPPY}, "X holds NaN or inf, first at row 3, column 1"),
-            ({"X": [["a", "b"]]}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": [[1, 2], [3]]}, "X cannot be read as numbers (its rows are not all"),
             ({"X": 5}, "X has shape ()"),
             ({"X": []}, "X has shape (0,)"),
-            ({"X": X + 1j}, "X cannot be read as numbers (it holds complex"),
-            ({"X": X[None]}, "X has shape (1, 8, 2)"),
-            ({"X": {"a": 1}}, "X cannot be read as numbers (it holds {'a': 1})"),
+            ({"X": [[]]}, "X has shape (1, 0)"),
             ({"X": X[:0]}, "X has shape (0, 2)"),
             ({"names": ("a",)}, "names are ('a',)"),
             ({"names": "ab"}, "names is 'ab'"),
             ({"names": 3}, "names is 3"),
             ({"names": (1, 2)}, "names are (1, 2)"),
             ({"weights": [1]}, "weights has shape (1,)"),
-            ({"weights": -np.ones(8)}, "weights holds -1 at position 0"),
+            ({"weights": -np.ones(16)}, "weights holds -1 at position 0"),
             ({"weights": "x"}, "weights cannot be read as numbers (it holds text,"),
-            ({"weights": np.zeros(8)}, "weights is zero for every row"),
-            ({"weights": [[1.0] * 8]}, "weights has shape (1, 8)"),
+            ({"weights": np.zeros(16)}, "weights is zero for every row"),
+            ({"weights": [[1.0] * 16]}, "weights has shape (1, 16)"),
         ),
     ),
-    Entry(
-        "Standardizer.transform",
-        FITTED.transform,
-        (
-            ({"X": None}, "X is None"),
-            ({"X": "x"}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": X[0]}, "X has shape (2,)"),
-            ({"X": X[:, :1]}, "X has shape (8, 1)"),
-            ({"X": GAPPY}, "X holds NaN or inf, first at row 3, column 1"),
-            ({"X": [["a", "b"]]}, "X cannot be read as numbers (it holds text, such"),
-            ({"X": [[1, 2], [3]]}, "X cannot be read as numbers (its rows are not all"),
-            ({"X": 5}, "X is 5"),
-            ({"X": []}, "X has shape (0,)"),
-            ({"X": X + 1j}, "X cannot be read as numbers (it holds complex"),
-            ({"X": X[None]}, "X has shape (1, 8, 2)"),
-            ({"X": {"a": 1}}, "X cannot be read as numbers (it holds {'a': 1})"),
-        ),
-        fewest=12,
-    ),
+    Entry("Standardizer.transform", Standardizer.fit(X).transform, cases("X", NO_TRANSFORMED)),
 )
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=str)
 def test_wrong_inputs_are_refused_in_our_own_words(entry):
-    assert review(entry) == []
+    assert "\n".join(review(entry)) == ""
 
 
 def _files(folder):
     """Files that hold no polynomial network, by what is to be said of each."""
     whole = folder / "whole.npz"
-    POLYNOMIAL.save(whole)
-    RELU.save(folder / "relu.npz")
-    np.savez(folder / "data.npz", X=X, y=Y)
+    NETWORKS[0].save(whole)
+    NETWORKS[1].save(folder / "relu.npz")
+    np.savez(folder / "data.npz", X=X, y=SIGNS)
     contents = {
         "cut.npz": whole.read_bytes()[:200], "empty.npz": b"", "table.csv": b"a,b\n1,2\n", "a.pkl": b"\x80\x04",
         "zeros.npz": bytes(100), "a.npy": b"\x93NUMPY", "a.gz": b"\x1f\x8b", "a.json": b"{}", "a.html": b"<html>",
@@ -486,11 +180,11 @@ def _files(folder):
 
 
 def test_a_file_that_holds_something_else_is_said_to(tmp_path):
-    cases = tuple(({"path": tmp_path / name}, says) for name, says in _files(tmp_path).items())
-    assert review(Entry("PolynomialNetwork.load", PolynomialNetwork.load, cases, fewest=17)) == []
+    found = tuple(({"path": tmp_path / name}, says) for name, says in _files(tmp_path).items())
+    assert review(Entry("PolynomialNetwork.load", PolynomialNetwork.load, found), fewest=len(found)) == []
 
 
 def test_a_network_that_cannot_be_written_where_it_was_to_go_is_not_lost(tmp_path):
-    cases = ((tmp_path, "Is a directory"), (tmp_path / "none" / "x.npz", "No such file or directory"))
-    given = tuple(({"path": path}, f"{says}. The network") for path, says in cases)
-    assert review(Entry("save", partial(RELU.save), given, fewest=2)) == []
+    found = ((tmp_path, "Is a directory"), (tmp_path / "none" / "x.npz", "No such file or directory"))
+    given = tuple(({"path": path}, f"{says}. The network") for path, says in found)
+    assert review(Entry("save", partial(NETWORKS[1].save), given), fewest=2) == []

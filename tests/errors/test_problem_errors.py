@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from wrong_inputs import Entry, review, with_defaults
+from wrong_values import NO_BETA, NO_TRAINING_RADIUS, called, cases
 
 from cvxrobust import (
     AdversarialReLU,
@@ -22,6 +23,16 @@ TARGETS = 1.5 * X[:, 0]
 GAPPY = np.where(np.arange(16).reshape(8, 2) == 7, np.nan, X)
 SQUARE = np.eye(2)
 PATTERNS = np.ones((8, 2), dtype=bool)
+
+MADE = (
+    (StandardSDP(X, Y), False), (AdversarialSDP(X, Y, 0.1), True), (BoxSDP(X, Y, 0.1), True),
+    (JointSDP(X, CLASSES, 0.1), True), (ConvexReLU(X, Y, n_gates=4), False),
+    (AdversarialReLU(X, Y, 0.1, n_gates=4), True), (StreamedSDP(Batches([(X, Y)]), 0.1), True),
+)  # fmt: skip
+"""Problems, and whether they are trained under attack."""
+
+NO_BETAS = tuple((value, says.removeprefix("beta is ")) for value, says in NO_BETA)
+NO_RADII_AT = {True: cases("radius", NO_TRAINING_RADIUS), False: (({"radius": 0.1}, "is trained without attacks"),)}
 
 ENTRIES = (
     Entry(
@@ -269,8 +280,8 @@ ENTRIES = (
         (
             ({"data": None}, "data is None"),
             ({"data": X}, "data is an array of shape (8, 2)"),
-            ({"data": (X, Y)}, "data is of type tuple"),
-            ({"data": [(X, Y)]}, "data is of type list"),
+            ({"data": (X, Y)}, "data is a tuple"),
+            ({"data": [(X, Y)]}, "data is a list"),
             ({"data": Batches([(X, TARGETS)])}, "y holds 8 different numbers in 8 rows, which look"),
             ({"data": "f.csv"}, "data is 'f.csv'"),
             ({"beta": 0}, "beta is 0"),
@@ -308,6 +319,7 @@ ENTRIES = (
             ({"directions": "x"}, "directions cannot be read as numbers (it holds"),
         ),
     ),
+    *(Entry(f"{type(one).__name__}.at", one.at, called("beta", NO_BETAS) + NO_RADII_AT[has]) for one, has in MADE),
     Entry(
         "Batches",
         Batches,
@@ -316,7 +328,7 @@ ENTRIES = (
             ({"batches": 3}, "batches is 3"),
             ({"batches": "data.csv"}, "batches is 'data.csv'"),
             ({"batches": []}, "batches yields no batch with rows"),
-            ({"batches": iter([(X, Y)])}, "batches is list_iterator, which can be read only"),
+            ({"batches": iter([(X, Y)])}, "batches is a list_iterator, which can be read only"),
             ({"batches": [X, Y]}, "batches does not yield pairs (X, y): number 0 is"),
             ({"batches": [(X,)]}, "batches does not yield pairs (X, y): number 0 is"),
             ({"batches": [(X, Y, Y)]}, "batches does not yield pairs (X, y): number 0 is"),
@@ -342,4 +354,4 @@ ENTRIES = (
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=str)
 def test_wrong_inputs_are_refused_in_our_own_words(entry):
-    assert review(entry) == []
+    assert "\n".join(review(entry)) == ""

@@ -14,8 +14,8 @@ from cvxrobust import CvxRobustError
 FOREIGN = (
     "ndarray", "NoneType", "dtype('", "object has no", "not subscriptable", "unpack", "positional argument",
     "unexpected keyword", "not supported between", "invalid literal", "could not convert", "must be real number",
-    "not iterable", "inhomogeneous", "ufunc", "numpy.core", "pandas", "pydantic", "polars", "torch.nn", "typer",
-    "Traceback", "Errno", "<class", " at 0x", "np.float",
+    "not iterable", "inhomogeneous", "ambiguous", "unhashable", "broadcast", "ufunc", "numpy.core", "pandas",
+    "pydantic", "polars", "torch.nn", "typer", "Traceback", "Errno", "<class", " at 0x", "np.float",
 )  # fmt: skip
 """Words of Python's and of libraries that callers need not know."""
 
@@ -25,7 +25,7 @@ ADVICE = (
     "correct it", "there are", "its columns are", "write it anew", "check ", "did you mean", "add ", "save ", "fit ",
     "try ", "upgrade", "read it with", "say ", "see ", "go on", "divide", "install", "put ", "turn ", "set ",
     "numbers from", "has to", "mark ", "never loaded", "impute", "saved by cvxrobust", "the labels are", "trains",
-    "answer about",
+    "answer about", "turn them into", "evaluate at",
 )  # fmt: skip
 """One of these says what was expected, or what to do."""
 
@@ -44,26 +44,36 @@ class Entry:
         call: Takes what is passed by name, with all else as it should be.
         cases: What is passed, and what the message must hold.
         conventions: Whether scikit-learn's words may do, as its conventions ask for.
-        fewest: Wrong inputs that there are at least.
     """
 
     name: str
     call: Callable[..., object]
     cases: tuple[tuple[Given, str], ...]
     conventions: bool = False
-    fewest: int = FEWEST
 
     def __str__(self) -> str:
         return self.name
 
 
-def review(entry: Entry) -> list[str]:
-    """What is wrong with an entry's messages; empty if nothing is."""
-    found = [f"{entry.name} has {len(entry.cases)} wrong inputs"] if len(entry.cases) < entry.fewest else []
+def review(entry: Entry, fewest: int = FEWEST) -> list[str]:
+    """What is wrong with an entry's messages; empty if nothing is.
+
+    Args:
+        entry: The entry.
+        fewest: Wrong inputs that there are at least.
+    """
+    found = [f"{entry.name} has {len(entry.cases)} wrong inputs"] if len(entry.cases) < fewest else []
     for given, says in entry.cases:
-        shown = ", ".join(f"{name}={str(value)[:40]!r}" for name, value in given.items())
+        shown = ", ".join(f"{name}={_short(value)}" for name, value in given.items())
         found += [f"{entry.name}({shown}): {fault}" for fault in _faults(entry, given, says)]
     return found
+
+
+def _short(value: object) -> str:
+    try:
+        return repr(value)[:40]
+    except Exception:  # what is passed may be anything
+        return type(value).__name__
 
 
 def _faults(entry: Entry, given: Given, says: str) -> list[str]:
@@ -73,8 +83,10 @@ def _faults(entry: Entry, given: Given, says: str) -> list[str]:
             entry.call(**given)
     except CvxRobustError as error:
         return faults_of(str(error), says)
-    except (ValueError, TypeError) as error:
-        if entry.conventions:  # told over several lines, and with what scikit-learn calls things
+    except Exception as error:
+        if entry.conventions and isinstance(
+            error, ValueError | TypeError
+        ):  # told over several lines, and with what scikit-learn calls things
             return [] if says in str(error) else [f"{says!r} is missing in {error}"]
         return [f"{type(error).__name__} is none of ours: {error}"]
     return ["nothing is raised"]

@@ -263,7 +263,7 @@ def test_what_is_random_is_said_by_random_state_and_for_a_release_by_seed():
     ]
     assert drawn[0] == drawn[1]
     ReLURegressor(random_state=None, **RELU).fit(X, score)
-    with pytest.raises(InputError, match="random_state is 'zero'; expected a whole number of 0 or more, None"):
+    with pytest.raises(InputError, match="random_state is 'zero'; expected a whole number of 0 or more, below 2"):
         PolynomialClassifier(random_state="zero").fit(X, y)
 
 

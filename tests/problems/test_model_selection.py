@@ -253,7 +253,7 @@ def test_without_a_last_training_there_is_a_choice_and_no_network(data):
     with pytest.raises(NotFittedError, match=r"refit=False, so there is no network; .*best_params_ = \{'beta'"):
         model.predict(data[0])
     model.set_params(refit=True).fit(*data).predict(data[0])
-    with pytest.raises(InputError, match=r"radii are \[-0\.1\]; expected finite values of 0 or more"):
+    with pytest.raises(InputError, match=r"radii hold -0\.1; expected finite values of 0 or more"):
         model.robust_score(*data, -0.1)
     with pytest.raises(NotFittedError):  # the network of an earlier fit is none of this one
         model.set_params(refit=False).fit(*data).predict(data[0])

@@ -24,9 +24,12 @@ def tables(
         Path | None, typer.Option(help="Folder of the named data sets. (default: $CVXROBUST_DATA)")
     ] = None,
     names: Annotated[
-        str, typer.Option("--tables", help="Some of diagnostic, original, ionosphere, pima, heart. (default: all)")
-    ] = "",
-    methods: Annotated[str, typer.Option(help="Some of the methods, separated by commas. (default: all)")] = "",
+        str | None,
+        typer.Option("--tables", help="Some of diagnostic, original, ionosphere, pima, heart. (default: all)"),
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Some of the methods, separated by commas. (default: all)")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Splits into training and test rows.")] = 5,
     folds: Annotated[int, typer.Option(min=2, help="Inner folds, made of training rows alone.")] = 3,
     budget: Annotated[int, typer.Option(min=1, help="Settings of every method, 12 at most.")] = 12,
@@ -62,8 +65,8 @@ def tables(
 
         request = StudyRequest(
             out,
-            _names(names),
-            _names(methods),
+            _names("--tables", names),
+            _names("--methods", methods),
             seeds,
             StudyTerms(folds, budget, TrainingTerms(tolerance, time_limit)),
             jobs,
@@ -75,15 +78,25 @@ def tables(
         _carry_out(request, quiet)
 
 
-def _names(text: str, between: str = ",") -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(between) if name.strip())
+def _names(option: str, text: str | None, between: str = ",") -> tuple[str, ...]:
+    """Names of an option, none where it is not given.
+
+    Raises:
+        InputError: It is given, and names nothing.
+    """
+    found = tuple(name.strip() for name in (text or "").split(between) if name.strip())
+    if text is not None and not found:
+        from cvxrobust.core.errors import InputError
+
+        raise InputError(f"{option} got {text!r}, which names nothing; leave it out for all.")
+    return found
 
 
-def _numbers(option: str, text: str) -> tuple[float, ...]:
+def _numbers(option: str, text: str | None) -> tuple[float, ...]:
     from cvxrobust.core.errors import InputError
 
     try:
-        return tuple(float(part) for part in _names(text))
+        return tuple(float(part) for part in _names(option, text))
     except ValueError as error:
         raise InputError(f"{option} got {text!r}; expected numbers, for example {option} 0.05,0.1.") from error
 
@@ -120,9 +133,11 @@ def cifar10(
     epochs: Annotated[int | None, typer.Option(help="Of SGD and of sharpness-aware minimisation. (default: 6)")] = None,
     subset: Annotated[int | None, typer.Option(help="Training images. (default: all)")] = None,
     rhos: Annotated[
-        str, typer.Option(help="Of sharpness-aware minimisation, separated by commas. (default: 0.05,0.1)")
-    ] = "",
-    heads: Annotated[str, typer.Option(help="Some of the heads, separated by semicolons. (default: all)")] = "",
+        str | None, typer.Option(help="Of sharpness-aware minimisation, separated by commas. (default: 0.05,0.1)")
+    ] = None,
+    heads: Annotated[
+        str | None, typer.Option(help="Some of the heads, separated by semicolons. (default: all)")
+    ] = None,
     head_seconds: Annotated[float | None, typer.Option(help="For each chosen head. (default: 300)")] = None,
     tuning_seconds: Annotated[float | None, typer.Option(help="For each setting tried. (default: 20)")] = None,
     tolerance: Annotated[float | None, typer.Option(help="Certified gap of heads. (default: 0.01)")] = None,
@@ -145,11 +160,11 @@ def cifar10(
     ] = "auto",
     threads: Annotated[int | None, typer.Option(help="Of everything. (default: the machine's)")] = None,
     stages: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Some of backbones, features, heads, evaluation, collisions, oracle, alternating. (default: all)",
         ),
-    ] = "",
+    ] = None,
     quiet: arguments.Quiet = False,
 ) -> None:
     """Convex heads on a PreAct ResNet-18, against its own layer and other heads, under attacks on pixels.
@@ -173,8 +188,8 @@ def cifar10(
         }  # fmt: skip
         given = {name: value for name, value in asked.items() if value is not None}
         request = CifarRequest(
-            out, data, terms_of(out, data, given, dtype, device), seeds, device, _names(stages), _names(heads, ";"),
-            download,
+            out, data, terms_of(out, data, given, dtype, device), seeds, device, _names("--stages", stages),
+            _names("--heads", heads, ";"), download,
         )  # fmt: skip
         _carry_out_cifar(request, quiet)
 

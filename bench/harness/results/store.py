@@ -59,7 +59,7 @@ class Store:
             InputError: The folder holds one already, or takes no files, for want of room for example.
         """
         if self.exists:
-            raise InputError(f"{self.folder} holds a run already; go on with --resume, or name another folder.")
+            raise InputError(f"{self.folder} holds a run already; name another folder, or go on with its --resume.")
         with contextlib.suppress(OSError):  # said below
             self.folder.mkdir(parents=True, exist_ok=True)
             check_folder(self.folder, f"cannot write to {self.folder}: ")
@@ -76,7 +76,7 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(self.folder / MANIFEST, to_line(cleaned(manifest), indent=2) + "\n")
         except OSError as error:
-            raise unwritable(f"cannot write to {self.folder}", error) from error
+            raise unwritable(f"cannot write to {self.folder}, so name another folder", error) from error
 
     def manifest(self) -> dict[str, Any]:
         """What is known about the run as a whole.
@@ -132,7 +132,7 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = (self.folder / RESULTS).open("ab+", buffering=0)
         except OSError as error:
-            raise unwritable(f"cannot write to {self.folder}", error) from error
+            raise unwritable(f"cannot write to {self.folder}, so name another folder", error) from error
         try:
             _lock(self._file, self.folder)
             return _repair(self._file)

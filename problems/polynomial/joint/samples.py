@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import (
     SORTS,
     as_numbers,
@@ -100,7 +101,10 @@ def _labels(y: ArrayLike, n: int) -> NDArray[Any]:
 def _group_names(groups: ArrayLike | None, n: int) -> Index:
     if groups is None:
         return np.arange(n)
-    given = np.asarray(groups)
+    try:
+        given = np.asarray(groups)
+    except Exception as error:  # what is handed over converts itself
+        raise InputError(f"groups is {shown(groups)}; expected whole numbers, shape ({n},).") from error
     if given.shape != (n,) or given.dtype.kind not in "iu":
         raise InputError(
             f"groups has shape {given.shape} and holds {SORTS.get(given.dtype.kind, 'numbers')}; expected whole "

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cvxrobust.core.arguments import whole
 from cvxrobust.core.errors import InputError
+from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers
 
 Array = NDArray[np.float64]
@@ -240,9 +242,7 @@ def checked_count(value: object, name: str, least: int) -> int:
     Raises:
         InputError: Not an integer, or below `least`.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name} is {value!r}; expected an integer of {least} or more.")
-    return int(value)
+    return whole(value, name, least)
 
 
 def _as_table(given: ArrayLike, name: str, expected: str) -> NDArray[Any]:
@@ -250,8 +250,8 @@ def _as_table(given: ArrayLike, name: str, expected: str) -> NDArray[Any]:
         # What a masked array hides is missing, not whatever lies underneath.
         hidden = isinstance(given, np.ma.MaskedArray) and bool(np.ma.getmaskarray(given).any())
         table = np.asarray(given)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name} cannot be read as a table ({error}); expected {expected}.") from error
+    except Exception as error:  # what is handed over converts itself, and may fail in its own ways
+        raise InputError(f"{name} is {shown(given)}, which is no table; expected {expected}.") from error
     if hidden:
         raise InputError(f"{name} has masked entries; expected {expected}.")
     if table.ndim != 2:

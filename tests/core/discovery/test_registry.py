@@ -130,10 +130,10 @@ raise Unsayable
         (f"{HEAD}\n@hookimpl\ndef cvxrobust_backends(pm): return []", "hook call must provide|pm"),
         (f"{HEAD}\n@hookimpl\ndef cvxrobust_backends(): raise OSError('no disk')", "OSError: no disk"),
         (f"{HEAD}\n@hookimpl\ndef cvxrobust_backends(): return [Toy()]", "expected a BackendDescription"),
-        (f"{HEAD}\n@hookimpl\ndef cvxrobust_backends(): return 3", "not iterable"),
+        (f"{HEAD}\n@hookimpl\ndef cvxrobust_backends(): return 3", "returned 3, expected a list of"),
         (hook("a:b"), "text without a colon"),
         (hook(""), "text without a colon"),
-        (hook("toy").replace("Toy)", "None)"), "not a callable"),
+        (hook("toy").replace("Toy)", "None)"), "expected a function"),
     ],
 )
 def test_a_broken_plugin_is_recorded_with_its_reason_and_harms_nobody(install, source, reason):
@@ -466,6 +466,26 @@ def test_our_metrics_read_every_result(result):
 def test_an_unknown_metric_is_refused(result):
     with pytest.raises(UnknownNameError, match="Did you mean 'relative-gap'"):
         measure(result, ["relative-gab"])
+
+
+def test_a_description_is_registered_as_it_is():
+    class Toy:
+        name = "toy"
+        capabilities = Capabilities()
+
+        def unavailable(self):
+            return None
+
+        def solve(self, program, settings): ...
+
+    try:
+        found = registry.register(BackendDescription("toy", Toy))
+        assert (found.entry, found.status, found.backends) == ("toy", PluginStatus.OK, ("toy",))
+        assert isinstance(registry.backends()["toy"], Toy)
+        with pytest.raises(PluginError, match="toy"):
+            registry.register(BackendDescription("toy", Toy))
+    finally:
+        registry.reload()
 
 
 def test_a_name_that_one_plugin_offers_twice_is_taken_once(install):

@@ -42,6 +42,12 @@ def test_answers_are_about_boxes_of_its_own_scales(outputs):
     assert np.array_equal(model.certified_radius(X, 2), model.replace(norm=2).distance_to_boundary(X))
 
 
+def test_radii_beyond_which_no_row_is_left_are_answered_too():
+    model = network(np.random.default_rng(0), 3, norm="inf")
+    X = np.random.default_rng(1).standard_normal((10, 3))
+    assert model.robust_accuracy(X, model.predict(X), [0.0, 1e3, 1e4]).tolist() == [1.0, 0.0, 0.0]
+
+
 def test_files_keep_the_norm(tmp_path):
     model = network(np.random.default_rng(0), 3, norm="inf")
     model.save(tmp_path / "box.npz")

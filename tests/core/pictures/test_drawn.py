@@ -163,7 +163,7 @@ def test_a_surface_shows_means_and_frames_what_was_chosen(tmp_path):
     assert axes.get_title() == "10 gates"
     assert not plot_surface(surface, chosen=(0, 1, 1), gates=5).patches
     axes.figure.savefig(tmp_path / "surface.png", dpi=40)
-    with pytest.raises(InputError, match=r"gates is 7; expected a number that was tried: \[5, 10\]"):
+    with pytest.raises(InputError, match="gates is 7; expected a number that was tried: 5, 10"):
         plot_surface(surface, gates=7)
 
 
@@ -199,7 +199,7 @@ def test_attacks_are_those_that_a_network_was_trained_for():
 def test_bands_are_about_classes_and_threats():
     with pytest.raises(InputError, match="about classes"):
         NETWORK.replace(regression=True).plot_robustness(X, Y)
-    with pytest.raises(InputError, match="threat is float; expected a Threat"):
+    with pytest.raises(InputError, match=r"threat is 0\.3; expected a Threat"):
         NETWORK.plot_robustness(X, Y, [0.0, 0.1], threat=0.3)
 
 

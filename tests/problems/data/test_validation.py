@@ -95,12 +95,12 @@ def test_labels_that_no_margin_loss_can_use_are_refused(make, labels, message):
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (["a", "b", "c", "d"], "y has type .*, but squared loss needs real targets"),
-        (["1", "2", "3", "4"], "y has type .*, but squared loss needs real targets"),
+        (["a", "b", "c", "d"], "y holds text, but squared loss needs real targets"),
+        (["1", "2", "3", "4"], "y holds text, but squared loss needs real targets"),
         ([1.0, None, 2.0, 3.0], "y holds missing labels"),
         ([1.0, np.nan, 2.0, 3.0], "y holds NaN or inf at position 1"),
         ([1.0, 2.0, 3.0], r"y has shape \(3,\); expected \(4,\)"),
-        ([1.0 + 1j, 2.0, 3.0, 4.0], "y has type complex128, but squared loss needs real targets"),
+        ([1.0 + 1j, 2.0, 3.0, 4.0], "y holds complex numbers, but squared loss needs real targets"),
     ],
 )
 def test_targets_that_are_no_real_numbers_are_refused(targets, message):

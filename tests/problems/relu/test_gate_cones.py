@@ -337,7 +337,11 @@ def test_samples_that_are_zero_do_not_stop_the_search():
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"n_gates": 0}, "n_gates is 0"), ({"seed": -1}, "seed is -1"), ({"tries": 2.5}, "tries is 2.5; expected an int")],
+    [
+        ({"n_gates": 0}, "n_gates is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"tries": 2.5}, "tries is 2.5; expected a whole"),
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(changes, message):
     with pytest.raises(InputError, match=message):

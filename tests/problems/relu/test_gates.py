@@ -84,7 +84,7 @@ def test_given_patterns_are_copied():
         (True, r"patterns has 0 dimension\(s\); expected"),
         (None, r"patterns has 0 dimension\(s\); expected"),
         (GIVEN[:2], r"patterns has shape \(2, 5\); expected \(3, P\), one row per row of X"),
-        ([[True], [True, False], [True]], "patterns cannot be read as a table"),
+        ([[True], [True, False], [True]], "which is no table"),
         (np.ma.masked_array(GIVEN, ~GIVEN), "patterns has masked entries"),
         (
             GIVEN[:, 1:2],
@@ -161,13 +161,13 @@ def test_what_sampling_leaves_out_is_counted():
 
 @pytest.mark.parametrize("n_gates", [0, -1, 2.0, "5", None, True])
 def test_a_number_of_gates_that_is_none_is_refused(n_gates):
-    with pytest.raises(InputError, match=r"n_gates is .*; expected an integer of 1 or more"):
+    with pytest.raises(InputError, match=r"n_gates is .*; expected a whole number of 1 or more"):
         sampled(X, n_gates, 0)
 
 
 @pytest.mark.parametrize("seed", [-1, 0.0, None, False])
 def test_a_seed_that_is_none_is_refused(seed):
-    with pytest.raises(InputError, match=r"seed is .*; expected an integer of 0 or more"):
+    with pytest.raises(InputError, match=r"seed is .*; expected a whole number of 0 or more"):
         sampled(X, np.int64(3), seed)
 
 
@@ -272,7 +272,7 @@ def test_too_many_patterns_are_refused_before_any_is_looked_for(monkeypatch):
     # 2^601 has 181 digits.
     with pytest.raises(InputError, match=r"X may have more than 10\^180 activation patterns, but at most 20000"):
         all_patterns(np.eye(601))
-    with pytest.raises(InputError, match="limit is 0; expected an integer of 1 or more"):
+    with pytest.raises(InputError, match="limit is 0; expected a whole number of 1 or more"):
         all_patterns(X, limit=0)
 
 
