@@ -442,7 +442,8 @@ def test_blocks_of_samples_do_not_change_the_answers(monkeypatch):
     network, X, y = list(instances(2))[3]
     whole = network.lower_bound(X, y, 0.5), network.exact_worst_case(X, y, 0.5).margins
     monkeypatch.setattr(relu_contests, "BLOCK", 30)
-    assert len(list(relu_contests.contests_of(network, X, network._label_index(y, 6), AttackBall("inf", np.ones(6), 2)))) == 3
+    index, ball = network._label_index(y, 6), AttackBall("inf", np.ones(6), 2)
+    assert len(list(relu_contests.contests_of(network, X, index, ball))) == 3
     assert network.lower_bound(X, y, 0.5) == pytest.approx(whole[0], rel=1e-9)
     assert network.exact_worst_case(X, y, 0.5).margins == pytest.approx(whole[1], abs=1e-4)
     assert (network.attack(X, y, 0.5).margins >= whole[1] - 1e-4).all()
