@@ -44,6 +44,13 @@ def scaled_small(images: NDArray[np.uint16]) -> NDArray[np.float64]:
     return images / (0.5 * 16.0 * 255.0) - 1.0
 
 
+def three_or_eight(images: Bytes, target: Classes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Threes (+1) and eights (-1) at 14 x 14 pixels from 0 to 1: shape (n, 28, 28) becomes (m, 196)."""
+    kept = (target == 3) | (target == 8)
+    small = images[kept].reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, 196) / 255.0
+    return small, np.where(target[kept] == 3, 1.0, -1.0)
+
+
 def even_odd(target: Classes) -> NDArray[np.float64]:
     """+1 for even digits, -1 for odd ones."""
     return np.where(target % 2 == 0, 1.0, -1.0)

@@ -1,5 +1,6 @@
 """One fit of the study, and what comes of it: a row."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -106,21 +107,22 @@ def lesson_of(fit: Fit, folds: int, folder: str | None) -> Lesson:
 
 @lru_cache(maxsize=16)
 def _lesson(table: str, seed: int, fold: int, folds: int, folder: str | None) -> Lesson:
-    rows = read_rows_of(table, folder)
-    train, test = outer_split(rows, seed)
+    rows, known = read_rows_of(table, folder), table_named(table)
+    train, test = outer_split(rows, seed, known.drawn)
     training = rows.take(train)
     if fold == TEST:
-        return Lesson.of(training, rows.take(test))
+        return Lesson.of(training, rows.take(test), known.unit)
     kept, judged = inner_parts(training, folds, seed)[fold]
-    return Lesson.of(training.take(kept), training.take(judged))
+    return Lesson.of(training.take(kept), training.take(judged), known.unit)
 
 
 def carry_out(fit: Fit, terms: StudyTerms, folder: str | None) -> Row:
     """Train and judge; whatever goes wrong is in the row.
 
     Returns:
-        Seconds of the processor and of the wall for training, seconds of the processor for judging, and for each kind
-        of attacks how many rows are certified and how many no attack turned wrong, at every radius.
+        Seconds of the processor for training, here and in child processes, and of the wall; seconds of the processor
+        for judging; and for each kind of attacks how many rows are certified and how many no attack turned wrong, at
+        every radius.
     """
     try:
         lesson = lesson_of(fit, terms.folds, folder)
@@ -131,19 +133,27 @@ def carry_out(fit: Fit, terms: StudyTerms, folder: str | None) -> Row:
         return fit.to_row() | {"failure": FAILED, "reason": f"{type(error).__name__}: {error}"[:300]}
 
 
+def children_seconds() -> float:
+    """Seconds of the processor that child processes had used when they ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def _learnt(fit: Fit, terms: StudyTerms, lesson: Lesson) -> Row:
     method, training = METHODS[fit.method], terms.training
     model = method.make(fit.setting, lesson, TrainingTerms(training.tolerance, training.time_limit, fit.seed))
     began = time.perf_counter()
+    before = children_seconds()
     seconds, _ = timed(lambda: model.fit(lesson.X, lesson.y), time.process_time)
-    wall = time.perf_counter() - began
+    wall, children = time.perf_counter() - began, children_seconds() - before
     # Methods with a clock of their own stop by themselves, with the best that they have by then.
     if wall > 1.5 * training.time_limit + 1.0:
         raise TimeoutError(f"the fit took {wall:.1f} s, and {training.time_limit:g} s are given")
     judging, threats = timed(lambda: judged(model, fit, terms, lesson), time.process_time)
     result = getattr(model, "result_", None)
     row = {
-        "seconds": round(seconds, 4), "wall": round(wall, 4), "judging": round(judging, 4),
+        "seconds": round(seconds, 4), "children": round(children, 2), "wall": round(wall, 4),
+        "judging": round(judging, 4),
         "rows": int(lesson.y.size), "judged": int(lesson.judged_y.size), "threats": threats,
     }  # fmt: skip
     if result is not None:

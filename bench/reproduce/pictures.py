@@ -56,7 +56,7 @@ def _draw(axes: "Axes", found: TableFindings, question: Question) -> None:
             label=method.name if method.certified else f"{method.name} (under attack)",
         )  # fmt: skip
     axes.set_title(f"{LABELS[question.name]}", fontsize=9)
-    axes.set_xlabel("radius, standard deviations", fontsize=9)
+    axes.set_xlabel(f"radius, {found.table.unit}", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)

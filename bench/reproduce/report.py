@@ -16,8 +16,9 @@ from cvxrobust.core.files import write_whole
 PROTOCOL = """\
 Five kinds of choices stand between a method and a figure here, and none of them sees a test row. (1) Each split deals
 the rows into ten parts, classes in proportion and equal rows in one part, and holds three out; rows that repeat count
-as often as they come. (2) Columns are standardised with the training rows' means and deviations; radii are in these
-deviations. (3) Every method has the same number of settings, {budget}; each is trained once on each of {folds} inner
+as often as they come; images are drawn from the two parts that their source keeps apart. (2) Columns are standardised
+with the training rows' means and deviations, and radii are in these deviations; of images only the means are taken
+away. (3) Every method has the same number of settings, {budget}; each is trained once on each of {folds} inner
 folds of the training rows and judged on the rest of them. (4) For every kind of attacks and every radius the setting
 with the most *certified* rows is chosen; of methods that nothing certifies, with the most rows that attacks left
 alone; of equals the one that attacks hurt least there, then the one that is better over all radii, then the first of
@@ -112,7 +113,8 @@ def _made(found: Sequence[TableFindings], manifest: dict[str, Any]) -> str:
         f"report`. Splits on which every method is complete, of {manifest['seeds']}: {splits}. Tables and figures are "
         f"over these alone.{missing}",
         f"{manifest['threads']} thread, {machine['cpu']}, {machine['python']}, {named}; {seconds / 60.0:.0f} minutes "
-        "of the processor for the fits. Seconds are those of the processor, not of the wall.",
+        "of the processor for the fits. Seconds are those of the processor, not of the wall (but for some fits in "
+        "child processes, of which only the wall's were kept).",
     ]
     return "\n\n".join(lines)
 
@@ -229,8 +231,8 @@ def _table(found: TableFindings, stem: str) -> Iterator[str]:
         for ours in (True, False)
     ]
     yield (
-        f"{n} complete split{'s' if n > 1 else ''}; accuracies in per cent. *{OURS}* is chosen among {settings[0]} "
-        f"settings in all, *{BASELINE}* among {settings[1]}."
+        f"{n} complete split{'s' if n > 1 else ''}; radii in {table.unit}, accuracies in per cent. *{OURS}* is chosen "
+        f"among {settings[0]} settings in all, *{BASELINE}* among {settings[1]}."
     )
     if found.failed:
         counts = Counter(f"{row['method']} ({row['failure']})" for row in found.failed)

@@ -78,11 +78,9 @@ def _all_rows(name: str, folder: Path | None) -> tuple[Array, Array]:
         bundled = load_digits()
         return _three_or_eight(bundled.X / 16.0, bundled.target)
     if name == "mnist":
-        from cvxrobust.bench.data.images import load_mnist
+        from cvxrobust.bench.data.images import load_mnist, three_or_eight
 
-        images, digits = load_mnist("train", folder)
-        small = images.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).reshape(-1, 196) / 255.0
-        return _three_or_eight(small, digits)
+        return three_or_eight(*load_mnist("train", folder))
     from cvxrobust.bench.data.dataset import load_dataset
 
     data = load_dataset(name, folder)

@@ -5,6 +5,8 @@
     class TestMine(BackendContract):
         backend = "mine"
 
+or called, where there is no test module: ``check_backend("mine")``.
+
 Needs pytest (``pip install "cvxrobust[testing]"``). Nothing else in the package imports this.
 """
 
@@ -27,6 +29,12 @@ CHECKED = (
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in CHECKED))
 
 from cvxrobust.core.testing.backend_contract import BackendContract  # noqa: E402 - after the line above
+from cvxrobust.core.testing.checking import (  # noqa: E402
+    ContractError,
+    ContractReport,
+    check_backend,
+    check_problem,
+)
 from cvxrobust.core.testing.hard import KINDS_OF_HARD, HardProgram, hard_program  # noqa: E402
 from cvxrobust.core.testing.planted import (  # noqa: E402
     KINDS,
@@ -44,8 +52,12 @@ __all__ = [
     "LINEAR",
     "MIXED",
     "BackendContract",
+    "ContractError",
+    "ContractReport",
     "HardProgram",
     "ProblemContract",
+    "check_backend",
+    "check_problem",
     "hard_program",
     "infeasible_program",
     "planted_program",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.exceptions import PluginError
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 
 from sitetools.links import Places, reports
@@ -27,8 +28,12 @@ log = logging.getLogger("mkdocs.hooks")
 places = Places("")
 
 
+@event_priority(100)
 def on_config(config: Any) -> None:
-    """Docstrings are read from links to the checkout's own rooms: what else lies in it is not the package."""
+    """Docstrings are read from links to the checkout's own rooms: what else lies in it is not the package.
+
+    Said before plugins read where to look.
+    """
     folder = Path(tempfile.mkdtemp(prefix="cvxrobust-docs-"))
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [str(linked_package(folder))]
     places.__init__(config.extra["repository"])  # type: ignore[misc]

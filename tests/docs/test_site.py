@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mkdocs.config import load_config
 from papers import ROOT, papers, read
 
 sys.path.insert(0, str(ROOT / "docs"))
@@ -145,6 +146,14 @@ def test_studies_fill_their_tables(name):
     assert "nan" not in table
     widths = {line.count(" | ") for line in table.splitlines() if line.startswith("|")}
     assert len(widths) <= 1
+
+
+def test_docstrings_are_looked_for_before_the_plugins_read_where():
+    """Without a path of its own the package is found only where a checkout's parent happens to be searched."""
+    config = load_config(str(ROOT / "mkdocs.yml"))
+    config.plugins.run_event("config", config)
+    paths = config.plugins["mkdocstrings"].handlers.get_handler("python")._paths
+    assert Path(paths[0], "cvxrobust", "core", "attacks", "boxes", "shor.py").is_file()
 
 
 def test_pictures_are_the_same_every_time():

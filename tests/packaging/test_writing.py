@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("core", "problems", "backends", "bench")
 KNOWN = {
     "core/files.py": "does it for all",
+    "core/testing/checking.py": "a module in a folder that goes when it has run",
     "core/solving/isolation.py": "a pipe to a child",
     "bench/harness/run/worker.py": "a pipe, and a switch under /proc",
     "bench/gpu/driver.py": "what a child prints",

@@ -47,7 +47,7 @@ def tables(
     retry: Annotated[bool, typer.Option("--retry", help="With --resume: try again what failed.")] = False,
     quiet: arguments.Quiet = False,
 ) -> None:
-    """Our methods and baselines on five tables by nested cross-validation, with the same budget for all.
+    """Our methods and baselines on six tables by nested cross-validation, with the same budget for all.
 
     Every fit is a row that is on the disk before the next begins: after a crash, --resume goes on. The report, over the
     splits that are complete, comes last.

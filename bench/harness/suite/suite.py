@@ -40,10 +40,10 @@ class Suite(Strict):
     """A benchmark: problems, backends, and the terms on which they meet.
 
     Args:
-        name: Its name.
+        name: Its name; that of its file by default.
         description: What it is for, in a sentence or two.
         problems: What is solved.
-        backends: What solves it.
+        backends: What solves it: tables, or names where nothing else has to be said.
         tolerances: Certified relative gaps to reach, each a case of its own.
         time_limit: Seconds that a solve may take.
         grace: Seconds after the limit at which a solver that did not stop is killed. Solves that are isolated from
@@ -60,7 +60,9 @@ class Suite(Strict):
     )
     description: str = Field(default="", description="a sentence in quotation marks")
     problems: tuple[ProblemEntry, ...] = Field(min_length=1, description="one or more [[problems]] tables")
-    backends: tuple[BackendEntry, ...] = Field(min_length=1, description="one or more [[backends]] tables")
+    backends: tuple[BackendEntry, ...] = Field(
+        min_length=1, description="a list of names, or one or more [[backends]] tables"
+    )
     tolerances: tuple[Annotated[float, Field(gt=0, lt=1, strict=True)], ...] = Field(
         default=(1e-4,), description="a number above 0 and below 1, or a list of them"
     )
@@ -77,6 +79,15 @@ class Suite(Strict):
     @classmethod
     def _listed(cls, value: Any) -> Any:
         return (value,) if isinstance(value, float) else value
+
+    @field_validator("backends", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """A name stands for a table with this name alone."""
+        listed = [value] if isinstance(value, str) else value
+        if not isinstance(listed, list):
+            return listed
+        return [{"name": entry} if isinstance(entry, str) else entry for entry in listed]
 
     @field_validator("memory_limit", mode="before")
     @classmethod
@@ -254,7 +265,7 @@ def _parsed(path: Path, text: str) -> Suite:
         content = tomllib.loads(text.removeprefix("\ufeff"))
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise InputError(f"{path} is no TOML: {error}; see bench/suites/README.md for the format.") from error
-    return parse_suite(content, str(path))
+    return parse_suite({"name": re.sub(r"[^\w.-]+", "-", path.stem)} | content, str(path))
 
 
 def parse_suite(content: Mapping[str, Any], origin: str = "the suite") -> Suite:

@@ -81,7 +81,7 @@ def test_smoke_asks_every_backend_that_can_run_for_every_family():
         (with_problem(csv=3), r"problems\.0\.csv is 3; expected a table with separator"),
         (small_suite("clarabel", memory_limit="4 parsec"), "'4 parsec' is no amount of memory; .*gib"),
         (with_problem(seeds=[]), "give at least one seed"),
-        (small_suite(), r"backends is \[\]; expected one or more \[\[backends\]\] tables"),
+        (small_suite(), r"backends is \[\]; expected a list of names, or one or more \[\[backends\]\] tables"),
     ],
 )
 def test_mistakes_in_the_form_are_errors_in_our_words(content, message):
@@ -302,3 +302,21 @@ def test_a_file_that_is_no_toml_is_an_error(tmp_path):
     path.write_bytes(random.Random(0).randbytes(50))
     with pytest.raises(InputError, match="is no TOML"):
         load_suite(str(path))
+
+
+def test_names_alone_stand_for_tables(tmp_path):
+    short = small_suite("clarabel") | {"backends": ["clarabel", {"name": "scs"}]}
+    long = small_suite("clarabel") | {"backends": [{"name": "clarabel"}, {"name": "scs"}]}
+    assert parse_suite(short) == parse_suite(long)
+    assert parse_suite(short | {"backends": "scs"}).backends == (BackendEntry(name="scs"),)
+    for wrong in ([3], 3, [["scs"]]):
+        with pytest.raises(InputError, match=r"expected (a list of names, or one or more )?.*\[\[backends\]\] table"):
+            parse_suite(short | {"backends": wrong})
+    with pytest.raises(UnknownNameError, match="Did you mean 'scs'"):
+        parse_suite(short | {"backends": ["scss"]}).cases()
+
+
+def test_a_suite_without_a_name_has_that_of_its_file(tmp_path):
+    path = tmp_path / "my first.toml"
+    path.write_text('backends = "scs"\n[[problems]]\nfamily = "standard-sdp"\ndata = "planted"\nn = 9\nd = 2\n')
+    assert load_suite(str(path)).name == "my-first"

@@ -20,8 +20,8 @@ import pytest
 
 from cvxrobust import InputError, UnknownNameError
 from cvxrobust.bench import studies
-from cvxrobust.bench.reproduce import fits
-from cvxrobust.bench.reproduce.analysis import BASELINE, OURS, contests, findings
+from cvxrobust.bench.reproduce import fits, tables
+from cvxrobust.bench.reproduce.analysis import BASELINE, OURS, contests, findings, training_seconds
 from cvxrobust.bench.reproduce.fits import TEST, JudgingEffort, StudyTerms, carry_out
 from cvxrobust.bench.reproduce.journal import PACKED, ROWS, Journal
 from cvxrobust.bench.reproduce.methods import BUDGET, METHODS, methods_named, plain
@@ -29,7 +29,7 @@ from cvxrobust.bench.reproduce.report import make_report, write_report
 from cvxrobust.bench.reproduce.run import Hands, carry_out_all, hands_of_dask
 from cvxrobust.bench.reproduce.selection import cells_of, choose_method
 from cvxrobust.bench.reproduce.study import StudyRequest, read_study, run_study
-from cvxrobust.bench.reproduce.tables import TABLES, TRIAL, GroupedRows, inner_parts, outer_split, read_rows_of
+from cvxrobust.bench.reproduce.tables import TABLES, TRIAL, GroupedRows, Lesson, inner_parts, outer_split, read_rows_of
 
 QUICK = ("svc-quadratic", "svc-rbf")
 TERMS = StudyTerms(budget=2, inner=JudgingEffort(1, 0), test=JudgingEffort(2, 0))
@@ -87,6 +87,36 @@ def test_tables_have_the_columns_that_are_called_immutable():
         assert table.meaning
         assert len(table.questions) == (3 if table.immutable else 2)
     assert (~read_rows_of(TRIAL.name, None).touchable).sum() == len(TRIAL.immutable)
+
+
+def test_images_are_drawn_from_the_parts_that_their_source_keeps_apart(monkeypatch):
+    rng = np.random.default_rng(0)
+    made = {part: (rng.integers(0, 256, (count, 28, 28), dtype=np.uint8), rng.integers(0, 10, count))
+            for part, count in (("train", 900), ("test", 600))}  # fmt: skip
+    made["test"][0][:300] = made["train"][0][:300]  # half of the test images come among those to train on, too
+    monkeypatch.setattr(tables, "load_mnist", lambda part, folder: made[part])
+    rows = tables._threes_and_eights(None)
+    for seed in range(3):
+        train, test = outer_split(rows, seed, (60, 50))
+        assert train.size == 60
+        assert not rows.apart[train].any()
+        assert rows.apart[test].all()
+        assert not set(rows.groups[train]) & set(rows.groups[test])
+        assert abs((rows.y[train] > 0).mean() - (rows.y[~rows.apart] > 0).mean()) < 0.02
+    lesson = Lesson.of(rows.take(train), rows.take(test), TABLES["mnist"].unit)
+    assert np.allclose(lesson.X, rows.X[train] - rows.X[train].mean(axis=0))
+    assert lesson.X.shape[1] == 196
+
+
+def test_seconds_of_child_processes_count():
+    row = {"seconds": 0.5, "wall": 30.0, "children": 28.0}
+    assert training_seconds(row) == 28.5
+    del row["children"]
+    assert training_seconds(row) == 30.0
+    assert training_seconds(row | {"wall": 1.4}) == 0.5
+    began = fits.children_seconds()
+    subprocess.run([sys.executable, "-c", "sum(range(10**7))"], check=True)
+    assert fits.children_seconds() > began
 
 
 def test_splits_keep_equal_rows_together_and_classes_in_proportion():
