@@ -68,6 +68,15 @@ FeatureRadius = Annotated[
         rich_help_panel=ATTACKS,
     ),
 ]
+Bounds = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        "--bounds",
+        help="Range of inputs, in units of the data.",
+        metavar="LOW HIGH",
+        rich_help_panel=ATTACKS,
+    ),
+]
 AskedNorm = Annotated[
     str | None,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cvxrobust.bench.cli.arguments import ATTACKS, JUDGING, OTHERS, OUTPUT
+from cvxrobust.bench.cli.arguments import JUDGING, OTHERS, OUTPUT, Bounds
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,7 @@ class JudgingOptions:
             "--picture", help="PNG of the bracket against the radius.", metavar="FILE", rich_help_panel=OUTPUT
         ),
     ] = None
-    bounds: Annotated[
-        tuple[float, float] | None,
-        typer.Option(
-            "--bounds",
-            help="Range of inputs, in units of the data: attacks stay in it.",
-            metavar="LOW HIGH",
-            rich_help_panel=ATTACKS,
-        ),
-    ] = None
+    bounds: Bounds = None
     steps: Annotated[
         int,
         typer.Option("--steps", help="Of iterative attacks, from each start.", metavar="N", rich_help_panel=JUDGING),

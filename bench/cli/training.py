@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cvxrobust.bench.cli.arguments import ATTACKS, FILES, GATES, Data, FeatureRadius, Immutable, SourceOptions
+from cvxrobust.bench.cli.arguments import ATTACKS, FILES, GATES, Bounds, Data, FeatureRadius, Immutable, SourceOptions
 from cvxrobust.bench.cli.completion import loss_names, norm_names, problem_names
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class TrainingOptions:
     ] = False
     immutable: Immutable = None
     feature_radius: FeatureRadius = None
+    bounds: Bounds = None
+    outside: Annotated[
+        str | None,
+        typer.Option(help="Rows outside: refuse (default) or clip.", metavar="RULE", rich_help_panel=ATTACKS),
+    ] = None
     class_weight: Annotated[
         list[str] | None,
         typer.Option(
@@ -131,7 +136,7 @@ class TrainingOptions:
             "n_gates": self.n_gates, "seed": self.gate_seed, "bias": self.bias, "regate": self.regate,
             "resample": self.resample, "multiclass": self.multiclass,
             "class_weight": parse_class_weight(self.class_weight), "immutable": parse_names(self.immutable),
-            "feature_radius": parse_feature_radii(self.feature_radius),
+            "feature_radius": parse_feature_radii(self.feature_radius), "bounds": self.bounds, "outside": self.outside,
         }  # fmt: skip
         return {name: value for name, value in found.items() if value is not None}
 

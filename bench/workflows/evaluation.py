@@ -18,7 +18,6 @@ from cvxrobust.bench.workflows.output_files import check_picture, check_writable
 from cvxrobust.bench.workflows.requests import describe
 from cvxrobust.bench.workflows.robustness import (
     AccuracyBracket,
-    AnyNetwork,
     ExactAccuracy,
     brackets,
     exactly_judged,
@@ -35,7 +34,7 @@ from cvxrobust.bench.workflows.subjects import (
     find_subject,
     label_of,
 )
-from cvxrobust.bench.workflows.targets import errors
+from cvxrobust.bench.workflows.targets import errors, under_attack
 from cvxrobust.bench.workflows.threats import AttackReach, asked_of, threat_of
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.errors import InputError, UnknownNameError
@@ -318,7 +317,7 @@ def _checked(evaluation: Evaluation) -> Evaluation:
 
 
 OF_CLASSES = {
-    "exact": "--exact", "sanity": "--sanity", "picture": "--picture", "rows_file": "--rows", "bounds": "--bounds",
+    "exact": "--exact", "sanity": "--sanity", "picture": "--picture", "rows_file": "--rows",
     "trusted": "--trust-code", "classes": "--classes", "input_shape": "--input-shape",
 }  # fmt: skip
 """What can be asked of classifiers alone, by field of the request."""
@@ -376,6 +375,11 @@ def evaluate_numbers(request: EvaluationRequest) -> NumbersEvaluation:
             "out (`cvxrobust predict --radius` has what attacks can do to every row)."
         )
     network = load_network(request.network)
+    if request.bounds is not None and isinstance(network, PolynomialNetwork):
+        raise InputError(
+            f"{request.network} holds a polynomial network of numbers, proofs about which make no use of a range; "
+            "leave --bounds out."
+        )
     norm = trained_norm(network) if request.norm is None else request.norm
     label = request.label or label_of(network, request.data)
     dataset = replace(request.subject, label=label).load(None, targets=True)
@@ -386,12 +390,5 @@ def evaluate_numbers(request: EvaluationRequest) -> NumbersEvaluation:
     return NumbersEvaluation(
         request, dataset, rows, part, threat_of(network, dataset.feature_names, norm), (*dataset.notes, note),
         errors(network, rows, none, norm),
-        tuple(_under_attack(network, rows, none + radius, norm) for radius in request.radii),
+        tuple(under_attack(network, rows, none + radius, norm, request.bounds) for radius in request.radii),
     )  # fmt: skip
-
-
-def _under_attack(network: AnyNetwork, rows: Dataset, radii: Any, norm: Any) -> dict[str, float]:
-    """What only attacks make of the errors; of radius 0 the errors as they are."""
-    found = errors(network, rows, radii, norm)
-    worst = {"worst": found["mean_absolute"]}
-    return {name: found[name] for name in ("worst", "certified", "attacked") if name in found} or worst

@@ -17,10 +17,16 @@ from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.load import load
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.robustness.attacks import Attack, Best, Effort, apgd, pgd
+from cvxrobust.core.robustness.boxes import CoordinateDescent, judges_boxes
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
+from cvxrobust.core.robustness.label_proofs import LabelProofs
+from cvxrobust.core.robustness.models import NetworkModel, places
 from cvxrobust.core.robustness.report import RobustnessReport
 
 AnyNetwork = PolynomialNetwork | ReLUNetwork
+Range = tuple[float, float]
+"""The least and the largest value of inputs, in the data's units."""
 
 
 @dataclass(frozen=True)
@@ -101,23 +107,26 @@ def exact_accuracies(network: PolynomialNetwork, rows: Dataset, radii: Sequence[
 
 
 def bracketed_accuracies(
-    network: AnyNetwork, rows: Dataset, radii: Sequence[float], norm: Norm
+    network: AnyNetwork, rows: Dataset, radii: Sequence[float], norm: Norm, bounds: Range | None = None
 ) -> tuple[AccuracyBracket, ...]:
-    """Certified and attacked accuracy, one pair for each radius.
+    """Certified and attacked accuracy, one pair for each radius, where inputs stay in their range.
 
     Raises:
         InputError: The norm does not go with the shape of attacks that the network is judged against.
     """
-    return brackets(evaluate_robustness(network, rows.X, rows.y, own_threat(network, norm), list(radii)), radii)
+    threat = own_threat(network, norm, bounds)
+    return brackets(evaluate_robustness(network, rows.X, rows.y, threat, list(radii)), radii)
 
 
 def shares_at_own_radii(
-    network: AnyNetwork, rows: Dataset, radii: NDArray[np.float64], norm: Norm
+    network: AnyNetwork, rows: Dataset, radii: NDArray[np.float64], norm: Norm, bounds: Range | None = None
 ) -> tuple[float, float]:
     """The share of rows that withstand attacks of the radius of each, shape (n,): what is proved, what attacks leave.
 
     Both are one where worst cases are exact.
     """
+    if bounds is not None:
+        return _shares_in_range(network, rows, radii, own_threat(network, norm, bounds))
     if isinstance(network, ReLUNetwork):
         lower = network.lower_bound(rows.X, rows.y, radii, norm)
         reached = network.attack(rows.X, rows.y, radii, norm).margins
@@ -130,6 +139,22 @@ def shares_at_own_radii(
     right = np.asarray(network.predict(rows.X) == rows.y)
     certified, attacked = (np.mean(right & ((room > 0.0) | (radii == 0.0))) for room in (lower, reached))
     return float(certified), float(attacked)
+
+
+def _shares_in_range(
+    network: AnyNetwork, rows: Dataset, radii: NDArray[np.float64], threat: Threat
+) -> tuple[float, float]:
+    view, proofs = NetworkModel(network), LabelProofs.of(network, rows.X, threat)
+    index = places(view.classes, rows.y, rows.n_rows)
+    attacks, right = proofs.attacks.of_radii(radii), proofs.index == index
+    best = Best.of(view, attacks.X, index)
+    tried: list[Attack] = [pgd, apgd]
+    if isinstance(view.inner, PolynomialNetwork) and judges_boxes(view.inner, attacks.ball):
+        tried.append(CoordinateDescent(view.inner))
+    for attack in tried:
+        attack(view, attacks, index, best, Effort())
+    left = view.predicted(best.points) == index
+    return float(np.mean(right & proofs.held(radii))), float(np.mean(right & left))
 
 
 def own_threat(network: AnyNetwork, norm: Norm, bounds: tuple[float, float] | None = None) -> Threat:
