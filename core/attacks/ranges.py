@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
-from cvxrobust.core.attacks.boxes.margins import EPS, ROOM
+from cvxrobust.core.attacks.norms import EPS
 
 Array = NDArray[np.float64]
+
+ROOM = 4.0
+"""By how many units in the last place of its ends a box is made wider, so that rounding has not made it narrower."""
 
 
 def cut_off(X: Array, attack: AttackBall, low: Array, high: Array) -> tuple[Array, AttackBall]:

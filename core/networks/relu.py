@@ -197,7 +197,7 @@ class ReLUNetwork(TwoLayerNetwork):
         if time_limit is not None and not time_limit >= 0.0:
             raise InputError(f"time_limit is {time_limit!r}; expected seconds of 0 or more, or None.")
         inputs, index, ball = self._attackable(X, y, radius, norm)
-        found = exact_margins(self, inputs, y, index, ball, time_limit)
+        found = exact_margins(self.inner, inputs, y, index, ball, time_limit)
         return replace(found, points=self._in_units_of(X, inputs, found.points))
 
     def certified_accuracy(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike, norm: Norm | None = None) -> Array:

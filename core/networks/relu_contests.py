@@ -1,7 +1,7 @@
 """Margins of ReLU networks on many samples, a block of them at a time: their functions, bounds and worst cases."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,20 +12,34 @@ from cvxrobust.core.attacks.relu_bounds import Array, Contests
 from cvxrobust.core.networks.relu_answers import ProvenWorstCase
 from cvxrobust.core.validation import label_array
 
-if TYPE_CHECKING:
-    from cvxrobust.core.networks.relu import ReLUNetwork
-
 BLOCK = 2_000_000
 """Pre-activations held at a time, to bound memory."""
 
 
+class Contested(Protocol):
+    """What of a ReLU network its margins rest on; inputs are those that it sees itself, standardised already."""
+
+    @property
+    def alpha(self) -> Array:
+        """Output weights, shape (m,), or (m, K) for K outputs."""
+        ...
+
+    def layers(self) -> tuple[Array, Array]:
+        """Weights on the inputs, shape (m, d), and biases, shape (m,)."""
+        ...
+
+    def margins(self, X: ArrayLike, y: ArrayLike) -> Array:
+        """Margins of inputs, shape (n,)."""
+        ...
+
+
 def contests_of(
-    network: "ReLUNetwork", inputs: Array, index: NDArray[np.intp], ball: AttackBall
+    network: Contested, inputs: Array, index: NDArray[np.intp], ball: AttackBall
 ) -> Iterator[tuple[NDArray[np.intp], Contests]]:
     """Blocks of samples, with the functions whose smallest is the margin: one per sample, or one per rival.
 
     Args:
-        network: Its standardizer does not count.
+        network: The network.
         inputs: As it sees them, shape (n, d).
         index: Of their labels, shape (n,).
         ball: The attacks on them.
@@ -47,12 +61,12 @@ def contests_of(
 
 
 def lower_margins(
-    network: "ReLUNetwork", inputs: Array, index: NDArray[np.intp], ball: AttackBall, steps: int = 20
+    network: Contested, inputs: Array, index: NDArray[np.intp], ball: AttackBall, steps: int = 20
 ) -> Array:
     """Certified lower bounds of the margins under every attack, by linear relaxation, shape (n,).
 
     Args:
-        network: Its standardizer does not count.
+        network: The network.
         inputs: As it sees them, shape (n, d); in the middle of what is left where a range cuts boxes off.
         index: Of their labels, shape (n,).
         ball: The attacks on them.
@@ -65,7 +79,7 @@ def lower_margins(
 
 
 def exact_margins(
-    network: "ReLUNetwork",
+    network: Contested,
     inputs: Array,
     y: ArrayLike,
     index: NDArray[np.intp],
@@ -75,7 +89,7 @@ def exact_margins(
     """The attacks that make margins smallest, with proofs, as `ReLUNetwork.exact_worst_case` has them.
 
     Args:
-        network: Its standardizer does not count.
+        network: The network.
         inputs: As it sees them, shape (n, d); in the middle of what is left where a range cuts boxes off.
         y: Their labels, shape (n,).
         index: Of these.
@@ -83,14 +97,13 @@ def exact_margins(
         time_limit: Seconds for all samples together; None for no limit.
     """
     n = inputs.shape[0]
-    inner = network.inner
-    points, margins = inputs.copy(), inner.margins(inputs, y)
+    points, margins = inputs.copy(), network.margins(inputs, y)
     lower, proven = np.full(n, np.inf), np.ones(n, dtype=np.bool_)
     clock = relu_exact.Clock(time_limit, n)
     for rows, contests in contests_of(network, inputs, index, ball):
         found = relu_exact.worst_cases(contests, rows.size, clock)
         candidates = worst_rival(found.points, found.values, rows.size)
-        reached = inner.margins(candidates, label_array(y)[rows])
+        reached = network.margins(candidates, label_array(y)[rows])
         better = reached < margins[rows]
         points[rows[better]], margins[rows[better]] = candidates[better], reached[better]
         lower[rows] = found.lower.reshape(rows.size, -1).min(axis=1)
