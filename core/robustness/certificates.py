@@ -124,7 +124,7 @@ class ReLUCertifier:
         for place, k in enumerate(order):
             rows = np.flatnonzero(right & ~done)
             if rows.size:
-                X, ball = attacks.of(rows).of_radius(radii[k]).cut_off()
+                X, ball = attacks.of(rows).of_radius(float(radii[k])).cut_off()
                 lower = lower_margins(network, X, index[rows], ball)
                 if self.seconds and (left := np.flatnonzero(lower <= 0.0)).size:
                     share, own = self.seconds / (radii.size - place), rows[left]
