@@ -36,7 +36,7 @@ from cvxrobust.bench.workflows.subjects import (
 )
 from cvxrobust.bench.workflows.targets import errors, under_attack
 from cvxrobust.bench.workflows.threats import AttackReach, asked_of, threat_of
-from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.attacks.norms import GEOMETRIES, Norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.files import write_whole
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
@@ -139,8 +139,6 @@ class EvaluationRequest:
         if self.time_limit is not None and not self.exact:
             raise InputError("--time-limit limits the proofs of --exact; give both, or neither.")
         checked_time_limit(self.time_limit)
-        if self.exact and self.bounds is not None:
-            raise InputError("--exact proves worst cases of inputs without a range; leave --bounds out, or --exact.")
         if self.picture is not None and np.unique(self.judged_radii).size < 2:
             raise InputError("--picture draws a band over radii, but there is one; give one --radius above 0 or more.")
         if self.sanity and not max(self.radii, default=0.0) > 0.0:
@@ -260,6 +258,8 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     subject = find_subject(request.subject)
     if request.exact and not isinstance(subject.model, ReLUNetwork):
         raise _nothing_to_settle(request, subject.model)
+    if request.exact and request.bounds is not None and not GEOMETRIES[subject.reach.norm].separable:
+        raise InputError("--exact proves worst cases in a range in the norm inf alone; leave --bounds out, or --exact.")
     report = evaluate_robustness(
         subject.model, subject.X, subject.rows.y, subject.threat, list(request.judged_radii), classes=subject.classes,
         steps=request.steps, restarts=request.restarts,

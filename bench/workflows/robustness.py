@@ -17,6 +17,8 @@ from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.load import load
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.networks.relu_answers import ProvenWorstCase
+from cvxrobust.core.networks.relu_contests import exact_margins
 from cvxrobust.core.robustness.attacks import Attack, Best, Effort, apgd, pgd
 from cvxrobust.core.robustness.boxes import CoordinateDescent, judges_boxes
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
@@ -24,6 +26,7 @@ from cvxrobust.core.robustness.label_proofs import LabelProofs
 from cvxrobust.core.robustness.models import NetworkModel, places
 from cvxrobust.core.robustness.report import RobustnessReport
 
+Array = NDArray[np.float64]
 AnyNetwork = PolynomialNetwork | ReLUNetwork
 Range = tuple[float, float]
 """The least and the largest value of inputs, in the data's units."""
@@ -200,7 +203,7 @@ def settled(
             held[k, doubtful] = True  # nothing is done to them
         elif doubtful.size:
             X, y = rows.X[doubtful], rows.y[doubtful]
-            worst = network.exact_worst_case(X, y, radius, check_norm(threat.norm), time_limit=left)
+            worst = _exact_worst_case(network, X, y, radius, threat, left)
             held[: k + 1, doubtful] |= (worst.lower > 0.0) & alive[: k + 1, doubtful]
             lost = doubtful[worst.margins <= 0.0]
             alive[k:, lost], broken_by[lost], broken_at[lost] = False, "exact worst case", radius
@@ -210,6 +213,21 @@ def settled(
     return replace(
         report, held=held, alive=alive, points=points, broken_by=broken_by, broken_at=broken_at, certificate=words
     ), found
+
+
+def _exact_worst_case(
+    network: ReLUNetwork, X: Array, y: NDArray[Any], radius: float, threat: Threat, time_limit: float | None
+) -> ProvenWorstCase:
+    """The attacks that make margins smallest, where inputs stay in their range."""
+    if threat.bounds is None:
+        return network.exact_worst_case(X, y, radius, check_norm(threat.norm), time_limit=time_limit)
+    view = NetworkModel(network)
+    rows, index = view.inputs(X), places(view.classes, y, len(X))
+    attacks = view.stated(threat).on(rows).of_radius(radius)
+    assert isinstance(view.inner, ReLUNetwork)
+    middles, ball = attacks.cut_off()
+    found = exact_margins(view.inner, middles, y, index, ball, time_limit)
+    return replace(found, points=view.returned(X, rows, attacks.clipped(found.points)))
 
 
 def _share(held: NDArray[np.bool_], alive: NDArray[np.bool_]) -> Settled:

@@ -136,3 +136,19 @@ def test_what_makes_no_range_is_refused(run, folder, options, said):
     code, _, err = run("solve", "--data", folder / "classes.csv", "--radius", 0.2, *options)
     assert code == 2
     assert said in " ".join(err.split())
+
+
+def test_exact_answers_keep_to_the_range(run, folder, tmp_path):
+    data, saved = folder / "classes.csv", tmp_path / "net.npz"
+    asked(run, "solve", data, *RELU, "--radius", 0.3, "--bounds", 0, 1, "--beta", 0.002, "--save", saved)
+    given = ("evaluate", saved, "--data", data, "--split", "all", "--radius", 0.3, 0.8, "--exact", "--json")
+    (code, out, err), (_, free, _) = run(*given, "--bounds", 0, 1), run(*given)
+    assert code == 0, err
+    for kept, wide in zip(json.loads(out)["robust_accuracy"], json.loads(free)["robust_accuracy"], strict=True):
+        exact = kept["exact"]
+        assert kept["certified"] <= exact["at_least"] <= exact["at_most"] <= kept["attacked"]
+        assert exact["rows_proven"] == exact["rows"]
+        assert exact["at_least"] >= wide["exact"]["at_most"]
+    code, _, err = run(*given, "--bounds", 0, 1, "--norm", 2)
+    assert code == 2
+    assert "--exact proves worst cases in a range in the norm inf alone;" in " ".join(err.split())
