@@ -77,6 +77,10 @@ Bounds = Annotated[
         rich_help_panel=ATTACKS,
     ),
 ]
+Outside = Annotated[
+    str | None,
+    typer.Option("--outside", help="Rows outside: refuse (default) or clip.", metavar="RULE", rich_help_panel=ATTACKS),
+]
 AskedNorm = Annotated[
     str | None,
     typer.Option(

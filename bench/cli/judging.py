@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cvxrobust.bench.cli.arguments import JUDGING, OTHERS, OUTPUT, Bounds
+from cvxrobust.bench.cli.arguments import JUDGING, OTHERS, OUTPUT, Bounds, Outside
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class JudgingOptions:
         ),
     ] = None
     bounds: Bounds = None
+    outside: Outside = None
     steps: Annotated[
         int,
         typer.Option("--steps", help="Of iterative attacks, from each start.", metavar="N", rich_help_panel=JUDGING),
@@ -80,6 +81,7 @@ class JudgingOptions:
             require("matplotlib", "plot", "pictures")
         return {
             "sanity": self.sanity, "rows_file": self.rows, "picture": self.picture, "bounds": self.bounds,
+            "outside": self.outside,
             "steps": self.steps, "restarts": self.restarts, "trusted": self.trust_code,
             "input_shape": parse_shape(self.input_shape),
             "classes": () if self.classes is None else tuple(name.strip() for name in self.classes.split(",")),

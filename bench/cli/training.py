@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cvxrobust.bench.cli.arguments import ATTACKS, FILES, GATES, Bounds, Data, FeatureRadius, Immutable, SourceOptions
+from cvxrobust.bench.cli.arguments import (
+    ATTACKS,
+    FILES,
+    GATES,
+    Bounds,
+    Data,
+    FeatureRadius,
+    Immutable,
+    Outside,
+    SourceOptions,
+)
 from cvxrobust.bench.cli.completion import loss_names, norm_names, problem_names
 
 if TYPE_CHECKING:
@@ -48,10 +58,7 @@ class TrainingOptions:
     immutable: Immutable = None
     feature_radius: FeatureRadius = None
     bounds: Bounds = None
-    outside: Annotated[
-        str | None,
-        typer.Option(help="Rows outside: refuse (default) or clip.", metavar="RULE", rich_help_panel=ATTACKS),
-    ] = None
+    outside: Outside = None
     class_weight: Annotated[
         list[str] | None,
         typer.Option(

@@ -77,6 +77,7 @@ class EvaluationRequest:
         feature_radius: By how much an attack of the largest radius may move a column, by name, in the data's units.
             Without any of both attacks have the shape that the network was trained for.
         bounds: The range of inputs, in the data's units; None for none.
+        outside: What becomes of rows outside of it, ``"refuse"`` or ``"clip"``; None to refuse them.
         trusted: Whether somebody vouches for a file that may run code as it is loaded.
         classes: Labels of the data in the order of a classifier's own; nothing for its own, or sorted.
         input_shape: Of one input of a module that takes no vectors; nothing for vectors.
@@ -102,6 +103,7 @@ class EvaluationRequest:
     immutable: tuple[str, ...] = ()
     feature_radius: Mapping[str, float] = field(default_factory=dict)
     bounds: tuple[float, float] | None = None
+    outside: str | None = None
     trusted: bool = False
     classes: tuple[str, ...] = ()
     input_shape: tuple[int, ...] = ()
@@ -127,7 +129,7 @@ class EvaluationRequest:
         }  # fmt: skip
         return AskedSubject(
             self.network, self.data, self.split, self.data_folder, self.label, self.norm, self.form,
-            self.weight_column, shape, self.bounds, self.trusted, self.classes, self.input_shape,
+            self.weight_column, shape, self.bounds, self.outside, self.trusted, self.classes, self.input_shape,
         )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -385,8 +387,8 @@ def evaluate_numbers(request: EvaluationRequest) -> NumbersEvaluation:
     dataset = replace(request.subject, label=label).load(None, targets=True)
     dataset = aligned(dataset, feature_names(network), network.n_features)
     network = asked_of(network, dataset.feature_names, request.subject.shape)
-    rows, part, note = chosen_rows(dataset, network, request.split)
-    none = np.zeros(rows.n_rows)
+    chosen, part, note = chosen_rows(dataset, network, request.split)
+    rows, none = request.subject.in_range(chosen), np.zeros(chosen.n_rows)
     return NumbersEvaluation(
         request, dataset, rows, part, threat_of(network, dataset.feature_names, norm), (*dataset.notes, note),
         errors(network, rows, none, norm),

@@ -63,6 +63,11 @@ def test_rows_outside_are_refused_or_clipped_and_judged_as_they_are_trained_on(r
     X, labels = np.clip(test.X, 0.2, 0.8), np.where(test.y > 0.0, "yes", "no")
     report = evaluate_robustness(network, X, labels, Threat("inf", bounds=(0.2, 0.8)), [0.2])
     assert found["accuracy"]["test_certified"] == report.certified[0]
+    judged = ("evaluate", saved, "--data", data, "--radius", 0.2, "--bounds", 0.2, 0.8)
+    assert run(*judged)[0] == 2
+    code, out, err = run(*judged, "--outside", "clip", "--json")
+    assert code == 0, err
+    assert json.loads(out)["robust_accuracy"][0]["certified"] == report.certified[0]
     again = asked(run, "solve", data, *given[2:], "--outside", "clip", "--save", saved, "--seed", 3, "--resume")
     assert again["result"]["upper"] == pytest.approx(found["result"]["upper"], rel=1e-6)
 
