@@ -12,6 +12,7 @@ from cvxrobust import AdversarialReLU, ConvexReLU, InputError, Settings, Unsuppo
 from cvxrobust.core import get_backend
 from cvxrobust.core.programs.gated import evaluation as gated
 from cvxrobust.core.programs.gated.certificate import GatedMultipliers
+from cvxrobust.core.testing import check_problem
 
 TIGHT = Settings(tolerance=1e-8)
 FORMS = (
@@ -278,3 +279,13 @@ def test_gates_are_found_whose_cones_hold_neurons():
     assert problem.carriers == len(problem.gate_set.patterns.T) > 1
     network = solve(problem, backend="clarabel", settings=TIGHT).network
     assert gated.is_feasible(problem.program, problem.point(network))
+
+
+@pytest.mark.parametrize("form", [{}, {"formulation": "gated", "loss": "squared"}])
+def test_the_contract_of_problems_holds(form):
+    rng = np.random.default_rng(8)
+    X = rng.uniform(0.0, 1.0, (12, 2))
+    y = np.where(X.sum(axis=1) > 1.0, 1.0, -1.0)
+    problem = AdversarialReLU(X, y, 0.1, bounds=(0, 1), n_gates=3, beta=0.02, **form)
+    assert problem.attack.shape == "cut box"
+    check_problem(lambda: problem)
