@@ -45,7 +45,7 @@ def _adversarial_relu() -> "type[AdversarialReLU]":
 @hookimpl
 def cvxrobust_problems() -> list[ProblemDescription]:
     """The families with polynomial and with ReLU activation."""
-    weights = ("class_weight", "sample_weight")
+    weights, ranged = ("class_weight", "sample_weight"), ("bounds", "outside")
     shared = ("beta", "loss", "activation", *weights)
     relu = ("beta", "loss", "formulation", "n_gates", "seed", "bias", "regate", "multiclass", *weights)
     return [
@@ -54,7 +54,7 @@ def cvxrobust_problems() -> list[ProblemDescription]:
             "adversarial-sdp",
             _adversarial_sdp,
             "polynomial activation, l2 adversary",
-            ("radius", "norm", "scale", *shared),
+            ("radius", "norm", "scale", *ranged, *shared),
         ),
         ProblemDescription(
             "joint-sdp",
@@ -67,6 +67,6 @@ def cvxrobust_problems() -> list[ProblemDescription]:
             "adversarial-relu",
             _adversarial_relu,
             "ReLU activation, adversary in the norm inf, 2 or 1",
-            ("radius", "norm", "bound", "resample", "scale", *relu),
+            ("radius", "norm", "bound", "resample", "scale", *ranged, *relu),
         ),
     ]

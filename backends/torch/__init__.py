@@ -104,7 +104,7 @@ class Torch:
         losses=frozenset(LOSSES),
         weights=True,
         attacks=frozenset({"ball", "ellipsoid"}),
-        gated_attacks=frozenset({"ball", "ellipsoid", "scaled ball"}),
+        gated_attacks=frozenset({"ball", "ellipsoid", "scaled ball", "cut box"}),
         multiclass=frozenset({"one-versus-all", "joint"}),
         devices=("cpu", "cuda", "mps"),
         dtypes=("float64", "float32"),

@@ -162,6 +162,8 @@ def fingerprint(program: Any) -> str:
     digest = hashlib.sha256(type(program).__name__.encode())
     for part in fields(program):
         value = getattr(program, part.name)
+        if value is None and part.metadata.get("unless_none"):
+            continue  # as before there was such a field, so that older checkpoints are found
         digest.update(part.name.encode())
         if is_dataclass(value):
             digest.update(fingerprint(value).encode())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cvxrobust.bench.display import console, make_table, percent
 from cvxrobust.bench.workflows.evaluation import Evaluation, NumbersEvaluation
 from cvxrobust.bench.workflows.output_files import Saved
-from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy, exactly_judged
+from cvxrobust.bench.workflows.robustness import AccuracyBracket, ExactAccuracy, Range, exactly_judged
 from cvxrobust.bench.workflows.training import CARRIERS, Training
 from cvxrobust.core.discovery.registry import metrics
 from cvxrobust.core.networks.relu import ReLUNetwork
@@ -54,8 +54,15 @@ def print_training(training: Training, quiet: bool) -> None:
         _print_scope(result.report)
     if training.radius:
         print(f"Radii are l{training.norm}, in {presentable(str(training.threat))}.")
+    if training.radius and training.bounds is not None and training.request.judged_in is None:
+        print(f"Attacked inputs stay {range_words(training.bounds)}.")
     if training.saved is not None:
         _print_saved(training.saved)
+
+
+def range_words(bounds: Range) -> str:
+    """A range of inputs in words."""
+    return f"between {bounds[0]:g} and {bounds[1]:g}, in units of the data"
 
 
 def _print_saved(saved: Saved) -> None:

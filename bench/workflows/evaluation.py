@@ -18,7 +18,6 @@ from cvxrobust.bench.workflows.output_files import check_picture, check_writable
 from cvxrobust.bench.workflows.requests import describe
 from cvxrobust.bench.workflows.robustness import (
     AccuracyBracket,
-    AnyNetwork,
     ExactAccuracy,
     brackets,
     exactly_judged,
@@ -35,9 +34,9 @@ from cvxrobust.bench.workflows.subjects import (
     find_subject,
     label_of,
 )
-from cvxrobust.bench.workflows.targets import errors
+from cvxrobust.bench.workflows.targets import errors, under_attack
 from cvxrobust.bench.workflows.threats import AttackReach, asked_of, threat_of
-from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.attacks.norms import GEOMETRIES, Norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.files import write_whole
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
@@ -78,6 +77,7 @@ class EvaluationRequest:
         feature_radius: By how much an attack of the largest radius may move a column, by name, in the data's units.
             Without any of both attacks have the shape that the network was trained for.
         bounds: The range of inputs, in the data's units; None for none.
+        outside: What becomes of rows outside of it, ``"refuse"`` or ``"clip"``; None to refuse them.
         trusted: Whether somebody vouches for a file that may run code as it is loaded.
         classes: Labels of the data in the order of a classifier's own; nothing for its own, or sorted.
         input_shape: Of one input of a module that takes no vectors; nothing for vectors.
@@ -103,6 +103,7 @@ class EvaluationRequest:
     immutable: tuple[str, ...] = ()
     feature_radius: Mapping[str, float] = field(default_factory=dict)
     bounds: tuple[float, float] | None = None
+    outside: str | None = None
     trusted: bool = False
     classes: tuple[str, ...] = ()
     input_shape: tuple[int, ...] = ()
@@ -128,7 +129,7 @@ class EvaluationRequest:
         }  # fmt: skip
         return AskedSubject(
             self.network, self.data, self.split, self.data_folder, self.label, self.norm, self.form,
-            self.weight_column, shape, self.bounds, self.trusted, self.classes, self.input_shape,
+            self.weight_column, shape, self.bounds, self.outside, self.trusted, self.classes, self.input_shape,
         )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -140,8 +141,6 @@ class EvaluationRequest:
         if self.time_limit is not None and not self.exact:
             raise InputError("--time-limit limits the proofs of --exact; give both, or neither.")
         checked_time_limit(self.time_limit)
-        if self.exact and self.bounds is not None:
-            raise InputError("--exact proves worst cases of inputs without a range; leave --bounds out, or --exact.")
         if self.picture is not None and np.unique(self.judged_radii).size < 2:
             raise InputError("--picture draws a band over radii, but there is one; give one --radius above 0 or more.")
         if self.sanity and not max(self.radii, default=0.0) > 0.0:
@@ -261,6 +260,8 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     subject = find_subject(request.subject)
     if request.exact and not isinstance(subject.model, ReLUNetwork):
         raise _nothing_to_settle(request, subject.model)
+    if request.exact and request.bounds is not None and not GEOMETRIES[subject.reach.norm].separable:
+        raise InputError("--exact proves worst cases in a range in the norm inf alone; leave --bounds out, or --exact.")
     report = evaluate_robustness(
         subject.model, subject.X, subject.rows.y, subject.threat, list(request.judged_radii), classes=subject.classes,
         steps=request.steps, restarts=request.restarts,
@@ -318,7 +319,7 @@ def _checked(evaluation: Evaluation) -> Evaluation:
 
 
 OF_CLASSES = {
-    "exact": "--exact", "sanity": "--sanity", "picture": "--picture", "rows_file": "--rows", "bounds": "--bounds",
+    "exact": "--exact", "sanity": "--sanity", "picture": "--picture", "rows_file": "--rows",
     "trusted": "--trust-code", "classes": "--classes", "input_shape": "--input-shape",
 }  # fmt: skip
 """What can be asked of classifiers alone, by field of the request."""
@@ -376,22 +377,20 @@ def evaluate_numbers(request: EvaluationRequest) -> NumbersEvaluation:
             "out (`cvxrobust predict --radius` has what attacks can do to every row)."
         )
     network = load_network(request.network)
+    if request.bounds is not None and isinstance(network, PolynomialNetwork):
+        raise InputError(
+            f"{request.network} holds a polynomial network of numbers, proofs about which make no use of a range; "
+            "leave --bounds out."
+        )
     norm = trained_norm(network) if request.norm is None else request.norm
     label = request.label or label_of(network, request.data)
     dataset = replace(request.subject, label=label).load(None, targets=True)
     dataset = aligned(dataset, feature_names(network), network.n_features)
     network = asked_of(network, dataset.feature_names, request.subject.shape)
-    rows, part, note = chosen_rows(dataset, network, request.split)
-    none = np.zeros(rows.n_rows)
+    chosen, part, note = chosen_rows(dataset, network, request.split)
+    rows, none = request.subject.in_range(chosen), np.zeros(chosen.n_rows)
     return NumbersEvaluation(
         request, dataset, rows, part, threat_of(network, dataset.feature_names, norm), (*dataset.notes, note),
         errors(network, rows, none, norm),
-        tuple(_under_attack(network, rows, none + radius, norm) for radius in request.radii),
+        tuple(under_attack(network, rows, none + radius, norm, request.bounds) for radius in request.radii),
     )  # fmt: skip
-
-
-def _under_attack(network: AnyNetwork, rows: Dataset, radii: Any, norm: Any) -> dict[str, float]:
-    """What only attacks make of the errors; of radius 0 the errors as they are."""
-    found = errors(network, rows, radii, norm)
-    worst = {"worst": found["mean_absolute"]}
-    return {name: found[name] for name in ("worst", "certified", "attacked") if name in found} or worst

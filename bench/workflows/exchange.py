@@ -22,6 +22,7 @@ from cvxrobust.bench.data.dataset import Dataset, stratified_split
 from cvxrobust.bench.workflows.output_files import check_network_file, check_writable
 from cvxrobust.bench.workflows.requests import TrainingRequest, describe, problem_class
 from cvxrobust.bench.workflows.targets import AS_THEY_ARE, TargetUnits
+from cvxrobust.bench.workflows.threats import in_range
 from cvxrobust.bench.workflows.training import Prepared, Training, finish, prepare
 from cvxrobust.bench.workflows.weights import row_weights, stated
 from cvxrobust.core.conic.cones import PSD, Exponential
@@ -284,7 +285,7 @@ def _prepared(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], req
     radii = checked_radius(arrays["radii"], y.size) if "radii" in arrays else None
     dataset = Dataset(X, y, names, about["name"], classes, notes, bool(about.get("named", True)), weights, radii)
     standardizer = stored_standardizer(header, arrays, X.shape[1])
-    train, test = (dataset.take(arrays[name]) for name in ("train_rows", "test_rows"))
+    parts = [dataset.take(arrays[name]) for name in ("train_rows", "test_rows")]
     request = replace(
         request,
         data=dataset.name,
@@ -297,7 +298,7 @@ def _prepared(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], req
         radius_column=header.get("radius_column"),
         label=header.get("label"),
     )
-    family = problem_class(request.problem, request.asked)
+    family, (train, test) = problem_class(request.problem, request.asked), (in_range(p, *request.range) for p in parts)
     weights = row_weights(request.parameters, train)
     units = TargetUnits.fit(train, weights) if request.standardize else AS_THEY_ARE
     problem = stated(family, request.parameters, units.inward(train), standardizer, weights)

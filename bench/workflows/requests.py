@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from cvxrobust.bench.data.csv_files import CsvFormat
 from cvxrobust.bench.data.dataset import Dataset
-from cvxrobust.bench.workflows.threats import DATA_UNIT, RADIUS_COLUMN, STANDARDISED_UNIT, parameter_behind
+from cvxrobust.bench.workflows.robustness import Range
+from cvxrobust.bench.workflows.threats import DATA_UNIT, RADIUS_COLUMN, STANDARDISED_UNIT, parameter_behind, range_of
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import loss_by_name
 
@@ -45,6 +46,8 @@ class TrainingRequest:
             factor; None for none.
         regression: Whether labels are numbers to be fitted, even if they do not look like it.
         resume: Whether to go on from what an earlier try left where `save` says.
+        judged_in: The range that rows are in, and are judged in, and what becomes of those outside; None for that of
+            the problem, among its parameters.
     """
 
     data: str
@@ -66,6 +69,16 @@ class TrainingRequest:
     radius_column: str | None = None
     regression: bool = False
     resume: bool = False
+    judged_in: tuple[Range | None, str] | None = None
+
+    @property
+    def range(self) -> tuple[Range | None, str]:
+        """The range of inputs, in the data's units, and what becomes of rows outside of it.
+
+        Raises:
+            InputError: It is empty, or there is no range that rows could lie outside of.
+        """
+        return range_of(self.parameters) if self.judged_in is None else self.judged_in
 
     @property
     def targets(self) -> bool | None:

@@ -17,10 +17,19 @@ from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.load import load
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.networks.relu_answers import ProvenWorstCase
+from cvxrobust.core.networks.relu_contests import exact_margins
+from cvxrobust.core.robustness.attacks import Attack, Best, Effort, apgd, pgd
+from cvxrobust.core.robustness.boxes import CoordinateDescent, judges_boxes
 from cvxrobust.core.robustness.evaluate import evaluate_robustness
+from cvxrobust.core.robustness.label_proofs import LabelProofs
+from cvxrobust.core.robustness.models import NetworkModel, places
 from cvxrobust.core.robustness.report import RobustnessReport
 
+Array = NDArray[np.float64]
 AnyNetwork = PolynomialNetwork | ReLUNetwork
+Range = tuple[float, float]
+"""The least and the largest value of inputs, in the data's units."""
 
 
 @dataclass(frozen=True)
@@ -101,23 +110,26 @@ def exact_accuracies(network: PolynomialNetwork, rows: Dataset, radii: Sequence[
 
 
 def bracketed_accuracies(
-    network: AnyNetwork, rows: Dataset, radii: Sequence[float], norm: Norm
+    network: AnyNetwork, rows: Dataset, radii: Sequence[float], norm: Norm, bounds: Range | None = None
 ) -> tuple[AccuracyBracket, ...]:
-    """Certified and attacked accuracy, one pair for each radius.
+    """Certified and attacked accuracy, one pair for each radius, where inputs stay in their range.
 
     Raises:
         InputError: The norm does not go with the shape of attacks that the network is judged against.
     """
-    return brackets(evaluate_robustness(network, rows.X, rows.y, own_threat(network, norm), list(radii)), radii)
+    threat = own_threat(network, norm, bounds)
+    return brackets(evaluate_robustness(network, rows.X, rows.y, threat, list(radii)), radii)
 
 
 def shares_at_own_radii(
-    network: AnyNetwork, rows: Dataset, radii: NDArray[np.float64], norm: Norm
+    network: AnyNetwork, rows: Dataset, radii: NDArray[np.float64], norm: Norm, bounds: Range | None = None
 ) -> tuple[float, float]:
     """The share of rows that withstand attacks of the radius of each, shape (n,): what is proved, what attacks leave.
 
     Both are one where worst cases are exact.
     """
+    if bounds is not None:
+        return _shares_in_range(network, rows, radii, own_threat(network, norm, bounds))
     if isinstance(network, ReLUNetwork):
         lower = network.lower_bound(rows.X, rows.y, radii, norm)
         reached = network.attack(rows.X, rows.y, radii, norm).margins
@@ -130,6 +142,22 @@ def shares_at_own_radii(
     right = np.asarray(network.predict(rows.X) == rows.y)
     certified, attacked = (np.mean(right & ((room > 0.0) | (radii == 0.0))) for room in (lower, reached))
     return float(certified), float(attacked)
+
+
+def _shares_in_range(
+    network: AnyNetwork, rows: Dataset, radii: NDArray[np.float64], threat: Threat
+) -> tuple[float, float]:
+    view, proofs = NetworkModel(network), LabelProofs.of(network, rows.X, threat)
+    index = places(view.classes, rows.y, rows.n_rows)
+    attacks, right = proofs.attacks.of_radii(radii), proofs.index == index
+    best = Best.of(view, attacks.X, index)
+    tried: list[Attack] = [pgd, apgd]
+    if isinstance(view.inner, PolynomialNetwork) and judges_boxes(view.inner, attacks.ball):
+        tried.append(CoordinateDescent(view.inner))
+    for attack in tried:
+        attack(view, attacks, index, best, Effort())
+    left = view.predicted(best.points) == index
+    return float(np.mean(right & proofs.held(radii))), float(np.mean(right & left))
 
 
 def own_threat(network: AnyNetwork, norm: Norm, bounds: tuple[float, float] | None = None) -> Threat:
@@ -175,7 +203,7 @@ def settled(
             held[k, doubtful] = True  # nothing is done to them
         elif doubtful.size:
             X, y = rows.X[doubtful], rows.y[doubtful]
-            worst = network.exact_worst_case(X, y, radius, check_norm(threat.norm), time_limit=left)
+            worst = _exact_worst_case(network, X, y, radius, threat, left)
             held[: k + 1, doubtful] |= (worst.lower > 0.0) & alive[: k + 1, doubtful]
             lost = doubtful[worst.margins <= 0.0]
             alive[k:, lost], broken_by[lost], broken_at[lost] = False, "exact worst case", radius
@@ -185,6 +213,21 @@ def settled(
     return replace(
         report, held=held, alive=alive, points=points, broken_by=broken_by, broken_at=broken_at, certificate=words
     ), found
+
+
+def _exact_worst_case(
+    network: ReLUNetwork, X: Array, y: NDArray[Any], radius: float, threat: Threat, time_limit: float | None
+) -> ProvenWorstCase:
+    """The attacks that make margins smallest, where inputs stay in their range."""
+    if threat.bounds is None:
+        return network.exact_worst_case(X, y, radius, check_norm(threat.norm), time_limit=time_limit)
+    view = NetworkModel(network)
+    rows, index = view.inputs(X), places(view.classes, y, len(X))
+    attacks = view.stated(threat).on(rows).of_radius(radius)
+    assert isinstance(view.inner, ReLUNetwork)
+    middles, ball = attacks.cut_off()
+    found = exact_margins(view.inner, middles, y, index, ball, time_limit)
+    return replace(found, points=view.returned(X, rows, attacks.clipped(found.points)))
 
 
 def _share(held: NDArray[np.bool_], alive: NDArray[np.bool_]) -> Settled:

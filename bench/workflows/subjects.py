@@ -13,7 +13,18 @@ from cvxrobust.bench.data.dataset import Dataset, load_dataset, stratified_split
 from cvxrobust.bench.data.known import canonical_name
 from cvxrobust.bench.workflows.other_models import TRUST, OtherModel, is_other, labels_for, load_other
 from cvxrobust.bench.workflows.robustness import AnyNetwork, load_network, own_threat, trained_norm
-from cvxrobust.bench.workflows.threats import AttackReach, asked_of, check_by_feature, reach_of, scale_of, threat_of
+from cvxrobust.bench.workflows.threats import (
+    BOUNDS,
+    RULE,
+    AttackReach,
+    asked_of,
+    check_by_feature,
+    in_range,
+    range_of,
+    reach_of,
+    scale_of,
+    threat_of,
+)
 from cvxrobust.bench.workflows.training import in_network_terms
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import Norm
@@ -40,6 +51,7 @@ class AskedSubject:
         shape: What is asked of features by name, and the radius that this is about: ``immutable``, ``feature_radius``,
             ``radius``. Without any of the first two attacks have the shape that the network was trained for.
         bounds: The range of inputs, in the data's units; None for none.
+        outside: What becomes of rows outside of it, ``"refuse"`` or ``"clip"``; None to refuse them.
         trusted: Whether somebody vouches for a file that may run code.
         classes: Labels of the data in the order of a classifier's own; nothing for its own, or sorted.
         input_shape: Of one input of a module that takes no vectors; nothing for vectors.
@@ -55,9 +67,20 @@ class AskedSubject:
     weight_column: str | None = None
     shape: Mapping[str, Any] = field(default_factory=dict)
     bounds: tuple[float, float] | None = None
+    outside: str | None = None
     trusted: bool = False
     classes: tuple[str, ...] = ()
     input_shape: tuple[int, ...] = ()
+
+    def in_range(self, rows: Dataset) -> Dataset:
+        """The rows, or the nearest in their range.
+
+        Raises:
+            InputError: The range is empty, or rows lie outside and that is to be refused.
+            UnknownNameError: Nothing of that name can become of rows.
+        """
+        given = {BOUNDS: self.bounds, RULE: self.outside}
+        return in_range(rows, *range_of({name: value for name, value in given.items() if value is not None}))
 
     def load(self, classes: Sequence[Any] | None, targets: bool = False) -> Dataset:
         """The data, with the labels that are expected, or numbers to be predicted."""
@@ -120,6 +143,7 @@ def _network(asked: AskedSubject) -> Subject:
     dataset = aligned(dataset, feature_names(network), network.n_features)
     network = asked_of(network, dataset.feature_names, asked.shape)
     chosen, part, note = chosen_rows(dataset, network, asked.split)
+    chosen = asked.in_range(chosen)
     reach = threat_of(network, dataset.feature_names, norm)
     threat = own_threat(network, norm, asked.bounds)
     return Subject(network, dataset, in_network_terms(chosen, network), part, threat, reach, (*dataset.notes, note))
@@ -138,7 +162,7 @@ def _other(asked: AskedSubject) -> Subject:
     return Subject(
         found.model,
         dataset,
-        _in_terms_of(dataset, found),
+        _in_terms_of(asked.in_range(dataset), found),
         "all",
         Threat(norm, scale=scale, bounds=asked.bounds),
         reach_of(dataset.feature_names, norm, 1.0, Ellipsoid.of(width, scale=scale)),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.dataset import Dataset
-from cvxrobust.bench.workflows.robustness import AnyNetwork, exactly_judged
+from cvxrobust.bench.workflows.robustness import AnyNetwork, Range, exactly_judged, own_threat
 from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import Standardizer
@@ -55,13 +55,21 @@ class TargetUnits:
 AS_THEY_ARE = TargetUnits()
 
 
-def predicted_range(network: AnyNetwork, X: Array, radius: float | Array, norm: Norm) -> OutputRange:
-    """What predictions cannot leave under attack, in the targets' units."""
-    units, found = TargetUnits.of(network), OutputRange.under_attack(network, X, radius, norm)
+def predicted_range(
+    network: AnyNetwork, X: Array, radius: float | Array, norm: Norm, bounds: Range | None = None
+) -> OutputRange:
+    """What predictions cannot leave under attack, in the targets' units, where inputs stay in their range."""
+    units = TargetUnits.of(network)
+    if bounds is None:
+        found = OutputRange.under_attack(network, X, radius, norm)
+    else:
+        found = OutputRange.of_threat(network, X, radius, own_threat(network, norm, bounds))
     return OutputRange(units.outward(found.low), units.outward(found.high))
 
 
-def errors(network: AnyNetwork, rows: Dataset, radii: Array, norm: Norm) -> dict[str, float]:
+def errors(
+    network: AnyNetwork, rows: Dataset, radii: Array, norm: Norm, bounds: Range | None = None
+) -> dict[str, float]:
     """How far predictions are off, in the targets' units.
 
     Args:
@@ -69,6 +77,7 @@ def errors(network: AnyNetwork, rows: Dataset, radii: Array, norm: Norm) -> dict
         rows: With their targets.
         radii: Of the attacks on each row, shape (n,); all 0 for none.
         norm: Of the attacks.
+        bounds: The range that inputs stay in, in the data's units, of ReLU networks; None for none.
 
     Returns:
         ``mean_absolute``, ``root_mean_square``, and ``explained``, the share of the targets' variance (R^2). Under
@@ -84,13 +93,21 @@ def errors(network: AnyNetwork, rows: Dataset, radii: Array, norm: Norm) -> dict
     }  # fmt: skip
     if not radii.any():
         return found
-    certified = float(predicted_range(network, rows.X, radii, norm).largest_errors(rows.y).mean())
+    certified = float(predicted_range(network, rows.X, radii, norm, bounds).largest_errors(rows.y).mean())
     if not isinstance(network, ReLUNetwork):
         return found | {"worst" if exactly_judged(network, norm) else "certified": certified}
-    signed, one = network.replace(regression=False, classes=None), np.ones(rows.n_rows)
-    low, negative = (signed.attack(rows.X, sign, radii, norm).margins for sign in (one, -one))
-    reached = OutputRange(units.outward(low), units.outward(-negative)).largest_errors(rows.y)
+    ends = OutputRange.found(network, rows.X, radii, own_threat(network, norm, bounds))
+    reached = OutputRange(units.outward(ends.low), units.outward(ends.high)).largest_errors(rows.y)
     return found | {"certified": certified, "attacked": float(reached.mean())}
+
+
+def under_attack(
+    network: AnyNetwork, rows: Dataset, radii: Array, norm: Norm, bounds: Range | None = None
+) -> dict[str, float]:
+    """What only attacks make of `errors`; of radius 0 the errors as they are."""
+    found = errors(network, rows, radii, norm, bounds)
+    worst = {"worst": found["mean_absolute"]}
+    return {name: found[name] for name in ("worst", "certified", "attacked") if name in found} or worst
 
 
 def explained(off: Array, targets: Array) -> float:

@@ -1,19 +1,21 @@
-"""Attacks in the words of people: features by name, immutable ones, radii of their own, and in which units they are."""
+"""Attacks in the words of people: features by name, immutable ones, radii, the range of inputs, and in which units."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.data.csv_files import some
-from cvxrobust.bench.workflows.robustness import AnyNetwork
+from cvxrobust.bench.data.dataset import Dataset
+from cvxrobust.bench.workflows.robustness import AnyNetwork, Range
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import Norm
-from cvxrobust.core.errors import InputError
+from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.problems.data.features import Features
+from cvxrobust.problems.data.ranges import OUTSIDE
 
 if TYPE_CHECKING:
     from cvxrobust.core.networks.standardizer import Standardizer
@@ -26,6 +28,11 @@ RADIUS_COLUMN = "radius_column"
 
 BY_FEATURE = ("immutable", "feature_radius")
 """What the command line asks for by names of features; together they are the `scale` of a problem."""
+
+REFUSE, CLIP = OUTSIDE
+
+BOUNDS, RULE = "bounds", "outside"
+"""The parameters of problems that say it; the rule is followed before there is a problem."""
 
 
 @dataclass(frozen=True)
@@ -196,3 +203,57 @@ def asked_of(network: AnyNetwork, names: Sequence[str], parameters: Mapping[str,
     check_by_feature(parameters)
     scale = scale_of(parameters, Features(network.n_features, tuple(names)), network.standardizer)
     return network if scale is None else network.replace(ellipsoid=Ellipsoid.of(network.n_features, scale=scale))
+
+
+def range_of(parameters: Mapping[str, Any]) -> tuple[Range | None, str]:
+    """The range that is asked for, None for none, and what becomes of rows outside of it.
+
+    Raises:
+        InputError: It is empty, or there is no range that rows could lie outside of.
+        UnknownNameError: Nothing of that name can become of rows.
+    """
+    bounds, rule = parameters.get(BOUNDS), parameters.get(RULE, REFUSE)
+    if rule not in OUTSIDE:
+        raise UnknownNameError(RULE, rule, OUTSIDE)
+    if bounds is None:
+        if RULE in parameters:
+            raise InputError(f"--outside {rule} is about rows outside of a range, and there is none; add --bounds.")
+        return None, rule
+    low, high = (float(end) for end in bounds)
+    if not low < high:
+        raise InputError(f"--bounds {low:g} {high:g} leave nothing between; give the least value before the largest.")
+    return (low, high), rule
+
+
+def in_range(rows: Dataset, bounds: Range | None, rule: str) -> Dataset:
+    """The rows, or where they may be the nearest in a range.
+
+    Raises:
+        InputError: Some lie outside, and that is to be refused.
+    """
+    if bounds is None:
+        return rows
+    low, high = bounds
+    away = ((low > rows.X) | (high < rows.X)).any(axis=1)
+    if not away.any():
+        return rows
+    if rule == REFUSE:
+        columns = np.flatnonzero(((low > rows.X) | (high < rows.X)).any(axis=0))
+        raise InputError(
+            f"{int(away.sum())} of {rows.n_rows} rows of {rows.name} lie outside of --bounds {low:g} {high:g}, first "
+            f"in column {rows.feature_names[columns[0]]!r}; give the range that inputs really have, or --outside clip."
+        )
+    return replace(rows, X=np.clip(rows.X, low, high))
+
+
+def as_trained(
+    bounds: Range | None, d: int, standardizer: "Standardizer | None"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The range in the units of a problem, shapes (d,); None where there is none."""
+    if bounds is None:
+        return None
+    low, high = (np.full(d, end) for end in bounds)
+    if standardizer is None:
+        return low, high
+    # As rows are, so that those at the ends of the range stay there.
+    return (low - standardizer.mean) / standardizer.scale, (high - standardizer.mean) / standardizer.scale

@@ -14,6 +14,7 @@ from cvxrobust.bench.workflows.output_files import Saved, check_network_file, sa
 from cvxrobust.bench.workflows.requests import TrainingRequest, completed, describe, network_metadata, problem_class
 from cvxrobust.bench.workflows.resuming import forget, keeping, start_of
 from cvxrobust.bench.workflows.robustness import (
+    Range,
     bracketed_accuracies,
     exact_accuracies,
     exactly_judged,
@@ -24,6 +25,7 @@ from cvxrobust.bench.workflows.targets import AS_THEY_ARE, TargetUnits, errors
 from cvxrobust.bench.workflows.threats import (
     AttackReach,
     check_by_feature,
+    in_range,
     radius_unit,
     threat_of,
 )
@@ -79,6 +81,11 @@ class Training:
         return trained_norm(self.result.network)
 
     @property
+    def bounds(self) -> Range | None:
+        """The range that inputs stay in, in the data's units."""
+        return self.request.range[0]
+
+    @property
     def threat(self) -> AttackReach:
         """The attacks that the radius stands for."""
         return threat_of(self.result.network, self.dataset.feature_names, self.norm, self.radius)
@@ -99,7 +106,7 @@ class Training:
             return found | self._by_own_radii(parts)
         for part, rows in parts.items() if self.radius else ():
             if not exactly_judged(network, self.norm):
-                (bracket,) = bracketed_accuracies(network, rows, radii, self.norm)
+                (bracket,) = bracketed_accuracies(network, rows, radii, self.norm, self.bounds)
                 found |= {f"{part}_certified": bracket.certified, f"{part}_attacked": bracket.attacked}
             else:
                 (exact,) = exact_accuracies(network, rows, radii)
@@ -115,14 +122,14 @@ class Training:
         return {
             f"{part}_{name}": value
             for part, rows in (parts.items() if self.dataset.regression else ())
-            for name, value in errors(self.result.network, rows, self._radii(rows), self.norm).items()
+            for name, value in errors(self.result.network, rows, self._radii(rows), self.norm, self.bounds).items()
         }
 
     def _by_own_radii(self, parts: Mapping[str, Dataset]) -> dict[str, float]:
         network = self.result.network
         found: dict[str, float] = {}
         for part, rows in parts.items():
-            certified, attacked = shares_at_own_radii(network, rows, self._radii(rows), self.norm)
+            certified, attacked = shares_at_own_radii(network, rows, self._radii(rows), self.norm, self.bounds)
             if not exactly_judged(network, self.norm):
                 found |= {f"{part}_certified": certified, f"{part}_attacked": attacked}
             else:
@@ -192,6 +199,7 @@ def prepare(request: TrainingRequest) -> Prepared:
     weighted = {} if request.weight_column is None else {"sample_weight": request.weight_column}
     family = problem_class(request.problem, request.asked | weighted)
     check_by_feature(request.asked)
+    ranged = request.range
     request, targets = completed(request, family), request.targets
     if request.save is not None:
         check_network_file(request.save, Path(request.data))
@@ -199,7 +207,9 @@ def prepare(request: TrainingRequest) -> Prepared:
         request.data, request.data_folder, request.label, form=request.form, weight=request.weight_column,
         radius=request.radius_column, targets=targets,
     )  # fmt: skip
-    training, test = stratified_split(dataset, request.test_fraction, request.seed)
+    training, test = (
+        in_range(part, *ranged) for part in stratified_split(dataset, request.test_fraction, request.seed)
+    )
     dataset = _with_constants_named(dataset, training)
     weights = row_weights(request.parameters, training)
     standardizer = fit_standardizer(training, weights) if request.standardize else None

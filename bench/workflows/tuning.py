@@ -13,7 +13,7 @@ from cvxrobust.bench.data.dataset import Dataset
 from cvxrobust.bench.workflows.output_files import check_picture
 from cvxrobust.bench.workflows.requests import TrainingRequest
 from cvxrobust.bench.workflows.targets import errors
-from cvxrobust.bench.workflows.threats import BY_FEATURE, scale_of
+from cvxrobust.bench.workflows.threats import BOUNDS, BY_FEATURE, RULE, range_of, scale_of
 from cvxrobust.bench.workflows.training import Prepared, Training, finish, prepare
 from cvxrobust.bench.workflows.weights import own_class_weight
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
@@ -34,7 +34,7 @@ FAMILIES = {"polynomial": "adversarial-sdp", RELU: "adversarial-relu"}
 """Kinds of networks, and the problems that train them."""
 
 CHOSEN = ("beta", "radius", "n_gates")
-NOT_OF_CLASSIFIERS = ("seed", "norm", "class_weight", *BY_FEATURE)
+NOT_OF_CLASSIFIERS = ("seed", "norm", "class_weight", RULE, *BY_FEATURE)
 """Parameters of problems that classifiers take in another form."""
 
 BAND = 21
@@ -162,9 +162,11 @@ def _judged(
     """What the network is worth on the rows held out: a bracket by radius and the threat's place in it, or errors."""
     network, test = training.result.network, training.test
     if training.dataset.regression:
-        return None, 0, errors(network, test, np.full(test.n_rows, request.threat_radius), request.norm)
+        radius = np.full(test.n_rows, request.threat_radius)
+        return None, 0, errors(network, test, radius, request.norm, training.bounds)
     radii = np.unique([*np.linspace(0.0, 2.0 * request.threat_radius, BAND), request.threat_radius])
-    report = evaluate_robustness(network, test.X, test.y, Threat(request.norm, scale=scale), radii)
+    threat = Threat(request.norm, scale=scale, bounds=training.bounds)
+    report = evaluate_robustness(network, test.X, test.y, threat, radii)
     return report, int(np.searchsorted(radii, request.threat_radius)), {}
 
 
@@ -198,6 +200,11 @@ def _check_kind(request: TuningRequest, dataset: Dataset) -> None:
                 f"{', '.join(MARGIN_LOSSES)}, or add --regression if the labels are numbers."
             )
         return
+    if BOUNDS in request.training.parameters and request.family != RELU:
+        raise InputError(
+            "--bounds is a range that proofs about numbers make no use of in polynomial networks; leave it out, or "
+            f"choose --family {RELU}."
+        )
     if request.picture is not None:
         raise InputError(
             "--picture draws accuracies, and numbers have none; leave it out (--surface draws the scores)."
@@ -228,12 +235,14 @@ def _with(request: TuningRequest, chosen: Mapping[str, float | int]) -> Training
     asked = request.training
     parameters = {**asked.parameters, **chosen}
     if not _same_attacks(request):
-        parameters.pop("norm", None)  # of the threat alone
+        for name in ("norm", BOUNDS, RULE):  # of the threat alone
+            parameters.pop(name, None)
     if (own := parameters.pop("feature_radius", None)) is not None and chosen["radius"] > 0.0:
         # Radii of single features are those at the radius of the threat.
         factor = float(chosen["radius"]) / request.threat_radius
         parameters["feature_radius"] = {name: factor * radius for name, radius in own.items()}
-    return replace(asked, problem=FAMILIES[request.family], parameters=parameters)
+    judged_in = None if _same_attacks(request) else range_of(asked.parameters)
+    return replace(asked, problem=FAMILIES[request.family], parameters=parameters, judged_in=judged_in)
 
 
 def _same_attacks(request: TuningRequest) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.bench.data.csv_files import some
 from cvxrobust.bench.data.dataset import Dataset
-from cvxrobust.bench.workflows.threats import BY_FEATURE, SCALE, scale_of
+from cvxrobust.bench.workflows.threats import BOUNDS, BY_FEATURE, RULE, SCALE, as_trained, scale_of
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.weights import ClassWeight, together
 from cvxrobust.problems.data.features import Features
@@ -67,7 +67,9 @@ def stated(
     """
     scale = scale_of(given, Features(training.n_features, training.feature_names), standardizer)
     inputs = training.X if standardizer is None else standardizer.transform(training.X)
-    parameters = {name: value for name, value in given.items() if name not in ("class_weight", *BY_FEATURE)}
+    parameters = {name: value for name, value in given.items() if name not in ("class_weight", RULE, *BY_FEATURE)}
+    if BOUNDS in parameters:
+        parameters[BOUNDS] = as_trained(parameters[BOUNDS], training.n_features, standardizer)
     if weights is not None:
         parameters["sample_weight"] = weights
     if scale is not None:

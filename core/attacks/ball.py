@@ -1,6 +1,6 @@
 """The set of attacks that a programme or an evaluation is about: one ball of a norm per sample, or the image of one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,8 +15,13 @@ from cvxrobust.core.errors import InputError
 Array = Any
 """A NumPy array or a torch tensor of floating-point numbers."""
 
-AttackShape = Literal["ball", "ellipsoid", "scaled ball"]
-"""What attacks are, as backends say which they read: the images of l2 balls are ellipsoids, those of others scaled."""
+AttackShape = Literal["ball", "ellipsoid", "scaled ball", "cut box"]
+"""What attacks are, as backends say which they read: the images of l2 balls are ellipsoids, those of others scaled.
+What a range of inputs leaves of a box, perhaps a scaled one, is another box for each sample."""
+
+
+UNLESS_NONE = {"unless_none": True}
+"""Of fields that count where programmes are compared only if they say anything: they were not always there."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,11 @@ class AttackBall:
     ellipsoid, but a box or a cross-polytope with sides or corners of their own; S is the same. Of a vector g attacks
     see S'g, `pulled`; of a network that is a quadratic, ``S'PS``, `seen`; what is known in coordinates of the ball is
     `pushed` into the inputs.
+
+    Boxes, the balls of norm inf, may be cut off, coordinate by coordinate and sample by sample: ``D_i = S (w_i * e)``.
+    Then the dual norm is another one for each sample, ``N_i(g) = sum_k w_ik |S'g|_k``. What an attack of radius 1 is
+    multiplied by on a sample is its `extent`; what it adds there to a vector, `reach` and `reaches`.
+
     Who must know the ball itself, because a smoothing or a cone comes with it, has a table of its own by `norm`, in one
     file each (`cvxrobust.backends.torch.gated.balls`, `cvxrobust.backends.ipm.gated.epigraph`,
     `cvxrobust.problems.relu.assembly`, `cvxrobust.core.attacks.relu_exact`).
@@ -42,17 +52,23 @@ class AttackBall:
         attackable: Number of leading coordinates that attacks can touch: the constant of a bias, which is the last one,
             they cannot.
         ellipsoid: S, of as many inputs; a diagonal of scales unless the norm is 2. None for a ball.
+        widths: w, what is left of the boxes around inputs in the middle of what is left, from 0 to 1, shape (n, q);
+            norm inf only. None for all of them.
 
     Raises:
-        InputError: S has another number of inputs, or it is no diagonal and the norm is not 2.
+        InputError: S has another number of inputs, or it is no diagonal and the norm is not 2; or what is cut off is no
+            box.
     """
 
     norm: Norm
     radius: Array
     attackable: int
     ellipsoid: Ellipsoid | None = None
+    widths: Array = field(default=None, metadata=UNLESS_NONE)
 
     def __post_init__(self) -> None:
+        if self.widths is not None and not self.geometry.separable:
+            raise InputError(f"attacks are in norm {self.norm!r}; only boxes, norm inf, can be cut off.")
         if self.ellipsoid is None:
             return
         if self.ellipsoid.scale is None and not self.geometry.isotropic:
@@ -80,6 +96,8 @@ class AttackBall:
     @property
     def shape(self) -> AttackShape:
         """What the attacks are."""
+        if self.widths is not None:
+            return "cut box"
         if self.ellipsoid is None:
             return "ball"
         return "ellipsoid" if self.geometry.isotropic else "scaled ball"
@@ -111,14 +129,62 @@ class AttackBall:
 
     def of(self, rows: Any) -> Self:
         """The attacks on some samples: a slice, a mask or indices, which may repeat."""
-        return replace(self, radius=self.radius[rows])
+        return replace(self, radius=self.radius[rows], widths=None if self.widths is None else self.widths[rows])
 
     def like(self, array: Array) -> Self:
         """The same attacks in arrays of the kind and device of another."""
         if isinstance(array, np.ndarray):
             return self
-        radius = array_namespace(array).asarray(np.array(self.radius), device=device(array))
-        return replace(self, radius=radius, ellipsoid=None if self.ellipsoid is None else self.ellipsoid.like(array))
+        xp, where = array_namespace(array), device(array)
+        radius, widths = (
+            None if part is None else xp.asarray(np.array(part), device=where) for part in (self.radius, self.widths)
+        )
+        ellipsoid = None if self.ellipsoid is None else self.ellipsoid.like(array)
+        return replace(self, radius=radius, ellipsoid=ellipsoid, widths=widths)
+
+    @property
+    def extent(self) -> Array:
+        """What attacks of radius 1 are multiplied by on each sample: ``r_i``, (n, 1), or ``r_i w_ik``, (n, d)."""
+        if self.widths is None:
+            return self.radius[:, None]
+        found = np.zeros((self.radius.size, self.attackable))
+        found[:, slice(None) if self.ellipsoid is None else self.ellipsoid.kept] = self.radius[:, None] * self.widths
+        return found
+
+    def reach(self, G: Array) -> Array:
+        """``r_i N_i(g)`` of vectors of each sample's own, shape (n, ..., D); shape (n, ...)."""
+        radius = self.radius.reshape(-1, *(1,) * (G.ndim - 2))
+        if self.widths is None:
+            return radius * self.dual_norm(G)
+        return radius * self.geometry.dual_norm(self.pulled_apart(G[..., : self.attackable]))
+
+    def reaches(self, G: Array) -> Array:
+        """``r_i N_i(g)`` of all samples and vectors, shape (..., D); shape (n, ...)."""
+        if self.widths is None:
+            return self.radius.reshape(-1, *(1,) * (G.ndim - 1)) * self.dual_norm(G)
+        sizes = abs(self.pulled(G[..., : self.attackable]))
+        found = (self.radius[:, None] * self.widths) @ sizes.reshape(-1, self.dimension).T
+        return found.reshape(self.radius.shape[0], *sizes.shape[:-1])
+
+    def pulled_apart(self, G: Array) -> Array:
+        """What attacks on each sample see of vectors of its own: ``w_i * S'g``, shape (n, ..., d) to (n, ..., q)."""
+        found = self.pulled(G)
+        return found if self.widths is None else found * self._widths_for(found)
+
+    def pushed_apart(self, E: Array) -> Array:
+        """What coordinates in each sample's box are as attacks: ``S (w_i * e)``, shape (n, ..., q) to (n, ..., d)."""
+        return self.pushed(E if self.widths is None else E * self._widths_for(E))
+
+    def _widths_for(self, E: Array) -> Array:
+        return self.widths.reshape(-1, *(1,) * (E.ndim - 2), E.shape[-1])
+
+    @property
+    def together(self) -> Self:
+        """Attacks that see nothing of a vector just where those on all samples see nothing of it, and are not cut."""
+        if self.widths is None:
+            return self
+        touched = (self.extent > 0.0).any(axis=0) * 1.0
+        return replace(self, ellipsoid=Ellipsoid(scale=touched), widths=None)
 
     def dual_norm(self, G: Array) -> Array:
         """``N(g)``, the most that a unit attack adds to ``g'x``, for vectors g of shape (..., D); shape (...)."""
@@ -148,7 +214,10 @@ class AttackBall:
 
     def contains(self, D: Array) -> Array:
         """Which rows of D, shape (n, d), are attacks on their samples, shape (n,); with S up to rounding."""
-        fits = self.size(D) <= self.radius
+        if self.widths is None:
+            fits = self.size(D) <= self.radius
+        else:
+            fits = (abs(self.coordinates(D)) <= self.radius[:, None] * self.widths).all(axis=1)
         if self.ellipsoid is None:
             return fits
         rest = D - self.ellipsoid.pushed(self.ellipsoid.coordinates(D))
@@ -210,6 +279,8 @@ class AttackBall:
 
     def shortened(self, D: Array) -> Array:
         """Attacks on their samples where rows of D, shape (n, d), are none: as much of them as there may be."""
+        if self.widths is not None:
+            return self.project(D)
         if self.ellipsoid is not None:
             e = self.ellipsoid.coordinates(D)
             length = self.geometry.size(e)
@@ -225,6 +296,9 @@ class AttackBall:
 
     def project(self, D: Array) -> Array:
         """The attack on each sample that is nearest to a row of D, shape (n, d)."""
+        if self.widths is not None:
+            most = self.radius[:, None] * self.widths
+            return self.pushed(np.clip(self.coordinates(D), -most, most))
         return self.pushed(self._nearest(D, self.radius))
 
     def _nearest(self, D: Array, radius: Array) -> Array:
@@ -248,7 +322,7 @@ class AttackBall:
 
     def sample(self, rng: np.random.Generator) -> Array:
         """One uniformly distributed attack on each sample, shape (n, d)."""
-        return self.pushed(self.geometry.sample((self.radius.size, self.dimension), self.radius, rng))
+        return self.pushed_apart(self.geometry.sample((self.radius.size, self.dimension), self.radius, rng))
 
     @property
     def euclidean_reach(self) -> float:

@@ -42,7 +42,7 @@ class Contests:
     def intervals(self) -> tuple[Array, Array, Array]:
         """Pre-activations t at the centres and rigorous bounds of them over the balls, all of shape (n, m)."""
         t = self.X @ self.V.T + self.b
-        width = self.attack.radius[:, None] * self.attack.dual_norm(self.V)
+        width = self.attack.reaches(self.V)
         slack = (4.0 + self.V.shape[1]) * EPS * self._sizes()
         return t, t - width - slack, t + width + slack
 
@@ -72,11 +72,11 @@ def attack(contests: Contests, steps: int, restarts: int, rng: np.random.Generat
     best, points = g.expand(g.X)[0], g.X.copy()
 
     def visit(e: Array) -> Array:
-        moved = g.X + attacks.pushed(e)
+        moved = g.X + attacks.pushed_apart(e)
         value, gradient = g.expand(moved)
         better = value < best
         best[better], points[better] = value[better], moved[better]
-        return np.asarray(attacks.pulled(gradient))
+        return np.asarray(attacks.pulled_apart(gradient))
 
     for start in range(restarts + 1):
         e = np.zeros(shape) if start == 0 else ball.sample(shape, r, rng)
@@ -85,7 +85,7 @@ def attack(contests: Contests, steps: int, restarts: int, rng: np.random.Generat
             e = ball.project(e - step[:, None] * ball.maximiser(visit(e)), r)
         visit(e)
     for _ in range(4):
-        visit(-r[:, None] * ball.maximiser(attacks.pulled(g.expand(points)[1])))
+        visit(-r[:, None] * ball.maximiser(attacks.pulled_apart(g.expand(points)[1])))
     return points, best
 
 
@@ -99,19 +99,19 @@ def lower_bounds(contests: Contests, steps: int) -> Array:
 
     Source: Zhang et al. (2018), arXiv:1811.00866 (CROWN); Xu et al. (2021), arXiv:2011.13824 (optimised slopes).
     """
-    C, ball, r, V = contests.C, contests.attack, contests.attack.radius, contests.V
+    C, ball, V = contests.C, contests.attack, contests.V
     t, low, high = contests.intervals()
     crossing = (low < 0.0) & (high > 0.0)
     free = crossing & (C > 0.0)
     chord = np.where(crossing, high / np.where(crossing, high - low, 1.0), high > 0.0)
     constant = np.einsum("ij,ij->i", np.where(crossing & (C < 0.0), -C * chord, 0.0), low)
-    best = np.full(r.size, -np.inf)
+    best, extent = np.full(len(C), -np.inf), ball.extent
     slopes = chord.copy()
 
     def visit(candidate: Array) -> Array:
         weights = C * candidate
         G = weights @ V
-        value = np.einsum("ij,ij->i", weights, t) + constant - r * ball.dual_norm(G)
+        value = np.einsum("ij,ij->i", weights, t) + constant - ball.reach(G)
         better = value > best
         best[better], slopes[better] = value[better], candidate[better]
         return G
@@ -121,7 +121,7 @@ def lower_bounds(contests: Contests, steps: int) -> Array:
     if free.any():
         current = slopes.copy()
         for k in range(steps):
-            D = -r[:, None] * ball.maximiser(visit(current))
+            D = -extent * ball.maximiser(visit(current))
             ascent = np.where(free, C * (t + D @ V.T), 0.0)
             size = np.abs(ascent).max(axis=1, initial=0.0, keepdims=True)
             current = np.clip(current + ascent / np.where(size > 0.0, size, 1.0) / (1.0 + k) ** 0.5, 0.0, 1.0)

@@ -67,11 +67,11 @@ class UnitBall:
         C, radius = contest.C[0], float(contest.attack.radius[0])
         crossing, active = (low < 0.0) & (high > 0.0), low >= 0.0
         half = 0.5 * (high - low)[crossing]
-        g = radius * contest.attack.pulled((C * active) @ contest.V)
+        g = radius * contest.attack.pulled_apart(((C * active) @ contest.V)[None])[0]
         c = C[crossing] * half
         scale = float(contest.attack.geometry.dual_norm(g) + np.abs(c).sum())
         unit = scale if scale > 0.0 else 1.0
-        W = radius * contest.attack.pulled(contest.V[crossing]) / half[:, None]
+        W = radius * contest.attack.pulled_apart(contest.V[crossing][None])[0] / half[:, None]
         base = float((C * active) @ t)
         return cls(base, scale, g / unit, c / unit, t[crossing] / half, W, contest.attack)
 
@@ -322,7 +322,7 @@ def worst_cases(contests: Contests, samples: int, clock: Clock) -> Solved:
             if closed or seconds <= 0.0 or lower[i] >= values[rivals].min():
                 continue
             z, bound = METHODS[ball.attack.norm](ball, float(values[i]), seconds)
-            point = contest.X + contest.attack.radius[0] * contest.attack.pushed(z)
+            point = contest.X + contest.attack.radius[0] * contest.attack.pushed_apart(z[None])
             value = float(contest.expand(point)[0][0])
             if value < values[i]:
                 points[i], values[i] = point[0], value

@@ -10,6 +10,7 @@ from cvxrobust.core.arguments import instance
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import check_norm
+from cvxrobust.core.attacks.ranges import cut_off
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.strangers import shown
 from cvxrobust.core.summary import Summarised, Summary
@@ -156,6 +157,15 @@ class AttackSet:
     def clipped(self, points: Array) -> Array:
         """Points in the range."""
         return points if self.low is None or self.high is None else np.clip(points, self.low, self.high)
+
+    def cut_off(self) -> tuple[Array, AttackBall]:
+        """The attacks that the range leaves, and the inputs around which they are, shape (n, d).
+
+        Boxes are cut off where the range ends. Of other balls this is all of them, around the inputs themselves.
+        """
+        if self.low is None or self.high is None or not self.ball.geometry.separable:
+            return self.X, self.ball
+        return cut_off(self.X, self.ball, self.low, self.high)
 
     def steepest(self, G: Array) -> Array:
         """AttackSet of radius 1 that lower linear functions of these slopes most, shape (n, d)."""

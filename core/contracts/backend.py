@@ -25,7 +25,7 @@ class Capabilities:
             conic programme holds its loss in its cones.
         weights: Whether it heeds the weights of samples in these. A conic programme holds them in its numbers.
         attacks: What attacks may be in these, by name (`cvxrobust.core.AttackBall.shape`): ``"ball"``, ``"ellipsoid"``,
-            ``"scaled ball"``. A conic programme holds them in its rows.
+            ``"scaled ball"``, ``"cut box"``. A conic programme holds them in its rows.
         gated_attacks: The same of ``"gated"`` programmes, which have attacks in norms of their own.
         multiclass: By what strategies several classes may be trained in these, by the name that a programme has as
             `multiclass`. Whoever trains one class against the others makes a programme of each, which says nothing or

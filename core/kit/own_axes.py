@@ -86,7 +86,8 @@ class OwnAxes:
         alike = bool((lengths == lengths[0]).all())
         unit = float(lengths[0]) if alike else 1.0
         own = None if alike else Ellipsoid(scale=lengths)
-        attack = AttackBall(program.attack.norm, unit * program.attack.radius, lengths.size, own)
+        radius, widths = unit * program.attack.radius, program.attack.widths
+        attack = AttackBall(program.attack.norm, radius, lengths.size, own, widths)
         X, uncertainty = found.forth(program.X), program.uncertainty
         if found.turn is not None:
             moved = 4.0 * D * EPS * np.linalg.norm(X, axis=1)

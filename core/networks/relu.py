@@ -1,33 +1,31 @@
 """Two-layer networks with ReLU activation: attacks, certified bounds and exact worst cases."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.arguments import flag, instance, number, whole
-from cvxrobust.core.attacks import relu_bounds, relu_exact
+from cvxrobust.core.attacks import relu_bounds
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.largest_radius import largest_certified
 from cvxrobust.core.attacks.norms import Norm, check_norm
 from cvxrobust.core.attacks.radii import asked_radii
-from cvxrobust.core.attacks.relu_bounds import Array, Contests
+from cvxrobust.core.attacks.relu_bounds import Array
 from cvxrobust.core.attacks.words import norm_words
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.networks.base import TwoLayerNetwork
 from cvxrobust.core.networks.fields import numbers, stored_ellipsoid, stored_flag, whole_numbers
 from cvxrobust.core.networks.relu_answers import FoundAttack, ProvenWorstCase
+from cvxrobust.core.networks.relu_contests import contests_of, exact_margins, lower_margins, worst_rival
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.validation import label_array
 
 if TYPE_CHECKING:
     import torch
-
-# Pre-activations held at a time, to bound memory.
-BLOCK = 2_000_000
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,7 +108,7 @@ class ReLUNetwork(TwoLayerNetwork):
         Args:
             X: Inputs, shape (n, d).
         """
-        V, b = self._layers()
+        V, b = self.layers()
         return np.asarray(np.maximum(self._inputs(X) @ V.T + b, 0.0) @ self.alpha)
 
     def attack(
@@ -143,10 +141,10 @@ class ReLUNetwork(TwoLayerNetwork):
         inputs, index, ball = self._attackable(X, y, radius, norm)
         inner = self.inner
         points, margins = inputs.copy(), inner.margins(inputs, y)
-        for block, (rows, contests) in enumerate(self._contests(inputs, index, ball)):
+        for block, (rows, contests) in enumerate(contests_of(self, inputs, index, ball)):
             rng = np.random.default_rng([seed, block])
             found, values = relu_bounds.attack(contests, steps, restarts, rng)
-            candidates = _worst_rival(found, values, rows.size)
+            candidates = worst_rival(found, values, rows.size)
             reached = inner.margins(candidates, label_array(y)[rows])
             better = reached < margins[rows]
             points[rows[better]], margins[rows[better]] = candidates[better], reached[better]
@@ -171,10 +169,7 @@ class ReLUNetwork(TwoLayerNetwork):
         """
         whole(steps, "steps", 0)
         inputs, index, ball = self._attackable(X, y, radius, norm)
-        lower = np.full(inputs.shape[0], np.inf)
-        for rows, contests in self._contests(inputs, index, ball):
-            lower[rows] = relu_bounds.lower_bounds(contests, steps).reshape(rows.size, -1).min(axis=1)
-        return lower
+        return lower_margins(self, inputs, index, ball, steps)
 
     def exact_worst_case(
         self,
@@ -204,22 +199,8 @@ class ReLUNetwork(TwoLayerNetwork):
         if time_limit is not None:
             number(time_limit, "time_limit", "seconds of 0 or more, or None", lambda seconds: seconds >= 0.0)
         inputs, index, ball = self._attackable(X, y, radius, norm)
-        n = inputs.shape[0]
-        inner = self.inner
-        points, margins = inputs.copy(), inner.margins(inputs, y)
-        lower, proven = np.full(n, np.inf), np.ones(n, dtype=np.bool_)
-        clock = relu_exact.Clock(time_limit, n)
-        for rows, contests in self._contests(inputs, index, ball):
-            found = relu_exact.worst_cases(contests, rows.size, clock)
-            candidates = _worst_rival(found.points, found.values, rows.size)
-            reached = inner.margins(candidates, label_array(y)[rows])
-            better = reached < margins[rows]
-            points[rows[better]], margins[rows[better]] = candidates[better], reached[better]
-            lower[rows] = found.lower.reshape(rows.size, -1).min(axis=1)
-            tolerance = found.tolerance.reshape(rows.size, -1).max(axis=1)
-            proven[rows] = margins[rows] - lower[rows] <= tolerance
-        points = self._in_units_of(X, inputs, points)
-        return ProvenWorstCase(points, margins, np.minimum(lower, margins), proven)
+        found = exact_margins(self.inner, inputs, y, index, ball, time_limit)
+        return replace(found, points=self._in_units_of(X, inputs, found.points))
 
     def certified_accuracy(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike, norm: Norm | None = None) -> Array:
         """Fraction of samples that, by `lower_bound`, no attack within each radius can turn wrong.
@@ -338,7 +319,7 @@ class ReLUNetwork(TwoLayerNetwork):
     def _oldest_format(self) -> int:
         return 1 if self.ellipsoid is None else 2
 
-    def _layers(self) -> tuple[Array, Array]:
+    def layers(self) -> tuple[Array, Array]:
         """Weights on the inputs, shape (m, d), and biases, shape (m,)."""
         if self.bias:
             return self.u[:, :-1], self.u[:, -1]
@@ -365,28 +346,3 @@ class ReLUNetwork(TwoLayerNetwork):
         inputs = self._inputs(X)
         labels = self._labels(self._label_index(y, inputs.shape[0]))
         return inputs, labels, asked, np.asarray(self.inner.predict(inputs) == labels)
-
-    def _contests(
-        self, inputs: Array, index: NDArray[np.intp], ball: AttackBall
-    ) -> Iterator[tuple[NDArray[np.intp], Contests]]:
-        """Blocks of samples, with the functions whose smallest is the margin: one per sample, or one per rival."""
-        V, b = self._layers()
-        K = 1 if self.alpha.ndim == 1 else self.alpha.shape[1]
-        rivals = 1 if self.alpha.ndim == 1 else K - 1
-        size = max(1, BLOCK // max(1, rivals * max(V.shape)))
-        for start in range(0, inputs.shape[0] if rivals else 0, size):
-            rows = np.arange(start, min(start + size, inputs.shape[0]))
-            if self.alpha.ndim == 1:
-                C = (2.0 * index[rows, None] - 1.0) * self.alpha
-            else:
-                others = (index[rows, None] + np.arange(1, K)) % K
-                C = (self.alpha.T[index[rows], None] - self.alpha.T[others]).reshape(rows.size * rivals, -1)
-            spread = np.repeat(rows, rivals)
-            yield rows, Contests(V, b, C, inputs[spread], ball.of(spread))
-
-
-def _worst_rival(points: Array, values: Array, samples: int) -> Array:
-    """Of the points found against the rivals of each sample, the one of the smallest value."""
-    by_rival = values.reshape(samples, -1)
-    picked = by_rival.argmin(axis=1) + np.arange(samples) * by_rival.shape[1]
-    return np.asarray(points[picked])

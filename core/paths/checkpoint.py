@@ -148,7 +148,9 @@ def _require_same(manifest: Path, about: dict[str, Any]) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{manifest} cannot be read ({error}); give another folder.") from error
     own = about["fields"]
-    other = [name for name in sorted({*own, *known}) if own.get(name) != known.get(name)]
+    # What a folder does not name was nothing before there was a field for it.
+    nothing = _hash(None)
+    other = [name for name in sorted({*own, *known}) if own.get(name, nothing) != known.get(name, nothing)]
     other += [name for name in sorted(about) if name != "fields" and about[name] != found.get(name)]
     if other:
         raise InputError(

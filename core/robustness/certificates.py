@@ -4,7 +4,7 @@ Everything here is a proof up to rounding, which is on the safe side: `Certifier
 class against every attack of a radius.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.threat import ROUNDING, AttackSet
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.networks.relu_contests import exact_margins, lower_margins
 from cvxrobust.core.robustness import forests, trees
 from cvxrobust.core.robustness.boxes import BoxCertifier, judges_boxes, radii_around
 from cvxrobust.core.robustness.contest import Index
@@ -97,6 +98,8 @@ class QuadraticCertifier(_Measured):
 class ReLUCertifier:
     """ReLU networks: linear relaxation of what changes its sign; rows in between by integer programming, if asked.
 
+    Of the range of inputs boxes make use, norm inf.
+
     Args:
         network: Without a standardizer.
         seconds: For exact answers, all rows and radii together; 0 for none.
@@ -112,7 +115,7 @@ class ReLUCertifier:
 
     def held(self, attacks: AttackSet, index: Index, radii: Array) -> Held:
         """The largest radius first: a certificate holds inside every smaller ball, too."""
-        model = NetworkModel(replace(self.network, norm=attacks.ball.norm, ellipsoid=attacks.ball.ellipsoid))
+        model = NetworkModel(self.network)
         network, labels = model.model, np.asarray(model.classes)[index]
         assert isinstance(network, ReLUNetwork)
         right = model.predicted(attacks.X) == index
@@ -121,11 +124,11 @@ class ReLUCertifier:
         for place, k in enumerate(order):
             rows = np.flatnonzero(right & ~done)
             if rows.size:
-                X, y, r = attacks.X[rows], labels[rows], radii[k]
-                lower = network.lower_bound(X, y, r)
-                if self.seconds and (left := lower <= 0.0).any():
-                    share = self.seconds / (radii.size - place)
-                    found = network.exact_worst_case(X[left], y[left], r, time_limit=share)
+                X, ball = attacks.of(rows).of_radius(float(radii[k])).cut_off()
+                lower = lower_margins(network, X, index[rows], ball)
+                if self.seconds and (left := np.flatnonzero(lower <= 0.0)).size:
+                    share, own = self.seconds / (radii.size - place), rows[left]
+                    found = exact_margins(network, X[left], labels[own], index[own], ball.of(left), share)
                     lower[left] = np.maximum(lower[left], found.lower)
                 done[rows] = lower > 0.0
             held[k] = done
@@ -194,7 +197,7 @@ def certifier_of(model: Model, ball: AttackBall, ranged: bool, seconds: float) -
     Args:
         model: The classifier.
         ball: The attacks.
-        ranged: Whether inputs have a range, which no certificate here makes use of.
+        ranged: Whether inputs have a range, which proofs of networks make use of in boxes alone.
         seconds: For exact answers about ReLU networks, and about polynomial ones in boxes.
     """
     inner = model.inner if isinstance(model, NetworkModel) else model.model

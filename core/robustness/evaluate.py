@@ -13,6 +13,7 @@ from cvxrobust.core.attacks.threat import AttackSet, Threat, checked_threat
 from cvxrobust.core.errors import CvxRobustError, InputError
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.networks.relu_contests import exact_margins
 from cvxrobust.core.robustness import trees
 from cvxrobust.core.robustness.attacks import Attack, Best, Effort, named_attacks
 from cvxrobust.core.robustness.boxes import CoordinateDescent, judges_boxes
@@ -242,8 +243,8 @@ def _own_attacks(view: Model, attacks: AttackSet, seconds: float) -> dict[str, A
         best.offer(points, model.margins(points, index))
 
     def mixed_integer(model: Model, own: AttackSet, index: Index, best: Best, effort: Effort) -> None:
-        judged = inner.replace(norm=own.ball.norm, ellipsoid=own.ball.ellipsoid)
-        found = judged.exact_worst_case(own.X, labels[index].tolist(), own.radius, time_limit=seconds)
+        X, ball = own.cut_off()
+        found = exact_margins(inner, X, labels[index].tolist(), index, ball, seconds)
         points = own.clipped(found.points)
         best.offer(points, model.margins(points, index))
 

@@ -11,6 +11,7 @@ from cvxrobust.core.attacks.largest_radius import largest_certified
 from cvxrobust.core.attacks.threat import AttackSet, Threat
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.networks.relu_contests import lower_margins
 from cvxrobust.core.robustness.boxes import BoxCertifier, judges_boxes, radii_around
 from cvxrobust.core.robustness.contest import Index
 from cvxrobust.core.robustness.models import NetworkModel
@@ -101,7 +102,5 @@ class LabelProofs:
         attacks = self.attacks.of(rows).of_radii(radius)
         if isinstance(self.network, PolynomialNetwork):
             return BoxCertifier(self.network, 0.0).proved(attacks, self.index[rows])
-        ball = attacks.ball
-        judged = self.network.replace(norm=ball.norm, ellipsoid=ball.ellipsoid, classes=None)
-        labels = judged.predict(attacks.X)
-        return np.asarray(judged.lower_bound(attacks.X, labels, radius) > 0.0)
+        X, ball = attacks.cut_off()
+        return np.asarray(lower_margins(self.network, X, self.index[rows], ball) > 0.0)

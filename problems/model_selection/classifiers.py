@@ -205,6 +205,8 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
         attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
             units without `standardize`), or ``"data"``, the data's units.
+        bounds: With norm "inf" the range that inputs stay in under attack, whatever `attack_units`: the least and the
+            largest values, each a number or one for each feature, in the data's units; None for none.
         calibration: How outputs of the last network become the probabilities of `predict_proba`, as for
             `PolynomialClassifier`. Its folds keep rows together that come again, but no groups.
 
@@ -257,6 +259,7 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         directions: ArrayLike | None = None,
         immutable: object = None,
         attack_units: str = STANDARDIZED,
+        bounds: Range = None,
         calibration: str | None = None,
     ) -> None:
         self.threat_radius = threat_radius
@@ -289,6 +292,7 @@ class ReLUClassifierCV(CrossValidatedClassifier):
         self.directions = directions
         self.immutable = immutable
         self.attack_units = attack_units
+        self.bounds = bounds
         self.calibration = calibration
 
     @property
@@ -302,6 +306,8 @@ class ReLUClassifierCV(CrossValidatedClassifier):
 
     def attacked_score(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
         """Accuracy under the attacks found at each radius, shape (k,): at least the true robust accuracy."""
+        if self.bounds is not None:
+            return self._in_range(X, y, radii).attacked
         inputs = self._inputs(X)
         accuracies: Array = self.network_.attacked_accuracy(inputs, y, radii, self.norm)
         return accuracies
@@ -315,7 +321,7 @@ class ReLUClassifierCV(CrossValidatedClassifier):
             random_state=seed, standardize=self.standardize, backend=self.backend, method=self.method,
             tolerance=self.tolerance, time_limit=self.time_limit, class_weight=self.class_weight, scale=self.scale,
             covariance=self.covariance, directions=self.directions, immutable=self.immutable,
-            attack_units=self.attack_units, calibration=self.calibration,
+            attack_units=self.attack_units, bounds=self.bounds, calibration=self.calibration,
         )  # fmt: skip
 
     def _training_norm(self, norm: Norm) -> Norm:

@@ -12,7 +12,7 @@ from cvxrobust.problems.model_selection.grids import BETAS, checked_gates
 from cvxrobust.problems.model_selection.scoring import SQUARED
 from cvxrobust.problems.model_selection.surface import BEST
 from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION
-from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Shape
+from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Range, Shape
 from cvxrobust.problems.sklearn_estimators.regressors import PolynomialRegressor, ReLURegressor
 
 
@@ -199,6 +199,8 @@ class ReLURegressorCV(CrossValidatedRegressor):
         immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
         attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
             units without `standardize`), or ``"data"``, the data's units.
+        bounds: With norm "inf" the range that inputs stay in under attack, whatever `attack_units`: the least and the
+            largest values, each a number or one for each feature, in the data's units; None for none.
 
     Attributes:
         best_params_: What was chosen: beta, radius and n_gates, also as `beta_`, `radius_` and `n_gates_`.
@@ -251,6 +253,7 @@ class ReLURegressorCV(CrossValidatedRegressor):
         directions: ArrayLike | None = None,
         immutable: object = None,
         attack_units: str = STANDARDIZED,
+        bounds: Range = None,
     ) -> None:
         self.threat_radius = threat_radius
         self.norm: Norm = norm
@@ -282,6 +285,7 @@ class ReLURegressorCV(CrossValidatedRegressor):
         self.directions = directions
         self.immutable = immutable
         self.attack_units = attack_units
+        self.bounds = bounds
 
     @property
     def n_gates_(self) -> int:
@@ -297,7 +301,7 @@ class ReLURegressorCV(CrossValidatedRegressor):
             random_state=seed, standardize=self.standardize, backend=self.backend, method=self.method,
             tolerance=self.tolerance, time_limit=self.time_limit, scale=self.scale,
             covariance=self.covariance, directions=self.directions, immutable=self.immutable,
-            attack_units=self.attack_units,
+            attack_units=self.attack_units, bounds=self.bounds,
         )  # fmt: skip
 
     def _training_norm(self, norm: Norm) -> Norm:

@@ -9,6 +9,7 @@ from cvxrobust.core.attacks.norms import Norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.weights import ClassWeight
+from cvxrobust.problems.data.ranges import OUTSIDE
 from cvxrobust.problems.relu import choices as relu_choices
 from cvxrobust.problems.relu.base import ReLUProblem
 from cvxrobust.problems.relu.fields import ReLUArguments
@@ -34,6 +35,10 @@ class AdversarialReLU(ReLUProblem):
     Attacks may have a shape, ``D = S e`` with ``||e||_p <= radius``: all this is then true with ``||S'v||_q`` in place
     of ``||v||_q``, and the network keeps S, so that it is judged by the attacks that it was trained for.
 
+    With `bounds`, the range of inputs, the boxes of norm inf are cut off where the range ends: other centres c_i and
+    half-widths h_ik, row by row. All this is then true with c_i in place of x_i, from the patterns of the gates on, and
+    ``sum_k h_ik |v_k|`` in place of ``radius ||v||_1``.
+
     Args:
         X: Inputs, shape (n, d); anything NumPy reads as numbers.
         y: Labels -1 or +1, or two texts (the second in sorted order is positive), shape (n,); more than two classes of
@@ -49,6 +54,9 @@ class AdversarialReLU(ReLUProblem):
             the others it must be a diagonal, of squares of scales.
         directions: With norm 2, shape (d, q), in the units of X: attacks are ``directions @ e`` with ``||e||_2 <=
             radius``. At most one of scale, covariance and directions.
+        bounds: With norm "inf" the least and the largest value of inputs, each a number or of shape (d,): attacked
+            inputs stay between.
+        outside: What becomes of rows outside of it: ``"refuse"`` or ``"clip"``.
         beta: Weight of the penalty, above 0.
         loss: ``"hinge"``, ``"squared_hinge"`` or ``"logistic"``; of targets ``"squared"``, ``"absolute"`` or
             ``"huber"`` (``"huber:M"`` for another threshold).
@@ -80,7 +88,8 @@ class AdversarialReLU(ReLUProblem):
     def __init__(
         self, X: ArrayLike, y: ArrayLike, radius: ArrayLike, patterns: ArrayLike | None = None, *,
         norm: Norm = "inf", scale: ArrayLike | None = None, covariance: ArrayLike | None = None,
-        directions: ArrayLike | None = None, beta: float = 1e-2, loss: str = "hinge",
+        directions: ArrayLike | None = None, bounds: tuple[ArrayLike, ArrayLike] | None = None,
+        outside: str = OUTSIDE[0], beta: float = 1e-2, loss: str = "hinge",
         formulation: Formulation | None = None,
         bound: str | None = None, gates: ArrayLike | None = None, n_gates: int | None = None, seed: int = 0,
         bias: bool = False, regate: int = 0, multiclass: str | None = None, resample: bool = False,
@@ -88,9 +97,9 @@ class AdversarialReLU(ReLUProblem):
         sample_weight: ArrayLike | None = None, class_weight: ClassWeight = None,
     ) -> None:  # fmt: skip
         given = ReLUArguments(
-            X, y, radius, patterns, threat=Threat(norm, scale, covariance, directions), beta=beta, loss=loss,
+            X, y, radius, patterns, threat=Threat(norm, scale, covariance, directions, bounds), beta=beta, loss=loss,
             formulation=formulation, bound=bound, gates=gates, n_gates=n_gates, seed=seed, bias=bias, regate=regate,
             multiclass=multiclass, resample=resample, slots=slots, grow=grow, grow_gain=grow_gain,
-            sample_weight=sample_weight, class_weight=class_weight,
+            sample_weight=sample_weight, class_weight=class_weight, outside=outside,
         )  # fmt: skip
         self._settle(**relu_choices.checked(given, self.losses))

@@ -179,7 +179,8 @@ class GatedForm:
     def size(self) -> ConicSize:
         """Sizes of the programme."""
         n, (K, C, D) = self.program.X.shape[0], self.program.shape
-        entries = n * K * C * D + self.pairs[0].size * C * (D + 1) + 2 * K * C * D
+        norms = self.slot_norms.d if self.program.attack.widths is not None else 1
+        entries = n * K * C * D + self.pairs[0].size * C * (D + norms) + 2 * K * C * D
         # Each row of a sample's norm holds one unknown of every slot, or as many as a direction of the attacks has.
         coupled = self.attacked.size * C * K * self.program.attack.axes(D).nnz
         # Every sample's row holds every unknown of the slots.
@@ -251,7 +252,7 @@ class GatedForm:
                 moves = program.attack.pushed(self.sample_norms.pulls(samples))
                 attacks[self.attacked] = moves.reshape(-1, C, d) / mass[self.attacked, :, None]
             if self.slot_norms.m:
-                pulled = np.einsum("i,ikc->kc", program.attack.radius, mu)[..., None]
+                pulled = np.einsum("id,ikc->kcd", program.attack.extent, mu)
                 directions = program.attack.pushed(self.slot_norms.pulls(slots)).reshape(K, C, d) / pulled
         return GatedMultipliers(theta, attacks, mu, directions, omega)
 
@@ -332,13 +333,22 @@ class GatedForm:
             0: sparse.csr_array((data, (np.repeat(np.arange(count), D), columns.ravel())), shape)
         }
         if self.slot_norms.m:
-            reach = sparse.csr_array(
-                (program.attack.radius[sample], (np.arange(count), slot * C + output)), (count, K * C)
-            )
-            parts[2] = reach @ self.slot_norms.read
+            parts[2] = self._reach(sample, slot * C + output)
         if program.rules.one_sided:
             parts[4] = -sparse.eye_array(count)
         return self._row(parts, count)
+
+    def _reach(self, sample: Index, vectors: Index) -> sparse.csr_array:
+        """``r_i N_i(u)`` of some samples and slots' vectors from the auxiliaries of the slots, a row for each pair."""
+        attack, norms, count = self.program.attack, self.slot_norms, sample.size
+        if attack.widths is None:
+            reach = sparse.csr_array((attack.radius[sample], (np.arange(count), vectors)), (count, norms.m))
+            return sparse.csr_array(reach @ norms.read)
+        # The auxiliaries are bounds of the absolute values of what attacks see, and boxes weigh them.
+        weights = attack.radius[sample, None] * attack.widths[sample]
+        columns = (vectors * norms.d)[:, None] + np.arange(norms.d)
+        places = np.repeat(np.arange(count), norms.d), columns.ravel()
+        return sparse.csr_array((weights.ravel(), places), (count, norms.auxiliaries))
 
     def _slot_norms(self) -> sparse.csr_array:
         norms, (K, C, D) = self.slot_norms, self.program.shape
@@ -355,6 +365,8 @@ class GatedForm:
         weights = sparse.csr_array((program.gates * program.signs)[self.attacked])
         touched = sparse.kron(sparse.eye_array(C), program.attack.axes(D))
         every = sparse.kron(weights, touched)
+        if program.attack.widths is not None:
+            every = sparse.diags_array(np.repeat(program.attack.widths[self.attacked], C, axis=0).ravel()) @ every
         return self._row({0: -(norms.place @ every), 3: -norms.fill}, norms.rows)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cvxrobust.core.arguments import flag, number, whole, word
+from cvxrobust.core.attacks.norms import GEOMETRIES, check_norm
 from cvxrobust.core.errors import InputError, UnknownNameError
 from cvxrobust.core.losses.by_name import MARGIN_LOSSES, loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS, GateRules
@@ -14,6 +15,7 @@ from cvxrobust.core.strangers import shown
 from cvxrobust.core.validation import as_numbers, checked_inputs, checked_labels
 from cvxrobust.core.weights import Weighing, weighing
 from cvxrobust.problems.data.parameters import attack_fields, checked_beta, checked_class_weight, checked_radius
+from cvxrobust.problems.data.ranges import checked_range, within_range
 from cvxrobust.problems.data.repeated_rows import distinct_rows
 from cvxrobust.problems.relu.fields import ReLUArguments, ReLUFields
 from cvxrobust.problems.relu.gates import cones as gate_cones
@@ -23,7 +25,7 @@ from cvxrobust.problems.relu.gates.slots import BOUNDS, Slots, crossings, signed
 
 Array = NDArray[np.float64]
 MULTICLASS = ("one-versus-all", "vector-output")
-MEANT = ("class_weight", "threat")
+MEANT = ("class_weight", "outside", "threat")
 """What is asked for but not kept as it is: fields follow from it."""
 
 
@@ -66,10 +68,13 @@ def checked(problem: ReLUArguments, losses: tuple[str, ...]) -> dict[str, object
     weighed = weighing(
         problem.sample_weight, checked_class_weight(problem.class_weight, classes, problem.loss), problem.y, n
     )
-    problem, X = _weighed(problem, weighed, n), weighed.of(given)
+    low, high = _range(problem, given.shape[1])
+    problem, X = _weighed(problem, weighed, n), weighed.of(within_range(given, low, high, problem.outside))
     found: dict[str, object] = {
         **{name: getattr(problem, name) for name in (one.name for one in fields(problem)) if name not in MEANT},
         "X": X,
+        "low": low,
+        "high": high,
         "radius": weighed.of(checked_radius(problem.radius, n)),
         "beta": checked_beta(problem.beta),
         **attack_fields(problem.threat, X.shape[1]),
@@ -91,6 +96,21 @@ def checked(problem: ReLUArguments, losses: tuple[str, ...]) -> dict[str, object
         raise InputError(f"resample=True draws gates, but {chosen[0]} are given; leave one of them out.")
     _check_given(problem, *X.shape)
     return found
+
+
+def _range(problem: ReLUArguments, d: int) -> tuple[Array | None, Array | None]:
+    """The least and the largest values of inputs, shapes (d,); None where there is no range."""
+    norm = check_norm(problem.threat.norm)
+    if problem.threat.bounds is not None and not GEOMETRIES[norm].separable:
+        raise InputError(
+            f"bounds are given, but norm is {norm!r}: what a range leaves of a box is a box, and worst cases stay "
+            'exact, which is not so of other balls; give norm="inf", or leave bounds out.'
+        )
+    if problem.threat.bounds is None and problem.outside == "clip":
+        raise InputError(
+            "outside is 'clip', but there are no bounds that rows could lie outside of; leave it out, or give bounds."
+        )
+    return checked_range(problem.threat.bounds, d)
 
 
 def _check_given(problem: ReLUArguments, n: int, d: int) -> None:

@@ -176,7 +176,7 @@ def _moved_inside(cone: GateCone, pair: Pair, inside: ConeInterior | None) -> Pa
 
 def _blind(cone: GateCone, u: Array) -> bool:
     """Whether attacks see nothing of a vector."""
-    return float(cone.attack.dual_norm(u)) <= cone.attack.unnoticed * float(np.linalg.norm(u))
+    return float(cone.there.dual_norm(u)) <= cone.there.unnoticed * float(np.linalg.norm(u))
 
 
 def _holds(cone: GateCone, u: Array, least: float) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.ellipsoid import Ellipsoid
 from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.attacks.ranges import cut_off
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.losses.base import Loss
 from cvxrobust.core.losses.by_name import LOSSES, loss_by_name
@@ -20,6 +21,7 @@ from cvxrobust.core.programs.gated.program import Formulation
 from cvxrobust.core.summary import Summary, counted
 from cvxrobust.core.weights import ClassWeight
 from cvxrobust.problems.data.description import label_words, problem_summary
+from cvxrobust.problems.data.ranges import OUTSIDE
 from cvxrobust.problems.data.row_span import RowSpan
 from cvxrobust.problems.one_versus_all import OneVersusAll
 from cvxrobust.problems.relu.gates.patterns import GateSet
@@ -54,6 +56,7 @@ class ReLUArguments:
     grow_gain: float
     sample_weight: ArrayLike | None = None
     class_weight: ClassWeight = None
+    outside: str = OUTSIDE[0]
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class ReLUFields(OneVersusAll[ReLUNetwork]):
     slots: Slots | None
     grow: int
     grow_gain: float
+    low: Array | None = field(init=False, repr=False, default=None)
+    high: Array | None = field(init=False, repr=False, default=None)
     ellipsoid: Ellipsoid | None = field(init=False, repr=False, default=None)
     found: SharedGates | None = field(init=False, repr=False, default=None)
 
@@ -99,7 +104,8 @@ class ReLUFields(OneVersusAll[ReLUNetwork]):
         fitted = "one-versus-all" if self.multiclass is None else self.multiclass
         labels = label_words(self.y, self.classes, self.loss_function.margin, fitted)
         gates = "gates given" if self.gates is not None or self.patterns is not None else counted(self.n_gates, "gate")
-        return problem_summary(self, labels, f"{self.formulation} form, {gates}{', bias' if self.bias else ''}")
+        network = f"{self.formulation} form, {gates}{', bias' if self.bias else ''}"
+        return problem_summary(self, labels, network, ranged=self.low is not None)
 
     @property
     def loss_function(self) -> Loss:
@@ -111,12 +117,25 @@ class ReLUFields(OneVersusAll[ReLUNetwork]):
         """The formulation itself."""
         return FORMULATIONS[self.formulation]
 
+    @cached_property
+    def _attacked(self) -> tuple[Array, AttackBall]:
+        attack = AttackBall.of_shape(self.norm, self.radius, self.X.shape[1], self.ellipsoid)
+        if self.low is None or self.high is None or not attack.present:
+            return self.X, attack
+        return cut_off(self.X, attack, self.low, self.high)
+
     @property
     def attack(self) -> AttackBall:
-        """The attacks on the inputs, once all about them is checked; where none moves anything, balls of radius 0."""
-        return AttackBall.of_shape(self.norm, self.radius, self.X.shape[1], self.ellipsoid)
+        """The attacks on the middles, once all about them is checked; where none moves anything, balls of radius 0."""
+        return self._attacked[1]
+
+    @property
+    def middles(self) -> Array:
+        """The inputs around which attacks reach, shape (n, d): X, but where a range of inputs cuts off its boxes."""
+        return self._attacked[0]
 
     @cached_property
     def inputs(self) -> Array:
-        """The inputs with the constant of the bias as their last column, if there is one; shape (n, D)."""
-        return np.hstack([self.X, np.ones((self.X.shape[0], 1))]) if self.bias else np.asarray(self.X)
+        """The middles with the constant of the bias as their last column, if there is one; shape (n, D)."""
+        found = np.asarray(self.middles)
+        return np.hstack([found, np.ones((found.shape[0], 1))]) if self.bias else found

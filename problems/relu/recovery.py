@@ -37,8 +37,9 @@ def into_cones(program: GatedProgram, U: Array, memory: Memory) -> Array:
     are blind to attacks.
     """
     lengths = np.linalg.norm(program.X, axis=1)
-    if program.attack.of(lengths == 0.0).present:
-        U = program.attack.unseen(U)
+    there = program.attack.of(lengths == 0.0).together
+    if there.present:
+        U = there.unseen(U)
     sizes = np.sqrt((U**2).sum(axis=2))
     # Half of what counts as rounding is left to the arithmetic of the network.
     outside = (slopes(program, U) < -0.5 * FEASIBLE * lengths[:, None, None] * sizes).any(axis=0)

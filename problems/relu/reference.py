@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cvxrobust.core.programs.gated.evaluation import goals
 from cvxrobust.core.programs.gated.program import GatedProgram
 
@@ -24,27 +26,28 @@ def _single(program: GatedProgram) -> "cvxpy.Problem":
 
     (K, C, D), n = program.shape, program.X.shape[0]
     axes, q = program.attack.axes(D).T, program.attack.geometry.dual
+    boxes = np.ones((n, program.attack.dimension)) if program.attack.widths is None else program.attack.widths
     U = [cvxpy.Variable((K, D)) for _ in range(C)]
     turn = 2.0 * program.gates - 1.0
     constraints: list[cvxpy.Constraint] = []
     values = []
     for c in range(C):
-        size = cvxpy.norm(U[c] @ axes, q, axis=1)
+        sizes = [cvxpy.norm(U[c] @ axes @ np.diag(boxes[i]), q, axis=1) for i in range(n)]
         if program.rules.constrains_gates:
             constraints += [
-                cvxpy.multiply(turn[i], U[c] @ program.X[i]) >= program.attack.radius[i] * size for i in range(n)
+                cvxpy.multiply(turn[i], U[c] @ program.X[i]) >= program.attack.radius[i] * sizes[i] for i in range(n)
             ]
         for i in range(n):
             x, r = program.X[i], program.attack.radius[i]
             H = (program.gates[i] * program.signs) @ U[c]
-            reach = r * cvxpy.norm(H @ axes, q)
+            reach = r * cvxpy.norm(cvxpy.multiply(boxes[i], H @ axes), q)
             if not program.loss_function.margin:
                 values.append(cvxpy.abs(x @ H - program.labels[i, c]) + reach)
                 continue
             margin = program.labels[i, 0] * (x @ H) - reach
             if program.rules.one_sided:
                 harmful = (program.labels[i, 0] * program.signs < 0.0).astype(float)
-                margin -= harmful @ cvxpy.pos(cvxpy.multiply(-turn[i], U[c] @ x) + r * size)
+                margin -= harmful @ cvxpy.pos(cvxpy.multiply(-turn[i], U[c] @ x) + r * sizes[i])
             values.append(margin)
     losses = program.loss_function.expression(cvxpy.hstack(values), goals(program).T.ravel())
     groups = cvxpy.norm(cvxpy.hstack(U) if C > 1 else U[0], 2, axis=1)

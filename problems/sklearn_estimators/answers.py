@@ -16,6 +16,7 @@ from cvxrobust.core.robustness.label_proofs import LabelProofs
 from cvxrobust.core.robustness.report import RobustnessReport
 from cvxrobust.core.robustness.sanity import SanityReport, check_sanity
 from cvxrobust.core.strangers import shown
+from cvxrobust.core.validation import as_numbers
 from cvxrobust.problems.sklearn_estimators.base import DATA, Array, NetworkEstimator
 
 SHOWN = 21
@@ -131,6 +132,10 @@ class AnswersAboutLabels(NetworkEstimator):
         )  # fmt: skip
         in_data = threat is None and self.attack_units == DATA and self.standardize
         return replace(report, units="the data's units") if in_data else report
+
+    def _in_range(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> RobustnessReport:
+        """What is proved and found at each radius where inputs stay in their range."""
+        return self.evaluate_robustness(X, y, np.atleast_1d(as_numbers(radii, "radii")))
 
     def _shown(self, radii: ArrayLike | None) -> ArrayLike:
         """Radii of a report where nobody gives others."""

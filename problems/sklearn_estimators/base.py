@@ -295,7 +295,8 @@ class ReLUEstimator(NetworkEstimator):
     def _problem(self, rows: TrainingRows, shape: ShapeArrays) -> AdversarialReLU:
         return AdversarialReLU(
             rows.inputs, rows.targets, rows.radius, norm=self.norm, scale=shape.scale, covariance=shape.covariance,
-            directions=shape.directions, beta=self.beta, loss=self.loss, formulation=self.formulation,
+            directions=shape.directions, bounds=shape.bounds, beta=self.beta, loss=self.loss,
+            formulation=self.formulation,
             n_gates=self.n_gates, bias=self.bias, regate=self.regate, resample=self.resample, seed=self._seed(),
             sample_weight=rows.weights,
         )  # fmt: skip

@@ -187,6 +187,8 @@ class ReLUClassifier(NetworkClassifier, ReLUEstimator):
         immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
         attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
             units without `standardize`), or ``"data"``, the data's units.
+        bounds: With norm "inf" the range that inputs stay in under attack, whatever `attack_units`: the least and the
+            largest values, each a number or one for each feature, in the data's units; None for none.
         calibration: As for `PolynomialClassifier`.
         seed: What `random_state` was called before.
 
@@ -225,6 +227,7 @@ class ReLUClassifier(NetworkClassifier, ReLUEstimator):
         directions: ArrayLike | None = None,
         immutable: object = None,
         attack_units: str = STANDARDIZED,
+        bounds: Range = None,
         calibration: str | None = None,
         seed: int | None = None,
     ) -> None:
@@ -248,17 +251,22 @@ class ReLUClassifier(NetworkClassifier, ReLUEstimator):
         self.directions = directions
         self.immutable = immutable
         self.attack_units = attack_units
+        self.bounds = bounds
         self.calibration = calibration
         self.seed = seed
 
     def certified_score(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
         """Accuracy that no attack of each radius can take, by linear relaxation, shape (k,); units as for `radius`."""
+        if self.bounds is not None:
+            return self._in_range(X, y, radii).certified
         inputs = self._inputs(X)
         accuracies: Array = self.network_.certified_accuracy(inputs, y, radii, self.norm)
         return accuracies
 
     def attacked_score(self, X: ArrayLike, y: ArrayLike, radii: ArrayLike) -> Array:
         """Accuracy under the attacks found at each radius, shape (k,): at least the true robust accuracy."""
+        if self.bounds is not None:
+            return self._in_range(X, y, radii).attacked
         inputs = self._inputs(X)
         accuracies: Array = self.network_.attacked_accuracy(inputs, y, radii, self.norm)
         return accuracies

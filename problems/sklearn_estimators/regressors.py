@@ -8,9 +8,17 @@ from numpy.typing import ArrayLike
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.errors import InputError
 from cvxrobust.core.programs.gated.program import Formulation
+from cvxrobust.core.robustness.target_errors import OutputRange
 from cvxrobust.problems.data.features import ShapeArrays
 from cvxrobust.problems.polynomial.family import DEFAULT_ACTIVATION
-from cvxrobust.problems.sklearn_estimators.base import STANDARDIZED, Array, PolynomialEstimator, ReLUEstimator, Shape
+from cvxrobust.problems.sklearn_estimators.base import (
+    STANDARDIZED,
+    Array,
+    PolynomialEstimator,
+    Range,
+    ReLUEstimator,
+    Shape,
+)
 from cvxrobust.problems.sklearn_estimators.regressing import NetworkRegressor
 from cvxrobust.problems.sklearn_estimators.rows import TrainingRows
 
@@ -150,6 +158,8 @@ class ReLURegressor(NetworkRegressor, ReLUEstimator):
         immutable: Features that attacks cannot touch, whatever the scale of the others: names or numbers, or a mask.
         attack_units: What radii and shapes are in: ``"standardized"``, standard deviations of the features (the data's
             units without `standardize`), or ``"data"``, the data's units.
+        bounds: With norm "inf" the range that inputs stay in under attack, whatever `attack_units`: the least and the
+            largest values, each a number or one for each feature, in the data's units; None for none.
         seed: What `random_state` was called before.
 
     Attributes:
@@ -187,6 +197,7 @@ class ReLURegressor(NetworkRegressor, ReLUEstimator):
         directions: ArrayLike | None = None,
         immutable: object = None,
         attack_units: str = STANDARDIZED,
+        bounds: Range = None,
         seed: int | None = None,
     ) -> None:
         self.radius = radius
@@ -208,6 +219,7 @@ class ReLURegressor(NetworkRegressor, ReLUEstimator):
         self.directions = directions
         self.immutable = immutable
         self.attack_units = attack_units
+        self.bounds = bounds
         self.seed = seed
 
     def certified_errors(self, X: ArrayLike, y: ArrayLike, radius: ArrayLike) -> Array:
@@ -229,8 +241,5 @@ class ReLURegressor(NetworkRegressor, ReLUEstimator):
             radius: One, or one per row; units are those of `radius` in training.
         """
         inputs, targets = self._targeted(X, y)
-        signed = self.network_.replace(regression=False)
-        down, up = (
-            signed.attack(inputs, np.full(targets.size, sign), radius, self.norm).margins for sign in (1.0, -1.0)
-        )
-        return np.asarray(self.target_scale_ * np.maximum(targets - down, -up - targets))
+        found = OutputRange.found(self.network_, inputs, radius, self.threat_)
+        return np.asarray(self.target_scale_ * found.largest_errors(targets))

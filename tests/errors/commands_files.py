@@ -56,7 +56,7 @@ FILES = {
         ("net.npz --data rows.csv --radius 0 --picture x.png", "--picture draws a band over radii, but there is"),
         ("net.npz --data rows.csv --radius .1 --picture none/x.png", "--picture names none/x.png, but nothing can be"),
         ("net.npz --data rows.csv --radius .1 --rows none/x.csv", "--rows names none/x.csv, but nothing can be"),
-        ("net.npz --data rows.csv --radius .1 --bounds 1 0", "bounds are empty at column 0: from 1.33659 to"),
+        ("net.npz --data rows.csv --radius .1 --bounds 1 0", "--bounds 1 0 leave nothing between"),
         ("net.npz --data rows.csv --radius .1 --bounds 1", "--bounds needs 2 values after it"),
         ("net.npz --data rows.csv --radius .1 --steps 0", "steps is 0"),
         ("net.npz --data rows.csv --radius .1 --restarts -1", "restarts is -1"),

@@ -13,15 +13,20 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris, load_wine
 
 from cvxrobust import (
+    AdversarialReLU,
     InputError,
     PolynomialClassifier,
     PolynomialClassifierCV,
     PolynomialRegressor,
     PolynomialRegressorCV,
     ReLUClassifier,
+    ReLUClassifierCV,
     ReLURegressor,
+    ReLURegressorCV,
     Threat,
+    solve,
 )
+from cvxrobust.core.robustness.label_proofs import LabelProofs
 
 QUICK = {"tolerance": 1e-1, "backend": "clarabel"}
 RELU = QUICK | {"n_gates": 5}
@@ -298,6 +303,55 @@ def test_inputs_stay_in_their_range_which_is_the_datas_whatever_the_units(units)
     assert search.score(X, y, sample_radius=np.full(50, 0.3)) == search.robust_score(X, y, 0.3)
 
 
+@pytest.mark.parametrize("units", ["data", "standardized"])
+def test_relu_networks_are_trained_and_judged_in_the_range_of_the_data(units):
+    rng = np.random.default_rng(6)
+    X = np.minimum(rng.exponential(1.0, (40, 3)), 2.0) * [1.0, 100.0, 1e-7]
+    y, score = np.where(X @ [1.0, 0.01, -1e7] > 0.2, "yes", "no"), X @ [1.0, 0.01, -1e7]
+    bounds, radius = ([0.0, 0.0, 0.0], [2.0, 200.0, 2e-7]), 0.3
+    scale = [1.0, 100.0, 1e-7] if units == "data" else None
+    shape = {"attack_units": units, "scale": scale, "norm": "inf", "backend": "clarabel", "n_gates": 4}
+    free, ranged = (ReLUClassifier(radius=radius, bounds=b, **shape).fit(X, y) for b in (None, bounds))
+    own = ranged.network_.standardizer
+    step = np.array(scale) if scale else own.scale
+    problem = AdversarialReLU(
+        own.transform(X), y, radius, norm="inf", beta=ranged.beta, n_gates=4, bias=True, scale=step / own.scale,
+        bounds=[(np.array(end) - own.mean) / own.scale for end in bounds],
+    )  # fmt: skip
+    assert problem.attack.shape == "cut box"
+    assert solve(problem, backend="clarabel").certificate.upper == pytest.approx(ranged.certificate_.upper, rel=1e-6)
+    assert ranged.certificate_.lower < free.certificate_.upper
+    labels, certified = ranged.predict_certified(X, radius)
+    for move in moves("inf", rng, X.shape):
+        points = np.clip(X + radius * step * move, *bounds)
+        np.testing.assert_array_equal(ranged.predict(points)[certified], labels[certified])
+    assert ranged.certified_score(X, y, [radius]) == (certified & (labels == y)).mean()
+    assert ranged.attacked_score(X, y, [radius]) >= ranged.certified_score(X, y, [radius])
+    proofs = (LabelProofs.of(free.network_, X, one.threat_).held(np.full(40, 0.1)) for one in (ranged, free))
+    assert np.greater_equal(*proofs).all()
+    numbers = ReLURegressor(radius=radius, bounds=bounds, formulation="gated", **shape).fit(X, score)
+    least, most = numbers.predict_interval(X)
+    for move in moves("inf", rng, X.shape):
+        found = numbers.predict(np.clip(X + radius * step * move, *bounds))
+        assert ((least - 1e-9 <= found) & (found <= most + 1e-9)).all()
+    errors = numbers.certified_errors(X, score, radius), numbers.attacked_errors(X, score, radius)
+    assert (errors[0] >= errors[1] - 1e-9).all()
+
+
+def test_relu_networks_are_chosen_in_the_range_of_the_data():
+    rng = np.random.default_rng(7)
+    X = rng.uniform(0.0, 1.0, (24, 2))
+    y = np.where(X.sum(axis=1) > 1.0, 1, 0)
+    quick = {
+        "search_tolerance": 1e-1, "betas": 0.1, "radii": [0.1, 0.2], "cv": 2, "gates": 3, "backend": "clarabel",
+        "bounds": (0, 1), "threat_radius": 0.2,
+    }  # fmt: skip
+    search = ReLUClassifierCV(**quick).fit(X, y)
+    assert search.threat_.bounds == (0, 1)
+    assert search.attacked_score(X, y, [0.2]) >= search.certified_score(X, y, [0.2])
+    assert ReLURegressorCV(**quick).fit(X, X[:, 0]).threat_.bounds == (0, 1)
+
+
 def test_ranges_are_for_boxes():
     X, y, _ = data()
     for make in (PolynomialClassifier, PolynomialClassifierCV):
@@ -305,5 +359,9 @@ def test_ranges_are_for_boxes():
             make(bounds=(0, 1)).fit(X, y)
         with pytest.raises(InputError, match="bounds are empty at column 0"):
             make(bounds=(9, 1), norm="inf").fit(X, y)
-    with pytest.raises(InputError, match="lie outside of bounds; give the range that inputs really have"):
-        PolynomialClassifier(bounds=(0, 1), norm="inf").fit(X, y)
+    for make in (PolynomialClassifier, ReLUClassifier):
+        with pytest.raises(InputError, match="lie outside of bounds; give the range that inputs really have"):
+            make(bounds=(0, 1), norm="inf").fit(X, y)
+    for make in (ReLUClassifier, ReLUClassifierCV, ReLURegressor, ReLURegressorCV):
+        with pytest.raises(InputError, match=r'bounds are given, which proofs .* norm is 2; expected norm="inf"'):
+            make(bounds=(0, 1), norm=2).fit(X, (y == y[0]) * 1.0)

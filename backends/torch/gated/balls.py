@@ -26,6 +26,7 @@ class SmoothNorm:
         weight: Diagonal part of the second derivative, shape (..., d).
         factor: It takes ``factor * (gradient other' + other gradient') / 2`` off, shape (..., 1).
         other: The gradient, or one carried along that it approaches, shape (..., d).
+        parts: What each coordinate has of the value, shape (..., d); None where it is no sum over them.
     """
 
     value: Tensor
@@ -33,6 +34,7 @@ class SmoothNorm:
     weight: Tensor
     factor: Tensor
     other: Tensor
+    parts: Tensor | None = None
 
     def curve(self, V: Tensor) -> Tensor:
         """The second derivative times vectors, shape (..., d)."""
@@ -135,11 +137,11 @@ class _SmoothBox(_Ball):
 
     def smoothed(self, G: Tensor, width: Tensor, centred: bool, carried: Tensor | None = None) -> SmoothNorm:
         root = torch.sqrt(G * G + width * width)
-        value = (root - width).sum(-1) if centred else root.sum(-1)
-        gradient = G / root
+        parts = root - width if centred else root
+        value, gradient = parts.sum(-1), G / root
         other = gradient if carried is None else carried
         weight = torch.maximum((width / root) ** 2, 1.0 - other * gradient) / root
-        return SmoothNorm(value, gradient, weight, torch.zeros_like(G[..., :1]), gradient)
+        return SmoothNorm(value, gradient, weight, torch.zeros_like(G[..., :1]), gradient, parts)
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,10 @@ SMOOTH_BALLS: dict[Norm, SmoothBall] = {"inf": _SmoothBox(), 2: _SmoothEuclidean
 
 @dataclass(frozen=True)
 class _ScaledBall:
-    """The image of one under a scale of its coordinates, above 0, shape (d,): points of it are attacks."""
+    """The image of one under a scale of its coordinates, above 0, shape (d,): points of it are attacks.
+
+    Or one image for each of some vectors: the shape of the scale is then that of what is asked about.
+    """
 
     of: SmoothBall
     scale: Tensor
@@ -241,7 +246,8 @@ class _ScaledBall:
     def smoothed(self, G: Tensor, width: Tensor, centred: bool, carried: Tensor | None = None) -> SmoothNorm:
         S = self.scale
         found = self.of.smoothed(S * G, width, centred, None if carried is None else carried / S)
-        return SmoothNorm(found.value, S * found.gradient, S * S * found.weight, found.factor, S * found.other)
+        G, weight, other = S * found.gradient, S * S * found.weight, S * found.other
+        return SmoothNorm(found.value, G, weight, found.factor, other, found.parts)
 
 
 def smooth_ball(attack: AttackBall, like: Tensor) -> SmoothBall:
@@ -256,6 +262,16 @@ def smooth_ball(attack: AttackBall, like: Tensor) -> SmoothBall:
         return found
     scale = torch.as_tensor(shape.scale).to(like)
     return _ScaledBall(found, scale, float(scale.max()))
+
+
+def cut_off(ball: SmoothBall, widths: Tensor | None) -> SmoothBall:
+    """What is left of a box, perhaps a scaled one, for each sample.
+
+    Args:
+        ball: The box.
+        widths: What is left, of the shape of what is asked about; None for all of it.
+    """
+    return ball if widths is None else _ScaledBall(ball, widths, ball.unit)
 
 
 def dual_norm(attack: AttackBall, G: Tensor) -> Tensor:

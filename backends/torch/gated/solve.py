@@ -102,13 +102,14 @@ def at_scale(program: GatedProgram) -> bool:
     (K, _, D), n = program.shape, program.X.shape[0]
     least = LARGE if program.rules.paired else LARGE_GATED
     large = n * K * D >= least or n * K * D * D >= WIDE
-    return not program.rules.constrains_gates and program.shape[1] == 1 and large
+    balls = program.attack.widths is None  # with boxes of their own samples share no dual norm
+    return balls and not program.rules.constrains_gates and program.shape[1] == 1 and large
 
 
 def by_columns(program: GatedProgram) -> bool:
     """Whether a programme is solved on directions in its cones."""
     (K, _, D), n = program.shape, program.X.shape[0]
-    return suits(program) and n >= NARROW * D and n * K * D >= LARGE_CONES
+    return program.attack.widths is None and suits(program) and n >= NARROW * D and n * K * D >= LARGE_CONES
 
 
 def _most(program: GatedProgram) -> int:

@@ -13,6 +13,9 @@ from torch import Tensor
 from cvxrobust.backends.torch.losses import TorchLoss, torch_loss
 from cvxrobust.core import GatedProgram
 
+NOTHING = 1e-12
+"""A share of a box that counts for none, so that nothing is divided by 0."""
+
 
 @dataclass(frozen=True)
 class SmoothingWidths:
@@ -73,6 +76,7 @@ class GatedTensors:
         weights: ``s_k g_ik``, shape (n, K).
         turned: The sign that ``x_i'u_k`` has in the ReLU or constraint of (i, k), 0 where there is none; (n, K).
         reach: The radius there, shape (n, K).
+        widths: What a range leaves of the box of each sample, above 0, shape (n, 1, d); None for all of it.
         attacked: Whether any radius is positive.
         heavy: What the loss of each sample counts in the mean, shape (n, 1); None for all alike.
     """
@@ -86,6 +90,7 @@ class GatedTensors:
     reach: Tensor
     attacked: bool
     heavy: Tensor | None = None
+    widths: Tensor | None = None
 
     @classmethod
     def of(cls, program: GatedProgram, device: str, dtype: torch.dtype) -> Self:
@@ -109,7 +114,22 @@ class GatedTensors:
             tensor(np.where(active, program.attack.radius[:, None], 0.0)),
             attacked,
             None if program.weights is None else tensor(program.weights[:, None]),
+            None if program.attack.widths is None else tensor(program.attack.widths[:, None]).clamp_min(NOTHING),
         )
+
+    def reaches(self, parts: Tensor) -> Tensor:
+        """Sums of parts of the slots' coordinates, shape (K, C, d), times what attacks reach in each; (n, K, C)."""
+        if self.widths is None:
+            return self.reach[..., None] * parts.sum(-1)
+        K, C, d = parts.shape
+        return self.reach[..., None] * (self.widths[:, 0] @ parts.reshape(K * C, d).T).reshape(-1, K, C)
+
+    def pulls(self, mu: Tensor) -> Tensor:
+        """The transpose: sums over samples of mu, shape (n, K, C), times that; shape (K, C, 1), or (K, C, d)."""
+        if self.widths is None:
+            return torch.einsum("ik,ikc->kc", self.reach, mu)[..., None]
+        (n, K, C), w = mu.shape, self.widths[:, 0]
+        return ((self.reach[..., None] * mu).reshape(n, K * C).T @ w).reshape(K, C, -1)
 
     def weighed(self, values: Tensor) -> Tensor:
         """What is said of all samples, shape (n, C), times their weights."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.cli.arguments import TrainingOptions
 from cvxrobust.bench.cli.fields import fields_as_options
+from cvxrobust.bench.cli.training import TrainingOptions
 from cvxrobust.bench.display import (
     EXIT_UNUSABLE,
     clean_errors,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvxrobust.bench.cli import arguments
-from cvxrobust.bench.cli.arguments import TrainingOptions
 from cvxrobust.bench.cli.fields import fields_as_options
+from cvxrobust.bench.cli.training import TrainingOptions
 from cvxrobust.bench.display import (
     EXIT_UNUSABLE,
     Progress,
@@ -165,7 +165,7 @@ def _print(found: "Tuning", quiet: bool) -> None:
 
 def _print_held_out(found: "Tuning") -> None:
     """What the network is worth on rows that had no part in the choice."""
-    from cvxrobust.bench.cli.printing import ERROR_NAMES
+    from cvxrobust.bench.cli.printing import ERROR_NAMES, range_words
 
     threat, known = found.request.threat_radius, found.held_out
     if found.report is None:
@@ -177,6 +177,8 @@ def _print_held_out(found: "Tuning") -> None:
         f"{percent(known['attacked_at_threat'])} withstand l{found.request.norm} attacks of radius {threat:g} (by "
         f"{found.report.certificate})."
     )
+    if (bounds := found.training.bounds) is not None:
+        print(f"Inputs under these attacks stay {range_words(bounds)}.")
 
 
 def _cell(found: "Tuning", b: int, r: int, g: int) -> str:

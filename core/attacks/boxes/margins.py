@@ -8,15 +8,13 @@ from numpy.typing import NDArray
 
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.attacks.quadratic import Quadratic
+from cvxrobust.core.attacks.ranges import ROOM
 from cvxrobust.core.errors import InputError
 
 Array = NDArray[np.float64]
 EPS = float(np.finfo(np.float64).eps)
 LAXER = 4.0
 """How much more rounding is allowed for than in the span of the neurons, because P and slopes are written out."""
-
-ROOM = 4.0
-"""By how many units in the last place of its ends a box is made wider, so that rounding has not made it narrower."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class _Slots:
 
     def __init__(self, given: UnrepairedSlots, rows: NDArray[np.intp], q: Array) -> None:
         self.X, self.attack = given.program.X[rows], given.program.attack.of(rows)
-        self.radius = self.attack.radius
+        self.radius, self.extent = self.attack.radius, self.attack.extent
         self.sides = np.where(given.program.gates[np.ix_(rows, given.slots)], 1.0, -1.0)
         self.fixed, self.caps, self.q = given.fixed, given.theta[rows, None], q.copy()
         self.attacked = bool((self.radius > 0.0).any()) and q.shape[1] > 0
@@ -93,14 +93,16 @@ class _Slots:
         """B of each slot, shape (m, D)."""
         B = self.fixed + (self.sides * mu).T @ self.X
         if self.attacked:
-            B[:, : self.q.shape[1]] += (self.radius @ mu)[:, None] * self.q
+            B[:, : self.q.shape[1]] += (mu.T @ self.extent) * self.q
         return np.asarray(B)
 
     def slope(self, B: Array) -> Array:
         """Derivative of ``||B||^2 / 2`` in mu, shape (rows, m)."""
         found = self.sides * (self.X @ B.T)
         if self.attacked:
-            found += self.radius[:, None] * (B[:, : self.q.shape[1]] * self.q).sum(axis=1)
+            parts = B[:, : self.q.shape[1]] * self.q
+            # Of balls that are not cut off all coordinates count alike.
+            found += self.extent @ (parts if self.attack.widths is not None else parts.sum(axis=1, keepdims=True)).T
         return np.asarray(found)
 
     def run(self, mu: Array, target: float, stopped: Callable[[], bool]) -> tuple[Array, Array]:
@@ -138,8 +140,7 @@ class _Slots:
 
     def _turn(self, B: Array, mu: Array) -> None:
         """The directions that shorten the vectors most, mu given."""
-        mass = self.radius @ mu
-        some = mass > 0.0
-        d = self.q.shape[1]
-        wanted = self.q[some] - B[some, :d] / mass[some, None]
-        self.q[some] = self.attack.nearest(wanted)
+        mass = mu.T @ self.extent
+        some, d = (mass > 0.0).any(axis=1), self.q.shape[1]
+        pulled = np.where(mass > 0.0, B[:, :d] / np.where(mass > 0.0, mass, 1.0), 0.0)
+        self.q[some] = self.attack.nearest(self.q[some] - pulled[some])

@@ -22,6 +22,9 @@ y_i - mean_i phi*(n omega_i)`` (`cvxrobust.core.losses.residual`), for squares `
 weights of samples enter as in all conjugates. With C outputs everything carries an output index and ``||B_k||`` is the
 Frobenius norm.
 
+Where boxes are cut off, ``r_i p_i`` and ``r_i q_k`` stand for ``r_i w_i * p_i`` and ``r_i w_i * q_k``, the attacks that
+p_i and q_k are on sample i (`AttackBall.extent`).
+
 Where X was computed from other data, each x_i may be off by `uncertainty_i`: ``||B_k||`` is then at most what it is
 computed to be plus ``sum_i (g_ik omega_i + mu_ik) uncertainty_i``, which is counted as rounding is. So is what rounding
 makes of ``S e`` where S is no diagonal (`AttackBall.unnoticed`).
@@ -188,9 +191,7 @@ def _tightened_together(
         slots = over[program.signs[over] == sign]
         if slots.size:
             own = np.where(program.gates[:, slots], m.mu[:, slots, 0], -m.mu[:, slots, 0]).T @ program.X
-            own[:, : program.attackable] += (program.attack.radius @ m.mu[:, slots, 0])[:, None] * m.directions[
-                slots, 0
-            ]
+            own[:, : program.attackable] += (m.mu[:, slots, 0].T @ program.attack.extent) * m.directions[slots, 0]
             unrepaired = UnrepairedSlots(program, slots, B[slots, 0] - own, m.theta[:, 0])
             mu[:, slots, 0], directions[slots, 0] = shortened(
                 unrepaired, m.mu[:, slots, 0], m.directions[slots, 0], target, stopped
@@ -243,13 +244,13 @@ def brackets(program: GatedProgram, m: GatedMultipliers) -> tuple[Array, Array]:
     omega = m.reach
     weights = program.gates * program.signs
     points = (signs * m.theta)[..., None] * program.X[:, None, :]
-    points[..., :d] += (program.attack.radius[:, None] * omega)[..., None] * m.attacks
+    extent = program.attack.extent
+    points[..., :d] += extent[:, None, :] * omega[..., None] * m.attacks
     B = (weights.T @ points.reshape(-1, C * D)).reshape(K, C, D)
     if m.mu.any():
         turned = np.where(program.gates[..., None], m.mu, -m.mu)
         B += np.einsum("ikc,id->kcd", turned, program.X, optimize=True)
-        pull = np.einsum("i,ikc->kc", program.attack.radius, m.mu)
-        B[..., :d] += pull[..., None] * m.directions
+        B[..., :d] += np.einsum("id,ikc->kcd", extent, m.mu, optimize=True) * m.directions
     lengths = np.linalg.norm(program.X, axis=1)
     reach = lengths + program.attack.radius * program.attack.euclidean_reach
     mass = program.gates.T @ (omega.sum(axis=1) * reach) + np.einsum("ikc,i->k", m.mu, reach, optimize=True)

@@ -3,7 +3,7 @@
 With the sides s_i = 2 g_i - 1 of a pattern g, radii r_i and the dual norm N of the attack (a bias left out), the cone
 of the pattern is ``{u : s_i x_i'u >= r_i N(u) for all i}``. It is convex: each slack ``s_i x_i'u - r_i N(u)`` is
 concave and positively homogeneous, hence superadditive. Samples that are 0 leave ``r_i N(u) <= 0``: attacks see
-nothing of u.
+nothing of u. Where boxes are cut off, ``r_i N`` is the norm of each sample's own.
 """
 
 from dataclasses import dataclass, replace
@@ -51,13 +51,15 @@ class GateCone:
     Args:
         turned: ``s_i x_i / ||x_i||_2``, shape (m, D); without what attacks see of it where the cone is flat.
         attack: The attacks, their radii divided likewise: ``r_i / ||x_i||_2``, shape (m,).
-        flat: Whether some sample is 0 and attacked, so that every vector of the cone has ``N(u) = 0``. Its interior is
-            then that within these vectors.
+        flat: Whether some sample is 0 and attacked, so that of every vector of the cone attacks there see nothing,
+            ``N(u) = 0``. Its interior is then that within these vectors.
+        there: The attacks on samples that are 0.
     """
 
     turned: Array
     attack: AttackBall
     flat: bool
+    there: AttackBall
 
     @classmethod
     def of(cls, X: Array, pattern: Patterns, attack: AttackBall) -> Self:
@@ -65,19 +67,19 @@ class GateCone:
         sizes = np.linalg.norm(X, axis=1)
         some = sizes > 0.0
         sides = np.where(pattern[some], 1.0, -1.0) / sizes[some]
-        near = replace(attack, radius=attack.radius[some] / sizes[some])
-        turned, flat = sides[:, None] * X[some], attack.of(~some).present
-        return cls(attack.unseen(turned) if flat else turned, near, flat)
+        near, there = attack.of(some), attack.of(~some).together
+        near, turned = replace(near, radius=near.radius / sizes[some]), sides[:, None] * X[some]
+        return cls(there.unseen(turned) if there.present else turned, near, there.present, there)
 
     def slacks(self, u: Array) -> Array:
         """``(s_i x_i'u - r_i N(u)) / ||x_i||``; u is in the cone if none is negative (and N(u) = 0 if it is flat)."""
-        return np.asarray(self.turned @ u - self.attack.radius * float(self.attack.dual_norm(u)))
+        return np.asarray(self.turned @ u - self.attack.reaches(u))
 
     def cuts(self, u: Array, rows: NDArray[np.intp]) -> Array:
         """Rows a with ``a'v >= slack_i(v)`` for every v, equality at v = u; shape (rows.size, D)."""
         a: Array = self.turned[rows].copy()
         if d := self.attack.attackable:
-            a[:, :d] -= self.attack.radius[rows, None] * self.attack.maximiser(u)
+            a[:, :d] -= self.attack.extent[rows] * self.attack.maximiser(u)
         return a
 
 
@@ -182,7 +184,7 @@ def _is_active(cone: GateCone, effect: Array, cuts: Array) -> bool:
     from scipy.optimize import linprog  # slow to import, and not every problem has cones
 
     D = effect.size
-    seen = cone.attack.axes(D).toarray() if cone.flat else np.empty((0, D))
+    seen = cone.there.axes(D).toarray() if cone.flat else np.empty((0, D))
     for _ in range(ROUNDS):
         found = linprog(
             -effect,

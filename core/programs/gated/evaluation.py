@@ -2,7 +2,9 @@
 
 Notation: samples (x_i, y_i), attacks ``||D||_p <= r_i`` with the dual norm ``N(g) = ||g||_q`` (a bias coordinate left
 out; attacks with a shape, ``D = S e`` and ``||e||_p <= r_i``, have ``N(g) = ||S'g||_q``, and nothing else changes);
-slots k with sign s_k, gates g_ik in {0, 1} and a vector u_k; ``H_i = sum_k s_k g_ik u_k``. The network is
+slots k with sign s_k, gates g_ik in {0, 1} and a vector u_k; ``H_i = sum_k s_k g_ik u_k``. All that is asked of
+``r_i N(g)`` is that it is the most that an attack on sample i adds to ``g'x``: where a range of inputs cuts boxes off,
+x_i is the middle of what is left, and ``r_i N`` stands for ``r_i N_i``, ``N_i(g) = sum_k w_ik |S'g|_k``. The network is
 
     f(x) = sum_k s_k relu(x'u_k),   trained on   mean_i loss(min_D y_i f(x_i + D)) + beta sum_k ||u_k||_2.
 
@@ -120,7 +122,7 @@ def values(program: GatedProgram, U: Array) -> Array:
         program, U = replace(program, gates=program.gates[:, used], signs=program.signs[used]), U[used]
     H = sums(program, U)
     f = np.einsum("id,icd->ic", program.X, H)
-    reach = program.attack.radius[:, None] * program.attack.dual_norm(H)
+    reach = program.attack.reach(H)
     if not program.loss_function.margin:
         return np.asarray(np.abs(f - program.labels) + reach)
     margins = program.labels * f - reach
@@ -145,7 +147,7 @@ def slopes(program: GatedProgram, U: Array) -> Array:
     K, C, D = U.shape
     z = (program.X @ U.reshape(K * C, D).T).reshape(program.X.shape[0], K, C)
     turned = np.where(program.gates[..., None], z, -z)
-    return np.asarray(turned - program.attack.radius[:, None, None] * program.attack.dual_norm(U))
+    return np.asarray(turned - program.attack.reaches(U))
 
 
 def sample_losses(program: GatedProgram, U: Array) -> Array:

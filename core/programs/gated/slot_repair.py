@@ -24,7 +24,7 @@ GENERATION_ROUNDS = 60
 def slot_part(program: GatedProgram, k: int, mu: Array, direction: Array) -> Array:
     """What mu and q add to the vector of a slot, shape (D,)."""
     part = np.where(program.gates[:, k], mu, -mu) @ program.X
-    part[: direction.size] += (program.attack.radius @ mu) * direction
+    part[: direction.size] += (mu @ program.attack.extent) * direction
     return np.asarray(part)
 
 
@@ -66,12 +66,12 @@ def repair_slot(slot: UnrepairedSlot, rows: NDArray[np.intp], caps: Array | None
     attacked = program.attack.of(rows).present
     for _ in range(REPAIR_ROUNDS if attacked else 1):
         generators = turned.copy()
-        generators[:, :d] += program.attack.radius[rows, None] * direction
+        generators[:, :d] += program.attack.extent[rows] * direction
         found = np.zeros_like(mu)
         found[rows] = _least_squares(generators, fixed, caps, best[0][rows])
         bracket = slot.bracket(found, direction)
         # For this mu, the q that shortens B most lies opposite to it.
-        turned_direction = _shortening(program.attack, bracket[:d], float(program.attack.radius @ found), direction)
+        turned_direction = _shortening(program.attack, bracket[:d], found @ program.attack.extent, direction)
         length = float(np.linalg.norm(slot.bracket(found, turned_direction)))
         if not length < best[2]:
             break
@@ -92,7 +92,7 @@ def generated(slot: UnrepairedSlot, target: float) -> tuple[Array, Array]:
     from scipy.optimize import nnls  # slow to import, and rarely needed
 
     program, k, fixed, mu, direction = slot.program, slot.k, slot.fixed, slot.mu, slot.direction
-    d, radius = direction.size, program.attack.radius
+    d, extent = direction.size, program.attack.extent
     turned = np.where(program.gates[:, k, None], program.X, -program.X)
     owners, directions = np.flatnonzero(mu > 0.0), np.tile(direction, (int((mu > 0.0).sum()), 1))
     bracket = slot.bracket(mu, direction)
@@ -101,8 +101,7 @@ def generated(slot: UnrepairedSlot, target: float) -> tuple[Array, Array]:
     for round_ in range(GENERATION_ROUNDS):
         if best[2] <= target:
             break
-        reach = float(program.attack.dual_norm(bracket))
-        slack = turned @ bracket - radius * reach
+        slack = turned @ bracket - program.attack.reaches(bracket)
         worst = -program.attack.maximiser(bracket)
         new = np.flatnonzero(slack < -1e-12 * (1.0 + np.abs(slack).max(initial=0.0)))
         if round_ > 0:
@@ -113,25 +112,25 @@ def generated(slot: UnrepairedSlot, target: float) -> tuple[Array, Array]:
         owners = np.concatenate([owners, new])
         directions = np.vstack([directions, np.tile(worst, (new.size, 1))])
         generators = turned[owners].copy()
-        generators[:, :d] += radius[owners, None] * directions
+        generators[:, :d] += extent[owners] * directions
         try:
             weights, length = nnls(generators.T, -fixed)
         except RuntimeError:
             break
         bracket = fixed + weights @ generators
         if length < best[2]:
-            best = *_gathered(radius, owners, directions, weights, direction), float(length)
+            best = *_gathered(extent, owners, directions, weights, direction), float(length)
     return best[0], best[1]
 
 
 def _gathered(
-    radius: Array, owners: NDArray[np.intp], directions: Array, weights: Array, otherwise: Array
+    extent: Array, owners: NDArray[np.intp], directions: Array, weights: Array, otherwise: Array
 ) -> tuple[Array, Array]:
     """Weights of samples, and the mean of their directions, which moves as much as they do."""
-    mu = np.bincount(owners, weights, minlength=radius.size).astype(np.float64)
-    pull = weights * radius[owners]
-    total = float(pull.sum())
-    return mu, (pull @ directions) / total if total > 0.0 else otherwise
+    mu = np.bincount(owners, weights, minlength=len(extent)).astype(np.float64)
+    pull = weights[:, None] * extent[owners]
+    total = pull.sum(axis=0)
+    return mu, np.where(total > 0.0, (pull * directions).sum(axis=0) / np.where(total > 0.0, total, 1.0), otherwise)
 
 
 def _least_squares(generators: Array, fixed: Array, caps: Array | None, start: Array) -> Array:
@@ -149,8 +148,12 @@ def _least_squares(generators: Array, fixed: Array, caps: Array | None, start: A
         return start
 
 
-def _shortening(attack: AttackBall, bracket: Array, mass: float, direction: Array) -> Array:
-    """The q of the unit ball that makes ``||rest + mass q||`` least, where ``bracket = rest + mass direction``."""
-    if mass <= 0.0:
+def _shortening(attack: AttackBall, bracket: Array, mass: Array, direction: Array) -> Array:
+    """The q of the unit ball that makes ``||rest + mass q||`` least, where ``bracket = rest + mass direction``.
+
+    The mass is one number, shape (1,), or, of boxes that are cut off, one for each coordinate, shape (d,).
+    """
+    if not (mass > 0.0).any():
         return direction
-    return np.asarray(attack.inside(direction - bracket / mass))
+    moved = direction - bracket / np.where(mass > 0.0, mass, 1.0)
+    return np.asarray(attack.inside(np.where(mass > 0.0, moved, direction)))

@@ -46,7 +46,7 @@ def resampled(X: Array, n_gates: int, seed: int, attack: AttackBall, tries: int 
     """
     wanted, tries = checked_count(n_gates, "n_gates", 1), checked_count(tries, "tries", 1)
     rng = np.random.default_rng(checked_count(seed, "seed", 0))
-    once = distinct_rows(np.column_stack([X, attack.radius]))
+    once = distinct_rows(np.column_stack([X, attack.extent]))
     cone = GateCone.of(X[once], np.ones(once.size, dtype=np.bool_), attack.of(once))
     vectors, seen, asked = np.empty((X.shape[1], 0)), np.empty(0, dtype=np.intp), 0
     while asked < tries and seen.size < wanted:
@@ -76,12 +76,12 @@ def _cleared(cone: GateCone, starts: Array) -> Array:
     d, attack = cone.attack.attackable, cone.attack
     U = starts.copy()
     if cone.flat:
-        U = attack.unseen(U)  # and stays so: without N(u) nothing is ever missing
+        U = cone.there.unseen(U)
     U = unit_rows(U)
     moving = np.arange(len(U))
     for _ in range(STEPS):
         products = U[moving] @ cone.turned.T
-        slacks = np.abs(products) - attack.dual_norm(U[moving])[:, None] * attack.radius
+        slacks = np.abs(products) - attack.reaches(U[moving]).T
         crossing = slacks <= 0.0
         stuck = crossing.any(axis=1)
         moving, products, slacks, crossing = moving[stuck], products[stuck], slacks[stuck], crossing[stuck]
@@ -89,7 +89,7 @@ def _cleared(cone: GateCone, starts: Array) -> Array:
             break
         ascent = np.where(crossing, np.where(products >= 0.0, 1.0, -1.0), 0.0) @ cone.turned
         if d:
-            ascent[:, :d] -= (crossing @ attack.radius)[:, None] * attack.maximiser(U[moving])
+            ascent[:, :d] -= (crossing @ attack.extent) * attack.maximiser(U[moving])
         missing = np.where(crossing, -slacks, 0.0).sum(axis=1)
         length = np.maximum((ascent**2).sum(axis=1), np.finfo(np.float64).tiny)
         U[moving] = unit_rows(U[moving] + (LONG * missing / length)[:, None] * ascent)

@@ -112,14 +112,14 @@ def _worth(
     omega = np.abs(theta) if m.omega is None else m.omega[:, column]
     labels = output_signs(program.loss_function, program.labels[:, column])
     points = (labels * theta)[:, None] * X
-    points[:, :d] += (program.attack.radius * omega)[:, None] * m.attacks[:, column]
+    points[:, :d] += program.attack.extent * omega[:, None] * m.attacks[:, column]
     z = X @ u.T
     gated = sign * (points @ u.T)
     if not program.rules.one_sided:
         # Gates must be the signs of x'u; what an attack adds comes with them.
         gates = z >= 0.0
         return np.where(gates, gated, 0.0).sum(axis=0), sign * (gates.T @ points), np.asarray(gates)
-    reach = program.attack.radius[:, None] * program.attack.dual_norm(u)
+    reach = program.attack.reaches(u)
     bad = (labels * sign < 0.0)[:, None]
     closed = np.where(bad, -theta[:, None] * np.maximum(z + reach, 0.0), 0.0)
     opened = gated - np.where(bad, theta[:, None] * np.maximum(reach - z, 0.0), 0.0)
@@ -127,9 +127,9 @@ def _worth(
     value = np.where(gates, opened, closed).sum(axis=0)
     rising = np.where(bad & ~gates & (z + reach > 0.0), theta[:, None], 0.0)
     falling = np.where(bad & gates & (reach - z > 0.0), theta[:, None], 0.0)
-    pull = program.attack.radius @ (rising + falling)
+    pull = (rising + falling).T @ program.attack.extent
     gradient = sign * (gates.T @ points) - (rising - falling).T @ X
-    gradient[:, :d] -= pull[:, None] * program.attack.maximiser(u)
+    gradient[:, :d] -= pull * program.attack.maximiser(u)
     return value, gradient, np.asarray(gates)
 
 

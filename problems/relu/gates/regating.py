@@ -34,7 +34,7 @@ def regated(program: GatedProgram, U: Array) -> NDArray[np.bool_] | None:
     """
     u = U[:, 0]
     z = program.X @ u.T
-    reach = program.attack.radius[:, None] * program.attack.dual_norm(u)
+    reach = program.attack.reaches(u)
     used = np.linalg.norm(u, axis=1) > 0.0
     signs = np.where(used, z > 0.0, program.gates)
     nothing = np.zeros_like(program.gates)

@@ -61,4 +61,4 @@ def crossings(X: Array, vectors: Array, attack: AttackBall) -> Patterns:
         vectors: Gate vectors, shape (D, P).
         attack: The attacks on each sample.
     """
-    return np.asarray(np.abs(X @ vectors) < attack.radius[:, None] * attack.dual_norm(vectors.T))
+    return np.asarray(np.abs(X @ vectors) < attack.reaches(vectors.T))

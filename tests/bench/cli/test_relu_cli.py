@@ -15,6 +15,7 @@ from cvxrobust.bench.workflows import robustness, training
 from cvxrobust.core.certificate import Certificate
 from cvxrobust.core.contracts.result import Round
 from cvxrobust.core.networks.relu import ReLUNetwork
+from cvxrobust.core.robustness import certificates
 
 SOLVE = ["solve", "--backend", "clarabel", "--quiet", "--beta", 0.01]
 ROBUST = [*SOLVE, "--problem", "adversarial-relu", "--radius", 0.1, "--n-gates", 6]
@@ -356,7 +357,7 @@ def test_exact_settles_what_the_bounds_leave_open(run, csv, network, monkeypatch
     worst = saved.exact_worst_case(rows.X, rows.y, 0.3, "inf")
     truth = float(np.mean(worst.lower > 0.0))
     # Bounds that certify nothing leave every row that no attack turns to the proofs.
-    monkeypatch.setattr(ReLUNetwork, "lower_bound", lambda self, X, *_, **__: np.full(len(X), -1.0))
+    monkeypatch.setattr(certificates, "lower_margins", lambda network, X, *_: np.full(len(X), -1.0))
     evaluate = ["evaluate", network, "--data", csv, "--radius", 0.3, "--split", "all", "--exact"]
     code, out, _ = run(*evaluate, "--json")
     (found,) = pure_json(out)["robust_accuracy"]
@@ -381,7 +382,7 @@ def test_rows_that_run_out_of_time_are_not_proven(run, csv, network, monkeypatch
         return replace(found, lower=np.where(np.arange(len(X)) == 0, found.lower, -np.inf))
 
     monkeypatch.setattr(ReLUNetwork, "exact_worst_case", prove_no_other)
-    monkeypatch.setattr(ReLUNetwork, "lower_bound", lambda self, X, *_, **__: np.full(len(X), -1.0))
+    monkeypatch.setattr(certificates, "lower_margins", lambda network, X, *_: np.full(len(X), -1.0))
     code, out, _ = run(
         *["evaluate", network, "--data", csv, "--radius", 0.1, 0.2, "--split", "all", "--exact", "--time-limit", 6000],
         "--json",

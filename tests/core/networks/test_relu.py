@@ -12,7 +12,7 @@ import torch
 from cvxrobust.core.attacks import relu_bounds, relu_exact
 from cvxrobust.core.attacks.ball import AttackBall
 from cvxrobust.core.errors import InputError, UnknownNameError
-from cvxrobust.core.networks import relu as relu_network
+from cvxrobust.core.networks import relu_contests
 from cvxrobust.core.networks.polynomial import PolynomialNetwork
 from cvxrobust.core.networks.relu import ReLUNetwork
 from cvxrobust.core.networks.standardizer import Standardizer
@@ -326,8 +326,8 @@ def test_radii_may_differ_and_radius_zero_changes_nothing(norm):
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_relaxation_is_exact_where_no_neuron_changes_its_sign(norm):
     for network, X, y in instances(5):
-        t = X @ network._layers()[0].T + network._layers()[1]
-        reach = AttackBall(norm, radius=np.ones(1), attackable=5).dual_norm(network._layers()[0])
+        t = X @ network.layers()[0].T + network.layers()[1]
+        reach = AttackBall(norm, radius=np.ones(1), attackable=5).dual_norm(network.layers()[0])
         radius = 0.9 * (np.abs(t) / reach).min(axis=1)
         lower, found = network.lower_bound(X, y, radius, norm), network.attack(X, y, radius, norm)
         assert (lower < network.margins(X, y)).all()
@@ -441,8 +441,9 @@ def test_the_true_robust_accuracy_lies_between_certified_and_attacked(outputs, n
 def test_blocks_of_samples_do_not_change_the_answers(monkeypatch):
     network, X, y = list(instances(2))[3]
     whole = network.lower_bound(X, y, 0.5), network.exact_worst_case(X, y, 0.5).margins
-    monkeypatch.setattr(relu_network, "BLOCK", 30)
-    assert len(list(network._contests(X, network._label_index(y, 6), AttackBall("inf", np.ones(6), 2)))) == 3
+    monkeypatch.setattr(relu_contests, "BLOCK", 30)
+    index, ball = network._label_index(y, 6), AttackBall("inf", np.ones(6), 2)
+    assert len(list(relu_contests.contests_of(network, X, index, ball))) == 3
     assert network.lower_bound(X, y, 0.5) == pytest.approx(whole[0], rel=1e-9)
     assert network.exact_worst_case(X, y, 0.5).margins == pytest.approx(whole[1], abs=1e-4)
     assert (network.attack(X, y, 0.5).margins >= whole[1] - 1e-4).all()

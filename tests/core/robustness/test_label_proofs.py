@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cvxrobust import PolynomialNetwork, ReLUNetwork, Threat
+from cvxrobust import PolynomialNetwork, ReLUNetwork, Threat, evaluate_robustness
 from cvxrobust.core.attacks.largest_radius import largest_certified
 from cvxrobust.core.networks.standardizer import Standardizer
 from cvxrobust.core.robustness.label_proofs import LabelProofs
@@ -91,6 +91,27 @@ def test_more_is_proved_in_boxes_than_of_the_balls_around_them():
     assert boxes.mean() > 1.05 * 0.5 * balls.mean()
     ranged = LabelProofs.of(network, X, Threat("inf", bounds=(X.min(axis=0), X.max(axis=0)))).radius()
     assert (ranged >= boxes * 0.98).all()
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_more_is_proved_of_relu_networks_where_inputs_have_a_range(outputs):
+    network, X = relu(1, outputs), rows(1)
+    bounds = X.min(axis=0), X.max(axis=0)
+    plain, ranged = (LabelProofs.of(network, X, Threat("inf", bounds=b)) for b in (None, bounds))
+    free, kept = plain.radius(), ranged.radius()
+    assert (kept >= 0.98 * free).all()
+    assert (kept > 1.05 * free).any()
+    proved, rng = np.minimum(kept, 5.0), np.random.default_rng(2)
+    for _ in range(20):
+        points = np.clip(X + proved[:, None] * rng.choice([-1.0, 1.0, 0.3], X.shape), *bounds)
+        np.testing.assert_array_equal(network.predict(points), network.predict(X))
+    y, radii = network.predict(X), [0.1, 0.4]
+    reports = [
+        evaluate_robustness(network, X, y, Threat("inf", bounds=b), radii, exact_seconds=5.0) for b in (None, bounds)
+    ]
+    for report in reports:
+        assert (report.certified <= report.attacked).all()
+    assert (reports[1].certified >= reports[0].certified).all()
 
 
 @pytest.mark.parametrize("make", [polynomial, relu])

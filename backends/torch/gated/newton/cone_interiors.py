@@ -14,6 +14,7 @@ from torch import Tensor
 from cvxrobust.backends.torch.gated.balls import dual_norm, smooth_ball
 from cvxrobust.backends.torch.gated.tensors import GatedTensors
 from cvxrobust.core.arrays import worth_a_look
+from cvxrobust.core.programs.gated.cones import interior
 
 DECAYS = tuple(10.0**-k for k in range(0, 13, 2))
 STEPS = 12
@@ -37,7 +38,7 @@ def interiors(data: GatedTensors, stopped: Callable[[], bool] = lambda: False) -
         stopped: Asked between batches of cones; once it says so, the rest counts as not found.
     """
     (n, D), K = data.X.shape, data.turned.shape[1]
-    size = max(1, BATCH // max(1, n * D))
+    size = 1 if data.widths is not None else max(1, BATCH // max(1, n * D))
     # Slots of either sign often share their gates, and so their cones.
     _, first, owners = np.unique(data.program.gates, axis=1, return_index=True, return_inverse=True)
     vectors, margins = data.X.new_zeros((first.size, D)), data.X.new_full((first.size,), -torch.inf)
@@ -45,9 +46,20 @@ def interiors(data: GatedTensors, stopped: Callable[[], bool] = lambda: False) -
         if stopped():
             break
         some = slice(start, start + size)
+        if data.widths is not None:
+            vectors[start], margins[start] = _inside(data, int(first[start]))
+            continue
         vectors[some], margins[some] = _interiors(data, torch.as_tensor(first[some], device=data.X.device))
     places = torch.as_tensor(owners.reshape(-1), device=data.X.device)
     return vectors[places], margins[places]
+
+
+def _inside(data: GatedTensors, slot: int) -> tuple[Tensor, float]:
+    """The same of one slot whose samples have boxes of their own, which `cvxrobust.core` finds one by one."""
+    found = interior(data.program.X, data.program.gates[:, slot], data.program.attack)
+    if found is None:
+        return data.X.new_zeros(data.X.shape[1]), -np.inf
+    return torch.as_tensor(found.direction).to(data.X), found.margin
 
 
 def _interiors(data: GatedTensors, slots: Tensor) -> tuple[Tensor, Tensor]:

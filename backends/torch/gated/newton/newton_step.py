@@ -191,7 +191,7 @@ def _blocks(point: NewtonPoint) -> Tensor:
         pull = (point.omega * data.radius)[..., None] * point.sums.diagonal
         diagonal[..., :d] += (data.weights.abs().T @ pull.reshape(-1, C * d)).reshape(K, C, d)
     if point.slots is not None:
-        diagonal[..., :d] += point.weight_of_slots()[..., None] * point.slots.diagonal
+        diagonal[..., :d] += point.weight_of_slots() * point.slots.diagonal
     blocks = blocks + torch.diag_embed(diagonal)
     if point.bend is not None and bool((point.bend > 0.0).any()):
         blocks = blocks + _grams(data.X, (data.weights**2)[..., None] * point.bend[:, None, :])
@@ -200,12 +200,26 @@ def _blocks(point: NewtonPoint) -> Tensor:
     blocks = blocks + _grams(data.X, point.stiff)
     if point.slots is not None:
         # (turned x + r q)(turned x + r q)', the first product of the four is there already.
-        crossed = torch.einsum("ikc,ik,id->kcd", point.stiff, data.turned * data.reach, data.X)
-        blocks[..., :, :d] += crossed[..., :, None] * point.slots.gradient[..., None, :]
-        blocks[..., :d, :] += point.slots.gradient[..., :, None] * crossed[..., None, :]
-        own = torch.einsum("ikc,ik->kc", point.stiff, data.reach**2)[..., None, None]
+        crossed, own = _reaching(point, point.stiff)
+        pushed = crossed * point.slots.gradient[..., None, :]
+        blocks[..., :, :d] += pushed
+        blocks[..., :d, :] += pushed.mT
         blocks[..., :d, :d] += own * point.slots.gradient[..., :, None] * point.slots.gradient[..., None, :]
     return blocks
+
+
+def _reaching(point: NewtonPoint, stiff: Tensor) -> tuple[Tensor, Tensor]:
+    """``sum_i stiff turned x_i r_i'`` and ``sum_i stiff r_i r_i'``, shapes (K, C, D, 1) and (K, C, 1, 1).
+
+    Of boxes that are cut off r_i has an entry for each coordinate: (K, C, D, d) and (K, C, d, d).
+    """
+    data = point.data
+    weights = stiff * (data.turned * data.reach)[..., None]
+    if data.widths is None:
+        crossed = torch.einsum("ikc,id->kcd", weights, data.X)[..., None]
+        return crossed, torch.einsum("ikc,ik->kc", stiff, data.reach**2)[..., None, None]
+    w = data.widths[:, 0]
+    return _grams(data.X, weights, w), _grams(w, stiff * (data.reach**2)[..., None])
 
 
 def _sample_blocks(point: NewtonPoint, curvature: Tensor) -> Tensor:
@@ -233,15 +247,17 @@ def _rows(point: NewtonPoint, rows: Tensor) -> Tensor:
         found[:, :, :d] -= torch.einsum("ik,icd->kcdi", data.weights[rows], pull)
     if point.kappa is not None and point.slots is not None:
         reach = data.reach[rows][..., None] * point.kappa[rows]
-        found[:, :, :d] -= torch.einsum("ikc,kcd->kcdi", reach, point.slots.gradient)
+        pushed = torch.einsum("ikc,kcd->kcdi", reach, point.slots.gradient)
+        found[:, :, :d] -= pushed if data.widths is None else pushed * data.widths[rows, 0].T
     return found
 
 
-def _grams(X: Tensor, weights: Tensor) -> Tensor:
-    """``X' diag(weights_kc) X`` for every slot and output, shape (K, C, D, D)."""
+def _grams(X: Tensor, weights: Tensor, other: Tensor | None = None) -> Tensor:
+    """``X' diag(weights_kc) X``, or with another matrix last, for every slot and output, shape (K, C, D, D)."""
+    other = X if other is None else other
     n, K, C = weights.shape
-    D = X.shape[1]
+    D, d = X.shape[1], other.shape[1]
     flat = weights.reshape(n, K * C)
     size = max(1, CHUNK // max(1, n * D))
-    parts = [((flat[:, start : start + size].T[:, None, :] * X.T) @ X) for start in range(0, K * C, size)]
-    return torch.cat(parts).reshape(K, C, D, D) if parts else torch.zeros((K, C, D, D), dtype=X.dtype, device=X.device)
+    parts = [((flat[:, start : start + size].T[:, None, :] * X.T) @ other) for start in range(0, K * C, size)]
+    return torch.cat(parts).reshape(K, C, D, d) if parts else torch.zeros((K, C, D, d), dtype=X.dtype, device=X.device)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cvxrobust.backends.torch.gated.balls import SmoothNorm, smooth_ball
+from cvxrobust.backends.torch.gated.balls import SmoothNorm, cut_off, smooth_ball
 from cvxrobust.backends.torch.gated.smoothing import smooth_abs, smooth_relu
 from cvxrobust.backends.torch.gated.tensors import Carried, GatedTensors, SmoothingWidths, linear_parts
 from cvxrobust.core import GatedMultipliers
@@ -102,7 +102,7 @@ class NewtonPoint:
         found = self._spread(on_outputs, on_sums, on_steps)
         if self.slots is not None and self.mu is not None:
             d = self.data.program.attackable
-            found[..., :d] += self.weight_of_slots()[..., None] * self.slots.curve(V[..., :d])
+            found[..., :d] += self.weight_of_slots() * self.slots.curve(V[..., :d])
         mine, other = self.U / self.roots, self.carried_lengths
         along = (mine * V).sum((1, 2), keepdim=True) * other + (other * V).sum((1, 2), keepdim=True) * mine
         return found + self.data.program.beta * (V - 0.5 * along) / self.roots
@@ -137,7 +137,7 @@ class NewtonPoint:
         ball, d = smooth_ball(self.data.program.attack, V), self.data.program.attackable
         on_sums = on_slots = None
         if ball.carries and self.sums is not None and sums is not None:
-            on_sums = ball.nearest(between(old.sums, self.sums.carried(sums)))
+            on_sums = cut_off(ball, self.data.widths).nearest(between(old.sums, self.sums.carried(sums)))
         if ball.carries and self.slots is not None:
             on_slots = ball.nearest(between(old.slots, self.slots.carried(V[..., :d])))
         barrier = None
@@ -153,14 +153,12 @@ class NewtonPoint:
         moved = self.data.turned[..., None] * products
         if self.slots is not None:
             d = self.data.program.attackable
-            moved = moved + self.data.reach[..., None] * (self.slots.gradient * V[..., :d]).sum(-1)
+            moved = moved + self.data.reaches(self.slots.gradient * V[..., :d])
         return moved
 
     def weight_of_slots(self) -> Tensor:
-        """``sum_i r_i mu_ik``, shape (K, C)."""
-        if self.mu is None:
-            return torch.zeros_like(self.U[..., 0])
-        return torch.einsum("ik,ikc->kc", self.data.reach, self.mu)
+        """``sum_i r_i mu_ik``, shape (K, C, 1), or of each coordinate of boxes that are cut off, (K, C, d)."""
+        return torch.zeros_like(self.U[..., :1]) if self.mu is None else self.data.pulls(self.mu)
 
     def multipliers(self) -> GatedMultipliers:
         """Dual information of the programme at this point."""
@@ -171,12 +169,18 @@ class NewtonPoint:
 
         return GatedMultipliers(
             array(self.omega if self.margin else self.omega * self.sigma, (n, C)),
-            -array(None if self.sums is None else self.sums.gradient, (n, C, d)),
+            -array(self._attacks(), (n, C, d)),
             array(self.mu, (n, K, C)),
             # The brackets add mu times what stays inside the gate, the ReLU's argument with the other sign.
             -array(None if self.slots is None else self.slots.gradient, (K, C, d)),
             None if self.margin else array(self.omega, (n, C)),
         )
+
+    def _attacks(self) -> Tensor | None:
+        """Attacks of radius 1 that raise the dual norms of ``H_i`` most, before they are cut off, shape (n, C, d)."""
+        if self.sums is None or self.data.widths is None:
+            return None if self.sums is None else self.sums.gradient
+        return self.sums.gradient / self.data.widths
 
     def _spread(self, on_outputs: Tensor, on_sums: Tensor | None, on_steps: Tensor | None) -> Tensor:
         """The transpose of `linear_parts` and `steps`, shape (K, C, D)."""
@@ -188,8 +192,7 @@ class NewtonPoint:
         if on_sums is not None:
             found[..., :d] += (self.data.weights.T @ on_sums.reshape(-1, C * d)).reshape(K, C, d)
         if on_steps is not None and self.slots is not None:
-            moved = torch.einsum("ik,ikc->kc", self.data.reach, on_steps)
-            found[..., :d] += moved[..., None] * self.slots.gradient
+            found[..., :d] += self.data.pulls(on_steps) * self.slots.gradient
         return found
 
 
@@ -202,7 +205,7 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
     reach: Tensor | float = 0.0
     if H is not None:
         ball, width = smooth_ball(program.attack, U), torch.as_tensor(widths.sums, dtype=U.dtype, device=U.device)
-        sums = ball.smoothed(H, width, True, old.sums)
+        sums = cut_off(ball, data.widths).smoothed(H, width, True, old.sums)
         reach = data.radius * sums.value
         if program.rules.paired:
             slots = ball.smoothed(U[..., : program.attackable], widths.slots, not data.cone, old.slots)
@@ -210,7 +213,11 @@ def at(data: GatedTensors, U: Tensor, widths: SmoothingWidths, carried: Carried 
     if program.rules.paired:
         arguments = data.turned[..., None] * products
         if slots is not None:
-            arguments = arguments + data.reach[..., None] * slots.value
+            arguments = arguments + (
+                data.reaches(slots.parts)
+                if data.widths is not None and slots.parts is not None
+                else data.reach[..., None] * slots.value
+            )
     if not data.margin:
         smoothed = data.attacked or data.loss.of_sizes
         size, sigma, bend = smooth_abs(outputs - data.labels, widths.values) if smoothed else (
