@@ -31,7 +31,7 @@ FIRST = 0.3, 0.3
 """Smoothing of the hinge and of attacks, in units of the margin."""
 PAIRS = 60
 """In the memory of the descent."""
-NEEDED = 0.6
+NEEDED = 0.5
 """The share of the tolerance that smoothing of attacks may take of the gap."""
 LONGEST = 6
 """Rounds after which smoothing changes though descent is unfinished."""
