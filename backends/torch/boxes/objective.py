@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvxrobust.backends.torch.losses import torch_loss
+from cvxrobust.backends.torch.polynomial.answers import HeldAttacks
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing
 from cvxrobust.core.programs.boxes.program import BoxProgram
 
@@ -105,8 +106,8 @@ class BoxObjective:
         """An array on the device, in double precision."""
         return torch.tensor(array, dtype=torch.float64, device=self.device)
 
-    def evaluate(self, query: BoxQuery, held: bool = False) -> BoxPoint:
-        """The objective and its gradient, after some more sweeps, or against attacks that are held as they are."""
+    def evaluate(self, query: BoxQuery) -> BoxPoint:
+        """The objective and its gradient, after some more sweeps."""
         v, signs, (a, b, c) = query.neurons, query.signs, self.program.activation
         lengths = v.norm(dim=1)
         products = self.X @ v.T
@@ -114,7 +115,7 @@ class BoxObjective:
         slopes = (products * a + 0.5 * b * lengths) * signs
         own = v[:, self.inputs]
         half = self.widths * (slopes @ own).T * self.labels
-        reached, barrier = self._relaxed(values, half, own, a * signs, query, held)
+        reached, barrier = self._relaxed(values, half, own, a * signs, query)
         losses, p = self.loss.first_order(reached + barrier, lambda z: query.smoothing.relu(z, slice(None)))
         theta = p * self.shares
         gradient = self._gradient(query, lengths, theta)
@@ -130,14 +131,24 @@ class BoxObjective:
         factors[:, -1, 0] = 1.0
         return factors, self.noise[:, chosen].T.cpu().numpy().copy()
 
+    @property
+    def held(self) -> HeldAttacks:
+        """The present attacks as they are."""
+        moved = (self.widths[:, :, None] * self.rows).permute(2, 1, 0)
+        points = torch.zeros(moved.shape[0], *self.X.shape, dtype=torch.float64, device=self.device)
+        points[0] = self.X
+        points[:, :, self.inputs] += moved
+        axes = torch.eye(self.X.shape[1], dtype=torch.float64, device=self.device)[:, self.inputs]
+        return HeldAttacks(points, axes, (self.widths * self.widths * self.noise).T.contiguous())
+
     # -- relaxed attacks --------------------------------------------------------------------------------------------
 
     def _relaxed(
-        self, values: Tensor, half: Tensor, own: Tensor, curves: Tensor, query: BoxQuery, held: bool
+        self, values: Tensor, half: Tensor, own: Tensor, curves: Tensor, query: BoxQuery
     ) -> tuple[Tensor, Tensor]:
-        """Margins at the relaxed attacks, moved on or held, and what the barrier adds to them, both of shape (n,)."""
-        n, sweeps, nu = values.shape[0], 0 if held else SWEEPS, query.smoothing.attack / max(self.rows.shape[0], 1)
-        if self.fresh and not held:
+        """Margins at the relaxed attacks, moved on, and what the barrier adds to them, both of shape (n,)."""
+        n, sweeps, nu = values.shape[0], SWEEPS, query.smoothing.attack / max(self.rows.shape[0], 1)
+        if self.fresh:
             self._begin(half)
             sweeps = FIRST
         chosen = self._live(values, half, own, curves, query)
@@ -151,8 +162,7 @@ class BoxObjective:
             rows, noise = self.rows[:, some].contiguous(), self.noise[:, some].contiguous()
             change, barrier[some] = bent.swept(rows, noise, half[:, some].contiguous(), sweeps)
             reached[some] = values[some] + change
-            if not held:
-                self.rows[:, some], self.noise[:, some] = rows, noise
+            self.rows[:, some], self.noise[:, some] = rows, noise
         return reached, barrier
 
     def _begin(self, half: Tensor) -> None:
@@ -248,7 +258,7 @@ class _Bent:
                 seen.addr_(U[k], ((new - old) * self.widths[k, :, None]).view(n * p))
                 rows[k] = new
         bent = self.labels * (self.curves @ (seen * seen)).view(n, p).sum(dim=1) + (curves * noise).sum(dim=0)
-        barrier = -self.nu * noise.log().sum(dim=0) if self.nu > 0.0 else torch.zeros_like(bent)
+        barrier = -self.nu * noise.log().sum(dim=0)
         return bent + 2.0 * (half * rows[:, :, 0]).sum(dim=0), barrier
 
 

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvxrobust.backends.torch.boxes.answers import Answers
 from cvxrobust.backends.torch.boxes.objective import BoxObjective, BoxPoint, BoxQuery
 from cvxrobust.backends.torch.lbfgs import Descent, Memory, descend
+from cvxrobust.backends.torch.polynomial.answers import Answers
 from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, random_neurons, with_priced_neurons
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing
 from cvxrobust.backends.torch.polynomial.schedule import TUNING, Schedule, Shares
@@ -131,7 +131,7 @@ class BoxTraining:
         self.schedule.patience = PATIENCE
         self.evaluations = 0
         self.recent: list[_Remembered] = []
-        self.answers = Answers(objective, lambda: self.best.deadline.reason is not None)
+        self.answers = Answers(self.program, 0, lambda: self.best.deadline.reason is not None, objective.device)
         self._take(self._empty())
         warm = start is not None and start.n_neurons > 0
         if start is not None and warm:
@@ -232,7 +232,11 @@ class BoxTraining:
         """Prove what the answer to the present attacks is worth, once these are worth answering."""
         if self.best.gap > ANSWERED:
             return
-        multipliers = self.answers.to(self.neurons, self.signs, self.schedule.smoothing, self.best.upper)
+        held, smoothing = self.objective.held, self.schedule.smoothing
+        theta = self.answers.to(held, self.neurons, self.signs, smoothing, self.best.upper)
+        rows = np.flatnonzero(theta > 0.0)
+        factors, noise = self.objective.attacks(rows)
+        multipliers = BoxMultipliers(theta[rows], factors, rows, noise)
         if self.best.offer_dual(multipliers, bound_of_boxes(self.program, multipliers).value):
             self._report()
 

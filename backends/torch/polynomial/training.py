@@ -17,7 +17,8 @@ from torch import Tensor
 from cvxrobust.backends.torch.checkpoint import Checkpoint, State
 from cvxrobust.backends.torch.lbfgs import Descent, Memory, descending
 from cvxrobust.backends.torch.losses import torch_loss
-from cvxrobust.backends.torch.polynomial.certify import Judgement
+from cvxrobust.backends.torch.polynomial.answers import Answers, held_attacks
+from cvxrobust.backends.torch.polynomial.certify import Judgement, SmoothedMultipliers
 from cvxrobust.backends.torch.polynomial.checkpoint import PAIRS, best_state, restored, search_state
 from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, random_neurons, with_priced_neurons
 from cvxrobust.backends.torch.polynomial.objective import Array, ObjectiveEvaluation, Query
@@ -34,8 +35,16 @@ from cvxrobust.core import (
     Termination,
 )
 from cvxrobust.core.kit import BestSoFar, network_of, scaled_neurons
-from cvxrobust.core.programs.polynomial.certificate import DualBound
-from cvxrobust.core.programs.polynomial.moments import AttackMultipliers, SidedMultipliers, SpanMultipliers
+from cvxrobust.core.programs.polynomial.certificate import DualBound, dual_bound, sum_slack
+from cvxrobust.core.programs.polynomial.moments import (
+    AttackMultipliers,
+    SidedMultipliers,
+    SpanMultipliers,
+    span_moments,
+)
+
+SLOW, LITTLE = 3, 0.8
+"""Certificates after which attacks are answered if they leave more than this of the gap."""
 
 Request = Query | tuple[Query, ObjectiveEvaluation]
 """A network to evaluate, or one to judge by its evaluation."""
@@ -71,6 +80,8 @@ class Training:
         budget: Evaluations until the next certificate.
         latest: The best evaluation since the last certificate, with its query; None if there is none.
         walked: Whether stochastic steps have moved the neurons since.
+        gaps: At the certificates since attacks were last answered.
+        answers: To the attacks of the last certificate.
     """
 
     def __init__(
@@ -94,6 +105,8 @@ class Training:
         self.evaluations, self.budget = 0, 1
         self.latest: tuple[Query, ObjectiveEvaluation] | None = None
         self.walked = False  # by stochastic steps, which nobody has judged
+        self.gaps: list[float] = []
+        self.answers = Answers(program, task, lambda: stops.reason is not None, samples.device)
         centre = samples.zeros()
         n, column = program.X.shape[0], program.labels[:, task]
         nothing = SpanMultipliers(np.zeros(n), np.empty((program.attack.dimension, 0)), np.empty((n, 0)))
@@ -120,6 +133,7 @@ class Training:
             penalty = self.penalty
             judgement = yield self.query(descent.point), descent.evaluation
             self.judged(judgement)
+            self._answer(judgement)
             self._continue(descent, judgement, penalty)
             self.save()
         return self.solution(ended)
@@ -195,6 +209,33 @@ class Training:
         """Take over what a judgement is better at."""
         self.schedule.certificates += 1
         self.take(judgement.network, judgement.upper, judgement.multipliers, judgement.bound.value)
+
+    def _answer(self, judgement: Judgement) -> None:
+        """Prove what the answer to the present attacks is worth, where certificates no longer get better."""
+        self.gaps.append(self.best.gap)
+        slow = len(self.gaps) > SLOW and self.best.gap > LITTLE * self.gaps[-1 - SLOW]
+        if not slow or self.ended() is not None or not self._answerable or self._empty_is_best:
+            return
+        self.gaps.clear()
+        X, program, made = self.program.X, self.program, judgement.multipliers
+        assert isinstance(made, SmoothedMultipliers)
+        assert isinstance(X, np.ndarray)
+        kept = SpanMultipliers(made.theta, made.basis, *made.attacks(slice(0, X.shape[0]), X))
+        held, smoothing = held_attacks(program, kept, self.samples.device), self.schedule.smoothing
+        theta = self.answers.to(held, self.neurons, self.signs, smoothing, self.best.upper)
+        found = replace(kept, theta=theta)
+        sums = span_moments(found, X, self.samples.sides[:, self.task].numpy(), program.attack, self.loss)
+        bound = dual_bound(
+            sums.theta, sums.second_moments, sums.mass, loss=self.loss, target=program.labels[:, self.task],
+            activation=program.activation, beta=program.beta, slack=sum_slack(sums.error, program.activation),
+        )  # fmt: skip
+        self.take(self.known[0], self.best.upper, found, bound.value)
+
+    @property
+    def _answerable(self) -> bool:
+        """Whether attacks have kinks that could be held, and all of them are here."""
+        samples = self.samples
+        return samples.at_home and samples.attacked and samples.faces == 1 and self.loss.margin
 
     def _continue(self, descent: "Descent[ObjectiveEvaluation]", judgement: Judgement, penalty: float) -> None:
         """Decide what the next round needs, after one with this share of beta: descent, a neuron, or less smoothing."""
