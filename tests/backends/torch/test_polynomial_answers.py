@@ -1,4 +1,4 @@
-"""Answers to held attacks in balls and ellipsoids: valid bounds of every shape, and gaps that descent does not reach."""
+"""Answers to held attacks in balls and ellipsoids: valid bounds of every shape, gaps that descent does not reach."""
 
 import numpy as np
 import pytest
