@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cvxrobust.core.arguments import instance, listener
+from cvxrobust.core.arguments import function, instance
 from cvxrobust.core.contracts.backend import Backend
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.discovery.registry import get_backend
@@ -102,7 +102,7 @@ def check_problem(make: Callable[[], Problem[Any]], **promises: Any) -> Contract
     """
     if make is None or isinstance(make, Problem):
         raise InputError("make has to be a function that makes a problem anew; write lambda: MyProblem(X, y).")
-    listener(make, "make", "nothing")
+    function(make, "make", "nothing", 0)
     made = instance(make(), "what make returned", Problem, "a problem; see core/contracts/problem.py")
     _known(promises, ProblemContract, "make")
     return _checked(

@@ -166,7 +166,7 @@ STUDIES = {
         ("--time-limit 0 --out tt", "time_limit is 0.0"),
         ("--jobs 0", "--jobs got '0'"),
         ("--data-folder /none --out tt", "data set 'breast_cancer_wisconsin_original'"),
-        ("--out net.npz", "cannot write to net.npz: nothing can be written"),
+        ("--out net.npz --tables diagnostic", "cannot write to net.npz: nothing can be written"),
         ("--retry --out tt", "--retry is about a study that there is already"),
         ("--dask x --jobs 2 --out tt", "--jobs is for this machine"),
         ("x", "there is no place for 'x'; leave it out, or"),

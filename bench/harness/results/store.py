@@ -59,7 +59,7 @@ class Store:
             InputError: The folder holds one already, or takes no files, for want of room for example.
         """
         if self.exists:
-            raise InputError(f"{self.folder} holds a run already; name another folder, or go on with its --resume.")
+            raise InputError(f"{self.folder} holds a run already; go on with --resume, or name another folder.")
         with contextlib.suppress(OSError):  # said below
             self.folder.mkdir(parents=True, exist_ok=True)
             check_folder(self.folder, f"cannot write to {self.folder}: ")

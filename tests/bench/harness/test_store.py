@@ -99,7 +99,7 @@ def test_rows_of_a_newer_version_are_refused_and_unknown_fields_are_not(store):
 
 
 def test_a_run_is_never_overwritten(store):
-    with pytest.raises(InputError, match="holds a run already; name another folder"):
+    with pytest.raises(InputError, match="holds a run already; go on with --resume"):
         store.create({})
 
 
