@@ -45,6 +45,8 @@ from cvxrobust.core.programs.polynomial.moments import (
 
 SLOW, LITTLE = 3, 0.8
 """Certificates after which attacks are answered if they leave more than this of the gap."""
+COARSE = 0.02
+"""The gap below which descent is the quicker way: two problems of hundreds of inputs took twice as long to 1e-6."""
 
 Request = Query | tuple[Query, ObjectiveEvaluation]
 """A network to evaluate, or one to judge by its evaluation."""
@@ -81,6 +83,7 @@ class Training:
         latest: The best evaluation since the last certificate, with its query; None if there is none.
         walked: Whether stochastic steps have moved the neurons since.
         gaps: At the certificates since attacks were last answered.
+        pause: How many there have to be before the next answer: twice as many after one that was of little help.
         answers: To the attacks of the last certificate.
     """
 
@@ -106,6 +109,7 @@ class Training:
         self.latest: tuple[Query, ObjectiveEvaluation] | None = None
         self.walked = False  # by stochastic steps, which nobody has judged
         self.gaps: list[float] = []
+        self.pause = SLOW
         self.answers = Answers(program, task, lambda: stops.reason is not None, samples.device)
         centre = samples.zeros()
         n, column = program.X.shape[0], program.labels[:, task]
@@ -213,8 +217,8 @@ class Training:
     def _answer(self, judgement: Judgement) -> None:
         """Prove what the answer to the present attacks is worth, where certificates no longer get better."""
         self.gaps.append(self.best.gap)
-        slow = len(self.gaps) > SLOW and self.best.gap > LITTLE * self.gaps[-1 - SLOW]
-        if not slow or self.ended() is not None or not self._answerable or self._empty_is_best:
+        slow = len(self.gaps) > self.pause and self.best.gap > max(COARSE, LITTLE * self.gaps[-1 - self.pause])
+        if not (slow and self._answerable) or self._empty_is_best or self.ended() is not None:
             return
         self.gaps.clear()
         X, program, made = self.program.X, self.program, judgement.multipliers
@@ -229,7 +233,9 @@ class Training:
             sums.theta, sums.second_moments, sums.mass, loss=self.loss, target=program.labels[:, self.task],
             activation=program.activation, beta=program.beta, slack=sum_slack(sums.error, program.activation),
         )  # fmt: skip
+        before = self.best.gap
         self.take(self.known[0], self.best.upper, found, bound.value)
+        self.pause = SLOW if self.best.gap <= LITTLE * before else 2 * self.pause
 
     @property
     def _answerable(self) -> bool:

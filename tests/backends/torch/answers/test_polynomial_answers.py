@@ -32,6 +32,7 @@ def test_answers_prove_what_holds(seed, monkeypatch):
     problem, given = instance(seed), []
     monkeypatch.setattr(training, "SLOW", 0)
     monkeypatch.setattr(training, "LITTLE", 0.0)
+    monkeypatch.setattr(training, "COARSE", 0.0)
     answer = Answers.to
     monkeypatch.setattr(Answers, "to", lambda self, *asked: given.append(1) or answer(self, *asked))
     known = solve(problem, backend="ipm", settings=Settings(tolerance=1e-6)).certificate
