@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cvxrobust.backends.torch.boxes.objective import BoxObjective, BoxPoint, BoxQuery
 from cvxrobust.backends.torch.lbfgs import Descent, Memory, descend
+from cvxrobust.backends.torch.polynomial import answers
 from cvxrobust.backends.torch.polynomial.answers import Answers
 from cvxrobust.backends.torch.polynomial.neurons import compressed, merged, random_neurons, with_priced_neurons
 from cvxrobust.backends.torch.polynomial.objective import PolynomialSmoothing
@@ -230,7 +231,8 @@ class BoxTraining:
 
     def _answer(self) -> None:
         """Prove what the answer to the present attacks is worth, once these are worth answering."""
-        if self.best.gap > ANSWERED:
+        (n, d), columns = self.program.X.shape, self.objective.rows.shape[2]
+        if self.best.gap > ANSWERED or columns * n * d > answers.LARGEST:
             return
         held, smoothing = self.objective.held, self.schedule.smoothing
         theta = self.answers.to(held, self.neurons, self.signs, smoothing, self.best.upper)

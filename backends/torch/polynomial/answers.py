@@ -39,6 +39,8 @@ WORTH = 1e-3
 """What a priced neuron must violate, relative to beta."""
 PAIRS = 60
 """In the memory of the descent."""
+LARGEST = 2**24
+"""Entries of the points of attacks, up to which these are held: they are another copy of the inputs, or several."""
 TINY = 1e-300
 
 

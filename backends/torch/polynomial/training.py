@@ -17,6 +17,7 @@ from torch import Tensor
 from cvxrobust.backends.torch.checkpoint import Checkpoint, State
 from cvxrobust.backends.torch.lbfgs import Descent, Memory, descending
 from cvxrobust.backends.torch.losses import torch_loss
+from cvxrobust.backends.torch.polynomial import answers
 from cvxrobust.backends.torch.polynomial.answers import Answers, held_attacks
 from cvxrobust.backends.torch.polynomial.certify import Judgement, SmoothedMultipliers
 from cvxrobust.backends.torch.polynomial.checkpoint import PAIRS, best_state, restored, search_state
@@ -239,9 +240,10 @@ class Training:
 
     @property
     def _answerable(self) -> bool:
-        """Whether attacks have kinks that could be held, and all of them are here."""
-        samples = self.samples
-        return samples.at_home and samples.attacked and samples.faces == 1 and self.loss.margin
+        """Whether attacks have kinks that could be held, and all of them are here, and not too many."""
+        samples, X = self.samples, self.program.X
+        here = samples.at_home and samples.attacked and samples.faces == 1 and self.loss.margin
+        return here and X.shape[0] * X.shape[1] <= answers.LARGEST
 
     def _continue(self, descent: "Descent[ObjectiveEvaluation]", judgement: Judgement, penalty: float) -> None:
         """Decide what the next round needs, after one with this share of beta: descent, a neuron, or less smoothing."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cvxrobust import AdversarialSDP, Settings, solve
-from cvxrobust.backends.torch.polynomial import training
+from cvxrobust.backends.torch.polynomial import answers, training
 from cvxrobust.backends.torch.polynomial.answers import Answers
 
 SHAPES = ("ball", "scale", "covariance", "directions", "weights")
@@ -42,6 +42,21 @@ def test_answers_prove_what_holds(seed, monkeypatch):
     assert found.certificate.lower <= known.upper
     assert known.lower <= found.certificate.upper
     assert found.certificate.relative_gap < 0.02
+
+
+@pytest.mark.parametrize("norm", [2, "inf"])
+def test_attacks_on_more_than_memory_should_hold_are_not_held(norm, monkeypatch):
+    monkeypatch.setattr(training, "SLOW", 0)
+    monkeypatch.setattr(training, "LITTLE", 0.0)
+    monkeypatch.setattr(training, "COARSE", 0.0)
+    given, answer = [], Answers.to
+    monkeypatch.setattr(Answers, "to", lambda self, *asked: given.append(1) or answer(self, *asked))
+    problem = AdversarialSDP(*(getattr(instance(0), name) for name in ("X", "y")), radius=0.3, beta=0.02, norm=norm)
+    for largest, expected in ((2**24, True), (100, False)):
+        monkeypatch.setattr(answers, "LARGEST", largest)
+        given.clear()
+        solve(problem, backend="torch", settings=Settings(tolerance=1e-6, max_iterations=120))
+        assert bool(given) is expected
 
 
 def test_large_radii_are_proved_where_descent_alone_proves_little(monkeypatch):
