@@ -34,7 +34,7 @@ TINY = 1e-300
 COLUMNS = 3
 """Of factors; with two there are stationary points that are none of the relaxation."""
 SWEEPS = 1
-"""From one evaluation to the next: two take twice as long, and lead nowhere else."""
+"""From one evaluation to the next, at first."""
 FIRST = 10
 """Before the first."""
 ASTRAY = 0.1
@@ -89,6 +89,7 @@ class BoxObjective:
     Attributes:
         program, device: As given.
         rows: The attacks, shape (q, n, p); r is the first unit vector.
+        sweeps: From one evaluation to the next.
     """
 
     def __init__(self, program: BoxProgram, device: torch.device) -> None:
@@ -100,7 +101,7 @@ class BoxObjective:
         self.shares = self.tensor(np.ones(n) if program.weights is None else program.weights) / n
         self.rows = torch.zeros(q, n, min(COLUMNS, q + 1), dtype=torch.float64, device=device)
         self.noise = torch.zeros(q, n, dtype=torch.float64, device=device)
-        self.fresh, self.generator = True, torch.Generator().manual_seed(0)
+        self.fresh, self.generator, self.sweeps = True, torch.Generator().manual_seed(0), SWEEPS
 
     def tensor(self, array: object) -> Tensor:
         """An array on the device, in double precision."""
@@ -147,7 +148,7 @@ class BoxObjective:
         self, values: Tensor, half: Tensor, own: Tensor, curves: Tensor, query: BoxQuery
     ) -> tuple[Tensor, Tensor]:
         """Margins at the relaxed attacks, moved on, and what the barrier adds to them, both of shape (n,)."""
-        n, sweeps, nu = values.shape[0], SWEEPS, query.smoothing.attack / max(self.rows.shape[0], 1)
+        n, sweeps, nu = values.shape[0], self.sweeps, query.smoothing.attack / max(self.rows.shape[0], 1)
         if self.fresh:
             self._begin(half)
             sweeps = FIRST

@@ -42,8 +42,13 @@ PATIENCE = 6
 """Rounds without a better gap after which the search gives up: kinks are left to masters."""
 KEPT, LARGEST = 8, 2**24
 """Evaluations of a round whose multipliers are averaged, and entries of their factors, at most."""
-ANSWERED = 0.9
+ANSWERED = 1.0
 """The gap from which on attacks are answered."""
+COARSE, FAR = 0.1, (4.0, 2.0)
+"""The gap, itself and in units of what smoothing costs, above which answers have not made up for what descent lacks."""
+MOST_SWEEPS = 4
+"""Of attacks, from one evaluation to the next: twice as many each time that descent is stuck and has not ended, as it
+is where attacks lag behind."""
 LOOKS = 128
 """Inputs that boxes move up to which every round certifies its network; beyond, those that promise a better gap."""
 PROMISE = 0.8
@@ -263,8 +268,12 @@ class BoxTraining:
         """Decide what the next round needs: descent, neurons, or less smoothing."""
         schedule, best = self.schedule, self.best
         shares = schedule.shares(judgement, penalty, best.gap)
-        # What the round's own multipliers violate, answers may have made up for; the rest is smoothing.
-        descended = min(shares.descent, best.gap)
+        if descent.stuck and shares.unfinished:
+            self.objective.sweeps = min(2 * self.objective.sweeps, MOST_SWEEPS)
+        # What the round's own multipliers violate, answers may have made up for; the rest is smoothing. While much is
+        # missing, and more than smoothing costs, they have not.
+        far = best.gap > FAR[best.gap > COARSE] * (shares.hinge + shares.attack)
+        descended = shares.descent if far else min(shares.descent, best.gap)
         attack = max(shares.attack, best.gap - descended - shares.hinge)
         shares = Shares(descended, shares.hinge, attack)
         inside = float(descent.evaluation.gradient.norm() * self.neurons.norm()) / best.upper

@@ -153,3 +153,12 @@ def test_the_hinge_with_many_inputs_is_trained():
     y = np.where(X[:, :3].sum(axis=1) + 0.3 * rng.standard_normal(60) > 0.0, 1.0, -1.0)
     found = solve(BoxSDP(X, y, 0.1, beta=0.01), backend="torch", settings=Settings(tolerance=1e-2))
     assert found.quality == "certified", found
+
+
+def test_large_boxes_are_answered_though_nothing_is_known_yet():
+    """No multipliers of a round were worth anything, answers were not asked for, and it gave up at a gap of 0.94."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 10))
+    y = np.where(X[:, 0] + X[:, 1] + 0.5 * X[:, 2] * X[:, 3] > 0.0, 1.0, -1.0)
+    result = solve(BoxSDP(X, y, 0.5, beta=1e-3), "torch", settings=Settings(tolerance=0.7, max_iterations=600))
+    assert result.certificate.relative_gap <= 0.7
