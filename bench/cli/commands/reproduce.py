@@ -25,7 +25,7 @@ def tables(
     ] = None,
     names: Annotated[
         str | None,
-        typer.Option("--tables", help="Some of diagnostic, original, ionosphere, pima, heart. (default: all)"),
+        typer.Option("--tables", help="Some of diagnostic, original, ionosphere, pima, heart, mnist. (default: all)"),
     ] = None,
     methods: Annotated[
         str | None, typer.Option(help="Some of the methods, separated by commas. (default: all)")
