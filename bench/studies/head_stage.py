@@ -4,11 +4,11 @@
     python -m cvxrobust.bench.studies.head_stage --show FILE.jsonl
 
 CIFAR-10 on standardised random features (`cifar.random_features`). Ours: `JointSDP`, hinge, l2 attacks, backend
-``"torch"``; its bounds are kept as they become known, with seconds of the wall. Theirs: a pass over the data
-of `bench.gpu.penalty`, one class against the others, one eigenvalue problem of order d + 1 per sample, on 125 to 1,000
-samples. A pass over all of them for all classes is extrapolated, in proportion to samples and classes; how straight the
-times of the smaller ones are is shown beside it. A pass is no solution, and an evaluation of ours is none: what is
-compared is a step that has seen every sample of every class. Each measurement has a process of its own.
+``"torch"``; its bounds are kept as they become known, with seconds of the wall. Theirs: a pass over the data of
+`baselines.eigenvalue_penalty`, one class against the others, one eigenvalue problem of order d + 1 per sample, on 125
+to 1,000 samples. A pass over all of them for all classes is extrapolated, in proportion to samples and classes; how
+straight the times of the smaller ones are is shown beside it. A pass is no solution, and an evaluation of ours is none:
+what is compared is a step that has seen every sample of every class. Each measurement has a process of its own.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def measure_penalty(asked: argparse.Namespace, count: int) -> Row:
     """Seconds of a pass over some samples of one class; the first pass, which makes buffers, is not timed."""
     import torch
 
-    from cvxrobust.bench.gpu.penalty import PenaltyStep
+    from cvxrobust.bench.baselines.eigenvalue_penalty import PenaltyStep
 
     torch.set_num_threads(asked.threads)
     X, labels = images_of(count, asked.features, asked.data_folder)

@@ -221,7 +221,7 @@ def test_inputs_of_mnist_are_its_images(tmp_path, monkeypatch):
 def test_the_penalised_matrix_is_psd_exactly_up_to_the_worst_margin():
     """The S-procedure is lossless, so this pins what the comparison computes."""
     torch = pytest.importorskip("torch")
-    penalty = pytest.importorskip("cvxrobust.bench.gpu.penalty")
+    penalty = pytest.importorskip("cvxrobust.bench.baselines.eigenvalue_penalty")
     rng = np.random.default_rng(3)
     d, radius = 4, 0.7
     u = rng.standard_normal((5, d))

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from cvxrobust.bench.baselines.eigenvalue_penalty import PenaltyStep
 from cvxrobust.bench.gpu.context import Context, TableRow, solved
-from cvxrobust.bench.gpu.penalty import PenaltyStep
 
 TITLE = "Ten classes, 50,000 samples of 512 random features"
 NOTE = (
