@@ -1,5 +1,7 @@
 """The normal equations of a gated programme, solved by eliminating everything but what the samples couple."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,23 @@ LOOSE = 10.0
 
 RESTARTS = 4
 """Solutions more, at most, that this may take."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A solution x of the system, what it changes, and what it leaves.
+
+    Args:
+        x: Steps of the variables.
+        linear: G x, the steps of the slacks.
+        seen: Steps of what the smooth loss sees.
+        missing: The right-hand side that is left.
+    """
+
+    x: Tensor
+    linear: Tensor
+    seen: Tensor | None
+    missing: Tensor
 
 
 class Elimination:
@@ -194,19 +213,16 @@ class Elimination:
             accuracy: Residual at which it is good enough, relative.
             watched: Whether to make sure of that.
         """
-        x = self.solve(rhs, accuracy)
-        linear, seen = self.model.forward(x)
+        found = self.solve(rhs, accuracy)
         goal = LOOSE * accuracy * torch.linalg.vector_norm(rhs)
         for _ in range(RESTARTS if watched else 0):
-            missing = rhs - self._answer(x, linear, seen)
-            if not bool(torch.linalg.vector_norm(missing) > goal):
+            if not bool(torch.linalg.vector_norm(found.missing) > goal):
                 break
             self.strained = True
-            more = self.solve(missing, accuracy)
-            further, looked = self.model.forward(more)
-            x, linear = x + more, linear + further
-            seen = None if seen is None or looked is None else seen + looked
-        return x, linear
+            more = self.solve(found.missing, accuracy)
+            seen = None if found.seen is None or more.seen is None else found.seen + more.seen
+            found = self._solved(rhs, found.x + more.x, found.linear + more.linear, seen)
+        return found.x, found.linear
 
     def times(self, x: Tensor) -> Tensor:
         """The matrix times x."""
@@ -216,10 +232,14 @@ class Elimination:
         pull = None if seen is None or self.curvature is None else self.curvature * seen
         return self.model.curvature(x) + self.model.adjoint(self.scaling.squared(linear), pull)
 
-    def solve(self, rhs: Tensor, accuracy: float = ACCURACY) -> Tensor:
+    def _solved(self, rhs: Tensor, x: Tensor, linear: Tensor, seen: Tensor | None) -> Solved:
+        return Solved(x, linear, seen, rhs - self._answer(x, linear, seen))
+
+    def solve(self, rhs: Tensor, accuracy: float = ACCURACY) -> Solved:
         """The solution, refined by conjugate gradients with the elimination as preconditioner."""
         x = self._eliminated(rhs)
-        residual = rhs - self.times(x)
+        first = self._solved(rhs, x, *self.model.forward(x))
+        residual = first.missing
         goal = accuracy * torch.linalg.vector_norm(rhs)
         best, least, step, previous = x, torch.linalg.vector_norm(residual), None, None
         going = least > goal
@@ -238,4 +258,4 @@ class Elimination:
             better = going & (size < least)
             best, least = torch.where(better, x, best), torch.where(better, size, least)
             going = going & (least > goal)
-        return best
+        return first if previous is None else self._solved(rhs, best, *self.model.forward(best))

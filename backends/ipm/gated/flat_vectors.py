@@ -36,6 +36,9 @@ class FlatLayout:
         """The vector of its parts; those that do not belong to it are left out."""
         pieces = []
         for name, shape in self.shapes.items():
-            part = parts[name]
-            pieces.append(part.reshape((*part.shape[: part.ndim - len(shape)], -1)))
+            part, count = parts[name], len(shape)
+            # Most have one dimension, and a flat one costs nothing.
+            if count != 1:
+                part = part.flatten(part.ndim - count) if count else part[..., None]
+            pieces.append(part)
         return torch.cat(pieces, dim=-1)

@@ -79,11 +79,12 @@ class GatedIterate:
 
 @dataclass
 class GatedDirection:
-    """Steps of variables, slacks and multipliers."""
+    """Steps of variables, slacks and multipliers; how far they lead is remembered once it is known."""
 
     x: Tensor
     s: Tensor
     z: Tensor
+    reach: float | None = None
 
     def plus(self, share: float, other: "GatedDirection") -> "GatedDirection":
         """This one and a share of another."""
@@ -208,9 +209,13 @@ class Steps:
 
     def _reaches(self, tried: Sequence[GatedDirection]) -> list[float]:
         """How far each direction leads, in the primal and in the dual; read from the device all at once."""
-        changes = torch.stack([torch.stack([ahead.s, ahead.z]) for ahead in tried])
-        steps = self.model.cones.step(torch.stack([self.at.s, self.at.z]).expand_as(changes), changes)
-        return [float(step) for step in steps.amin(1).tolist()]
+        new = [ahead for ahead in tried if ahead.reach is None]
+        if new:
+            changes = torch.stack([torch.stack([ahead.s, ahead.z]) for ahead in new])
+            steps = self.model.cones.step(torch.stack([self.at.s, self.at.z]), changes)
+            for ahead, step in zip(new, steps.amin(1).tolist(), strict=True):
+                ahead.reach = float(step)
+        return [ahead.reach for ahead in tried if ahead.reach is not None]
 
     def _move(self, ahead: GatedDirection, primal: float, dual: float) -> bool:
         """Go, a little less far if rounding has moved the boundary, or the loss is not what its model says."""

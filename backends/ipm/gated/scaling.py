@@ -16,6 +16,7 @@ Vandenberghe (2010), The CVXOPT linear and quadratic cone program solvers.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ class Cones:
     live: Tensor | None
     weights: Tensor | None = None
 
-    @property
+    @cached_property
     def linear(self) -> int:
         """Number of half-lines."""
         return min((self.layout.places[name].start for name in self.balls), default=self.layout.size)
@@ -69,12 +70,12 @@ class Cones:
         return product.sum(-1)
 
     def step(self, v: Tensor, dv: Tensor) -> Tensor:
-        """The largest step, at most 1e6, that stays inside."""
+        """The largest step, at most 1e6, that stays inside; changes may have more leading dimensions than v."""
         m = self.linear
         pulls = [(-dv[..., :m] / v[..., :m]).amax(-1)] if m else []
         for name in self.balls:
             pull = _ball_pull(self.ball(v, name), self.ball(dv, name))
-            pulls.append(pull.reshape((*v.shape[:-1], -1)).amax(-1))
+            pulls.append(pull.reshape((*dv.shape[:-1], -1)).amax(-1))
         return 1.0 / torch.stack(pulls).amax(0).clamp_min(1e-6)
 
     def inside(self, v: Tensor) -> Tensor:
