@@ -4,8 +4,9 @@ Every step is of the same length for primal and dual. Correctors are weighted (C
 development of multiple centrality correctors for interior point methods).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -76,6 +77,11 @@ class GatedIterate:
     z: Tensor
     seen: Tensor | None
 
+    @cached_property
+    def pair(self) -> Tensor:
+        """Slacks and multipliers, shape (2, size)."""
+        return torch.stack([self.s, self.z])
+
 
 @dataclass
 class GatedDirection:
@@ -85,10 +91,6 @@ class GatedDirection:
     s: Tensor
     z: Tensor
     reach: float | None = None
-
-    def plus(self, share: float, other: "GatedDirection") -> "GatedDirection":
-        """This one and a share of another."""
-        return GatedDirection(self.x + share * other.x, self.s + share * other.s, self.z + share * other.z)
 
     @property
     def finite(self) -> bool:
@@ -127,6 +129,7 @@ class Steps:
         _, first, owners = np.unique(gates, axis=1, return_index=True, return_inverse=True)
         order = np.argsort(np.argsort(first))
         self.members = torch.as_tensor(order[owners.reshape(-1)], device=x.device)
+        self.shares = torch.tensor(TUNING.shares, dtype=x.dtype, device=x.device)
         self.count, self.complementarity, self.residual = count, np.inf, np.inf
         self.began = (np.inf, np.inf)
 
@@ -198,24 +201,28 @@ class Steps:
 
     def _blended(self, ahead: GatedDirection, corrector: GatedDirection) -> GatedDirection:
         """A direction with as much of a corrector as lengthens the step most (Colombo and Gondzio 2008)."""
-        tried = [ahead.plus(share, corrector) for share in TUNING.shares]
-        longest = [min(1.0, step) for step in self._reaches(tried)]
-        return tried[longest.index(max(longest))]
+        tried = torch.stack([ahead.s, ahead.z]) + self.shares[:, None, None] * torch.stack([corrector.s, corrector.z])
+        reaches = self._reaches(tried)
+        longest = [min(1.0, step) for step in reaches]
+        best = longest.index(max(longest))
+        x = ahead.x + TUNING.shares[best] * corrector.x
+        return GatedDirection(x, tried[best, 0], tried[best, 1], reaches[best])
 
     def _lengths(self, ahead: GatedDirection, share: float) -> tuple[float, float]:
         # Separate lengths gain nothing even where all is linear, and leave dual residuals where it is not.
-        both = min(1.0, share * self._reaches([ahead])[0])
+        if ahead.reach is None:
+            ahead.reach = self._reaches(torch.stack([ahead.s, ahead.z])[None])[0]
+        both = min(1.0, share * ahead.reach)
         return both, both
 
-    def _reaches(self, tried: Sequence[GatedDirection]) -> list[float]:
-        """How far each direction leads, in the primal and in the dual; read from the device all at once."""
-        new = [ahead for ahead in tried if ahead.reach is None]
-        if new:
-            changes = torch.stack([torch.stack([ahead.s, ahead.z]) for ahead in new])
-            steps = self.model.cones.step(torch.stack([self.at.s, self.at.z]), changes)
-            for ahead, step in zip(new, steps.amin(1).tolist(), strict=True):
-                ahead.reach = float(step)
-        return [ahead.reach for ahead in tried if ahead.reach is not None]
+    def _reaches(self, changes: Tensor) -> list[float]:
+        """How far directions lead, in the primal and in the dual; read from the device all at once.
+
+        Args:
+            changes: Of slacks and multipliers, shape (directions, 2, size).
+        """
+        steps = self.model.cones.step(self.at.pair, changes)
+        return [float(step) for step in steps.amin(1).tolist()]
 
     def _move(self, ahead: GatedDirection, primal: float, dual: float) -> bool:
         """Go, a little less far if rounding has moved the boundary, or the loss is not what its model says."""
