@@ -51,7 +51,9 @@ class Journal:
                     "folder."
                 )
             content = before | _together(before, manifest)
-            content["resumed"] = [*before.get("resumed", []), dict(manifest)]
+            first = {name: before[name] for name in before if name != "resumed"}
+            stated = json.loads(json.dumps(manifest, default=str))
+            content["resumed"] = [_new(first, told) for told in (*before.get("resumed", []), stated)]
         with suppress(OSError):  # said below
             self.folder.mkdir(parents=True, exist_ok=True)
         check_folder(self.folder, f"cannot write to {self.folder}: ")
@@ -93,6 +95,14 @@ class Journal:
         with whole_file(folder / PACKED) as file:
             file.write(gzip.compress(lines.encode(), mtime=0))
         write_whole(folder / MANIFEST, (self.folder / MANIFEST).read_text(encoding="utf-8"))
+
+
+def _new(first: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told when a study goes on, without what its beginning told already; of methods the names alone."""
+    found = {name: value for name, value in told.items() if name == "created" or first.get(name) != value}
+    if "methods" in found:
+        found["methods"] = list(found["methods"])
+    return found
 
 
 def _together(before: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -329,6 +329,9 @@ def test_a_study_that_went_on_with_a_part_is_still_about_all_of_it(tmp_path):
     found = journal.manifest()
     assert list(found["methods"]) == [*QUICK, "forest"]
     assert (found["tables"], found["seeds"], len(found["resumed"])) == (["trial"], 2, 1)
+    # What is said again is not kept again: a study of thousands of rows is resumed many times.
+    assert found["resumed"][0].keys() == {"created", "seeds", "methods"}
+    assert found["resumed"][0]["methods"] == ["forest", "svc-rbf"]
     assert [method.name for method in read_study(request.out)[0][0].methods] == [*QUICK, "forest"]
 
 
