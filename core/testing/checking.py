@@ -18,6 +18,7 @@ from cvxrobust.core.contracts.backend import Backend
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.discovery.registry import get_backend
 from cvxrobust.core.errors import CvxRobustError, InputError, UnknownNameError
+from cvxrobust.core.formats.fingerprint import fingerprint, is_same
 from cvxrobust.core.testing.backend_contract import BackendContract
 from cvxrobust.core.testing.problem_contract import ProblemContract
 
@@ -97,7 +98,7 @@ def check_problem(make: Callable[[], Problem[Any]], **promises: Any) -> Contract
 
     Raises:
         ContractError: A test does not hold; it says what was found.
-        InputError: `make` is no function, or makes no problem.
+        InputError: `make` is no function, or makes no problem, or another one each time.
         UnknownNameError: There is no such promise.
     """
     if make is None or isinstance(make, Problem):
@@ -105,9 +106,22 @@ def check_problem(make: Callable[[], Problem[Any]], **promises: Any) -> Contract
     function(make, "make", "nothing", 0)
     made = instance(make(), "what make returned", Problem, "a problem; see core/contracts/problem.py")
     _known(promises, ProblemContract, "make")
+    _one_problem(made, instance(make(), "what make returned", Problem, "a problem; see core/contracts/problem.py"))
     return _checked(
         type(made).__name__, type("TestProblem", (ProblemContract,), {"make": staticmethod(make), **promises})
     )
+
+
+def _one_problem(first: Problem[Any], second: Problem[Any]) -> None:
+    """Refuse what is made from other data each time: every test would have an optimum of its own."""
+    same = len(first.parts) == len(second.parts)
+    for before, after in zip(first.parts, second.parts, strict=False):
+        if same and before.conic_rows and after.conic_rows:
+            same = is_same(fingerprint(after.to_conic()), fingerprint(before.to_conic()))
+    if not same:
+        raise InputError(
+            "make makes another problem each time; draw its data before, or inside from a generator with a seed."
+        )
 
 
 def _known(promises: dict[str, Any], contract: type, taken: str) -> None:

@@ -55,3 +55,6 @@ def test_wrong_questions_are_refused_before_anything_runs():
         check_problem(StandardSDP(X, Y, beta=0.1))
     with pytest.raises(InputError, match="what make returned is 3"):
         check_problem(lambda: 3)
+    rng = np.random.default_rng(0)
+    with pytest.raises(InputError, match="another problem each time"):
+        check_problem(lambda: StandardSDP(rng.normal(size=(8, 2)), Y, beta=0.1))
