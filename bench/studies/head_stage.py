@@ -72,7 +72,8 @@ def measure_joint(asked: argparse.Namespace) -> Row:
     settings = Settings(tolerance=asked.tolerance, time_limit=asked.time_limit, threads=asked.threads)
     result = solve(problem, backend="torch", settings=settings, callback=note)
     return {
-        "way": "joint", "samples": asked.samples, "features": asked.features, "seconds": _seconds() - began,
+        "way": "joint", "samples": asked.samples, "features": asked.features, "radius": asked.radius,
+        "beta": asked.beta, "seconds": _seconds() - began,
         "wall": result.times.wall, "evaluations": result.iterations, "gap": result.certificate.relative_gap,
         "upper": result.certificate.upper, "lower": result.certificate.lower, "quality": str(result.quality),
         "trace": seen,
@@ -116,14 +117,23 @@ def show(found: Sequence[Row], asked: argparse.Namespace) -> None:
     each = passes[-1]["seconds"] / passes[-1]["samples"]
     power = straightness([row["samples"] for row in passes], [row["seconds"] for row in passes])
     print(f"\nSeconds grow with the power {power:.2f} of the number of samples.\n")
+    columns = (
+        "radius", "penalty: seconds of a pass", "joint: seconds of an evaluation", "ratio", "evaluations", "seconds",
+        "gap", "lower", "upper", "MB at the peak", "of which data",
+    )  # fmt: skip
+    print(markdown(columns, (_line(row, each) for row in found if row["way"] == "joint")), "\n")
     for row in (row for row in found if row["way"] == "joint"):
-        whole, step = each * row["samples"] * CLASSES, row["seconds"] / row["evaluations"]
-        print(f"penalty, a pass over {row['samples']} samples and {CLASSES} classes (extrapolated): {whole:.0f} s")
-        print(f"joint, an evaluation, its share of certificates included: {step:.2f} s; {whole / step:.0f} times less")
-        print(f"joint, gap {row['gap']:.2g} [{row['lower']:.5f}, {row['upper']:.5f}] after {row['evaluations']} "
-              f"evaluations, {row['seconds']:.0f} s of the processor, {row['peak_mb']:.0f} MB at the peak "
-              f"({row['data_mb']:.0f} with the data alone): {row['seconds'] / whole:.3f} of one such pass")  # fmt: skip
-        print(markdown(("gap", "seconds"), first_times(row["trace"])), "\n")
+        print(f"Radius {row['radius']:g}:\n")
+        print(markdown(("gap", "seconds of the wall"), first_times(row["trace"])), "\n")
+
+
+def _line(row: Row, each: float) -> list[str]:
+    whole, step = each * row["samples"] * CLASSES, row["seconds"] / row["evaluations"]
+    return [
+        f"{row['radius']:g}", f"{whole:.0f}", f"{step:.2f}", f"{whole / step:.0f}", str(row["evaluations"]),
+        f"{row['seconds']:.0f}", f"{row['gap']:.1e}", f"{row['lower']:.5f}", f"{row['upper']:.5f}",
+        f"{row['peak_mb']:.0f}", f"{row['data_mb']:.0f}",
+    ]  # fmt: skip
 
 
 def first_times(trace: Sequence[Sequence[float]]) -> list[list[str]]:

@@ -40,6 +40,7 @@ def test_every_study_says_what_it_takes(name, capsys):
         ("sdplib", FOLDER / "reports" / "sdplib.jsonl", "| mcp100 |"),
         ("boxes", FOLDER / "reports" / "boxes.jsonl", "Certified and attacked accuracy differ by 0.0"),
         ("wide_data", FOLDER / "reports" / "wide_data.jsonl", "| half immutable | 200x20000 |"),
+        ("head_stage", FOLDER / "reports" / "head_stage.jsonl", "| 2 | 9780 | 2.27 | 4312 |"),
     ],
 )
 def test_rows_of_reports_can_be_shown_again(name, file, said, capsys):
