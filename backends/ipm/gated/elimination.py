@@ -28,7 +28,7 @@ RESTARTS = 4
 
 
 @dataclass(frozen=True)
-class Solved:
+class LinearStep:
     """A solution x of the system, what it changes, and what it leaves.
 
     Args:
@@ -232,10 +232,10 @@ class Elimination:
         pull = None if seen is None or self.curvature is None else self.curvature * seen
         return self.model.curvature(x) + self.model.adjoint(self.scaling.squared(linear), pull)
 
-    def _solved(self, rhs: Tensor, x: Tensor, linear: Tensor, seen: Tensor | None) -> Solved:
-        return Solved(x, linear, seen, rhs - self._answer(x, linear, seen))
+    def _solved(self, rhs: Tensor, x: Tensor, linear: Tensor, seen: Tensor | None) -> LinearStep:
+        return LinearStep(x, linear, seen, rhs - self._answer(x, linear, seen))
 
-    def solve(self, rhs: Tensor, accuracy: float = ACCURACY) -> Solved:
+    def solve(self, rhs: Tensor, accuracy: float = ACCURACY) -> LinearStep:
         """The solution, refined by conjugate gradients with the elimination as preconditioner."""
         x = self._eliminated(rhs)
         first = self._solved(rhs, x, *self.model.forward(x))
