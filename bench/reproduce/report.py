@@ -9,7 +9,7 @@ from cvxrobust.bench.reproduce.analysis import BASELINE, OURS, Contest, MeanOfSp
 from cvxrobust.bench.reproduce.methods import METHODS, Method
 from cvxrobust.bench.reproduce.pictures import LABELS, draw_table
 from cvxrobust.bench.reproduce.stated import STATED
-from cvxrobust.bench.reproduce.tables import Question
+from cvxrobust.bench.reproduce.tables import TABLES, Question
 from cvxrobust.bench.studies.common import markdown
 from cvxrobust.core.files import write_whole
 
@@ -108,8 +108,13 @@ def _made(found: Sequence[TableFindings], manifest: dict[str, Any]) -> str:
     named = ", ".join(f"{name} {versions[name]}" for name in ("numpy", "scikit-learn", "torch") if name in versions)
     silent = [table.table.name for table in found if not table.splits]
     missing = f" Nothing is said yet of {', '.join(silent)}." if silent else ""
+    some = [] if set(manifest["tables"]) >= TABLES.keys() else ["--tables", ",".join(manifest["tables"])]
+    command = " ".join(["cvxrobust reproduce tables", *some, "--seeds", str(manifest["seeds"])])
+    told = [manifest, *manifest.get("resumed", [])]
+    commits = dict.fromkeys(str(part["commit"])[:9] for part in told if part.get("commit"))
+    fitted = f", fitted at {', '.join(commits)}" if commits else ""
     lines = [
-        f"`cvxrobust reproduce tables --seeds {manifest['seeds']}`, written from stored rows by `cvxrobust reproduce "
+        f"`{command}`{fitted}, written from stored rows by `cvxrobust reproduce "
         f"report`. Splits on which every method is complete, of {manifest['seeds']}: {splits}. Tables and figures are "
         f"over these alone.{missing}",
         f"{manifest['threads']} thread, {machine['cpu']}, {machine['python']}, {named}; {seconds / 60.0:.0f} minutes "

@@ -42,10 +42,10 @@ PATIENCE = 6
 """Rounds without a better gap after which the search gives up: kinks are left to masters."""
 KEPT, LARGEST = 8, 2**24
 """Evaluations of a round whose multipliers are averaged, and entries of their factors, at most."""
-ANSWERED = 1.0
-"""The gap from which on attacks are answered."""
-COARSE, FAR = 0.1, (4.0, 2.0)
-"""The gap, itself and in units of what smoothing costs, above which answers have not made up for what descent lacks."""
+COARSE = 0.1
+"""The gap above which less of it says that answers have not made up for what descent lacks."""
+FAR, FAR_WHILE_COARSE = 4.0, 2.0
+"""How much of it says so, in units of what smoothing costs."""
 MOST_SWEEPS = 4
 """Of attacks, from one evaluation to the next: twice as many each time that descent is stuck and has not ended, as it
 is where attacks lag behind."""
@@ -235,9 +235,9 @@ class BoxTraining:
         return bound
 
     def _answer(self) -> None:
-        """Prove what the answer to the present attacks is worth, once these are worth answering."""
+        """Prove what the answer to the present attacks is worth, unless they are too many to hold."""
         (n, d), columns = self.program.X.shape, self.objective.rows.shape[2]
-        if self.best.gap > ANSWERED or columns * n * d > answers.LARGEST:
+        if columns * n * d > answers.LARGEST:
             return
         held, smoothing = self.objective.held, self.schedule.smoothing
         theta = self.answers.to(held, self.neurons, self.signs, smoothing, self.best.upper)
@@ -272,7 +272,8 @@ class BoxTraining:
             self.objective.sweeps = min(2 * self.objective.sweeps, MOST_SWEEPS)
         # What the round's own multipliers violate, answers may have made up for; the rest is smoothing. While much is
         # missing, and more than smoothing costs, they have not.
-        far = best.gap > FAR[best.gap > COARSE] * (shares.hinge + shares.attack)
+        share = FAR_WHILE_COARSE if best.gap > COARSE else FAR
+        far = best.gap > share * (shares.hinge + shares.attack)
         descended = shares.descent if far else min(shares.descent, best.gap)
         attack = max(shares.attack, best.gap - descended - shares.hinge)
         shares = Shares(descended, shares.hinge, attack)

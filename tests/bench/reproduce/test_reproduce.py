@@ -256,6 +256,8 @@ def test_the_report_says_where_a_baseline_is_ahead_and_where_none_is(tmp_path):
     assert page.read_text(encoding="utf-8") == text
     assert picture.stat().st_size > 0
     assert f"]({picture.name})" in text
+    # Whoever runs what is stated gets these tables and no others.
+    assert text.splitlines()[2].startswith("`cvxrobust reproduce tables --tables trial --seeds 3`")
 
 
 def test_splits_on_which_a_method_is_incomplete_enter_no_figure():
