@@ -156,9 +156,9 @@ def test_the_hinge_with_many_inputs_is_trained():
 
 
 def test_large_boxes_are_answered_though_nothing_is_known_yet():
-    """No multipliers of a round were worth anything, answers were not asked for, and it gave up at a gap of 0.94."""
+    """No multipliers of a round were worth anything, answers were not asked for, and it gave up at a gap of 0.96."""
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((40, 10))
+    X = rng.standard_normal((24, 8))
     y = np.where(X[:, 0] + X[:, 1] + 0.5 * X[:, 2] * X[:, 3] > 0.0, 1.0, -1.0)
-    result = solve(BoxSDP(X, y, 0.5, beta=1e-3), "torch", settings=Settings(tolerance=0.7, max_iterations=600))
-    assert result.certificate.relative_gap <= 0.7
+    result = solve(BoxSDP(X, y, 0.5, beta=1e-3), "torch", settings=Settings(tolerance=0.5, max_iterations=600))
+    assert result.certificate.relative_gap <= 0.5
