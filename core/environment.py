@@ -1,6 +1,8 @@
 """What ran where: memory and versions, for results and reports."""
 
+import os
 import sys
+import time
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
@@ -20,6 +22,12 @@ def peak_memory() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
     usages = [resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return int(max(peak, *usages))
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process and of its children that have ended, all threads together."""
+    children = os.times()  # in hundredths of a second, which is too coarse for what this process does
+    return time.process_time() + children.children_user + children.children_system
 
 
 @cache

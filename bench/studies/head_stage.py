@@ -12,8 +12,6 @@ what is compared is a step that has seen every sample of every class. Each measu
 """
 
 import argparse
-import os
-import resource
 import time
 from collections.abc import Iterator, Sequence
 
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 
 from cvxrobust.bench.studies.common import Apart, Row, markdown, measure_or_show, number
 from cvxrobust.bench.studies.mnist import images_parser
+from cvxrobust.core.environment import cpu_seconds, peak_memory
 
 Array = NDArray[np.float64]
 CLASSES = 10
@@ -62,7 +61,7 @@ def measure_joint(asked: argparse.Namespace) -> Row:
     from cvxrobust import JointSDP, Settings, solve
 
     X, labels = images_of(asked.samples, asked.features, asked.data_folder)
-    before, began = _memory(), _seconds()
+    before, began = _memory(), cpu_seconds()
     seen: list[tuple[float, float, float]] = []
 
     def note(elapsed: float, upper: float, lower: float) -> None:
@@ -73,7 +72,7 @@ def measure_joint(asked: argparse.Namespace) -> Row:
     result = solve(problem, backend="torch", settings=settings, callback=note)
     return {
         "way": "joint", "samples": asked.samples, "features": asked.features, "radius": asked.radius,
-        "beta": asked.beta, "seconds": _seconds() - began,
+        "beta": asked.beta, "seconds": cpu_seconds() - began,
         "wall": result.times.wall, "evaluations": result.iterations, "gap": result.certificate.relative_gap,
         "upper": result.certificate.upper, "lower": result.certificate.lower, "quality": str(result.quality),
         "trace": seen,
@@ -82,14 +81,7 @@ def measure_joint(asked: argparse.Namespace) -> Row:
 
 
 def _memory() -> float:
-    """Megabytes of the largest process so far; a solve with a time limit has one of its own."""
-    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
-
-
-def _seconds() -> float:
-    """Of the processor, children included."""
-    used = os.times()
-    return used.user + used.system + used.children_user + used.children_system
+    return peak_memory() / 2**20  # a solve with a time limit has a process of its own, which counts
 
 
 def rows(asked: argparse.Namespace) -> Iterator[Row]:

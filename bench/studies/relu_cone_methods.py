@@ -13,7 +13,6 @@ with other work they say more than wall time, which is what limits are about.
 
 import importlib
 import platform
-import resource
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from cvxrobust.bench.studies.reference_instance import breast_cancer
 from cvxrobust.bench.studies.relu_scaling import samples
 from cvxrobust.bench.studies.scnn_comparison import distinct_gates
 from cvxrobust.core.attacks.norms import Norm
+from cvxrobust.core.environment import cpu_seconds
 from cvxrobust.core.files import write_whole
 
 METHODS = ("torch, directions", "torch, barrier", "clarabel", "scs")
@@ -109,12 +109,6 @@ def way(method: str) -> Iterator[str]:
         chooser.LARGE_CONES, chooser.NARROW = before
 
 
-def processor_seconds() -> float:
-    """Of this process and of those it has waited for."""
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(part.ru_utime + part.ru_stime for part in used)
-
-
 def measure(name: str, instance: Instance, method: str, tolerance: float, time_limit: float) -> list[str]:
     """One row of the table."""
     from cvxrobust import Settings, solve
@@ -128,7 +122,7 @@ def measure(name: str, instance: Instance, method: str, tolerance: float, time_l
     settings = Settings(tolerance=tolerance, time_limit=time_limit, threads=1)
     with way(method) as backend:
         call = partial(solve, problem, backend=backend, method="direct", settings=settings)
-        seconds, result = timed(call, processor_seconds)
+        seconds, result = timed(call, cpu_seconds)
     found = result.certificate
     return [
         *row,

@@ -10,7 +10,6 @@ own; seconds are those of the call. A row is kept as soon as it is known, and a 
 after it.
 """
 
-import resource
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,6 +27,7 @@ from cvxrobust.bench.studies.common import (
     study_parser,
     timed,
 )
+from cvxrobust.core.environment import peak_memory
 from cvxrobust.core.losses.by_name import loss_by_name
 from cvxrobust.core.programs.gated.formulations import FORMULATIONS as RULES
 
@@ -70,11 +70,10 @@ def answer(case: Row, limit: float, tolerance: float) -> Row:
     )
     settings = Settings(time_limit=limit, tolerance=tolerance, threads=1)
     seconds, result = timed(partial(solve, problem, settings=settings))
-    usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {
         **case, "seconds": seconds, "gap": result.certificate.relative_gap, "quality": str(result.quality),
         "lower": result.certificate.lower, "upper": result.certificate.upper, "termination": str(result.termination),
-        "by": f"{result.backend} {result.method}", "iterations": result.iterations, "mib": max(usage) // 1024,
+        "by": f"{result.backend} {result.method}", "iterations": result.iterations, "mib": peak_memory() // 2**20,
         "message": result.message[-400:],
     }  # fmt: skip
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvxrobust.bench.studies.common import Row, markdown, measure_or_show, numbers_of, study_parser
+from cvxrobust.core.environment import cpu_seconds
 
 Array = NDArray[np.float64]
 
@@ -55,16 +56,16 @@ def measure_one(kind: str, size: str, beta: float, tolerance: float, time_limit:
     from cvxrobust import ReLUNetwork, Settings, solve
 
     X = np.random.default_rng(0).standard_normal(numbers_of(size))
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, _seconds()
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, cpu_seconds()
     problem = made(kind, X, beta)
     result = solve(problem, settings=Settings(tolerance=tolerance, time_limit=time_limit, threads=1))
-    seconds, network = _seconds() - began, result.network
-    judged = _seconds()
+    seconds, network = cpu_seconds() - began, result.network
+    judged = cpu_seconds()
     if isinstance(network, ReLUNetwork):
         holds = network.lower_bound(problem.X, problem.y, RADIUS, 2) > 0.0
     else:
         holds = network.worst_margins(problem.X, problem.y, RADIUS) > 0.0
-    judged = _seconds() - judged
+    judged = cpu_seconds() - judged
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.npz"
         network.save(path)
@@ -77,11 +78,6 @@ def measure_one(kind: str, size: str, beta: float, tolerance: float, time_limit:
         "seconds": seconds, "judging": judged, "holds": float(holds.mean()), "file": file, "same": same,
         "data_mb": before / 1024, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }  # fmt: skip
-
-
-def _seconds() -> float:
-    """Of the processor, children included."""
-    return sum(os.times()[:4])
 
 
 def measure(asked: Any) -> Iterator[Row]:

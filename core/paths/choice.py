@@ -13,8 +13,6 @@ its own number is drawn to what starts and fewer samples are expected to save, u
 """
 
 import math
-import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -239,9 +237,3 @@ def path_ways(problem: Problem[N], backend: str | Backend, method: str, settings
     if screens:
         ways += [PathWay(one, screens=True) for one in [*rest, first]]
     return Choice([*ways, *(PathWay(one) for one in rest)])
-
-
-def cpu_seconds() -> float:
-    """CPU seconds of this process and of its children that have ended, all threads together."""
-    children = os.times()  # in hundredths of a second, which is too coarse for what happens here
-    return time.process_time() + children.children_user + children.children_system

@@ -17,11 +17,12 @@ from cvxrobust.core.contracts.backend import Backend, Monitor
 from cvxrobust.core.contracts.problem import Problem
 from cvxrobust.core.contracts.provenance import with_provenance
 from cvxrobust.core.contracts.result import Result, Termination, grade
+from cvxrobust.core.environment import cpu_seconds
 from cvxrobust.core.errors import CvxRobustError
 from cvxrobust.core.networks.base import N
 from cvxrobust.core.paths.bounds import NeighbourBounds
 from cvxrobust.core.paths.checkpoint import PathFolder
-from cvxrobust.core.paths.choice import Choice, Coordinates, PathWay, cpu_seconds, path_ways
+from cvxrobust.core.paths.choice import Choice, Coordinates, PathWay, path_ways
 from cvxrobust.core.paths.grid import Index, ProblemGrid, make_grid
 from cvxrobust.core.paths.result import Origin, PathPoint, PathResult
 from cvxrobust.core.paths.screening import Asked, solve_point

@@ -1,6 +1,5 @@
 """Heads by convex programmes, each with its certificate."""
 
-import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from cvxrobust import (
     Termination,
     solve,
 )
+from cvxrobust.core.environment import cpu_seconds
 
 GATES = 10
 """Of ReLU heads, for each class."""
@@ -76,12 +76,6 @@ class HeadData:
     def first(self, n: int) -> "HeadData":
         """The first n rows."""
         return HeadData(self.Z[:n], self.labels[:n], self.covariance)
-
-
-def cpu_seconds() -> float:
-    """Of this process and of children that have ended: time limits may make a solve run in one."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
 
 
 def joint_is_known() -> bool:
