@@ -214,7 +214,7 @@ class CrossValidated(NetworkEstimator):
     def _refitted(self, single: Any, rows: TrainingRows, norm: Norm, radius: float) -> Self:
         best = single.set_params(**self.best_params_)
         stated = best._stated(best._meant(rows.of_radius(self.radius_)))
-        best._solved(stated)
+        best._solved(stated, frames=5)
         self.best_estimator_, self.network_, self.result_ = best, best.network_, best.result_
         self.constant_features_ = best.constant_features_
         self._judged_by(stated, norm, rows.of_radius(radius).radius)

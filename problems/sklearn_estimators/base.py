@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
@@ -21,7 +22,7 @@ from cvxrobust.core.arguments import flag, word
 from cvxrobust.core.attacks.norms import GEOMETRIES, Norm, check_norm
 from cvxrobust.core.attacks.threat import Threat
 from cvxrobust.core.certificate import Certificate
-from cvxrobust.core.contracts.result import Result
+from cvxrobust.core.contracts.result import Quality, Result
 from cvxrobust.core.errors import InputError, TooLargeError
 from cvxrobust.core.networks.standardizer import Standardizer, constant_columns
 from cvxrobust.core.programs.gated.program import Formulation
@@ -145,14 +146,26 @@ class NetworkEstimator(BaseEstimator):
         radius, name = self._asked_radius()
         return TrainingRows(inputs, labels, weights, radii_of_rows(radius, sample_radius, inputs.shape[0], name))
 
-    def _solved(self, stated: Stated) -> Self:
-        """Train, and keep the network and what was found about the data."""
+    def _solved(self, stated: Stated, frames: int = 3) -> Self:
+        """Train, keep the network and what was found about the data, and warn where that was not certified.
+
+        Args:
+            stated: What to train on.
+            frames: From this one to the caller of `fit`, whose line the warning names.
+        """
         settings = Settings(tolerance=self.tolerance, time_limit=self.time_limit, seed=self._seed())
         self.result_ = solve(
             stated.problem, backend=self.backend, method=self.method, settings=settings, polish=self.polish
         )
         self.network_ = self._finished(self.result_.network, stated)
         self._judged_by(stated, self.norm, stated.rows.radius)
+        if self.result_.quality is not Quality.CERTIFIED:
+            warnings.warn(
+                f"the training was not certified to {self.tolerance:g} ({self.result_}). Its network is kept as it is; "
+                "give a longer time_limit (None for none), a larger tolerance, or another backend.",
+                ConvergenceWarning,
+                stacklevel=frames,
+            )
         return self
 
     def _judged_by(self, stated: Stated, norm: Norm, radius: float | Array) -> None:

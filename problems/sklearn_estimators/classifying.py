@@ -204,4 +204,4 @@ class NetworkClassifier(ClassifierMixin, AnswersAboutLabels, NetworkEstimator):
             if hasattr(self, name):
                 setattr(copy, name, getattr(self, name))
         stated = copy._stated(copy._meant(rows, part=True))
-        return copy._solved(stated).network_
+        return copy._solved(stated, frames=5).network_

@@ -1,14 +1,19 @@
 """The scikit-learn estimators keep scikit-learn's conventions and our certificates."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from cvxrobust import (
     JointSDP,
     PolynomialClassifier,
+    PolynomialClassifierCV,
     PolynomialRegressor,
     Quality,
     ReLUClassifier,
@@ -47,6 +52,26 @@ def test_it_fits_robustly_and_says_how_well(data):
     assert clean == model.score(X, y)
     assert robust == (model.network_.worst_case(X, y, 0.2).lower > 0).mean()
     np.testing.assert_array_equal(model.predict(X), model.network_.predict(X))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        PolynomialClassifier(tolerance=1e-15, backend="clarabel"),
+        ReLUClassifier(tolerance=1e-15, n_gates=3, backend="clarabel"),
+        PolynomialClassifier(tolerance=1e-15, backend="clarabel", calibration="sigmoid"),
+        PolynomialClassifierCV(tolerance=1e-15, backend="clarabel", betas=0.1, radii=0.0, cv=2),
+        PolynomialRegressor(tolerance=1e-15, backend="clarabel"),
+    ],
+    ids=["polynomial", "relu", "calibrated", "chosen", "regressor"],
+)
+def test_a_training_that_is_not_certified_says_so_where_it_was_asked_for(data, model):
+    X, y = data
+    said = r"not certified to 1e-15 \(inaccurate: optimum in \[.*gap .*, clarabel.*network is kept.*time_limit"
+    with pytest.warns(ConvergenceWarning, match=said) as warned:
+        model.fit(X, y if is_classifier(model) else X[:, 0])
+    assert {Path(one.filename).name for one in warned} == {Path(__file__).name}
+    assert model.result_.quality is Quality.INACCURATE
 
 
 def test_a_relu_classifier_brackets_its_robust_accuracy(data):
