@@ -153,6 +153,17 @@ class GatedForm:
         return _NormBlock(self.program.attack.norm, K * C if mentioned else 0, self.program.attack.dimension)
 
     @cached_property
+    def unit(self) -> float:
+        """How far an attack of radius 1 goes at most: norms are divided by it and radii multiplied.
+
+        So a programme does not depend on the units of radii; solvers gave up where attacks of 1e-8 had a scale of 1e7.
+        """
+        attack = self.program.attack
+        if attack.isotropic:
+            return 1.0
+        return float(np.abs(attack.axes(self.program.shape[2]).data).max(initial=0.0)) or 1.0
+
+    @cached_property
     def block(self) -> LossBlock:
         """The loss of every sample and output."""
         return self.program.loss_function.block(self.program.labels.ravel())
@@ -249,11 +260,12 @@ class GatedForm:
         mass = program.attack.radius[:, None] * (theta if omega is None else omega)
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.sample_norms.m:
-                moves = program.attack.pushed(self.sample_norms.pulls(samples))
+                moves = program.attack.pushed(self.sample_norms.pulls(samples) / self.unit)
                 attacks[self.attacked] = moves.reshape(-1, C, d) / mass[self.attacked, :, None]
             if self.slot_norms.m:
                 pulled = np.einsum("id,ikc->kcd", program.attack.extent, mu)
-                directions = program.attack.pushed(self.slot_norms.pulls(slots)).reshape(K, C, d) / pulled
+                moves = program.attack.pushed(self.slot_norms.pulls(slots) / self.unit)
+                directions = moves.reshape(K, C, d) / pulled
         return GatedMultipliers(theta, attacks, mu, directions, omega)
 
     def _split_margins(self, margins: Array) -> tuple[Array, Array, Array]:
@@ -288,7 +300,7 @@ class GatedForm:
         """Rows and right-hand sides that tie outputs, norms and excesses to the loss."""
         program, C = self.program, self.program.shape[1]
         f, lift, shift = self._outputs(), self.block.lift, self.block.shift
-        radius = np.repeat(program.attack.radius[self.attacked], C)
+        radius = self.unit * np.repeat(program.attack.radius[self.attacked], C)
         reach = sparse.diags_array(radius) @ self.sample_norms.read
         if self.block.equality:
             return self._residuals(f, sparse.csr_array(reach))
@@ -341,11 +353,12 @@ class GatedForm:
     def _reach(self, sample: Index, vectors: Index) -> sparse.csr_array:
         """``r_i N_i(u)`` of some samples and slots' vectors from the auxiliaries of the slots, a row for each pair."""
         attack, norms, count = self.program.attack, self.slot_norms, sample.size
+        radius = self.unit * attack.radius[sample]
         if attack.widths is None:
-            reach = sparse.csr_array((attack.radius[sample], (np.arange(count), vectors)), (count, norms.m))
+            reach = sparse.csr_array((radius, (np.arange(count), vectors)), (count, norms.m))
             return sparse.csr_array(reach @ norms.read)
         # The auxiliaries are bounds of the absolute values of what attacks see, and boxes weigh them.
-        weights = attack.radius[sample, None] * attack.widths[sample]
+        weights = radius[:, None] * attack.widths[sample]
         columns = (vectors * norms.d)[:, None] + np.arange(norms.d)
         places = np.repeat(np.arange(count), norms.d), columns.ravel()
         return sparse.csr_array((weights.ravel(), places), (count, norms.auxiliaries))
@@ -354,7 +367,7 @@ class GatedForm:
         norms, (K, C, D) = self.slot_norms, self.program.shape
         if norms.m == 0:
             return self._row({}, 0)
-        every = sparse.kron(sparse.eye_array(K * C), self.program.attack.axes(D))
+        every = sparse.kron(sparse.eye_array(K * C), self.program.attack.axes(D) / self.unit)
         return self._row({0: -(norms.place @ every), 2: -norms.fill}, norms.rows)
 
     def _sample_norms(self) -> sparse.csr_array:
@@ -363,7 +376,7 @@ class GatedForm:
             return self._row({}, 0)
         _, C, D = program.shape
         weights = sparse.csr_array((program.gates * program.signs)[self.attacked])
-        touched = sparse.kron(sparse.eye_array(C), program.attack.axes(D))
+        touched = sparse.kron(sparse.eye_array(C), program.attack.axes(D) / self.unit)
         every = sparse.kron(weights, touched)
         if program.attack.widths is not None:
             every = sparse.diags_array(np.repeat(program.attack.widths[self.attacked], C, axis=0).ravel()) @ every

@@ -267,12 +267,16 @@ def repair_moments(multipliers: MomentMultipliers, attack: AttackBall, loss: Los
         factors *= np.sqrt(np.where(total > TINY, theta / total, 0.0))[:, None, None]
         theta = np.einsum("ik,ik->i", factors[:, d], factors[:, d])
         spread = np.einsum("ijk,ijk->i", factors[:, :d], factors[:, :d])
-        # What a basis stretches, at most: the largest row sum of |B'B| bounds its largest eigenvalue.
-        stretch = 1.0 if basis is None else max(1.0, float(np.abs(basis.T @ basis).sum(axis=0).max(initial=0.0)))
+        stretch = 1.0 if basis is None else max(1.0, _stretch(basis))
         excess = spread * stretch > radius**2 * theta
         shrink = np.where(excess, np.sqrt(radius**2 * theta / (spread * stretch)) * (1.0 - 4.0 * EPS), 1.0)
     factors[:, :d] *= shrink[:, None, None]
     return loss.clip(theta), factors @ np.swapaxes(factors, 1, 2)
+
+
+def _stretch(basis: Array) -> float:
+    """What a basis makes of a squared length, at most: the largest row sum of |B'B| bounds its largest eigenvalue."""
+    return float(np.abs(basis.T @ basis).sum(axis=0).max(initial=0.0))
 
 
 def moderate(array: Array) -> Array:
@@ -307,13 +311,14 @@ def shift_moments(
         cross += (signs[rows, None] * first[rows]).T @ x
         sums.add(x, signed[rows])
         lengths[rows] = np.linalg.norm(x, axis=1)
+    away = np.sqrt(np.trace(moments[:, :k, :k], axis1=1, axis2=2) / np.maximum(theta, TINY))
     if basis is not None:
         cross, block, shift = basis @ cross, basis @ block @ basis.T, basis @ shift
+        away *= math.sqrt(_stretch(basis))
     S = np.asarray(sums.matrix())
     S[:d, :d] += block + cross + cross.T
     S[:d, d] += shift
     S[d, :d] = S[:d, d]
-    away = np.sqrt(np.trace(moments[:, :k, :k], axis1=1, axis2=2) / np.maximum(theta, TINY))
     # Beside sums without attack, those that have one of their factors in the attack.
     mass = float(theta @ (away * (2.0 * (lengths + 1.0) + away)))
     return S, mass + sums.mass, sums.error
