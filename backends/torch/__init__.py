@@ -193,9 +193,14 @@ class Torch:
         with torch_defaults(), blas_threads(settings.threads):
             return self._solve(program, settings, monitor, warm_start)
 
+    @property
+    def together(self) -> frozenset[str]:
+        """Kinds whose columns share passes over the data."""
+        return frozenset({"polynomial", "attacked targets"})
+
     def solve_together(
         self,
-        program: PolynomialProgram | GatedProgram,
+        program: PolynomialProgram,
         settings: Settings,
         monitors: Sequence[Monitor],
         warm_starts: Sequence[Solution | None],

@@ -231,6 +231,11 @@ class SolvesTogether(Protocol):
     `solve` is asked for one column at a time otherwise.
     """
 
+    @property
+    def together(self) -> frozenset[str]:
+        """Kinds of programmes that it takes in one go, some of its capabilities' `structured`."""
+        ...
+
     def solve_together(
         self,
         program: Any,

@@ -26,7 +26,10 @@ def joint_program(problem: Problem[Any], way: Way) -> Any:
     """The programme of all parts, if they can be solved in one go: read by their structure, with nothing to follow."""
     if len(problem.parts) < 2 or way.method != "direct" or way.hands_over or isinstance(problem, RefinableProblem):
         return None
-    return Structure(problem).read_by(way.backend) if isinstance(way.backend, SolvesTogether) else None
+    if not isinstance(way.backend, SolvesTogether):
+        return None
+    program = Structure(problem).read_by(way.backend)
+    return program if program is not None and program.kind in way.backend.together else None
 
 
 def solve_jointly(

@@ -377,9 +377,10 @@ class GatedForm:
         _, C, D = program.shape
         weights = sparse.csr_array((program.gates * program.signs)[self.attacked])
         touched = sparse.kron(sparse.eye_array(C), program.attack.axes(D) / self.unit)
-        every = sparse.kron(weights, touched)
+        every = sparse.csr_array(sparse.kron(weights, touched))
         if program.attack.widths is not None:
-            every = sparse.diags_array(np.repeat(program.attack.widths[self.attacked], C, axis=0).ravel()) @ every
+            widths = np.repeat(program.attack.widths[self.attacked], C, axis=0)
+            every = sparse.csr_array(sparse.diags_array(widths.ravel()) @ every)
         return self._row({0: -(norms.place @ every), 3: -norms.fill}, norms.rows)
 
 

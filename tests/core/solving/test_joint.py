@@ -51,6 +51,16 @@ def test_streamed_classes_share_passes_and_equal_those_in_memory():
     assert len(reads) < 0.7 * streamed.iterations
 
 
+@pytest.mark.parametrize("bounds", [None, (-2.0, 2.0)], ids=["boxes", "cut off"])
+def test_programmes_of_other_kinds_are_solved_class_by_class(bounds):
+    task = problem(n=30, d=3)
+    X = task.X if bounds is None else task.X.clip(*bounds)
+    boxed = AdversarialSDP(X, task.y, radius=0.1, norm="inf", bounds=bounds, beta=0.1)
+    found = solve(boxed, backend="torch", settings=Settings(tolerance=1e-2))
+    assert found.quality is Quality.CERTIFIED
+    assert len(found.parts) == 3
+
+
 def test_a_start_reaches_every_class():
     task = problem()
     first = solve(task, backend="torch", settings=Settings(tolerance=1e-4))
@@ -62,6 +72,7 @@ class Together(Fake):
     """Reads polynomial programmes and answers all columns at once, with whatever it is given."""
 
     capabilities = Capabilities(structured=frozenset({"polynomial"}), monitored=True)
+    together = frozenset({"polynomial"})
 
     def __init__(self, answer):
         self.answer = answer

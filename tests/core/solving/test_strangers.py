@@ -68,6 +68,8 @@ class Structured(Fake):
 
 
 class Together(Structured):
+    together = frozenset({"polynomial"})
+
     def solve_together(self, program, settings, monitors, warm_starts):
         return [self.answer(program, settings) for _ in monitors]
 
