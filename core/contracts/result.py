@@ -217,7 +217,7 @@ class Result(Summarised, Generic[N]):
         phases: The ways of a solve that took more than one; empty where one did everything. Where there are `parts`,
             they hold theirs.
         report: What the problem says about itself and the network, ready for JSON; empty where a time limit left no
-            time for it.
+            time for it. Where there is an ``advice``, it is shown with the result.
         applied: Settings applied, by the backend's native names.
         ignored: Settings not applied, with the reason.
         versions: Versions of the packages involved.
@@ -258,7 +258,8 @@ class Result(Summarised, Generic[N]):
         how = f"{self.backend}/{self.method}, {self.termination} after {self.times.wall:.2f} s, {work}"
         facts: tuple[tuple[str, Cell], ...] = (
             ("optimum", interval_words(bounds)), ("relative gap", gap_bar(bounds.relative_gap, self.quality)),
-            ("network", kind), ("solved by", how), ("chosen", self.selection), ("message", self.message),
+            ("network", kind), ("advice", self._advice), ("solved by", how), ("chosen", self.selection),
+            ("message", self.message),
             ("complaints", "; ".join(self.complaints)),
         )  # fmt: skip
         parts = tuple(
@@ -266,7 +267,7 @@ class Result(Summarised, Generic[N]):
             for k, part in enumerate(self.parts)
         )
         title = f"Result: {self.quality}, relative gap {bounds.relative_gap:.1e}"
-        lines = f"optimum {interval_words(bounds)}, {kind}", how
+        lines = f"optimum {interval_words(bounds)}, {kind}", self._advice or how
         return Summary(title, lines, facts, ("class", "optimum", "relative gap"), parts)
 
     def __str__(self) -> str:
@@ -275,7 +276,13 @@ class Result(Summarised, Generic[N]):
             f"{self.quality}: optimum in [{bounds.lower:.8g}, {bounds.upper:.8g}] "
             f"(relative gap {bounds.relative_gap:.1e}), {self.network.n_neurons} neurons, "
             f"{self.backend}/{self.method}, {self.termination} after {self.times.wall:.2f} s"
+            f"{self._advice and '; '}{self._advice}"
         )
+
+    @property
+    def _advice(self) -> str:
+        """What the problem says to whoever wants another network than this one; mostly nothing."""
+        return str(self.report.get("advice", ""))
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the certified relative gap against the seconds of the solve.

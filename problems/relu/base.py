@@ -48,6 +48,9 @@ Array = NDArray[np.float64]
 LOOSE = 1e-7
 """Multipliers whose bound loses more than this fraction to scaling are worth a repair by least squares."""
 
+NOTHING_CARRIED = 'no gate can carry a neuron under this attack: try resample=True, bias=True, or solve(..., gates="grow")'
+"""Advice where the best network of a programme says nothing."""
+
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class ReLUProblem(ReLUData):
@@ -331,6 +334,8 @@ class ReLUProblem(ReLUData):
             said["reduced"] = self.span.report()
         if self.rules.constrains_gates and bool((self.radius > 0.0).any()):
             said["gates_that_can_carry_a_neuron"] = self.carriers
+            if self.carriers == 0:
+                said["advice"] = NOTHING_CARRIED
         return said
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import linprog
 
-from cvxrobust import AdversarialReLU, ConvexReLU
+from cvxrobust import AdversarialReLU, ConvexReLU, solve
 from cvxrobust.core.errors import InputError
 from cvxrobust.problems.relu.gates import patterns as gates
 from cvxrobust.problems.relu.gates.patterns import (
@@ -313,3 +313,15 @@ def test_the_default_number_of_gates_follows_from_samples_per_input(n, d, expect
     assert ConvexReLU(*data).n_gates == expected
     assert ConvexReLU(*data, bias=True).n_gates == expected
     assert AdversarialReLU(*data, 0.1, n_gates=7).n_gates == 7
+
+
+@pytest.mark.parametrize(("choices", "advised"), [({}, True), ({"resample": True}, False), ({"bias": True}, False)])
+def test_gates_none_of_which_can_carry_a_neuron_are_said_with_the_result(choices, advised):
+    X = general(60, 3)
+    problem = AdversarialReLU(X, X @ [1.0, -0.5, 0.2], radius=0.1, loss="squared", n_gates=5, **choices)
+    result = solve(problem, backend="clarabel")
+    assert (result.network.n_neurons == 0) is advised
+    assert ("advice" in result.report) is advised
+    for said in (str(result), repr(result), result._repr_html_()):
+        assert ("no gate can carry a neuron" in said) is advised
+    assert ("resample=True" in str(result)) is advised
