@@ -48,7 +48,9 @@ Array = NDArray[np.float64]
 LOOSE = 1e-7
 """Multipliers whose bound loses more than this fraction to scaling are worth a repair by least squares."""
 
-NOTHING_CARRIED = 'no gate can carry a neuron under this attack: try resample=True, bias=True, or solve(..., gates="grow")'
+NOTHING_CARRIED = (
+    'no gate can carry a neuron under this attack: try resample=True, bias=True, or solve(..., gates="grow")'
+)
 """Advice where the best network of a programme says nothing."""
 
 
