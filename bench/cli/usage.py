@@ -137,5 +137,9 @@ def _value(param: Any, given: list[str]) -> str | None:
 def _command(context: Any, given: Sequence[str]) -> str:
     """The command that was meant, as it is typed."""
     if context is not None:
-        return " ".join(["cvxrobust", *str(context.command_path).split()[1:]])
+        # Not its path, which begins with all of "python -m cvxrobust" where that was typed.
+        names: list[str] = []
+        while context.parent is not None:
+            names, context = [str(context.info_name), *names], context.parent
+        return " ".join(["cvxrobust", *names])
     return " ".join(["cvxrobust", *given[:1]]) if given and not given[0].startswith("-") else "cvxrobust"

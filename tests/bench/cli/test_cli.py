@@ -49,6 +49,11 @@ def test_the_typer_application_runs_under_its_own_runner():
 
 
 def test_the_package_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "cvxrobust", "backends", "list", "--foo"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("there is no option --foo; see `cvxrobust backends list --help`.\n")
     done = subprocess.run([sys.executable, "-m", "cvxrobust", "--version"], capture_output=True, text=True)
     assert done.stdout.startswith("cvxrobust ")
     assert done.returncode == 0
