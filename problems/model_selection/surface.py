@@ -53,7 +53,7 @@ class ScoreSurface(Summarised):
         point = ", ".join(f"{name} {value:.4g}" for name, value in self.candidates.point(*best).items())
         missed = f"{len(self.uncertified)} of {self.gaps.size} trainings above a gap of {self.tolerance:g}"
         facts = (("grid", f"{grid}, {counted(folds, 'fold')}"), ("best", f"{_words(self, best)} at {point}"),
-                 ("not certified", missed))  # fmt: skip
+                 ("at an end of the grid", "; ".join(self.at_ends)), ("not certified", missed))  # fmt: skip
         title = f"ScoreSurface: {grid}, {counted(folds, 'fold')}"
         return Summary(title, (f"best {_words(self, best)} at {point}", missed), facts, heads, records)
 
@@ -100,6 +100,27 @@ class ScoreSurface(Summarised):
         b, r, g = min(good.tolist(), key=lambda at: (at[2], at[0], -at[1]))
         return b, r, g
 
+    @property
+    def at_ends(self) -> tuple[str, ...]:
+        """What the best point has at an end of the grid, so that there may be better ones beyond: in words, mostly none.
+
+        Only where the next value inside is worse, and never that a radius is 0.
+        """
+        best, means, grid = self.best(), self.means, self.candidates
+        found = []
+        # Along each axis: its values, and what the first and the last of them are called; a radius of 0 is no end.
+        axes = ((grid.betas, "beta", "largest", "smallest"), (grid.radii, "training radius", "smallest", "largest"),
+                (grid.gates, "number of gates", "smallest", "largest"))  # fmt: skip
+        for axis, (values, name, first, last) in enumerate(axes):
+            place = best[axis]
+            if len(values) < 2 or 0 < place < len(values) - 1 or values[place] == 0.0:
+                continue
+            inside = list(best)
+            inside[axis] += 1 if place == 0 else -1
+            if means[best] > means[tuple(inside)] + ROUNDING:
+                found.append(f"{name} {values[place]:.4g} is the {first if place == 0 else last} that was tried")
+        return tuple(found)
+
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON."""
         grid = self.candidates
@@ -113,6 +134,7 @@ class ScoreSurface(Summarised):
             "gaps": self.gaps.tolist(),
             "tolerance": self.tolerance,
             "uncertified": list(self.uncertified),
+            "at_ends": list(self.at_ends),
             "seconds": float(self.seconds.sum()),
         }
 

@@ -313,6 +313,24 @@ def test_folds_do_not_depend_on_the_order_of_rows_or_on_those_that_do_not_count(
 
 
 @pytest.mark.parametrize(
+    ("means", "said"),
+    [
+        ([[0.5, 0.6], [0.5, 0.7], [0.5, 0.9]], ("beta 0.01 is the smallest", "training radius 0.2 is the largest")),
+        ([[0.5, 0.9], [0.5, 0.7], [0.5, 0.6]], ("beta 1 is the largest", "training radius 0.2 is the largest")),
+        ([[0.5, 0.9], [0.5, 0.9], [0.5, 0.6]], ("training radius 0.2 is the largest",)),
+        ([[0.5, 0.5], [0.9, 0.7], [0.5, 0.6]], ()),
+        ([[0.5, 0.5], [0.9, 0.9], [0.5, 0.6]], ()),
+    ],
+    ids=["smallest", "largest", "as good inside", "radius 0", "radii alike"],
+)
+def test_a_best_point_at_an_end_of_the_grid_is_said(means, said):
+    scores = np.array(means)[:, :, None, None]
+    surface = ScoreSurface(Candidates((1.0, 0.1, 0.01), (0.0, 0.2)), scores, 0.0 * scores, 1e-3, np.ones((1, 1)))
+    assert surface.at_ends == tuple(f"{one} that was tried" for one in said)
+    assert surface.to_dict()["at_ends"] == list(surface.at_ends)
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"betas": [0.1, 0.0]}, r"betas are \[0\.1, 0\.0\]; expected finite numbers above 0"),

@@ -156,6 +156,8 @@ def _print(found: "Tuning", quiet: bool) -> None:
         what = "largest errors" if surface.of_errors else "certified accuracy (%)"
         console().print(make_table(f"{what} at radius {threat:g}, {folds}", head, cells))
     print("Chosen: " + ", ".join(f"{name} {value:g}" for name, value in found.chosen.items()))
+    if surface.at_ends:
+        print(f"Beyond the grid there may be better ones: {'; '.join(surface.at_ends)}.")
     print_training(found.training, quiet)
     _print_held_out(found)
     for path in (found.request.picture, found.request.surface):
