@@ -102,7 +102,7 @@ class ScoreSurface(Summarised):
 
     @property
     def at_ends(self) -> tuple[str, ...]:
-        """What the best point has at an end of the grid, so that there may be better ones beyond: in words, mostly none.
+        """What the best point has at an end of the grid, so that others beyond may be better; mostly nothing.
 
         Only where the next value inside is worse, and never that a radius is 0.
         """
