@@ -100,14 +100,21 @@ def _strips(size: int) -> list[slice]:
     return [slice(start, min(start + STRIP, size)) for start in range(0, size, STRIP)]
 
 
-def add_gram(H: Tensor, A: Tensor, sign: float = 1.0) -> None:
+def add_gram(H: Tensor, A: Tensor, sign: float = 1.0, *, anew: bool = False) -> None:
     """Add ``sign A'A`` to the upper triangle of H, strip by strip; `mirror` completes it.
 
     A symmetric update takes half the work of a product. PyTorch has none of its own, and to borrow that of another BLAS
     would set two pools of threads against each other.
+
+    Args:
+        H: Symmetric; changed.
+        A: Its rows.
+        sign: 1 or -1.
+        anew: Put it there instead, whatever H holds.
     """
+    kept = 0.0 if anew else 1.0
     for rows in _strips(H.shape[0]):
-        H[rows, rows.start :].addmm_(A[:, rows].T, A[:, rows.start :], alpha=sign)
+        H[rows, rows.start :].addmm_(A[:, rows].T, A[:, rows.start :], alpha=sign, beta=kept)
 
 
 def mirror(H: Tensor) -> None:

@@ -60,8 +60,8 @@ def cholesky(matrix: Tensor) -> Tensor:
 
 def gram(rows: Tensor) -> Tensor:
     """``rows' rows``, at little more than half the cost of a product that does not know that it is symmetric."""
-    found = rows.new_zeros(rows.shape[1], rows.shape[1])
-    add_gram(found, rows)
+    found = rows.new_empty(rows.shape[1], rows.shape[1])
+    add_gram(found, rows, anew=True)
     mirror(found)
     return found
 
@@ -95,11 +95,15 @@ class Coupling:
 
     def _factor(self) -> Tensor:
         """Factor the system; the columns, and ``V'PV``."""
-        loose = curved(gram(self.groups.first_rows(self.R)), self.groups, self.R)
+        rows = self.groups.first_rows(self.R)
+        loose = rows.new_empty(rows.shape[1], rows.shape[1])
+        add_gram(loose, rows, anew=True)
+        add_curved(loose, self.groups, self.R)
         if self.samples.rho is not None:
             data = self.samples.data
             inputs = data.X[:, None, :].expand(-1, data.shape[2], -1)
-            loose += gram(self.groups.rows(inputs, self.R, self.samples.rho))
+            add_gram(loose, self.groups.rows(inputs, self.R, self.samples.rho))
+        mirror(loose)
         self.factor = one_more(loose)
         start = self._apart()
         y = torch.cholesky_solve(start, self.factor)
@@ -193,7 +197,9 @@ class ByBoth(Coupling):
         tops = self._together(self.R[:, groups.offset :].mT * self.samples.data.signs[:, None, None])
         self.turn, T = torch.linalg.qr(tops, mode="complete")
         T = T[:, :D].mT.contiguous()
-        self.loose = curved(tops.new_zeros((shared.shape[0] * D,) * 2), shared, T)
+        self.loose = tops.new_zeros((shared.shape[0] * D,) * 2)
+        add_curved(self.loose, shared, T)
+        mirror(self.loose)
         self.stiffness = one_more(self.loose)
         rows = groups.first_rows(self.R).view(-1, K, F).permute(1, 2, 0)
         self.top, rest = self._turned(rows)
@@ -231,10 +237,13 @@ class ByBoth(Coupling):
 
 
 def one_more(matrix: Tensor) -> Tensor:
-    """The lower factor of the identity plus a matrix."""
-    found = matrix.clone()
-    found.diagonal().add_(1.0)
-    return cholesky(found)
+    """The lower factor of the identity plus a matrix, which afterwards is what it was."""
+    diagonal = matrix.diagonal()
+    kept = diagonal.clone()
+    diagonal.add_(1.0)
+    factor = cholesky(matrix)
+    diagonal.copy_(kept)
+    return factor
 
 
 def stiff(y: Tensor, rest: Tensor) -> Tensor:
@@ -254,8 +263,12 @@ def _symmetric(matrix: Tensor) -> Tensor:
     return 0.5 * (matrix + matrix.T)
 
 
-def curved(matrix: Tensor, groups: Groups, R: Tensor) -> Tensor:
-    """Add the diagonal parts of the samples' forms, and what bends them, to a matrix in the order of the sums.
+STRIP = 8
+"""Groups whose rows of the system are added at a time, from their diagonal on."""
+
+
+def add_curved(matrix: Tensor, groups: Groups, R: Tensor) -> None:
+    """Add the diagonal parts of the samples' forms, and what bends them, to the upper triangle of a matrix of the sums.
 
     Args:
         matrix: Shape (P F, P F); changed.
@@ -265,19 +278,21 @@ def curved(matrix: Tensor, groups: Groups, R: Tensor) -> Tensor:
     samples, data = groups.samples, groups.samples.data
     form = samples.form
     if form is None:
-        return matrix
+        return
     n, _, C, D = data.shape
     d = data.program.attackable
     if form.gamma is not None and form.tau is not None:
         tau, gamma = data.X.new_zeros((n, C, D)), torch.zeros_like(samples.kappa)
         tau[data.rows, :, :d], gamma[data.rows] = form.tau, form.gamma
-        matrix -= gram(groups.rows(tau, R, gamma))
+        add_gram(matrix, groups.rows(tau, R, gamma), -1.0)
     P, E = groups.shape[0], R.shape[2]
     seen = groups.levels[:, data.rows]
     for c in range(C):
         some = R[:, groups.offset + c * D : groups.offset + c * D + d]
-        # T[j, d, j'] = sum_i g_ij delta_id g_ij', between R_j' on the left and R_j' on the right.
-        T = (seen[:, None, :] * form.delta[:, c].T) @ seen.T
-        right = (T[..., None] * some.permute(1, 0, 2)).reshape(P, d, P * E)
-        matrix += (some.mT @ right).reshape(P * E, P * E)
-    return matrix
+        turned = some.permute(1, 0, 2)
+        for start in range(0, P, STRIP):
+            strip = slice(start, start + STRIP)
+            # T[j, d, j'] = sum_i g_ij delta_id g_ij', between R_j' on the left and R_j' on the right.
+            T = (seen[strip, None, :] * form.delta[:, c].T) @ seen[start:].T
+            right = (T[..., None] * turned[:, start:]).flatten(2)
+            matrix[start * E : (start + STRIP) * E, start * E :] += (some[strip].mT @ right).flatten(0, 1)

@@ -144,7 +144,8 @@ class Alone(Groups):
         if self.cap is not None:
             found += (root * self.cap.T)[..., None] * R[:, 0]
         if self.samples.form is not None:
-            found += ((root * self._bent()) @ columns).view(n, K, E) * self.samples.data.signed.T[..., None]
+            bent = ((root * self._bent()) @ columns).view(n, K, E)
+            found.addcmul_(bent, self.samples.data.signed.T[..., None])
         return found.view(n, K * E)
 
     def rows(self, vectors: Tensor, R: Tensor, weights: Tensor) -> Tensor:

@@ -93,6 +93,11 @@ class GatedDirection:
     reach: float | None = None
 
     @property
+    def pair(self) -> Tensor:
+        """Those of slacks and multipliers, shape (2, size)."""
+        return torch.stack([self.s, self.z])
+
+    @property
     def finite(self) -> bool:
         """Whether it is made of numbers."""
         return bool(torch.isfinite(self.x).all() & torch.isfinite(self.z).all())
@@ -129,7 +134,6 @@ class Steps:
         _, first, owners = np.unique(gates, axis=1, return_index=True, return_inverse=True)
         order = np.argsort(np.argsort(first))
         self.members = torch.as_tensor(order[owners.reshape(-1)], device=x.device)
-        self.shares = torch.tensor(TUNING.shares, dtype=x.dtype, device=x.device)
         self.count, self.complementarity, self.residual = count, np.inf, np.inf
         self.began = (np.inf, np.inf)
 
@@ -201,27 +205,23 @@ class Steps:
 
     def _blended(self, ahead: GatedDirection, corrector: GatedDirection) -> GatedDirection:
         """A direction with as much of a corrector as lengthens the step most (Colombo and Gondzio 2008)."""
-        tried = torch.stack([ahead.s, ahead.z]) + self.shares[:, None, None] * torch.stack([corrector.s, corrector.z])
-        reaches = self._reaches(tried)
+        steps = self.model.cones.steps(self.at.pair, ahead.pair, corrector.pair, TUNING.shares)
+        reaches = self._read(steps)
         longest = [min(1.0, step) for step in reaches]
         best = longest.index(max(longest))
-        x = ahead.x + TUNING.shares[best] * corrector.x
-        return GatedDirection(x, tried[best, 0], tried[best, 1], reaches[best])
+        share = TUNING.shares[best]
+        x, s, z = (a + share * b for a, b in ((ahead.x, corrector.x), (ahead.s, corrector.s), (ahead.z, corrector.z)))
+        return GatedDirection(x, s, z, reaches[best])
 
     def _lengths(self, ahead: GatedDirection, share: float) -> tuple[float, float]:
         # Separate lengths gain nothing even where all is linear, and leave dual residuals where it is not.
         if ahead.reach is None:
-            ahead.reach = self._reaches(torch.stack([ahead.s, ahead.z])[None])[0]
+            ahead.reach = self._read(self.model.cones.step(self.at.pair, ahead.pair)[None])[0]
         both = min(1.0, share * ahead.reach)
         return both, both
 
-    def _reaches(self, changes: Tensor) -> list[float]:
-        """How far directions lead, in the primal and in the dual; read from the device all at once.
-
-        Args:
-            changes: Of slacks and multipliers, shape (directions, 2, size).
-        """
-        steps = self.model.cones.step(self.at.pair, changes)
+    def _read(self, steps: Tensor) -> list[float]:
+        """How far directions lead in both the primal and the dual, from shape (directions, 2); read all at once."""
         return [float(step) for step in steps.amin(1).tolist()]
 
     def _move(self, ahead: GatedDirection, primal: float, dual: float) -> bool:

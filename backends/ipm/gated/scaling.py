@@ -15,6 +15,7 @@ Res. 22; Mehrotra (1992), On the implementation of a primal-dual interior point 
 Vandenberghe (2010), The CVXOPT linear and quadratic cone program solvers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,6 +77,18 @@ class Cones:
         for name in self.balls:
             pull = _ball_pull(self.ball(v, name), self.ball(dv, name))
             pulls.append(pull.reshape((*dv.shape[:-1], -1)).amax(-1))
+        return 1.0 / torch.stack(pulls).amax(0).clamp_min(1e-6)
+
+    def steps(self, v: Tensor, dv: Tensor, more: Tensor, shares: Sequence[float]) -> Tensor:
+        """`step` along ``dv + share more`` for several shares of what is of the shape of v, shape (shares, ...)."""
+        m, pulls = self.linear, []
+        if m:
+            first, further = dv[..., :m] / v[..., :m], more[..., :m] / v[..., :m]
+            pulls.append(torch.stack([-torch.add(first, further, alpha=share).amin(-1) for share in shares]))
+        for name in self.balls:
+            part, own, extra = (self.ball(one, name) for one in (v, dv, more))
+            tried = torch.stack([torch.add(own, extra, alpha=share) for share in shares])
+            pulls.append(_ball_pull(part, tried).reshape((len(shares), *dv.shape[:-1], -1)).amax(-1))
         return 1.0 / torch.stack(pulls).amax(0).clamp_min(1e-6)
 
     def inside(self, v: Tensor) -> Tensor:
